@@ -1,0 +1,309 @@
+//! Stripe's publishable key: what one is, what is refused and in which words, and how it is shown.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::text::is_hidden;
+
+/// The longest key that is accepted, in characters. Stripe's own are at most about 110 today.
+pub const MAX_LENGTH: usize = 255;
+/// Keys shorter than this (characters) are taken with a warning: Stripe's own are longer.
+pub const SHORT_LENGTH: usize = 32;
+/// Prefixes of Stripe's secrets (<https://docs.stripe.com/keys>). None of them may ever reach a site.
+pub const SECRET_PREFIXES: [&str; 4] = ["sk_", "rk_", "whsec_", "ek_"];
+
+/// Stripe's two environments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyMode {
+    /// Takes real payments.
+    Live,
+    /// Takes none.
+    Test,
+}
+
+impl KeyMode {
+    /// The word for it: `live` or `test`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+        }
+    }
+
+    /// What keys of this mode begin with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Live => "pk_live_",
+            Self::Test => "pk_test_",
+        }
+    }
+}
+
+/// A well-formed publishable key: `^pk_(test|live)_[A-Za-z0-9_-]+$`, at most [`MAX_LENGTH`] characters.
+///
+/// It cannot hold a secret key. `Debug` and `Display` show the mask; [`PublishableKey::as_str`] the whole.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublishableKey(Arc<str>);
+
+/// Why a text is no publishable key. Holds no part of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRefusal {
+    /// Nothing but white space.
+    #[error("no key: paste a publishable key, pk_live_… or pk_test_…")]
+    Empty,
+    /// One of [`SECRET_PREFIXES`].
+    #[error(
+        "a SECRET key ({prefix}…): it must never leave Stripe's dashboard or a server; take the publishable key, pk_…"
+    )]
+    Secret {
+        /// Which prefix gave it away.
+        prefix: &'static str,
+    },
+    /// Begins with neither `pk_live_` nor `pk_test_`.
+    #[error("no publishable key: it must begin with pk_live_ or pk_test_")]
+    Prefix,
+    /// The prefix alone.
+    #[error("nothing behind the prefix {prefix}: the key was cut off")]
+    NothingBehindPrefix {
+        /// The prefix.
+        prefix: &'static str,
+    },
+    /// A character that keys cannot have.
+    #[error(
+        "an illegal character at position {position}: only letters, digits, _ and - may follow the prefix"
+    )]
+    IllegalCharacter {
+        /// Counted from 1, in characters, after white space around the key was taken off.
+        position: usize,
+    },
+    /// A character that cannot be seen.
+    #[error("an invisible character at position {position}: copy the key again, from Stripe's dashboard")]
+    InvisibleCharacter {
+        /// Counted from 1, in characters, after white space around the key was taken off.
+        position: usize,
+    },
+    /// Longer than [`MAX_LENGTH`].
+    #[error("{length} characters, and a key has at most {MAX_LENGTH}: more than the key was pasted")]
+    TooLong {
+        /// Characters.
+        length: usize,
+    },
+}
+
+impl KeyRefusal {
+    /// Whether the text was a secret, which must be wiped at once.
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::Secret { .. })
+    }
+}
+
+/// The secret's prefix with which `raw` begins (white space, quotes and hidden characters before it do not
+/// count), or `None`. Works on the first characters of a secret as they are typed.
+pub fn secret_prefix(raw: &str) -> Option<&'static str> {
+    let start =
+        raw.trim_start_matches(|c: char| c.is_whitespace() || is_hidden(c) || matches!(c, '"' | '\'' | '`'));
+    SECRET_PREFIXES.into_iter().find(|prefix| {
+        start
+            .get(..prefix.len())
+            .is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
+    })
+}
+
+impl PublishableKey {
+    /// Parses a key as it was typed or pasted; white space and line ends around it are taken off.
+    ///
+    /// # Errors
+    /// [`KeyRefusal`], with words for the operator.
+    pub fn parse(raw: &str) -> Result<Self, KeyRefusal> {
+        if let Some(prefix) = secret_prefix(raw) {
+            return Err(KeyRefusal::Secret { prefix });
+        }
+        let key = raw.trim();
+        if key.is_empty() {
+            return Err(KeyRefusal::Empty);
+        }
+        let prefix = [KeyMode::Live, KeyMode::Test]
+            .into_iter()
+            .map(KeyMode::prefix)
+            .find(|prefix| key.starts_with(prefix))
+            .ok_or_else(|| first_invisible(key).unwrap_or(KeyRefusal::Prefix))?;
+        let rest = &key[prefix.len()..];
+        if rest.is_empty() {
+            return Err(KeyRefusal::NothingBehindPrefix { prefix });
+        }
+        let length = key.chars().count();
+        if length > MAX_LENGTH {
+            return Err(KeyRefusal::TooLong { length });
+        }
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if let Some((index, character)) = rest.chars().enumerate().find(|&(_, c)| !legal(c)) {
+            let position = prefix.len() + index + 1;
+            return Err(if is_hidden(character) {
+                KeyRefusal::InvisibleCharacter { position }
+            } else {
+                KeyRefusal::IllegalCharacter { position }
+            });
+        }
+        Ok(Self(key.into()))
+    }
+
+    /// The environment that the key is for.
+    pub fn mode(&self) -> KeyMode {
+        if self.0.starts_with(KeyMode::Live.prefix()) {
+            KeyMode::Live
+        } else {
+            KeyMode::Test
+        }
+    }
+
+    /// The whole key. It is public (every visitor of a shop gets it), yet shown masked, since a screen is
+    /// read over shoulders and a mask is what Stripe's dashboard shows.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its length in characters.
+    pub fn length(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it is shorter than Stripe's own keys are: a reason to warn.
+    pub fn is_short(&self) -> bool {
+        self.length() < SHORT_LENGTH
+    }
+
+    /// The prefix and the last four: `pk_live_…AbCd`. Of a key with at most eight characters behind the
+    /// prefix fewer are shown, so that a mask is never the key.
+    pub fn mask(&self) -> String {
+        let prefix = self.mode().prefix();
+        let rest = &self.0[prefix.len()..];
+        let shown = (rest.len() / 2).min(4);
+        format!("{prefix}…{}", &rest[rest.len() - shown..])
+    }
+
+    /// Six hexadecimal digits of the key's SHA-256, to tell two keys with one mask apart.
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(self.0.as_bytes());
+        digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The mask, with the fingerprint behind it if one of `others` is another key with the same mask.
+    pub fn mask_among<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> String {
+        let mask = self.mask();
+        let clash = others
+            .into_iter()
+            .any(|other| other != self && other.mask() == mask);
+        if clash {
+            format!("{mask}#{}", self.fingerprint())
+        } else {
+            mask
+        }
+    }
+}
+
+fn first_invisible(key: &str) -> Option<KeyRefusal> {
+    let (index, _) = key.chars().enumerate().find(|&(_, c)| is_hidden(c))?;
+    Some(KeyRefusal::InvisibleCharacter { position: index + 1 })
+}
+
+impl fmt::Display for PublishableKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.mask())
+    }
+}
+
+impl fmt::Debug for PublishableKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "PublishableKey({})", self.mask())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIVE: &str = "pk_live_51ExampleExampleExampleExampleAbCd";
+
+    #[test]
+    fn a_good_key_is_taken_with_white_space_around_it() {
+        let key = PublishableKey::parse(&format!(" \t{LIVE}\r\n")).unwrap();
+        assert_eq!(key.as_str(), LIVE);
+        assert_eq!(key.mode(), KeyMode::Live);
+        assert_eq!(key.mask(), "pk_live_…AbCd");
+        assert!(!key.is_short());
+        assert_eq!(format!("{key:?}"), "PublishableKey(pk_live_…AbCd)");
+    }
+
+    #[test]
+    fn each_refusal_has_its_own_words() {
+        let refuse = |raw: &str| PublishableKey::parse(raw).unwrap_err();
+        assert_eq!(refuse("  "), KeyRefusal::Empty);
+        for secret in [
+            "sk_live_x",
+            "rk_test_x",
+            "whsec_x",
+            "ek_x",
+            " SK_live_x",
+            "\"sk_live_x",
+            "\u{200b}sk_",
+        ] {
+            assert!(refuse(secret).is_secret(), "{secret}");
+        }
+        assert_eq!(refuse("live_x"), KeyRefusal::Prefix);
+        assert_eq!(refuse("pk_prod_x"), KeyRefusal::Prefix);
+        assert_eq!(
+            refuse("pk_live_"),
+            KeyRefusal::NothingBehindPrefix { prefix: "pk_live_" }
+        );
+        assert_eq!(
+            refuse("pk_live_a b"),
+            KeyRefusal::IllegalCharacter { position: 10 }
+        );
+        assert_eq!(
+            refuse("pk_live_a\u{200b}b"),
+            KeyRefusal::InvisibleCharacter { position: 10 }
+        );
+        assert_eq!(
+            refuse("\u{feff}pk_live_ab"),
+            KeyRefusal::InvisibleCharacter { position: 1 }
+        );
+        assert_eq!(
+            refuse(&format!("pk_live_{}", "a".repeat(248))),
+            KeyRefusal::TooLong { length: 256 }
+        );
+    }
+
+    #[test]
+    fn two_keys_with_one_mask_show_a_fingerprint() {
+        let one = PublishableKey::parse("pk_live_aaaaaaaaaaaaaaaaAbCd").unwrap();
+        let two = PublishableKey::parse("pk_live_bbbbbbbbbbbbbbbbAbCd").unwrap();
+        assert_ne!(one.mask_among([&two]), two.mask_among([&one]));
+        assert_eq!(one.mask_among([&one]), one.mask());
+    }
+
+    #[test]
+    fn the_mask_of_a_tiny_key_does_not_show_it_whole() {
+        assert_eq!(PublishableKey::parse("pk_test_abc").unwrap().mask(), "pk_test_…c");
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_documented_form_is_a_key(raw in ".{0,40}") {
+            if let Ok(key) = PublishableKey::parse(&raw) {
+                let rest = key.as_str().strip_prefix(key.mode().prefix()).unwrap();
+                prop_assert!(!rest.is_empty());
+                prop_assert!(rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
+            }
+        }
+
+        #[test]
+        fn no_refusal_quotes_what_was_typed(rest in "[a-z]{12,20}") {
+            let refusal = PublishableKey::parse(&format!("sk_live_{rest}")).unwrap_err();
+            prop_assert!(!refusal.to_string().contains(&rest));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! stripe-propagate puts one Stripe publishable key on many shops, and knows for certain which of them
+//! serve it.
+//!
+//! # Layout
+//! In layer order: a module uses only those above it. `tests/layers.rs` holds the code to that.
+
+/// Text from outside made safe, its width, counts and lists in words.
+pub mod text;
+/// The publishable key: what one is, what is refused, how it is shown.
+pub mod key;
+/// A site, its address and identity.
+pub mod site;
+/// What an answer means, what a site's state becomes, what is retried and when, who is in a plan. Pure.
+pub mod rules;
+/// The master key, and where secrets come from.
+pub mod secret;
+/// The config file: its shape, defaults, errors with line and column.
+pub mod config;
+/// The HTTP contract of a template site, as typed answers.
+pub mod site_api;
+/// What outlives a run: intents, outcomes, last known states.
+pub mod store;
+/// Runs: commands in, events out, each through the store.
+pub mod engine;
+/// Results for people and scripts: JSON lines, tables, the summary.
+pub mod report;
+/// The screen.
+pub mod tui;
+/// A fleet of template sites on loopback, with every fault.
+pub mod demo;
+/// Each command: flags, help, body.
+pub mod cli;

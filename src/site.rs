@@ -1,0 +1,297 @@
+//! A site: its address, its identity, and what the operator says about it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use url::{Host, Url};
+
+use crate::key::KeyMode;
+use crate::text::CleanText;
+
+/// Where a key is stored on a site (contract.md).
+const PUT_PATH: &str = "api/export/settings/stripe_publishable_key";
+/// Where a site tells which key its pages use (contract.md).
+const LOOK_PATH: &str = "api/stripe-pk";
+/// The longest address that is taken, in bytes.
+const MAX_URL: usize = 2000;
+
+/// The address of a site: https, or http to a loopback address; no user, query or fragment. A path prefix
+/// is kept. Two spellings of one site are equal.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SiteUrl(Url);
+
+/// Why a text is no site address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SiteUrlRefusal {
+    /// Not an absolute URL.
+    #[error("no web address ({0}): write https://shop.example.com")]
+    Unreadable(String),
+    /// http to somewhere else than this machine.
+    #[error(
+        "http:// would send the master key unencrypted: write https:// (http is taken for loopback addresses only)"
+    )]
+    Insecure,
+    /// Neither https nor http.
+    #[error("the scheme must be https")]
+    Scheme,
+    /// `user:password@`.
+    #[error("a user name or password in the address: take it out")]
+    UserInfo,
+    /// `?…` or `#…`.
+    #[error("a query (?) or fragment (#) in the address: take it out")]
+    QueryOrFragment,
+    /// Too long.
+    #[error("longer than {MAX_URL} bytes")]
+    TooLong,
+}
+
+impl SiteUrl {
+    /// Parses an address as it stands in a config or a list.
+    ///
+    /// # Errors
+    /// [`SiteUrlRefusal`], with words for the operator. It quotes no part of the address.
+    pub fn parse(raw: &str) -> Result<Self, SiteUrlRefusal> {
+        let raw = raw.trim();
+        if raw.len() > MAX_URL {
+            return Err(SiteUrlRefusal::TooLong);
+        }
+        let mut url = Url::parse(raw).map_err(|error| SiteUrlRefusal::Unreadable(error.to_string()))?;
+        match url.scheme() {
+            "https" => {}
+            "http" if is_loopback(&url) => {}
+            "http" => return Err(SiteUrlRefusal::Insecure),
+            _ => return Err(SiteUrlRefusal::Scheme),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(SiteUrlRefusal::UserInfo);
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(SiteUrlRefusal::QueryOrFragment);
+        }
+        // `shop.example.com.` (a trailing root dot) is the same host.
+        if let Some(Host::Domain(domain)) = url.host()
+            && let Some(bare) = domain.strip_suffix('.').map(str::to_owned)
+        {
+            url.set_host(Some(&bare))
+                .map_err(|error| SiteUrlRefusal::Unreadable(error.to_string()))?;
+        }
+        let segments: Vec<&str> = url
+            .path()
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .collect();
+        let path = segments
+            .iter()
+            .fold(String::from("/"), |path, segment| path + segment + "/");
+        url.set_path(&path);
+        Ok(Self(url))
+    }
+
+    /// Where the key is PUT.
+    pub fn put_url(&self) -> Url {
+        self.endpoint(PUT_PATH)
+    }
+
+    /// Where the site tells its key.
+    pub fn look_url(&self) -> Url {
+        self.endpoint(LOOK_PATH)
+    }
+
+    fn endpoint(&self, path: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}{path}", self.0.path()));
+        url
+    }
+
+    /// The host, in its ASCII form.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    /// The port, also where it is the scheme's own.
+    pub fn port(&self) -> u16 {
+        self.0.port_or_known_default().unwrap_or(443)
+    }
+
+    /// Host and port: sites that share them share a server, unless the config says otherwise.
+    pub fn backend(&self) -> String {
+        format!("{}:{}", self.host(), self.port())
+    }
+
+    /// A name made of the address: host, the port if it is not 443, the path prefix.
+    pub fn default_name(&self) -> CleanText {
+        let port = if self.port() == 443 {
+            String::new()
+        } else {
+            format!(":{}", self.port())
+        };
+        let path = self.0.path().trim_end_matches('/');
+        CleanText::new(&format!("{}{port}{path}", self.host()), NAME_LIMIT)
+    }
+}
+
+/// The longest name of a site, in characters.
+pub const NAME_LIMIT: usize = 120;
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+impl fmt::Display for SiteUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+impl fmt::Debug for SiteUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SiteUrl({self})")
+    }
+}
+
+/// Which keys a site may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SiteMode {
+    /// Live keys only.
+    Live,
+    /// Test keys only.
+    Test,
+    /// Either.
+    #[default]
+    Any,
+}
+
+impl SiteMode {
+    /// Whether a key of `mode` may be put on the site.
+    pub fn allows(self, mode: KeyMode) -> bool {
+        match self {
+            Self::Live => mode == KeyMode::Live,
+            Self::Test => mode == KeyMode::Test,
+            Self::Any => true,
+        }
+    }
+}
+
+/// A site's place in the list of one process. Stable until the list is loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SiteId(pub u32);
+
+impl SiteId {
+    /// As an index into the list of sites.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Which master key a site takes: an index into the secrets of the config, the global one being first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct MasterKeyId(pub u32);
+
+/// One site, as config and sources describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Unique in the list.
+    pub name: CleanText,
+    /// Unique in the list.
+    pub url: SiteUrl,
+    /// For selecting and filtering.
+    pub group: Option<CleanText>,
+    /// Which keys it may be given.
+    pub mode: SiteMode,
+    /// Sites with the same backend share its few database connections (contract.md, "Limits of a site").
+    pub backend: Arc<str>,
+    /// Which master key it takes.
+    pub master_key: MasterKeyId,
+    /// A disabled site is listed and never sent a key.
+    pub enabled: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn url(raw: &str) -> SiteUrl {
+        SiteUrl::parse(raw).unwrap()
+    }
+
+    #[test]
+    fn spellings_of_one_site_are_one() {
+        let plain = url("https://shop.example.com");
+        for other in [
+            "https://SHOP.example.com/",
+            "https://shop.example.com:443",
+            " https://shop.example.com.//",
+            "HTTPS://shop.example.com",
+        ] {
+            assert_eq!(url(other), plain, "{other}");
+        }
+        assert_eq!(
+            url("https://bücher.example"),
+            url("https://xn--bcher-kva.example/")
+        );
+        assert_eq!(url("https://a.example/x//y/"), url("https://a.example/x/y"));
+        assert_ne!(url("https://a.example/x"), url("https://a.example/y"));
+    }
+
+    #[test]
+    fn what_could_leak_the_master_key_is_refused() {
+        let refuse = |raw: &str| SiteUrl::parse(raw).unwrap_err();
+        assert_eq!(refuse("http://shop.example.com"), SiteUrlRefusal::Insecure);
+        assert_eq!(refuse("http://127.0.0.1.example.com"), SiteUrlRefusal::Insecure);
+        assert_eq!(refuse("ftp://shop.example.com"), SiteUrlRefusal::Scheme);
+        assert_eq!(refuse("https://u:p@shop.example.com"), SiteUrlRefusal::UserInfo);
+        assert_eq!(
+            refuse("https://shop.example.com/?a"),
+            SiteUrlRefusal::QueryOrFragment
+        );
+        assert_eq!(
+            refuse("https://shop.example.com/#a"),
+            SiteUrlRefusal::QueryOrFragment
+        );
+        assert!(matches!(
+            refuse("shop.example.com"),
+            SiteUrlRefusal::Unreadable(_)
+        ));
+    }
+
+    #[test]
+    fn http_is_taken_for_loopback() {
+        for raw in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:9"] {
+            assert!(SiteUrl::parse(raw).is_ok(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn endpoints_keep_the_path_prefix() {
+        let site = url("https://a.example:8443/shops/x");
+        assert_eq!(
+            site.look_url().as_str(),
+            "https://a.example:8443/shops/x/api/stripe-pk"
+        );
+        assert_eq!(
+            site.put_url().path(),
+            "/shops/x/api/export/settings/stripe_publishable_key"
+        );
+        assert_eq!(site.default_name().as_str(), "a.example:8443/shops/x");
+        assert_eq!(site.to_string(), "https://a.example:8443/shops/x");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_parses_is_safe_and_stable(raw in "(https?://)?[a-z0-9.:/@?#\\[\\]-]{0,40}") {
+            if let Ok(site) = SiteUrl::parse(&raw) {
+                prop_assert_eq!(SiteUrl::parse(&site.to_string()).unwrap(), site.clone());
+                prop_assert!(site.put_url().scheme() == "https" || is_loopback(&site.0));
+                prop_assert!(site.put_url().username().is_empty());
+            }
+        }
+    }
+}
