@@ -1,1 +1,228 @@
-//! (coming)
+//! Runs: commands in, events out. One task owns all state; each request is a task of its own, and there are
+//! never more of them than slots.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::key::PublishableKey;
+use crate::rules::moment::Moment;
+use crate::rules::outcome::Cause;
+use crate::rules::plan::Plan;
+use crate::rules::retry::Policy;
+use crate::rules::state::{Allow, SiteState};
+use crate::rules::tally::RunPhase;
+use crate::site::{Site, SiteId};
+use crate::site_api::SiteApi;
+use crate::store::{Request, RunId, Store};
+use crate::text::CleanText;
+
+/// Who may call now: slots, limits of a backend, what waits and until when. Pure.
+mod schedule;
+/// The task that owns the state.
+mod run;
+
+/// Monotonic and wall time of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    start: tokio::time::Instant,
+    wall: fn() -> Timestamp,
+}
+
+impl Clock {
+    /// A clock that begins now.
+    pub fn start() -> Self {
+        Self {
+            start: tokio::time::Instant::now(),
+            wall: Timestamp::now,
+        }
+    }
+
+    /// A clock that begins now, with another wall clock.
+    pub fn with_wall(wall: fn() -> Timestamp) -> Self {
+        Self {
+            start: tokio::time::Instant::now(),
+            wall,
+        }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Moment {
+        Moment {
+            since_start: self.start.elapsed(),
+            wall: (self.wall)(),
+        }
+    }
+
+    /// The instant to sleep until for `moment`.
+    fn instant(&self, moment: Moment) -> tokio::time::Instant {
+        self.start + moment.since_start
+    }
+}
+
+/// How much at once, and how patiently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Requests out at once, in all.
+    pub concurrency: usize,
+    /// Requests out at once to one backend.
+    pub per_backend: usize,
+    /// Retries, limits, settle time.
+    pub policy: Policy,
+}
+
+/// How many GETs an ordered look may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempts {
+    /// One: a look in passing.
+    One,
+    /// As many as the policy's `attempts`.
+    Policy,
+}
+
+/// An order to the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Begins a run. Refused (a message says so) while another run sends or is paused.
+    Push(Plan),
+    /// Repeats what failed on these sites, with the key of their own run.
+    Retry {
+        /// Which sites.
+        sites: Vec<SiteId>,
+        /// What the operator allows for held-back sites.
+        allow: Allow,
+    },
+    /// Looks at these sites.
+    Look {
+        /// Which sites.
+        sites: Vec<SiteId>,
+        /// What they should serve; none leaves it as it is.
+        expected: Option<PublishableKey>,
+        /// How many GETs a site.
+        attempts: Attempts,
+        /// Whether these looks go behind all others (the looks of the start).
+        background: bool,
+    },
+    /// No new PUTs; what is out ends.
+    Pause,
+    /// Ends a pause.
+    GoOn,
+    /// What has not been sent is cancelled; stored sites settle.
+    Cancel,
+    /// Cancels, lets what is out end, settles nothing more, and ends the engine.
+    Stop,
+}
+
+/// How much a message matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For information.
+    Info,
+    /// To be read.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+/// Something for the operator to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// When.
+    pub at: Moment,
+    /// How much it matters.
+    pub level: Level,
+    /// The sentence.
+    pub text: String,
+}
+
+/// One request and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// In which run, if any.
+    pub run: Option<RunId>,
+    /// To which site.
+    pub site: SiteId,
+    /// PUT or GET.
+    pub request: Request,
+    /// Which of the site's PUTs (or GETs) in this run, from 1.
+    pub number: u32,
+    /// When the answer came.
+    pub at: Moment,
+    /// How long it took.
+    pub took: Duration,
+    /// The HTTP status, if one came.
+    pub http: Option<u16>,
+    /// Why it failed, if it did.
+    pub cause: Option<Cause>,
+    /// What happened, in words.
+    pub note: CleanText,
+}
+
+/// The run as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunInfo {
+    /// Its number.
+    pub id: RunId,
+    /// Its key.
+    pub key: PublishableKey,
+    /// Where it is.
+    pub phase: RunPhase,
+    /// When it began.
+    pub started: Moment,
+    /// When it was settled.
+    pub ended: Option<Moment>,
+    /// How many sites get a PUT.
+    pub puts: usize,
+}
+
+/// What the engine tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A site's state changed.
+    Site {
+        /// Which site.
+        site: SiteId,
+        /// All that is known of it now.
+        state: Box<SiteState>,
+    },
+    /// A request ended.
+    Attempt(Attempt),
+    /// The run as a whole changed.
+    Run(RunInfo),
+    /// Something to read.
+    Message(Message),
+}
+
+/// Sends commands to an engine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Handle {
+    /// Gives an order; events tell what comes of it. After [`Command::Stop`] orders are dropped.
+    pub fn send(&self, command: Command) {
+        // An engine that has ended takes no orders: its closed event channel has told so.
+        let _ended = self.commands.send(command);
+    }
+}
+
+/// Starts an engine on `sites` with what is known of them. It ends after [`Command::Stop`], or when all
+/// handles are gone and nothing is open; then the events end.
+///
+/// Must be called within a tokio runtime.
+pub fn start<Api: SiteApi, Db: Store>(
+    sites: Arc<[Site]>,
+    known: Vec<SiteState>,
+    api: Arc<Api>,
+    store: Arc<Db>,
+    settings: Settings,
+    clock: Clock,
+) -> (Handle, mpsc::UnboundedReceiver<Event>) {
+    let (commands, orders) = mpsc::unbounded_channel();
+    let (events, told) = mpsc::unbounded_channel();
+    tokio::spawn(run::Engine::new(sites, known, api, store, settings, clock, events).run(orders));
+    (Handle { commands }, told)
+}

@@ -1,1 +1,18 @@
-//! (coming)
+//! The rules: pure functions of values. Time and randomness are arguments; nothing here does I/O.
+
+/// A point in time: monotonic for waiting, wall for showing.
+pub mod moment;
+/// Every answer a site can give: its cause, its sentence, whether it is retried.
+pub mod outcome;
+/// The words for what happened to a site's PUT and what its GETs say, with glyphs, roles and ranks.
+pub mod status;
+/// When a failed request goes again, and when a settling site is looked at.
+pub mod retry;
+/// One site's state, and what it becomes on each event.
+pub mod state;
+/// What a site's state says in one sentence.
+pub mod note;
+/// Who is in a plan, who is left out and why, and what must be typed to confirm it.
+pub mod plan;
+/// How many sites are in which state, and what that means for the run.
+pub mod tally;

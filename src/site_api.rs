@@ -1,1 +1,24 @@
-//! (coming)
+//! The HTTP contract of a template site, as typed answers (contract.md has every row).
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::key::PublishableKey;
+use crate::rules::outcome::{Answer, LookVerdict, PutVerdict};
+use crate::site::Site;
+
+/// The two calls of a template site. One implementation talks HTTP; the engine's tests in virtual time have
+/// another.
+pub trait SiteApi: Send + Sync + 'static {
+    /// `GET {site}/api/stripe-pk`, without any key. `limit` bounds the whole request; `close` asks the server
+    /// to close the connection after it.
+    fn look(
+        &self,
+        site: &Site,
+        limit: Duration,
+        close: bool,
+    ) -> impl Future<Output = Answer<LookVerdict>> + Send;
+
+    /// `PUT {site}/api/export/settings/stripe_publishable_key` with the master key of the site.
+    fn put(&self, site: &Site, key: &PublishableKey) -> impl Future<Output = Answer<PutVerdict>> + Send;
+}

@@ -1,0 +1,56 @@
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A point in time. `since_start` orders and waits (it never jumps); `wall` is for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Monotonic time since the process began.
+    pub since_start: Duration,
+    /// The wall clock at that point.
+    pub wall: Timestamp,
+}
+
+impl Moment {
+    /// The time from `earlier` to this, zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.since_start.saturating_sub(earlier.since_start)
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let signed = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        Self {
+            since_start: self.since_start.saturating_add(duration),
+            wall: self.wall.saturating_add(signed).unwrap_or(Timestamp::MAX),
+        }
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let signed = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        Self {
+            since_start: self.since_start.saturating_sub(duration),
+            wall: self.wall.saturating_sub(signed).unwrap_or(Timestamp::MIN),
+        }
+    }
+}
+
+impl PartialOrd for Moment {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Moment {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.since_start, self.wall).cmp(&(other.since_start, other.wall))
+    }
+}

@@ -1,0 +1,121 @@
+use super::moment::Moment;
+use super::state::{Served, SiteState};
+use super::status::{Push, Verify};
+
+/// The sentence for a site's NOTE column. `clock` writes a time of day.
+///
+/// Says what happened, what happens next, and when; empty where the other columns say it all.
+pub fn note(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
+    let base = sentence(state, clock);
+    if state.alarm && state.verify != Verify::ExposedSecret {
+        return format!("ALARM: a secret stood in its answer (not kept). {base}");
+    }
+    base
+}
+
+fn sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
+    match state.push {
+        Push::Sending => {
+            let asked = state.at.map(clock).unwrap_or_default();
+            return match state.until {
+                Some(until) => format!("asked {asked}, waits to {}", clock(until)),
+                None => format!("asked {asked}"),
+            };
+        }
+        Push::Queued => return String::new(),
+        Push::Retrying => {
+            let when = state
+                .next_at
+                .map(|at| format!("; again {}", clock(at)))
+                .unwrap_or_default();
+            return format!("{}{when}", problem(state));
+        }
+        Push::Skipped(reason) if !state.is_busy() => {
+            let why = reason.sentence();
+            return if state.problem.is_some() {
+                format!("{why} ({})", problem(state))
+            } else {
+                why.to_owned()
+            };
+        }
+        Push::Failed(_) if matches!(state.verify, Verify::Unchecked) => {
+            let when = state
+                .until
+                .map(|until| format!("; asks to wait until {}", clock(until)))
+                .unwrap_or_default();
+            return format!("{}{when}", problem(state));
+        }
+        Push::Cancelled => return "stopped before its turn; r pushes it".to_owned(),
+        Push::NotStarted => return "the run halted before its turn".to_owned(),
+        _ => {}
+    }
+    verify_sentence(state, clock)
+}
+
+fn verify_sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
+    let at = |when: Option<Moment>| when.map(clock).unwrap_or_default();
+    let why = if state.problem.is_some() {
+        format!("{}; ", problem(state))
+    } else {
+        String::new()
+    };
+    let unseen = if matches!(state.push, Push::Unknown(_)) {
+        "answer to the PUT never seen; "
+    } else {
+        ""
+    };
+    match state.verify {
+        Verify::Serving => format!("{why}proof at {}", at(state.until)),
+        Verify::Settling if state.problem.is_some() => {
+            format!("{unseen}{why}looks again {}", at(state.next_at))
+        }
+        Verify::Settling => match state.now {
+            Served::NoKey => format!("{unseen}no key yet; looks again {}", at(state.next_at)),
+            _ => format!("{unseen}old key cached; looks again {}", at(state.next_at)),
+        },
+        Verify::Queued if state.next_at.is_some() => {
+            format!("{unseen}{why}looks again {}", at(state.next_at))
+        }
+        Verify::Mismatch if state.push == Push::Stored => {
+            "stored, but serves another key: another tenant, or a fallback from its environment?".to_owned()
+        }
+        Verify::Mismatch => format!("{unseen}serves another key than expected"),
+        Verify::Drifted => {
+            "served the expected key, and does not any more: changed by someone else?".to_owned()
+        }
+        Verify::NoKey if state.push == Push::Stored => {
+            "answered success and stored nothing: set a first key by hand, its version is too old".to_owned()
+        }
+        Verify::NoKey => format!("{unseen}has no key"),
+        Verify::ExposedSecret => {
+            "ALARM: shows a SECRET key to the public: have it rolled in Stripe now".to_owned()
+        }
+        Verify::Failed(_) if matches!(state.push, Push::Unknown(_)) => format!("{unseen}{}", problem(state)),
+        Verify::Failed(_) => problem(state),
+        Verify::Superseded => "a later run took it over".to_owned(),
+        Verify::Unchecked | Verify::Checking | Verify::Queued | Verify::Seen | Verify::Verified => {
+            if state.problem.is_some() {
+                problem(state)
+            } else {
+                String::new()
+            }
+        }
+    }
+}
+
+/// The last problem with the site's own words behind it.
+fn problem(state: &SiteState) -> String {
+    let Some(problem) = state.problem else {
+        return String::new();
+    };
+    let sentence = problem.row().sentence;
+    let status = state
+        .http
+        .map(|status| format!(" ({status})"))
+        .unwrap_or_default();
+    if state.detail.is_empty() {
+        format!("{sentence}{status}")
+    } else {
+        format!("{sentence}{status}: {}", state.detail)
+    }
+}

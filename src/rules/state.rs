@@ -1,0 +1,701 @@
+//! The life of a site, of which PUSH and VERIFY are the visible part:
+//!
+//! ```text
+//! PUSH    idle ─order─▶ queued ─slot─▶ (look) ─▶ sending ─success──────────────▶ stored
+//!                          │             │          │ ▲                              ▲
+//!                          │             │          │ └─backoff─ retrying            │ a match
+//!                          │             └─held─▶ skipped  ├─sent, no answer──▶ unknown ─┐
+//!                          └─cancel─▶ cancelled     └─for good──────────────▶ failed ◀┘ previous key
+//!
+//! VERIFY  a look shows        before the settle time is over    after it
+//!         the expected key    serving   (proof at its end)      verified
+//!         the previous, none  settling  (looks at 3, 10, 30 s)  mismatch, no_key
+//!         a third key         mismatch                          mismatch
+//!         a secret            exposed_secret                    exposed_secret
+//!         nothing to judge    settling  (the note says why)     failed, after `attempts`
+//! ```
+
+use std::time::Duration;
+
+use super::moment::Moment;
+use super::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use super::retry::{LOOK_IS_FRESH, Policy, Retry};
+use super::status::{Push, SkipReason, Verify};
+use crate::key::PublishableKey;
+use crate::text::CleanText;
+
+/// What a site was last seen to serve.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Served {
+    /// Never seen.
+    #[default]
+    Unknown,
+    /// This key.
+    Key(PublishableKey),
+    /// No key.
+    NoKey,
+    /// A secret, dropped unread.
+    Secret,
+}
+
+impl Served {
+    /// The key, if it is one.
+    pub fn key(&self) -> Option<&PublishableKey> {
+        match self {
+            Self::Key(key) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+/// A request to make for a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// The look before a PUT, on the connection that the PUT will take.
+    LookBefore,
+    /// The PUT.
+    Put,
+    /// A look after which the connection is closed.
+    Look,
+}
+
+/// What a site needs after an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing, until an order.
+    Rest,
+    /// This request at once, in the slot that it has.
+    Now(Call),
+    /// This request at that time, without slot or connection until then.
+    At(Moment, Call),
+}
+
+/// What the operator says to questions that a push of one site can raise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Allow {
+    /// Replace a key of the other mode.
+    pub mode_change: bool,
+    /// Send the PUT to something that does not answer like a template site.
+    pub unrecognised: bool,
+}
+
+/// The time in which a site's processes may still answer different keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Window {
+    begin: Moment,
+    until: Moment,
+}
+
+/// The part of an operation that a site is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    #[default]
+    Rest,
+    /// A PUT is ordered, or waits for its retry.
+    PushWaits,
+    LookingBefore,
+    Putting,
+    /// Looks are ordered or wait for their time.
+    LookWaits,
+    Looking,
+}
+
+/// All that is known of one site. Public fields are for showing; only the methods change it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SiteState {
+    /// What happened to the PUT.
+    pub push: Push,
+    /// What the GETs say.
+    pub verify: Verify,
+    /// What the site was last seen to serve.
+    pub now: Served,
+    /// The last HTTP status.
+    pub http: Option<u16>,
+    /// PUTs sent in this run.
+    pub puts: u32,
+    /// How long the last answer took.
+    pub took: Option<Duration>,
+    /// When something last happened.
+    pub at: Option<Moment>,
+    /// What was wrong with the last answer, if anything.
+    pub problem: Option<Problem>,
+    /// The site's own words to it.
+    pub detail: CleanText,
+    /// When it is acted upon next.
+    pub next_at: Option<Moment>,
+    /// When the settle time is over, or the limit of the request that is out.
+    pub until: Option<Moment>,
+    /// An answer held a secret.
+    pub alarm: bool,
+    /// The key that the site should serve.
+    pub expected: Option<PublishableKey>,
+    /// What it served before the run's PUT: what a rollback would put back.
+    pub before: Served,
+    /// When it was last looked at, with an answer.
+    pub looked_at: Option<Moment>,
+    phase: Phase,
+    window: Option<Window>,
+    /// Keys that caches may still answer, with the last time that they were current.
+    recent: Vec<(PublishableKey, Moment)>,
+    /// The key that was proven here, for telling drift.
+    proven: Option<PublishableKey>,
+    /// Whether it ever was: what answers there is a template site.
+    recognised: bool,
+    /// What was expected before this run, if the site is held back.
+    expected_before: Option<PublishableKey>,
+    allow: Allow,
+    /// PUTs of this operation.
+    tries: u32,
+    /// GETs of this last look, and how many it may have.
+    looks: u32,
+    looks_allowed: u32,
+    looked_in_run: bool,
+    /// A PUT of this operation may have been stored unseen, since then.
+    doubt: Option<Moment>,
+    /// The operator stopped it: what is out ends, and nothing follows.
+    stopping: bool,
+    /// A look was ordered while a request was out.
+    look_wanted: bool,
+}
+
+/// What a retry of a site means now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryPlan {
+    /// Its PUT goes again.
+    Push,
+    /// Only its look goes again.
+    Look,
+    /// It was held back: the operator must say that it may go.
+    Ask(SkipReason),
+    /// Its settle time runs.
+    Settles,
+    /// Something is under way.
+    Busy,
+    /// Nothing failed.
+    Nothing,
+}
+
+impl SiteState {
+    /// Whether an operation goes on (a settling site's looks count, as they come by themselves).
+    pub fn is_busy(&self) -> bool {
+        self.phase != Phase::Rest
+    }
+
+    /// Whether a request is out.
+    pub fn is_calling(&self) -> bool {
+        matches!(self.phase, Phase::LookingBefore | Phase::Putting | Phase::Looking)
+    }
+
+    /// Whether it was ever proven to serve a key of ours.
+    pub fn was_verified(&self) -> bool {
+        self.recognised
+    }
+
+    /// The end of the settle time that runs or has run, for a site whose PUT was accepted.
+    pub fn settle_end(&self) -> Option<Moment> {
+        self.window.map(|window| window.until)
+    }
+
+    /// What a retry would do.
+    pub fn retry_plan(&self) -> RetryPlan {
+        if let Push::Skipped(reason) = self.push {
+            return if reason.is_held_back() {
+                RetryPlan::Ask(reason)
+            } else {
+                RetryPlan::Nothing
+            };
+        }
+        match self.phase {
+            Phase::Rest => {}
+            Phase::LookWaits if matches!(self.verify, Verify::Settling | Verify::Serving) => {
+                return RetryPlan::Settles;
+            }
+            _ => return RetryPlan::Busy,
+        }
+        let put_again = matches!(
+            self.push,
+            Push::Failed(_) | Push::Unknown(_) | Push::Cancelled | Push::NotStarted
+        ) || (self.expected.is_some()
+            && matches!(self.verify, Verify::Mismatch | Verify::NoKey));
+        if put_again {
+            RetryPlan::Push
+        } else if matches!(self.verify, Verify::Failed(_)) {
+            RetryPlan::Look
+        } else {
+            RetryPlan::Nothing
+        }
+    }
+
+    /// Orders a PUT of `key`. What a site waits for from an earlier run ends here (`superseded` there).
+    pub fn order_push(&mut self, key: PublishableKey, allow: Allow, again: bool, now: Moment) -> Next {
+        let old = self.expected.replace(key);
+        if let Some(old) = old
+            .clone()
+            .filter(|old| self.window.is_some() && Some(old) != self.expected.as_ref())
+        {
+            self.remember(old, now);
+        }
+        if !again {
+            self.expected_before = old;
+        }
+        self.push = Push::Queued;
+        if !again {
+            self.puts = 0;
+            self.looked_in_run = false;
+            self.before = Served::Unknown;
+        }
+        self.allow = allow;
+        self.tries = 0;
+        self.doubt = None;
+        self.stopping = false;
+        self.look_wanted = false;
+        self.alarm = false;
+        self.window = None;
+        self.verify = Verify::Unchecked;
+        self.forget_answer(now);
+        self.phase = Phase::PushWaits;
+        Next::At(now, self.first_call(now))
+    }
+
+    fn first_call(&self, now: Moment) -> Call {
+        let fresh = self
+            .looked_at
+            .is_some_and(|looked| now.since(looked) < LOOK_IS_FRESH);
+        if fresh || self.looked_in_run {
+            Call::Put
+        } else {
+            Call::LookBefore
+        }
+    }
+
+    /// Leaves the site out of the run. The expected key stays what it was.
+    pub fn skip(&mut self, reason: SkipReason, now: Moment) {
+        self.push = Push::Skipped(reason);
+        self.at = Some(now);
+        self.puts = 0;
+        self.next_at = None;
+    }
+
+    /// Orders a look, with `attempts` GETs at most; `expected` replaces what the site should serve.
+    /// A request that is out is waited for.
+    pub fn order_look(&mut self, expected: Option<PublishableKey>, attempts: u32, now: Moment) -> Next {
+        self.looks_allowed = attempts.max(1);
+        match self.phase {
+            Phase::Rest | Phase::LookWaits => {
+                if let Some(expected) = expected.filter(|expected| self.expected.as_ref() != Some(expected)) {
+                    self.expected = Some(expected);
+                    self.window = None;
+                }
+                self.alarm = false;
+                self.looks = 0;
+                self.phase = Phase::LookWaits;
+                if self.window.is_none_or(|window| now >= window.until) {
+                    self.verify = Verify::Queued;
+                }
+                self.next_at = None;
+                Next::At(now, Call::Look)
+            }
+            // The push's own look follows its PUT.
+            Phase::PushWaits | Phase::LookingBefore | Phase::Putting => Next::Rest,
+            Phase::Looking => {
+                self.look_wanted = true;
+                Next::Rest
+            }
+        }
+    }
+
+    /// A slot is there and `call` goes out.
+    pub fn calling(&mut self, call: Call, policy: &Policy, now: Moment) {
+        self.at = Some(now);
+        self.next_at = None;
+        match call {
+            Call::LookBefore => {
+                self.phase = Phase::LookingBefore;
+                self.push = Push::Sending;
+                self.until = Some(now + policy.look_before_limit());
+            }
+            Call::Put => {
+                self.phase = Phase::Putting;
+                self.push = Push::Sending;
+                self.tries += 1;
+                self.puts += 1;
+                self.until = Some(now + policy.timeout);
+            }
+            Call::Look => {
+                self.phase = Phase::Looking;
+                self.looks += 1;
+                if !matches!(self.verify, Verify::Serving | Verify::Settling) {
+                    self.verify = Verify::Checking;
+                    self.until = Some(now + policy.timeout);
+                }
+            }
+        }
+    }
+
+    /// The look before the PUT was answered.
+    pub fn looked_before(
+        &mut self,
+        answer: &Answer<LookVerdict>,
+        policy: &Policy,
+        now: Moment,
+        dice: f64,
+    ) -> Next {
+        self.take_answer(answer, now);
+        self.looked_in_run = true;
+        self.see(&answer.verdict, now);
+        self.before = self.now.clone();
+        if self.stopping {
+            return self.end_push(Push::Cancelled);
+        }
+        let other_mode = |serves: &PublishableKey| {
+            self.expected
+                .as_ref()
+                .is_some_and(|key| key.mode() != serves.mode())
+        };
+        match &answer.verdict {
+            LookVerdict::Serves(serves) if other_mode(serves) && !self.allow.mode_change => {
+                self.hold_back(SkipReason::OtherMode)
+            }
+            LookVerdict::Problem(problem)
+                if problem.row().not_this_api && !self.was_verified() && !self.allow.unrecognised =>
+            {
+                self.verify = Verify::Failed(problem.cause());
+                self.hold_back(SkipReason::NotThisApi)
+            }
+            LookVerdict::Problem(Problem::RateLimited | Problem::Unavailable) => {
+                // Asking counts as no attempt of the PUT: only the wait is taken over.
+                match policy.retry(0, answer.retry_after, dice) {
+                    Retry::After(wait) => self.wait_for_put(wait, now),
+                    Retry::TooLong(asked) => self.end_until(asked, now),
+                    Retry::AttemptsUsed => self.end_push(Push::Failed(Problem::RateLimited.cause())),
+                }
+            }
+            _ => {
+                self.problem = None;
+                self.phase = Phase::PushWaits;
+                Next::Now(Call::Put)
+            }
+        }
+    }
+
+    fn hold_back(&mut self, reason: SkipReason) -> Next {
+        self.expected = self.expected_before.take();
+        self.end_push(Push::Skipped(reason))
+    }
+
+    /// The PUT was answered, or its answer is lost.
+    pub fn put_answered(
+        &mut self,
+        answer: &Answer<PutVerdict>,
+        policy: &Policy,
+        now: Moment,
+        dice: f64,
+    ) -> Next {
+        self.take_answer(answer, now);
+        let problem = match answer.verdict {
+            PutVerdict::Stored => {
+                self.push = Push::Stored;
+                self.problem = None;
+                self.doubt = None;
+                return self.open_window(policy, now);
+            }
+            PutVerdict::Problem(problem) => problem,
+        };
+        if problem.row().doubtful {
+            self.doubt = Some(now);
+        }
+        let retry = policy.retry(self.tries, answer.retry_after, dice);
+        match retry {
+            Retry::After(wait) if problem.row().retried && !self.stopping => self.wait_for_put(wait, now),
+            _ if self.doubt.is_some() => {
+                self.push = Push::Unknown(problem.cause());
+                self.open_window(policy, now)
+            }
+            Retry::TooLong(asked) if problem.row().retried => self.end_until(asked, now),
+            _ => self.end_push(Push::Failed(problem.cause())),
+        }
+    }
+
+    /// The site asks for a longer wait than a run takes: the note says until when.
+    fn end_until(&mut self, asked: Duration, now: Moment) -> Next {
+        let next = self.end_push(Push::Failed(Problem::RateLimited.cause()));
+        self.until = Some(now + asked);
+        next
+    }
+
+    /// The settle time begins: the keys of until now may still be answered by caches. A look follows.
+    fn open_window(&mut self, policy: &Policy, now: Moment) -> Next {
+        if let Some(serves) = self.now.key().cloned() {
+            self.remember(serves, now);
+        }
+        self.recent
+            .retain(|(_, current)| now.since(*current) <= policy.settle);
+        for (_, current) in &mut self.recent {
+            *current = now;
+        }
+        self.window = Some(Window {
+            begin: now,
+            until: now + policy.settle,
+        });
+        self.proven = None;
+        self.phase = Phase::LookWaits;
+        self.verify = Verify::Queued;
+        self.looks = 0;
+        self.looks_allowed = policy.attempts;
+        Next::Now(Call::Look)
+    }
+
+    fn wait_for_put(&mut self, wait: Duration, now: Moment) -> Next {
+        let at = now + wait;
+        self.push = Push::Retrying;
+        self.phase = Phase::PushWaits;
+        self.next_at = Some(at);
+        self.until = None;
+        Next::At(at, Call::Put)
+    }
+
+    fn end_push(&mut self, push: Push) -> Next {
+        self.push = push;
+        self.phase = Phase::Rest;
+        self.next_at = None;
+        self.until = None;
+        Next::Rest
+    }
+
+    /// A look was answered.
+    pub fn looked(&mut self, answer: &Answer<LookVerdict>, policy: &Policy, now: Moment, dice: f64) -> Next {
+        self.take_answer(answer, now);
+        self.see(&answer.verdict, now);
+        let again = std::mem::take(&mut self.look_wanted);
+        let next = match &answer.verdict {
+            LookVerdict::ExposedSecret => self.end_looks(Verify::ExposedSecret),
+            LookVerdict::Problem(problem) => {
+                self.look_failed(*problem, answer.retry_after, policy, now, dice)
+            }
+            LookVerdict::NoKey => self.judge(None, policy, now),
+            LookVerdict::Serves(key) => self.judge(Some(&key.clone()), policy, now),
+        };
+        if again && next == Next::Rest {
+            return self.order_look(None, self.looks_allowed, now);
+        }
+        next
+    }
+
+    /// What a look that showed `serves` (or no key) means.
+    fn judge(&mut self, serves: Option<&PublishableKey>, policy: &Policy, now: Moment) -> Next {
+        let Some(expected) = self.expected.clone() else {
+            return self.end_looks(if serves.is_some() {
+                Verify::Seen
+            } else {
+                Verify::NoKey
+            });
+        };
+        if serves == Some(&expected) {
+            return self.matched(expected, policy, now);
+        }
+        let may_be_cached = serves.is_none_or(|key| self.recent.iter().any(|(recent, _)| recent == key));
+        match self.window {
+            Some(window) if may_be_cached && now < window.until => self.settle_on(window, now),
+            Some(_) if may_be_cached => {
+                if let Push::Unknown(cause) = self.push {
+                    self.push = Push::Failed(cause);
+                }
+                self.end_looks(if serves.is_some() {
+                    Verify::Mismatch
+                } else {
+                    Verify::NoKey
+                })
+            }
+            _ if self.proven.as_ref() == Some(&expected) => self.end_looks(Verify::Drifted),
+            _ => self.end_looks(if serves.is_some() {
+                Verify::Mismatch
+            } else {
+                Verify::NoKey
+            }),
+        }
+    }
+
+    fn matched(&mut self, expected: PublishableKey, policy: &Policy, now: Moment) -> Next {
+        if matches!(self.push, Push::Unknown(_)) {
+            // Nobody saw when it was stored: the settle time runs from the first look that shows it.
+            self.push = Push::Stored;
+            self.doubt = None;
+            self.window = Some(Window {
+                begin: now,
+                until: now + policy.settle,
+            });
+        }
+        match self.window {
+            Some(window) if now < window.until => {
+                self.verify = Verify::Serving;
+                self.phase = Phase::LookWaits;
+                self.looks = 0;
+                self.until = Some(window.until);
+                self.next_at = Some(window.until);
+                Next::At(window.until, Call::Look)
+            }
+            _ => {
+                self.proven = Some(expected);
+                self.recognised = true;
+                self.window = None;
+                self.end_looks(Verify::Verified)
+            }
+        }
+    }
+
+    fn settle_on(&mut self, window: Window, now: Moment) -> Next {
+        let at = Policy::next_settling_look(window.begin, window.until, now);
+        self.verify = Verify::Settling;
+        self.phase = Phase::LookWaits;
+        self.looks = 0;
+        self.until = Some(window.until);
+        self.next_at = Some(at);
+        Next::At(at, Call::Look)
+    }
+
+    fn look_failed(
+        &mut self,
+        problem: Problem,
+        retry_after: Option<Duration>,
+        policy: &Policy,
+        now: Moment,
+        dice: f64,
+    ) -> Next {
+        if let Some(window) = self.window
+            && now < window.until
+        {
+            return if self.verify == Verify::Serving {
+                self.next_at = Some(window.until);
+                self.phase = Phase::LookWaits;
+                Next::At(window.until, Call::Look)
+            } else {
+                self.settle_on(window, now)
+            };
+        }
+        let limited = Policy {
+            attempts: self.looks_allowed,
+            ..policy.clone()
+        };
+        if problem.row().retried
+            && !self.stopping
+            && let Retry::After(wait) = limited.retry(self.looks, retry_after, dice)
+        {
+            let at = now + wait;
+            self.verify = Verify::Queued;
+            self.phase = Phase::LookWaits;
+            self.next_at = Some(at);
+            return Next::At(at, Call::Look);
+        }
+        self.end_looks(Verify::Failed(problem.cause()))
+    }
+
+    fn end_looks(&mut self, verify: Verify) -> Next {
+        self.verify = verify;
+        self.phase = Phase::Rest;
+        self.next_at = None;
+        self.until = None;
+        Next::Rest
+    }
+
+    /// The operator stops the run: what waits for its PUT ends, what is out ends by its answer. Settling
+    /// goes on.
+    ///
+    /// Returns what the site needs now: a PUT that may have been stored unseen is looked for.
+    pub fn cancel(&mut self, policy: &Policy, now: Moment) -> Next {
+        match self.phase {
+            Phase::PushWaits if self.doubt.is_some() => {
+                let cause = self.problem.unwrap_or(Problem::Timeout).cause();
+                self.push = Push::Unknown(cause);
+                self.at = Some(now);
+                let Next::Now(call) = self.open_window(policy, now) else {
+                    return Next::Rest;
+                };
+                Next::At(now, call)
+            }
+            Phase::PushWaits => {
+                self.at = Some(now);
+                self.end_push(Push::Cancelled)
+            }
+            Phase::LookingBefore | Phase::Putting => {
+                self.stopping = true;
+                Next::Rest
+            }
+            Phase::Rest | Phase::LookWaits | Phase::Looking => Next::Rest,
+        }
+    }
+
+    /// Takes over what is known of the site from an earlier process: shown at once, judged by nothing.
+    pub fn remember_served(&mut self, served: Served, proven: Option<PublishableKey>) {
+        self.now = served;
+        self.expected.clone_from(&proven);
+        self.recognised = proven.is_some();
+        self.proven = proven;
+    }
+
+    fn see(&mut self, verdict: &LookVerdict, now: Moment) {
+        self.now = match verdict {
+            LookVerdict::Serves(key) => {
+                self.remember(key.clone(), now);
+                Served::Key(key.clone())
+            }
+            LookVerdict::NoKey => Served::NoKey,
+            LookVerdict::ExposedSecret => Served::Secret,
+            LookVerdict::Problem(_) => return,
+        };
+        self.looked_at = Some(now);
+    }
+
+    fn remember(&mut self, key: PublishableKey, now: Moment) {
+        self.recent.retain(|(known, _)| *known != key);
+        // A site that answers another key at each look must not fill the memory.
+        if self.recent.len() >= RECENT_LIMIT {
+            self.recent.remove(0);
+        }
+        self.recent.push((key, now));
+    }
+
+    fn take_answer<Verdict: Judged>(&mut self, answer: &Answer<Verdict>, now: Moment) {
+        self.http = answer.http;
+        self.took = Some(answer.took);
+        self.at = Some(now);
+        self.problem = answer.verdict.problem();
+        self.detail = answer.detail.clone();
+        self.alarm |= answer.alarm;
+    }
+
+    fn forget_answer(&mut self, now: Moment) {
+        self.http = None;
+        self.took = None;
+        self.problem = None;
+        self.detail = CleanText::default();
+        self.next_at = None;
+        self.until = None;
+        self.at = Some(now);
+    }
+}
+
+/// How many keys of a site's recent past are kept in mind.
+const RECENT_LIMIT: usize = 8;
+
+/// A verdict that can be a problem.
+trait Judged {
+    fn problem(&self) -> Option<Problem>;
+}
+
+impl Judged for PutVerdict {
+    fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::Problem(problem) => Some(*problem),
+            Self::Stored => None,
+        }
+    }
+}
+
+impl Judged for LookVerdict {
+    fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::Problem(problem) => Some(*problem),
+            Self::Serves(_) | Self::NoKey | Self::ExposedSecret => None,
+        }
+    }
+}

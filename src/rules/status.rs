@@ -1,0 +1,232 @@
+use super::outcome::Cause;
+
+/// What a state means for the one who looks at it. A theme gives each role a colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Nothing to say.
+    Quiet,
+    /// Waits or is under way.
+    Busy,
+    /// Good, and proven.
+    Good,
+    /// Good as far as seen, not proven yet.
+    Hopeful,
+    /// Left out, or to be looked into.
+    Warning,
+    /// Failed.
+    Bad,
+    /// A secret is out.
+    Alarm,
+}
+
+/// How a status is written: its word, two glyphs, its role, and how much attention it needs (higher first).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// The word on the screen, in JSON and in the store.
+    pub word: &'static str,
+    /// One column wide.
+    pub glyph: &'static str,
+    /// One column wide, ASCII.
+    pub ascii: &'static str,
+    /// Its colour.
+    pub role: Role,
+    /// What needs attention is on top: higher is higher.
+    pub rank: u8,
+}
+
+const fn look(word: &'static str, glyph: &'static str, ascii: &'static str, role: Role, rank: u8) -> Look {
+    Look {
+        word,
+        glyph,
+        ascii,
+        role,
+        rank,
+    }
+}
+
+/// Why a site is left out of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// Its `mode` in the config does not allow the key.
+    WrongMode,
+    /// It serves a key of the other mode.
+    OtherMode,
+    /// The config disables it.
+    Disabled,
+    /// It serves the key already (only where the operator asked for that).
+    Equal,
+    /// Someone else changed its key since the plan.
+    ChangedMeanwhile,
+    /// What answers there is not a template site.
+    NotThisApi,
+}
+
+impl SkipReason {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::WrongMode => "wrong_mode",
+            Self::OtherMode => "other_mode",
+            Self::Disabled => "disabled",
+            Self::Equal => "equal",
+            Self::ChangedMeanwhile => "changed_meanwhile",
+            Self::NotThisApi => "not_this_api",
+        }
+    }
+
+    /// What it means, for the operator.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::WrongMode => "its mode in the config does not allow this key",
+            Self::OtherMode => "serves a key of the other mode: left as it is",
+            Self::Disabled => "disabled in the config",
+            Self::Equal => "serves this key already",
+            Self::ChangedMeanwhile => "its key was changed by someone else since the plan: left as it is",
+            Self::NotThisApi => {
+                "does not answer like a template site: the key and the master key were held back"
+            }
+        }
+    }
+
+    /// Whether the site was held back just before its PUT, which a word of the operator's can change.
+    pub fn is_held_back(self) -> bool {
+        matches!(self, Self::OtherMode | Self::ChangedMeanwhile | Self::NotThisApi)
+    }
+
+    /// Whether the operator asked for it (config or flag), so that it is no failure of the run.
+    pub fn is_intended(self) -> bool {
+        matches!(self, Self::WrongMode | Self::Disabled | Self::Equal)
+    }
+}
+
+/// What happened to a site's PUT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Push {
+    /// Not in this run.
+    #[default]
+    Idle,
+    /// Waits its turn.
+    Queued,
+    /// The request is out.
+    Sending,
+    /// Failed in a way that passes; goes again.
+    Retrying,
+    /// The site answered success.
+    Stored,
+    /// Left out.
+    Skipped(SkipReason),
+    /// For good.
+    Failed(Cause),
+    /// Sent, and the answer never seen; a GET decides.
+    Unknown(Cause),
+    /// Stopped by the operator.
+    Cancelled,
+    /// Halted before its turn.
+    NotStarted,
+}
+
+impl Push {
+    /// How it is written.
+    pub fn look(self) -> Look {
+        match self {
+            Self::Idle => look("idle", "–", "-", Role::Quiet, 0),
+            Self::Queued => look("queued", "·", ".", Role::Quiet, 20),
+            Self::Sending => look("sending", "…", "~", Role::Busy, 40),
+            Self::Retrying => look("retrying", "↻", "r", Role::Warning, 50),
+            Self::Stored => look("stored", "✓", "+", Role::Good, 0),
+            Self::Skipped(reason) => look(
+                "skipped",
+                "»",
+                ">",
+                Role::Warning,
+                if reason.is_held_back() { 70 } else { 10 },
+            ),
+            Self::Failed(_) => look("failed", "✗", "x", Role::Bad, 90),
+            Self::Unknown(_) => look("unknown", "?", "?", Role::Bad, 85),
+            Self::Cancelled => look("cancelled", "■", "#", Role::Warning, 60),
+            Self::NotStarted => look("not_started", "□", "o", Role::Warning, 60),
+        }
+    }
+
+    /// The cause behind it, if it failed.
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Failed(cause) | Self::Unknown(cause) => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// Whether a PUT of it is still to come or out.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::Sending | Self::Retrying)
+    }
+}
+
+/// What a site's GETs say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Verify {
+    /// Not looked at.
+    #[default]
+    Unchecked,
+    /// Waits its turn.
+    Queued,
+    /// The request is out.
+    Checking,
+    /// Answered, and nothing says what to expect.
+    Seen,
+    /// Answers the expected key; another of its processes may still answer the old one.
+    Serving,
+    /// Still the previous key, or none, and the settle time is not over.
+    Settling,
+    /// Answers the expected key after the settle time: proof.
+    Verified,
+    /// Another key.
+    Mismatch,
+    /// Was verified, is not any more.
+    Drifted,
+    /// No key is set.
+    NoKey,
+    /// No answer to judge by.
+    Failed(Cause),
+    /// Answers a secret to the public.
+    ExposedSecret,
+    /// A later run took the site over.
+    Superseded,
+}
+
+impl Verify {
+    /// How it is written.
+    pub fn look(self) -> Look {
+        match self {
+            Self::Unchecked => look("unchecked", "–", "-", Role::Quiet, 0),
+            Self::Queued => look("queued", "·", ".", Role::Quiet, 5),
+            Self::Checking => look("checking", "…", "~", Role::Busy, 5),
+            Self::Seen => look("seen", "•", "*", Role::Quiet, 0),
+            Self::Serving => look("serving", "◍", "s", Role::Hopeful, 30),
+            Self::Settling => look("settling", "◌", "c", Role::Busy, 45),
+            Self::Verified => look("verified", "✓", "+", Role::Good, 0),
+            Self::Mismatch => look("mismatch", "≠", "!", Role::Bad, 88),
+            Self::Drifted => look("drifted", "≠", "!", Role::Bad, 89),
+            Self::NoKey => look("no_key", "∅", "0", Role::Warning, 75),
+            Self::Failed(_) => look("failed", "✗", "x", Role::Bad, 80),
+            Self::ExposedSecret => look("exposed_secret", "!", "!", Role::Alarm, 100),
+            Self::Superseded => look("superseded", "»", ">", Role::Quiet, 0),
+        }
+    }
+
+    /// The cause behind it, if it failed.
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Failed(cause) => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// Whether it will change by itself.
+    pub fn is_open(self) -> bool {
+        matches!(
+            self,
+            Self::Queued | Self::Checking | Self::Serving | Self::Settling
+        )
+    }
+}

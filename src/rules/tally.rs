@@ -1,0 +1,191 @@
+use std::collections::BTreeMap;
+
+use super::state::{Served, SiteState};
+use super::status::{Push, Verify};
+use crate::key::PublishableKey;
+
+/// How many sites are in which state. Kept up to date by [`Tally::replace`], so that it costs the same
+/// for three sites and for a hundred thousand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    sites: usize,
+    push: BTreeMap<&'static str, usize>,
+    verify: BTreeMap<&'static str, usize>,
+    serves: BTreeMap<PublishableKey, usize>,
+    no_key: usize,
+    secret: usize,
+    unseen: usize,
+    endings: BTreeMap<Ending, usize>,
+}
+
+/// What a site's state means for the exit status of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// As it should be, or left out on purpose.
+    Good,
+    /// Stored, and the proof is not due yet.
+    Waits,
+    /// Not there yet: queued, out, or waiting for a retry.
+    Open,
+    /// Anything else.
+    Bad,
+}
+
+/// What `state` means for the exit status.
+pub fn ending(state: &SiteState) -> Ending {
+    if state.push.is_open() {
+        return Ending::Open;
+    }
+    if state.alarm {
+        return Ending::Bad;
+    }
+    if let Push::Skipped(reason) = state.push {
+        return if reason.is_intended() {
+            Ending::Good
+        } else {
+            Ending::Bad
+        };
+    }
+    match state.verify {
+        Verify::Verified | Verify::Superseded => Ending::Good,
+        Verify::Serving | Verify::Settling => Ending::Waits,
+        Verify::Queued | Verify::Checking => Ending::Open,
+        Verify::Seen | Verify::NoKey if state.expected.is_none() => Ending::Good,
+        Verify::Unchecked if state.push == Push::Idle => Ending::Good,
+        _ => Ending::Bad,
+    }
+}
+
+impl Tally {
+    /// Counts `states`.
+    pub fn of<'a>(states: impl IntoIterator<Item = &'a SiteState>) -> Self {
+        let mut tally = Self::default();
+        for state in states {
+            tally.add(state);
+        }
+        tally
+    }
+
+    /// A site's state changed.
+    pub fn replace(&mut self, old: &SiteState, new: &SiteState) {
+        self.remove(old);
+        self.add(new);
+    }
+
+    /// A site more.
+    pub fn add(&mut self, state: &SiteState) {
+        self.sites += 1;
+        *self.push.entry(state.push.look().word).or_default() += 1;
+        *self.verify.entry(state.verify.look().word).or_default() += 1;
+        *self.endings.entry(ending(state)).or_default() += 1;
+        match &state.now {
+            Served::Key(key) => *self.serves.entry(key.clone()).or_default() += 1,
+            Served::NoKey => self.no_key += 1,
+            Served::Secret => self.secret += 1,
+            Served::Unknown => self.unseen += 1,
+        }
+    }
+
+    /// A site less.
+    pub fn remove(&mut self, state: &SiteState) {
+        self.sites -= 1;
+        take_one(&mut self.push, &state.push.look().word);
+        take_one(&mut self.verify, &state.verify.look().word);
+        take_one(&mut self.endings, &ending(state));
+        match &state.now {
+            Served::Key(key) => take_one(&mut self.serves, key),
+            Served::NoKey => self.no_key -= 1,
+            Served::Secret => self.secret -= 1,
+            Served::Unknown => self.unseen -= 1,
+        }
+    }
+
+    /// How many sites in all.
+    pub fn sites(&self) -> usize {
+        self.sites
+    }
+
+    /// How many sites have this word in PUSH.
+    pub fn push(&self, word: &str) -> usize {
+        self.push.get(word).copied().unwrap_or_default()
+    }
+
+    /// How many sites have this word in VERIFY.
+    pub fn verify(&self, word: &str) -> usize {
+        self.verify.get(word).copied().unwrap_or_default()
+    }
+
+    /// How many sites end so.
+    pub fn ending(&self, ending: Ending) -> usize {
+        self.endings.get(&ending).copied().unwrap_or_default()
+    }
+
+    /// The words of PUSH with how many sites have each, none of them zero.
+    pub fn push_words(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        self.push.iter().map(|(word, count)| (*word, *count))
+    }
+
+    /// The words of VERIFY with how many sites have each, none of them zero.
+    pub fn verify_words(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        self.verify.iter().map(|(word, count)| (*word, *count))
+    }
+
+    /// The keys that sites serve, with how many serve each, most first.
+    pub fn serves(&self) -> Vec<(&PublishableKey, usize)> {
+        let mut keys: Vec<_> = self.serves.iter().map(|(key, count)| (key, *count)).collect();
+        keys.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        keys
+    }
+
+    /// How many sites were seen to serve no key.
+    pub fn serves_none(&self) -> usize {
+        self.no_key
+    }
+
+    /// How many sites serve a secret.
+    pub fn serves_secret(&self) -> usize {
+        self.secret
+    }
+
+    /// How many sites were never seen.
+    pub fn unseen(&self) -> usize {
+        self.unseen
+    }
+}
+
+fn take_one<Key: Ord>(counts: &mut BTreeMap<Key, usize>, key: &Key) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunPhase {
+    /// PUTs are out or to come.
+    Sending,
+    /// The operator paused it.
+    Paused,
+    /// It halted by itself.
+    Halted,
+    /// All is sent; proofs are due.
+    Settling,
+    /// Each site has its last word.
+    Settled,
+}
+
+impl RunPhase {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::Paused => "paused",
+            Self::Halted => "halted",
+            Self::Settling => "settling",
+            Self::Settled => "settled",
+        }
+    }
+}
