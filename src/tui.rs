@@ -1,1 +1,69 @@
-//! (coming)
+//! The screen: a model, messages that change it, and a picture of it. `update` and `draw` are pure; `run`
+//! does the I/O.
+
+use crossterm::event::KeyEvent;
+
+use crate::engine::{Command, Event};
+
+/// Something that the screen is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// What the terminal gave in one read. The events of one read belong together: what follows a line end
+    /// in it was pasted, not typed.
+    Input(Vec<Input>),
+    /// The terminal's size changed.
+    Resize {
+        /// Its width.
+        columns: u16,
+        /// Its height.
+        rows: u16,
+    },
+    /// The engine tells.
+    Engine(Event),
+    /// The time that [`model::Model::wake_at`] asked for has come.
+    Wake,
+    /// The master keys that a command needs were read (or not, and why, for the operator).
+    MasterKeys(Result<(), String>),
+    /// The demo's sites were mended: how many.
+    Healed(usize),
+    /// The screen is back from being suspended.
+    Resumed,
+}
+
+/// One thing that the operator typed or pasted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A key press.
+    Key(KeyEvent),
+    /// A bracketed paste.
+    Paste(String),
+}
+
+/// Something that the screen wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// An order for the engine that needs no master key.
+    Engine(Command),
+    /// Reads the master keys that these sites need if they are not read yet (the answer is
+    /// [`Message::MasterKeys`]), and then, if that went well, gives the order.
+    WithMasterKeys(Command),
+    /// Draws everything afresh.
+    Redraw,
+    /// Stops the process until the shell continues it.
+    Suspend,
+    /// Mends the demo's sick sites.
+    Heal,
+    /// Leaves the screen.
+    Quit(Leave),
+}
+
+/// What becomes of a run when the screen is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// Nothing runs.
+    Idle,
+    /// It goes on without a screen.
+    RunGoesOn,
+    /// No new sites; what is out ends.
+    Cancel,
+}
