@@ -21,8 +21,12 @@ use crate::text::CleanText;
 
 /// Who may call now: slots, limits of a backend, what waits and until when. Pure.
 mod schedule;
+/// One request, with its intent before and its outcome after.
+mod call;
 /// The task that owns the state.
 mod run;
+/// What each command does.
+mod orders;
 
 /// Monotonic and wall time of this process.
 #[derive(Debug, Clone, Copy)]
@@ -56,9 +60,9 @@ impl Clock {
         }
     }
 
-    /// The instant to sleep until for `moment`.
-    fn instant(&self, moment: Moment) -> tokio::time::Instant {
-        self.start + moment.since_start
+    /// The instant to sleep until for a time since the start.
+    fn instant_of(&self, since_start: Duration) -> tokio::time::Instant {
+        self.start + since_start
     }
 }
 

@@ -186,8 +186,9 @@ impl PublishableKey {
 
     /// Six hexadecimal digits of the key's SHA-256, to tell two keys with one mask apart.
     pub fn fingerprint(&self) -> String {
-        let digest = Sha256::digest(self.0.as_bytes());
-        digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect()
+        let digest: [u8; 32] = Sha256::digest(self.0.as_bytes()).into();
+        let [first, second, third, ..] = digest;
+        format!("{first:02x}{second:02x}{third:02x}")
     }
 
     /// The mask, with the fingerprint behind it if one of `others` is another key with the same mask.

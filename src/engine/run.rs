@@ -1,20 +1,332 @@
-use super::*;
-pub(super) struct Engine<Api, Db> {
-    _a: std::marker::PhantomData<(Api, Db)>,
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::call::{Finished, Work};
+use super::schedule::{Lane, Schedule};
+use super::{Clock, Command, Event, Level, Message, RunInfo, Settings};
+use crate::key::PublishableKey;
+use crate::rules::moment::Moment;
+use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use crate::rules::state::{Allow, Call, Next, SiteState};
+use crate::rules::tally::RunPhase;
+use crate::site::{Site, SiteId};
+use crate::site_api::SiteApi;
+use crate::store::{RunId, Store};
+use crate::text::CleanText;
+
+/// A site and what is under way for it.
+pub(super) struct Slot {
+    pub(super) state: SiteState,
+    /// Whether the run counts it.
+    pub(super) in_run: bool,
+    /// Whether its looks go behind all others.
+    pub(super) background: bool,
+    /// GETs in this run.
+    pub(super) gets: u32,
+    /// A push that begins when the look that is out has ended.
+    pub(super) pending: Option<(PublishableKey, Allow)>,
 }
+
+/// Owns all state. Nothing in it waits for the network or the terminal.
+pub(super) struct Engine<Api, Db> {
+    pub(super) sites: Arc<[Site]>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) schedule: Schedule,
+    api: Arc<Api>,
+    pub(super) store: Arc<Db>,
+    pub(super) settings: Settings,
+    pub(super) clock: Clock,
+    events: mpsc::UnboundedSender<Event>,
+    calls: JoinSet<Finished>,
+    out: HashMap<Id, (SiteId, Call, Lane)>,
+    pub(super) run: Option<RunInfo>,
+    /// Sites of the run whose PUT is still to come or out.
+    pub(super) open: usize,
+    /// Sites of the run that will change by themselves.
+    pub(super) busy: usize,
+    pub(super) stopping: bool,
+    dice: fastrand::Rng,
+}
+
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     pub(super) fn new(
-        _sites: Arc<[Site]>,
-        _known: Vec<SiteState>,
-        _api: Arc<Api>,
-        _store: Arc<Db>,
-        _settings: Settings,
-        _clock: Clock,
-        _events: mpsc::UnboundedSender<Event>,
+        sites: Arc<[Site]>,
+        known: Vec<SiteState>,
+        api: Arc<Api>,
+        store: Arc<Db>,
+        settings: Settings,
+        clock: Clock,
+        events: mpsc::UnboundedSender<Event>,
     ) -> Self {
+        let slot = |state| Slot {
+            state,
+            in_run: false,
+            background: false,
+            gets: 0,
+            pending: None,
+        };
+        let mut known = known;
+        known.resize_with(sites.len(), SiteState::default);
         Self {
-            _a: std::marker::PhantomData,
+            schedule: Schedule::new(&sites, settings.concurrency, settings.per_backend),
+            slots: known.into_iter().map(slot).collect(),
+            sites,
+            api,
+            store,
+            settings,
+            clock,
+            events,
+            calls: JoinSet::new(),
+            out: HashMap::new(),
+            run: None,
+            open: 0,
+            busy: 0,
+            stopping: false,
+            dice: fastrand::Rng::new(),
         }
     }
-    pub(super) async fn run(self, _orders: mpsc::UnboundedReceiver<Command>) {}
+
+    /// Until stopped, or until nobody can give orders and nothing is open.
+    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>) {
+        let mut handles = true;
+        loop {
+            self.fill_slots();
+            self.tell_phase().await;
+            let idle = self.calls.is_empty() && (self.stopping || (!handles && self.busy == 0));
+            if idle {
+                break;
+            }
+            let timer = self.schedule.next_timer();
+            let wait = timer.map(|at| self.clock.instant_of(at));
+            tokio::select! {
+                order = orders.recv(), if handles => match order {
+                    Some(order) => self.obey(order).await,
+                    None => handles = false,
+                },
+                Some(done) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.finished(done),
+                () = sleep_until(wait), if wait.is_some() => self.schedule.wake(self.clock.now()),
+            }
+        }
+        for index in 0..self.slots.len() {
+            if self.slots[index].state.is_busy() {
+                self.change(site_id(index), SiteState::abandon);
+            }
+        }
+    }
+
+    fn fill_slots(&mut self) {
+        while let Some((site, call, lane)) = self.schedule.take() {
+            self.call(site, call, lane);
+        }
+    }
+
+    /// Sends `call` out. The site holds a slot of `lane`.
+    fn call(&mut self, site: SiteId, call: Call, lane: Lane) {
+        let now = self.clock.now();
+        let policy = self.settings.policy.clone();
+        self.change(site, |state| state.calling(call, &policy, now));
+        let slot = &mut self.slots[site.index()];
+        if call != Call::Put {
+            slot.gets += 1;
+        }
+        let number = if call == Call::Put {
+            slot.state.puts
+        } else {
+            slot.gets
+        };
+        let work = Work {
+            api: Arc::clone(&self.api),
+            store: Arc::clone(&self.store),
+            sites: Arc::clone(&self.sites),
+            clock: self.clock,
+            run: self.run.as_ref().filter(|_| slot.in_run).map(|run| run.id),
+            site,
+            number,
+        };
+        let task = match (call, slot.state.expected.clone()) {
+            (Call::Put, Some(key)) => self.calls.spawn(work.put(key)),
+            // A PUT without a key cannot be ordered: orders set the expected key.
+            (Call::LookBefore, _) | (Call::Put, None) => {
+                self.calls.spawn(work.look(policy.look_before_limit(), false))
+            }
+            (Call::Look, _) => self.calls.spawn(work.look(policy.timeout, true)),
+        };
+        self.out.insert(task.id(), (site, call, lane));
+    }
+
+    fn finished(&mut self, done: Result<(Id, Finished), JoinError>) {
+        let (id, finished) = match done {
+            Ok((id, finished)) => (id, finished),
+            Err(error) => (error.id(), Finished::Lost),
+        };
+        let Some((site, call, lane)) = self.out.remove(&id) else {
+            return;
+        };
+        let now = self.clock.now();
+        let next = self.take_in(site, call, finished, now);
+        if let Some((key, allow)) = self.slots[site.index()].pending.take() {
+            self.schedule.release(site, lane);
+            let next = self.change(site, |state| state.order_push(key, allow, false, now));
+            return self.follow(site, next, now);
+        }
+        match next {
+            Next::Now(Call::Put) if self.schedule.paused && !self.stopping => {
+                self.schedule.release(site, lane);
+                self.change(site, |state| state.await_push(now));
+                self.follow(site, next, now);
+            }
+            Next::Now(next_call) if !self.stopping => self.call(site, next_call, lane),
+            next => {
+                self.schedule.release(site, lane);
+                self.follow(site, next, now);
+            }
+        }
+    }
+
+    /// Feeds an answer to the site's state.
+    fn take_in(&mut self, site: SiteId, call: Call, finished: Finished, now: Moment) -> Next {
+        let policy = self.settings.policy.clone();
+        let dice = self.dice.f64();
+        match finished {
+            Finished::Put(answer, attempt) => {
+                self.tell(Event::Attempt(attempt));
+                self.change(site, |state| state.put_answered(&answer, &policy, now, dice))
+            }
+            Finished::Look(answer, attempt) => {
+                self.tell(Event::Attempt(attempt));
+                self.change(site, |state| {
+                    if call == Call::LookBefore {
+                        state.looked_before(&answer, &policy, now, dice)
+                    } else {
+                        state.looked(&answer, &policy, now, dice)
+                    }
+                })
+            }
+            Finished::Lost if call == Call::Put => {
+                let answer = lost(PutVerdict::Problem(Problem::ConnectionLost));
+                self.change(site, |state| state.put_answered(&answer, &policy, now, dice))
+            }
+            Finished::Lost => {
+                let answer = lost(LookVerdict::Problem(Problem::ConnectionLost));
+                self.change(site, |state| state.looked(&answer, &policy, now, dice))
+            }
+            Finished::NotRecorded(error) => {
+                self.schedule.paused = true;
+                self.say(
+                    Level::Error,
+                    format!("paused: the store takes no records, so nothing is sent ({error})"),
+                );
+                self.change(site, |state| state.put_unsent(now))
+            }
+        }
+    }
+
+    /// Schedules what the site needs next.
+    pub(super) fn follow(&mut self, site: SiteId, next: Next, now: Moment) {
+        if self.stopping {
+            return self.schedule.forget(site);
+        }
+        let (at, call) = match next {
+            Next::Rest => return,
+            Next::Now(call) => (now, call),
+            Next::At(at, call) => (at, call),
+        };
+        let lane = match call {
+            Call::LookBefore | Call::Put => Lane::Push,
+            Call::Look if self.slots[site.index()].background => Lane::Background,
+            Call::Look => Lane::Look,
+        };
+        self.schedule.want(site, call, lane, at, now);
+    }
+
+    /// Changes a site's state, keeps the run's counts, and tells.
+    pub(super) fn change<T>(&mut self, site: SiteId, how: impl FnOnce(&mut SiteState) -> T) -> T {
+        let slot = &mut self.slots[site.index()];
+        let counts = |state: &SiteState| (usize::from(state.push.is_open()), usize::from(state.is_busy()));
+        let before = counts(&slot.state);
+        let result = how(&mut slot.state);
+        let after = counts(&slot.state);
+        if slot.in_run {
+            self.open = self.open + after.0 - before.0;
+            self.busy = self.busy + after.1 - before.1;
+        }
+        let state = Box::new(slot.state.clone());
+        self.tell(Event::Site { site, state });
+        result
+    }
+
+    /// Tells where the run is, when that changed.
+    async fn tell_phase(&mut self) {
+        let now = self.clock.now();
+        let Some(run) = &mut self.run else { return };
+        if run.ended.is_some() {
+            return;
+        }
+        if self.open == 0 {
+            self.schedule.paused = false;
+        }
+        let phase = match (self.schedule.paused, self.open, self.busy) {
+            (true, ..) => RunPhase::Paused,
+            (false, 1.., _) => RunPhase::Sending,
+            (false, 0, 1..) => RunPhase::Settling,
+            (false, 0, 0) => RunPhase::Settled,
+        };
+        if phase == run.phase {
+            return;
+        }
+        run.phase = phase;
+        let ended = (phase == RunPhase::Settled).then_some(now);
+        run.ended = ended;
+        let info = run.clone();
+        if ended.is_some() {
+            self.end_run(info.id, now).await;
+        }
+        self.tell(Event::Run(info));
+    }
+
+    async fn end_run(&mut self, id: RunId, now: Moment) {
+        if let Err(error) = self.store.end_run(id, now.wall).await {
+            self.say(
+                Level::Error,
+                format!("the end of run {} could not be recorded ({error})", id.0),
+            );
+        }
+    }
+
+    pub(super) fn say(&self, level: Level, text: String) {
+        let at = self.clock.now();
+        self.tell(Event::Message(Message { at, level, text }));
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        // Nobody listens any more: the run goes on without.
+        let _gone = self.events.send(event);
+    }
+}
+
+/// The answer of a request whose task ended before its time.
+fn lost<Verdict>(verdict: Verdict) -> Answer<Verdict> {
+    let detail = CleanText::note("the program lost track of this request: please report it");
+    Answer {
+        verdict,
+        http: None,
+        took: Duration::ZERO,
+        retry_after: None,
+        detail,
+        alarm: false,
+    }
+}
+
+async fn sleep_until(wait: Option<tokio::time::Instant>) {
+    if let Some(instant) = wait {
+        tokio::time::sleep_until(instant).await;
+    }
+}
+
+pub(super) fn site_id(index: usize) -> SiteId {
+    SiteId(u32::try_from(index).unwrap_or(u32::MAX))
 }

@@ -32,7 +32,7 @@ pub struct Policy {
 pub const LOOK_BEFORE_LIMIT: Duration = Duration::from_secs(10);
 /// A look younger than this makes the one before a PUT unneeded, since a look can prolong an old key's
 /// life in a site's cache (contract.md).
-pub const LOOK_IS_FRESH: Duration = Duration::from_secs(300);
+pub const LOOK_IS_FRESH: Duration = Duration::from_mins(5);
 
 impl Default for Policy {
     fn default() -> Self {
@@ -40,7 +40,7 @@ impl Default for Policy {
             attempts: 4,
             backoff: Duration::from_secs(1),
             backoff_max: Duration::from_secs(30),
-            retry_after_max: Duration::from_secs(300),
+            retry_after_max: Duration::from_mins(5),
             settle: Duration::from_secs(330),
             timeout: Duration::from_secs(35),
         }
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_retry_after_beyond_the_limit_ends_the_turn() {
         let policy = Policy::default();
-        let year = Duration::from_secs(365 * 86_400);
+        let year = Duration::from_hours(365 * 24);
         assert_eq!(policy.retry(1, Some(year), 0.5), Retry::TooLong(year));
         assert_eq!(policy.retry(4, None, 0.5), Retry::AttemptsUsed);
         assert_eq!(

@@ -102,6 +102,10 @@ enum Phase {
 
 /// All that is known of one site. Public fields are for showing; only the methods change it.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, set and cleared on its own"
+)]
 pub struct SiteState {
     /// What happened to the PUT.
     pub push: Push,
@@ -622,6 +626,32 @@ impl SiteState {
             }
             Phase::Rest | Phase::LookWaits | Phase::Looking => Next::Rest,
         }
+    }
+
+    /// A push was ordered while a look is out: it begins when the look has ended.
+    pub fn await_push(&mut self, now: Moment) {
+        self.push = Push::Queued;
+        self.at = Some(now);
+    }
+
+    /// A PUT could not be recorded and so was not sent: it waits for its turn again.
+    pub fn put_unsent(&mut self, now: Moment) -> Next {
+        self.tries = self.tries.saturating_sub(1);
+        self.puts = self.puts.saturating_sub(1);
+        self.push = Push::Queued;
+        self.phase = Phase::PushWaits;
+        self.until = None;
+        self.at = Some(now);
+        Next::At(now, Call::Put)
+    }
+
+    /// The process ends: nothing that waits will come.
+    pub fn abandon(&mut self) {
+        if matches!(self.verify, Verify::Queued | Verify::Checking) {
+            self.verify = Verify::Unchecked;
+        }
+        self.phase = Phase::Rest;
+        self.next_at = None;
     }
 
     /// Takes over what is known of the site from an earlier process: shown at once, judged by nothing.

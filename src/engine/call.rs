@@ -1,0 +1,132 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Attempt, Clock};
+use crate::key::PublishableKey;
+use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use crate::rules::state::Served;
+use crate::site::{Site, SiteId};
+use crate::site_api::SiteApi;
+use crate::store::{Intent, Outcome, Request, RunId, Store, StoreError};
+use crate::text::CleanText;
+
+/// What came of one request.
+pub(super) enum Finished {
+    Put(Answer<PutVerdict>, Attempt),
+    Look(Answer<LookVerdict>, Attempt),
+    /// The intent could not be recorded: nothing was sent.
+    NotRecorded(StoreError),
+    /// The task ended before its time: whether the request was sent, nobody knows.
+    Lost,
+}
+
+/// One request to be made: with its intent before, its outcome after.
+pub(super) struct Work<Api, Db> {
+    pub(super) api: Arc<Api>,
+    pub(super) store: Arc<Db>,
+    pub(super) sites: Arc<[Site]>,
+    pub(super) clock: Clock,
+    /// The run that it belongs to.
+    pub(super) run: Option<RunId>,
+    pub(super) site: SiteId,
+    /// Which of the site's PUTs (or GETs) it is.
+    pub(super) number: u32,
+}
+
+impl<Api: SiteApi, Db: Store> Work<Api, Db> {
+    fn site(&self) -> &Site {
+        &self.sites[self.site.index()]
+    }
+
+    pub(super) async fn put(self, key: PublishableKey) -> Finished {
+        if let Some(run) = self.run {
+            let intent = Intent {
+                run,
+                site: self.site().url.clone(),
+                number: self.number,
+                at: self.clock.now().wall,
+            };
+            if let Err(error) = self.store.record_intent(intent).await {
+                return Finished::NotRecorded(error);
+            }
+        }
+        let answer = self.api.put(self.site(), &key).await;
+        let problem = match answer.verdict {
+            PutVerdict::Stored => None,
+            PutVerdict::Problem(problem) => Some(problem),
+        };
+        let words = problem.map_or("stored".to_owned(), |problem| describe(problem, &answer.detail));
+        let attempt = self.attempt(Request::Put, &answer, problem, &words);
+        self.record(&attempt, Served::Unknown).await;
+        Finished::Put(answer, attempt)
+    }
+
+    pub(super) async fn look(self, limit: Duration, close: bool) -> Finished {
+        let answer = self.api.look(self.site(), limit, close).await;
+        let (problem, served, words) = match &answer.verdict {
+            LookVerdict::Serves(key) => (None, Served::Key(key.clone()), format!("serves {key}")),
+            LookVerdict::NoKey => (None, Served::NoKey, "has no key".to_owned()),
+            LookVerdict::ExposedSecret => (
+                None,
+                Served::Secret,
+                "shows a SECRET key to the public (not kept)".to_owned(),
+            ),
+            LookVerdict::Problem(problem) => (
+                Some(*problem),
+                Served::Unknown,
+                describe(*problem, &answer.detail),
+            ),
+        };
+        let attempt = self.attempt(Request::Get, &answer, problem, &words);
+        self.record(&attempt, served).await;
+        Finished::Look(answer, attempt)
+    }
+
+    fn attempt<V>(
+        &self,
+        request: Request,
+        answer: &Answer<V>,
+        problem: Option<Problem>,
+        words: &str,
+    ) -> Attempt {
+        Attempt {
+            run: self.run,
+            site: self.site,
+            request,
+            number: self.number,
+            at: self.clock.now(),
+            took: answer.took,
+            http: answer.http,
+            cause: problem.map(Problem::cause),
+            note: CleanText::note(words),
+        }
+    }
+
+    async fn record(&self, attempt: &Attempt, served: Served) {
+        let outcome = Outcome {
+            run: attempt.run,
+            site: self.site().url.clone(),
+            request: attempt.request,
+            number: attempt.number,
+            at: attempt.at.wall,
+            ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+            http: attempt.http,
+            cause: attempt.cause,
+            served,
+            note: attempt.note.clone(),
+        };
+        if let Err(error) = self.store.record_outcome(outcome).await {
+            // The request is made; its intent stays open, and the next start looks at the site.
+            tracing::error!(%error, "an outcome could not be recorded");
+        }
+    }
+}
+
+fn describe(problem: Problem, detail: &CleanText) -> String {
+    let sentence = problem.row().sentence;
+    if detail.is_empty() {
+        sentence.to_owned()
+    } else {
+        format!("{sentence}: {detail}")
+    }
+}
