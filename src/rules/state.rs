@@ -19,10 +19,17 @@ use std::time::Duration;
 
 use super::moment::Moment;
 use super::outcome::{Answer, LookVerdict, Problem, PutVerdict};
-use super::retry::{LOOK_IS_FRESH, Policy, Retry};
+use super::retry::{LOOK_IS_FRESH, Policy};
 use super::status::{Push, SkipReason, Verify};
 use crate::key::PublishableKey;
 use crate::text::CleanText;
+
+/// The answers around a PUT.
+mod push;
+/// The answers of looks.
+mod looks;
+#[cfg(test)]
+mod tests;
 
 /// What a site was last seen to serve.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -139,8 +146,10 @@ pub struct SiteState {
     pub looked_at: Option<Moment>,
     phase: Phase,
     window: Option<Window>,
-    /// Keys that caches may still answer, with the last time that they were current.
+    /// Keys that were pushed or seen there, with the last time that they were current.
     recent: Vec<(PublishableKey, Moment)>,
+    /// Keys that caches may still answer in the settle time that runs.
+    previous: Vec<PublishableKey>,
     /// The key that was proven here, for telling drift.
     proven: Option<PublishableKey>,
     /// Whether it ever was: what answers there is a template site.
@@ -232,13 +241,7 @@ impl SiteState {
 
     /// Orders a PUT of `key`. What a site waits for from an earlier run ends here (`superseded` there).
     pub fn order_push(&mut self, key: PublishableKey, allow: Allow, again: bool, now: Moment) -> Next {
-        let old = self.expected.replace(key);
-        if let Some(old) = old
-            .clone()
-            .filter(|old| self.window.is_some() && Some(old) != self.expected.as_ref())
-        {
-            self.remember(old, now);
-        }
+        let old = self.expect(Some(key), now);
         if !again {
             self.expected_before = old;
         }
@@ -254,11 +257,27 @@ impl SiteState {
         self.stopping = false;
         self.look_wanted = false;
         self.alarm = false;
-        self.window = None;
         self.verify = Verify::Unchecked;
         self.forget_answer(now);
         self.phase = Phase::PushWaits;
         Next::At(now, self.first_call(now))
+    }
+
+    /// Expects another key from now on; returns what was expected before.
+    fn expect(&mut self, key: Option<PublishableKey>, now: Moment) -> Option<PublishableKey> {
+        let old = std::mem::replace(&mut self.expected, key);
+        // Caches may still answer what was put there a moment ago, whatever is expected now.
+        self.window = self.window.filter(|window| now < window.until);
+        if let Some(old) = old
+            .clone()
+            .filter(|old| self.window.is_some() && Some(old) != self.expected.as_ref())
+        {
+            if !self.previous.contains(&old) {
+                self.previous.push(old.clone());
+            }
+            self.remember(old, now);
+        }
+        old
     }
 
     fn first_call(&self, now: Moment) -> Call {
@@ -286,9 +305,8 @@ impl SiteState {
         self.looks_allowed = attempts.max(1);
         match self.phase {
             Phase::Rest | Phase::LookWaits => {
-                if let Some(expected) = expected.filter(|expected| self.expected.as_ref() != Some(expected)) {
-                    self.expected = Some(expected);
-                    self.window = None;
+                if expected.is_some() {
+                    self.expect(expected, now);
                 }
                 self.alarm = false;
                 self.looks = 0;
@@ -334,271 +352,6 @@ impl SiteState {
                 }
             }
         }
-    }
-
-    /// The look before the PUT was answered.
-    pub fn looked_before(
-        &mut self,
-        answer: &Answer<LookVerdict>,
-        policy: &Policy,
-        now: Moment,
-        dice: f64,
-    ) -> Next {
-        self.take_answer(answer, now);
-        self.looked_in_run = true;
-        self.see(&answer.verdict, now);
-        self.before = self.now.clone();
-        if self.stopping {
-            return self.end_push(Push::Cancelled);
-        }
-        let other_mode = |serves: &PublishableKey| {
-            self.expected
-                .as_ref()
-                .is_some_and(|key| key.mode() != serves.mode())
-        };
-        match &answer.verdict {
-            LookVerdict::Serves(serves) if other_mode(serves) && !self.allow.mode_change => {
-                self.hold_back(SkipReason::OtherMode)
-            }
-            LookVerdict::Problem(problem)
-                if problem.row().not_this_api && !self.was_verified() && !self.allow.unrecognised =>
-            {
-                self.verify = Verify::Failed(problem.cause());
-                self.hold_back(SkipReason::NotThisApi)
-            }
-            LookVerdict::Problem(Problem::RateLimited | Problem::Unavailable) => {
-                // Asking counts as no attempt of the PUT: only the wait is taken over.
-                match policy.retry(0, answer.retry_after, dice) {
-                    Retry::After(wait) => self.wait_for_put(wait, now),
-                    Retry::TooLong(asked) => self.end_until(asked, now),
-                    Retry::AttemptsUsed => self.end_push(Push::Failed(Problem::RateLimited.cause())),
-                }
-            }
-            _ => {
-                self.problem = None;
-                self.phase = Phase::PushWaits;
-                Next::Now(Call::Put)
-            }
-        }
-    }
-
-    fn hold_back(&mut self, reason: SkipReason) -> Next {
-        self.expected = self.expected_before.take();
-        self.end_push(Push::Skipped(reason))
-    }
-
-    /// The PUT was answered, or its answer is lost.
-    pub fn put_answered(
-        &mut self,
-        answer: &Answer<PutVerdict>,
-        policy: &Policy,
-        now: Moment,
-        dice: f64,
-    ) -> Next {
-        self.take_answer(answer, now);
-        let problem = match answer.verdict {
-            PutVerdict::Stored => {
-                self.push = Push::Stored;
-                self.problem = None;
-                self.doubt = None;
-                return self.open_window(policy, now);
-            }
-            PutVerdict::Problem(problem) => problem,
-        };
-        if problem.row().doubtful {
-            self.doubt = Some(now);
-        }
-        let retry = policy.retry(self.tries, answer.retry_after, dice);
-        match retry {
-            Retry::After(wait) if problem.row().retried && !self.stopping => self.wait_for_put(wait, now),
-            _ if self.doubt.is_some() => {
-                self.push = Push::Unknown(problem.cause());
-                self.open_window(policy, now)
-            }
-            Retry::TooLong(asked) if problem.row().retried => self.end_until(asked, now),
-            _ => self.end_push(Push::Failed(problem.cause())),
-        }
-    }
-
-    /// The site asks for a longer wait than a run takes: the note says until when.
-    fn end_until(&mut self, asked: Duration, now: Moment) -> Next {
-        let next = self.end_push(Push::Failed(Problem::RateLimited.cause()));
-        self.until = Some(now + asked);
-        next
-    }
-
-    /// The settle time begins: the keys of until now may still be answered by caches. A look follows.
-    fn open_window(&mut self, policy: &Policy, now: Moment) -> Next {
-        if let Some(serves) = self.now.key().cloned() {
-            self.remember(serves, now);
-        }
-        self.recent
-            .retain(|(_, current)| now.since(*current) <= policy.settle);
-        for (_, current) in &mut self.recent {
-            *current = now;
-        }
-        self.window = Some(Window {
-            begin: now,
-            until: now + policy.settle,
-        });
-        self.proven = None;
-        self.phase = Phase::LookWaits;
-        self.verify = Verify::Queued;
-        self.looks = 0;
-        self.looks_allowed = policy.attempts;
-        Next::Now(Call::Look)
-    }
-
-    fn wait_for_put(&mut self, wait: Duration, now: Moment) -> Next {
-        let at = now + wait;
-        self.push = Push::Retrying;
-        self.phase = Phase::PushWaits;
-        self.next_at = Some(at);
-        self.until = None;
-        Next::At(at, Call::Put)
-    }
-
-    fn end_push(&mut self, push: Push) -> Next {
-        self.push = push;
-        self.phase = Phase::Rest;
-        self.next_at = None;
-        self.until = None;
-        Next::Rest
-    }
-
-    /// A look was answered.
-    pub fn looked(&mut self, answer: &Answer<LookVerdict>, policy: &Policy, now: Moment, dice: f64) -> Next {
-        self.take_answer(answer, now);
-        self.see(&answer.verdict, now);
-        let again = std::mem::take(&mut self.look_wanted);
-        let next = match &answer.verdict {
-            LookVerdict::ExposedSecret => self.end_looks(Verify::ExposedSecret),
-            LookVerdict::Problem(problem) => {
-                self.look_failed(*problem, answer.retry_after, policy, now, dice)
-            }
-            LookVerdict::NoKey => self.judge(None, policy, now),
-            LookVerdict::Serves(key) => self.judge(Some(&key.clone()), policy, now),
-        };
-        if again && next == Next::Rest {
-            return self.order_look(None, self.looks_allowed, now);
-        }
-        next
-    }
-
-    /// What a look that showed `serves` (or no key) means.
-    fn judge(&mut self, serves: Option<&PublishableKey>, policy: &Policy, now: Moment) -> Next {
-        let Some(expected) = self.expected.clone() else {
-            return self.end_looks(if serves.is_some() {
-                Verify::Seen
-            } else {
-                Verify::NoKey
-            });
-        };
-        if serves == Some(&expected) {
-            return self.matched(expected, policy, now);
-        }
-        let may_be_cached = serves.is_none_or(|key| self.recent.iter().any(|(recent, _)| recent == key));
-        match self.window {
-            Some(window) if may_be_cached && now < window.until => self.settle_on(window, now),
-            Some(_) if may_be_cached => {
-                if let Push::Unknown(cause) = self.push {
-                    self.push = Push::Failed(cause);
-                }
-                self.end_looks(if serves.is_some() {
-                    Verify::Mismatch
-                } else {
-                    Verify::NoKey
-                })
-            }
-            _ if self.proven.as_ref() == Some(&expected) => self.end_looks(Verify::Drifted),
-            _ => self.end_looks(if serves.is_some() {
-                Verify::Mismatch
-            } else {
-                Verify::NoKey
-            }),
-        }
-    }
-
-    fn matched(&mut self, expected: PublishableKey, policy: &Policy, now: Moment) -> Next {
-        if matches!(self.push, Push::Unknown(_)) {
-            // Nobody saw when it was stored: the settle time runs from the first look that shows it.
-            self.push = Push::Stored;
-            self.doubt = None;
-            self.window = Some(Window {
-                begin: now,
-                until: now + policy.settle,
-            });
-        }
-        match self.window {
-            Some(window) if now < window.until => {
-                self.verify = Verify::Serving;
-                self.phase = Phase::LookWaits;
-                self.looks = 0;
-                self.until = Some(window.until);
-                self.next_at = Some(window.until);
-                Next::At(window.until, Call::Look)
-            }
-            _ => {
-                self.proven = Some(expected);
-                self.recognised = true;
-                self.window = None;
-                self.end_looks(Verify::Verified)
-            }
-        }
-    }
-
-    fn settle_on(&mut self, window: Window, now: Moment) -> Next {
-        let at = Policy::next_settling_look(window.begin, window.until, now);
-        self.verify = Verify::Settling;
-        self.phase = Phase::LookWaits;
-        self.looks = 0;
-        self.until = Some(window.until);
-        self.next_at = Some(at);
-        Next::At(at, Call::Look)
-    }
-
-    fn look_failed(
-        &mut self,
-        problem: Problem,
-        retry_after: Option<Duration>,
-        policy: &Policy,
-        now: Moment,
-        dice: f64,
-    ) -> Next {
-        if let Some(window) = self.window
-            && now < window.until
-        {
-            return if self.verify == Verify::Serving {
-                self.next_at = Some(window.until);
-                self.phase = Phase::LookWaits;
-                Next::At(window.until, Call::Look)
-            } else {
-                self.settle_on(window, now)
-            };
-        }
-        let limited = Policy {
-            attempts: self.looks_allowed,
-            ..policy.clone()
-        };
-        if problem.row().retried
-            && !self.stopping
-            && let Retry::After(wait) = limited.retry(self.looks, retry_after, dice)
-        {
-            let at = now + wait;
-            self.verify = Verify::Queued;
-            self.phase = Phase::LookWaits;
-            self.next_at = Some(at);
-            return Next::At(at, Call::Look);
-        }
-        self.end_looks(Verify::Failed(problem.cause()))
-    }
-
-    fn end_looks(&mut self, verify: Verify) -> Next {
-        self.verify = verify;
-        self.phase = Phase::Rest;
-        self.next_at = None;
-        self.until = None;
-        Next::Rest
     }
 
     /// The operator stops the run: what waits for its PUT ends, what is out ends by its answer. Settling

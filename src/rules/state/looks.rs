@@ -1,0 +1,145 @@
+use std::time::Duration;
+
+use super::{Call, Next, Phase, SiteState, Window};
+use crate::key::PublishableKey;
+use crate::rules::moment::Moment;
+use crate::rules::outcome::{Answer, LookVerdict, Problem};
+use crate::rules::retry::{Policy, Retry};
+use crate::rules::status::{Push, Verify};
+
+impl SiteState {
+    /// A look was answered.
+    pub fn looked(&mut self, answer: &Answer<LookVerdict>, policy: &Policy, now: Moment, dice: f64) -> Next {
+        self.take_answer(answer, now);
+        self.see(&answer.verdict, now);
+        let again = std::mem::take(&mut self.look_wanted);
+        let next = match &answer.verdict {
+            LookVerdict::ExposedSecret => self.end_looks(Verify::ExposedSecret),
+            LookVerdict::Problem(problem) => {
+                self.look_failed(*problem, answer.retry_after, policy, now, dice)
+            }
+            LookVerdict::NoKey => self.judge(None, policy, now),
+            LookVerdict::Serves(key) => self.judge(Some(&key.clone()), policy, now),
+        };
+        if again && next == Next::Rest {
+            return self.order_look(None, self.looks_allowed, now);
+        }
+        next
+    }
+
+    /// What a look that showed `serves` (or no key) means.
+    fn judge(&mut self, serves: Option<&PublishableKey>, policy: &Policy, now: Moment) -> Next {
+        let Some(expected) = self.expected.clone() else {
+            return self.end_looks(if serves.is_some() {
+                Verify::Seen
+            } else {
+                Verify::NoKey
+            });
+        };
+        if serves == Some(&expected) {
+            return self.matched(expected, policy, now);
+        }
+        let may_be_cached = serves.is_none_or(|key| self.previous.contains(key));
+        match self.window {
+            Some(window) if may_be_cached && now < window.until => self.settle_on(window, now),
+            Some(_) if may_be_cached => {
+                if let Push::Unknown(cause) = self.push {
+                    self.push = Push::Failed(cause);
+                }
+                self.end_looks(if serves.is_some() {
+                    Verify::Mismatch
+                } else {
+                    Verify::NoKey
+                })
+            }
+            _ if self.proven.as_ref() == Some(&expected) => self.end_looks(Verify::Drifted),
+            _ => self.end_looks(if serves.is_some() {
+                Verify::Mismatch
+            } else {
+                Verify::NoKey
+            }),
+        }
+    }
+
+    fn matched(&mut self, expected: PublishableKey, policy: &Policy, now: Moment) -> Next {
+        if matches!(self.push, Push::Unknown(_)) {
+            // Nobody saw when it was stored: the settle time runs from the first look that shows it.
+            self.push = Push::Stored;
+            self.doubt = None;
+            self.window = Some(Window {
+                begin: now,
+                until: now + policy.settle,
+            });
+        }
+        match self.window {
+            Some(window) if now < window.until => {
+                self.verify = Verify::Serving;
+                self.phase = Phase::LookWaits;
+                self.looks = 0;
+                self.until = Some(window.until);
+                self.next_at = Some(window.until);
+                Next::At(window.until, Call::Look)
+            }
+            _ => {
+                self.proven = Some(expected);
+                self.recognised = true;
+                self.window = None;
+                self.end_looks(Verify::Verified)
+            }
+        }
+    }
+
+    fn settle_on(&mut self, window: Window, now: Moment) -> Next {
+        let at = Policy::next_settling_look(window.begin, window.until, now);
+        self.verify = Verify::Settling;
+        self.phase = Phase::LookWaits;
+        self.looks = 0;
+        self.until = Some(window.until);
+        self.next_at = Some(at);
+        Next::At(at, Call::Look)
+    }
+
+    fn look_failed(
+        &mut self,
+        problem: Problem,
+        retry_after: Option<Duration>,
+        policy: &Policy,
+        now: Moment,
+        dice: f64,
+    ) -> Next {
+        if let Some(window) = self.window
+            && now < window.until
+        {
+            return if self.verify == Verify::Serving {
+                self.next_at = Some(window.until);
+                self.phase = Phase::LookWaits;
+                Next::At(window.until, Call::Look)
+            } else {
+                self.settle_on(window, now)
+            };
+        }
+        let limited = Policy {
+            attempts: self.looks_allowed,
+            ..policy.clone()
+        };
+        if problem.row().retried
+            && !self.stopping
+            && let Retry::After(wait) = limited.retry(self.looks, retry_after, dice)
+        {
+            let at = now + wait;
+            self.verify = Verify::Queued;
+            self.phase = Phase::LookWaits;
+            self.next_at = Some(at);
+            return Next::At(at, Call::Look);
+        }
+        self.end_looks(Verify::Failed(problem.cause()))
+    }
+
+    fn end_looks(&mut self, verify: Verify) -> Next {
+        self.verify = verify;
+        self.phase = Phase::Rest;
+        self.next_at = None;
+        self.until = None;
+        Next::Rest
+    }
+}

@@ -1,0 +1,141 @@
+use std::time::Duration;
+
+use super::{Call, Next, Phase, SiteState, Window};
+use crate::key::PublishableKey;
+use crate::rules::moment::Moment;
+use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use crate::rules::retry::{Policy, Retry};
+use crate::rules::status::{Push, SkipReason, Verify};
+
+impl SiteState {
+    /// The look before the PUT was answered.
+    pub fn looked_before(
+        &mut self,
+        answer: &Answer<LookVerdict>,
+        policy: &Policy,
+        now: Moment,
+        dice: f64,
+    ) -> Next {
+        self.take_answer(answer, now);
+        self.looked_in_run = true;
+        self.see(&answer.verdict, now);
+        self.before = self.now.clone();
+        if self.stopping {
+            return self.end_push(Push::Cancelled);
+        }
+        let other_mode = |serves: &PublishableKey| {
+            self.expected
+                .as_ref()
+                .is_some_and(|key| key.mode() != serves.mode())
+        };
+        match &answer.verdict {
+            LookVerdict::Serves(serves) if other_mode(serves) && !self.allow.mode_change => {
+                self.hold_back(SkipReason::OtherMode)
+            }
+            LookVerdict::Problem(problem)
+                if problem.row().not_this_api && !self.was_verified() && !self.allow.unrecognised =>
+            {
+                self.verify = Verify::Failed(problem.cause());
+                self.hold_back(SkipReason::NotThisApi)
+            }
+            LookVerdict::Problem(Problem::RateLimited | Problem::Unavailable) => {
+                // Asking counts as no attempt of the PUT: only the wait is taken over.
+                match policy.retry(0, answer.retry_after, dice) {
+                    Retry::After(wait) => self.wait_for_put(wait, now),
+                    Retry::TooLong(asked) => self.end_until(asked, now),
+                    Retry::AttemptsUsed => self.end_push(Push::Failed(Problem::RateLimited.cause())),
+                }
+            }
+            _ => {
+                self.problem = None;
+                self.phase = Phase::PushWaits;
+                Next::Now(Call::Put)
+            }
+        }
+    }
+
+    pub(super) fn hold_back(&mut self, reason: SkipReason) -> Next {
+        self.expected = self.expected_before.take();
+        self.end_push(Push::Skipped(reason))
+    }
+
+    /// The PUT was answered, or its answer is lost.
+    pub fn put_answered(
+        &mut self,
+        answer: &Answer<PutVerdict>,
+        policy: &Policy,
+        now: Moment,
+        dice: f64,
+    ) -> Next {
+        self.take_answer(answer, now);
+        let problem = match answer.verdict {
+            PutVerdict::Stored => {
+                self.push = Push::Stored;
+                self.problem = None;
+                self.doubt = None;
+                return self.open_window(policy, now);
+            }
+            PutVerdict::Problem(problem) => problem,
+        };
+        if problem.row().doubtful {
+            self.doubt = Some(now);
+        }
+        let retry = policy.retry(self.tries, answer.retry_after, dice);
+        match retry {
+            Retry::After(wait) if problem.row().retried && !self.stopping => self.wait_for_put(wait, now),
+            _ if self.doubt.is_some() => {
+                self.push = Push::Unknown(problem.cause());
+                self.open_window(policy, now)
+            }
+            Retry::TooLong(asked) if problem.row().retried => self.end_until(asked, now),
+            _ => self.end_push(Push::Failed(problem.cause())),
+        }
+    }
+
+    /// The site asks for a longer wait than a run takes: the note says until when.
+    pub(super) fn end_until(&mut self, asked: Duration, now: Moment) -> Next {
+        let next = self.end_push(Push::Failed(Problem::RateLimited.cause()));
+        self.until = Some(now + asked);
+        next
+    }
+
+    /// The settle time begins: the keys of until now may still be answered by caches. A look follows.
+    pub(super) fn open_window(&mut self, policy: &Policy, now: Moment) -> Next {
+        if let Some(serves) = self.now.key().cloned() {
+            self.remember(serves, now);
+        }
+        self.recent
+            .retain(|(_, current)| now.since(*current) <= policy.settle);
+        for (_, current) in &mut self.recent {
+            *current = now;
+        }
+        self.previous = self.recent.iter().map(|(key, _)| key.clone()).collect();
+        self.window = Some(Window {
+            begin: now,
+            until: now + policy.settle,
+        });
+        self.proven = None;
+        self.phase = Phase::LookWaits;
+        self.verify = Verify::Queued;
+        self.looks = 0;
+        self.looks_allowed = policy.attempts;
+        Next::Now(Call::Look)
+    }
+
+    pub(super) fn wait_for_put(&mut self, wait: Duration, now: Moment) -> Next {
+        let at = now + wait;
+        self.push = Push::Retrying;
+        self.phase = Phase::PushWaits;
+        self.next_at = Some(at);
+        self.until = None;
+        Next::At(at, Call::Put)
+    }
+
+    pub(super) fn end_push(&mut self, push: Push) -> Next {
+        self.push = push;
+        self.phase = Phase::Rest;
+        self.next_at = None;
+        self.until = None;
+        Next::Rest
+    }
+}
