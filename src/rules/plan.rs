@@ -203,3 +203,98 @@ fn action(key: &PublishableKey, site: &Site, known: &SiteState, allow: Allow) ->
 fn serves_other_mode(key: &PublishableKey, known: &SiteState) -> bool {
     known.now.key().is_some_and(|serves| serves.mode() != key.mode())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::{MasterKeyId, SiteMode, SiteUrl};
+    use crate::text::CleanText;
+
+    fn key(raw: &str) -> PublishableKey {
+        PublishableKey::parse(&format!("{raw}_51ExampleExampleExample")).unwrap()
+    }
+
+    fn fleet(count: u32) -> Vec<Site> {
+        let site = |index| {
+            let url = SiteUrl::parse(&format!("https://shop{index}.example.com")).unwrap();
+            let name = CleanText::note(&format!("shop{index}"));
+            let backend = url.backend().into();
+            Site {
+                name,
+                url,
+                group: None,
+                mode: SiteMode::Any,
+                backend,
+                master_key: MasterKeyId(0),
+                enabled: true,
+            }
+        };
+        (0..count).map(site).collect()
+    }
+
+    fn plan(key: PublishableKey, sites: &[Site], states: &[SiteState], allow: Allow) -> Plan {
+        let all = (0..u32::try_from(sites.len()).unwrap()).map(SiteId);
+        Plan::new(key, all, sites, |id| &states[id.index()], allow)
+    }
+
+    fn serving(raw: &str) -> SiteState {
+        let mut state = SiteState::default();
+        state.now = Served::Key(key(raw));
+        state
+    }
+
+    #[test]
+    fn a_small_test_run_takes_a_letter_and_all_else_a_phrase() {
+        let states = vec![SiteState::default(); 6];
+        let confirm = |raw, count| plan(key(raw), &fleet(count), &states, Allow::default()).confirm();
+        assert_eq!(confirm("pk_test", 5), Confirm::Yes);
+        assert_eq!(confirm("pk_test", 6), Confirm::Phrase("6".to_owned()));
+        assert_eq!(confirm("pk_live", 1), Confirm::Phrase("live 1".to_owned()));
+        assert_eq!(confirm("pk_live", 0), Confirm::Nothing);
+    }
+
+    #[test]
+    fn a_key_of_the_other_mode_is_left_alone_unless_allowed() {
+        let states = [serving("pk_test"), serving("pk_live")];
+        let careful = plan(key("pk_live"), &fleet(2), &states, Allow::default());
+        assert_eq!((careful.puts(), careful.skipped(SkipReason::OtherMode)), (1, 1));
+        assert_eq!(careful.confirm(), Confirm::Phrase("live 1".to_owned()));
+        assert_eq!(careful.serving_already(), 1);
+        let bold = plan(
+            key("pk_live"),
+            &fleet(2),
+            &states,
+            Allow {
+                mode_change: true,
+                unrecognised: false,
+            },
+        );
+        assert_eq!(bold.confirm(), Confirm::Phrase("live 2 over-test".to_owned()));
+        assert!(
+            bold.dangers[0]
+                .sentence()
+                .starts_with("1 site serves a test key now")
+        );
+    }
+
+    #[test]
+    fn config_keeps_sites_out() {
+        let mut sites = fleet(2);
+        sites[0].enabled = false;
+        sites[1].mode = SiteMode::Test;
+        let plan = plan(
+            key("pk_live"),
+            &sites,
+            &vec![SiteState::default(); 2],
+            Allow::default(),
+        );
+        let actions: Vec<_> = plan.rows.iter().map(|row| row.action).collect();
+        assert_eq!(
+            actions,
+            [
+                PlanAction::Skip(SkipReason::Disabled),
+                PlanAction::Skip(SkipReason::WrongMode)
+            ]
+        );
+    }
+}

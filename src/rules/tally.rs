@@ -189,3 +189,69 @@ impl RunPhase {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::outcome::Cause;
+    use crate::rules::status::SkipReason;
+
+    fn state(push: Push, verify: Verify) -> SiteState {
+        let mut state = SiteState::default();
+        (state.push, state.verify) = (push, verify);
+        state
+    }
+
+    #[test]
+    fn replacing_keeps_the_counts() {
+        let key = PublishableKey::parse("pk_test_51ExampleExampleExample").unwrap();
+        let old = state(Push::Queued, Verify::Unchecked);
+        let mut new = state(Push::Stored, Verify::Verified);
+        new.now = Served::Key(key.clone());
+        let mut tally = Tally::of([&old, &old]);
+        assert_eq!(
+            (tally.push("queued"), tally.ending(Ending::Open), tally.unseen()),
+            (2, 2, 2)
+        );
+        tally.replace(&old, &new);
+        assert_eq!(tally, Tally::of([&new, &old]));
+        assert_eq!(tally.serves(), [(&key, 1)]);
+    }
+
+    #[test]
+    fn each_state_ends_as_the_exit_table_says() {
+        let failed = Verify::Failed(Cause::Timeout);
+        for (push, verify, expected) in [
+            (Push::Stored, Verify::Verified, Ending::Good),
+            (Push::Stored, Verify::Superseded, Ending::Good),
+            (
+                Push::Skipped(SkipReason::Disabled),
+                Verify::Unchecked,
+                Ending::Good,
+            ),
+            (Push::Skipped(SkipReason::WrongMode), Verify::Seen, Ending::Good),
+            (Push::Skipped(SkipReason::NotThisApi), failed, Ending::Bad),
+            (Push::Skipped(SkipReason::OtherMode), Verify::Seen, Ending::Bad),
+            (Push::Stored, Verify::Serving, Ending::Waits),
+            (Push::Stored, Verify::Settling, Ending::Waits),
+            (Push::Retrying, Verify::Unchecked, Ending::Open),
+            (Push::Failed(Cause::RefusedKey), Verify::Unchecked, Ending::Bad),
+            (Push::Cancelled, Verify::Unchecked, Ending::Bad),
+            (Push::Unknown(Cause::Timeout), failed, Ending::Bad),
+            (Push::Stored, Verify::Mismatch, Ending::Bad),
+            (Push::Idle, Verify::Seen, Ending::Good),
+            (Push::Idle, Verify::NoKey, Ending::Good),
+            (Push::Idle, Verify::ExposedSecret, Ending::Bad),
+            (Push::Idle, failed, Ending::Bad),
+        ] {
+            assert_eq!(ending(&state(push, verify)), expected, "{push:?} {verify:?}");
+        }
+    }
+
+    #[test]
+    fn an_alarm_is_no_good_end() {
+        let mut alarmed = state(Push::Stored, Verify::Verified);
+        alarmed.alarm = true;
+        assert_eq!(ending(&alarmed), Ending::Bad);
+    }
+}
