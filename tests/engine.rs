@@ -1,6 +1,8 @@
 //! The engine in virtual time: each file in `tests/cases` is a story of a few sites and what must come of it.
 //! A new retry or settling case is a new file.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use stripe_propagate::engine::{self, Attempts, Clock, Command, Event, Settings};
+use stripe_propagate::engine::{self, Attempts, Clock, Command, Event, Handle, Settings};
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, PROBLEMS, Problem, PutVerdict};
 use stripe_propagate::rules::plan::Plan;
@@ -20,6 +22,7 @@ use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
 use stripe_propagate::site_api::SiteApi;
 use stripe_propagate::store::memory::MemoryStore;
 use stripe_propagate::text::CleanText;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,6 +103,46 @@ fn answer<V>(verdict: V, retry_after: Option<Duration>) -> Answer<V> {
 }
 
 impl Stage {
+    fn new(stories: Vec<Story>) -> Self {
+        let count = stories.len();
+        Self {
+            stories,
+            clock: Clock::with_wall(|| Timestamp::UNIX_EPOCH),
+            puts: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            looks: (0..count).map(|_| Mutex::default()).collect(),
+            last: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            out: Mutex::default(),
+            most_out: AtomicUsize::new(0),
+            most_of_backend: AtomicUsize::new(0),
+        }
+    }
+
+    fn check(&self, index: usize, end: &SiteState, about: &str) {
+        let expected = &self.stories[index];
+        let name = format!("{} in {about}", expected.name);
+        let ends = (end.push.look().word, end.verify.look().word);
+        assert_eq!(
+            ends,
+            (expected.ends.0.as_str(), expected.ends.1.as_str()),
+            "{name}: {end:?}"
+        );
+        assert_eq!(
+            self.puts[index].load(Ordering::Relaxed),
+            expected.sees_puts,
+            "{name}"
+        );
+        if let Some(looked_at) = &expected.looked_at {
+            assert_eq!(*self.looks[index].lock().unwrap(), *looked_at, "{name}");
+        }
+        if let Some(within) = expected.within {
+            let last = self.last[index].load(Ordering::Relaxed);
+            assert!(
+                last <= usize::try_from(within).unwrap(),
+                "{name} ended after {last} s"
+            );
+        }
+    }
+
     fn index(&self, site: &Site) -> usize {
         self.stories
             .iter()
@@ -186,19 +229,9 @@ fn all(sites: &[Site]) -> Vec<SiteId> {
 async fn play(file: &Path) {
     let text = std::fs::read_to_string(file).unwrap();
     let case: Case = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let about = format!("{}: {}", file.display(), case.about);
     let sites: Arc<[Site]> = case.sites.iter().map(site).collect();
-    let clock = Clock::with_wall(|| Timestamp::UNIX_EPOCH);
-    let count = sites.len();
-    let stage = Arc::new(Stage {
-        stories: case.sites,
-        clock,
-        puts: (0..count).map(|_| AtomicUsize::new(0)).collect(),
-        looks: (0..count).map(|_| Mutex::default()).collect(),
-        last: (0..count).map(|_| AtomicUsize::new(0)).collect(),
-        out: Mutex::default(),
-        most_out: AtomicUsize::new(0),
-        most_of_backend: AtomicUsize::new(0),
-    });
+    let stage = Arc::new(Stage::new(case.sites));
     let default = Policy::default();
     let settle = case.settle.map_or(default.settle, SignedDuration::unsigned_abs);
     let settings = Settings {
@@ -207,30 +240,40 @@ async fn play(file: &Path) {
         policy: Policy { settle, ..default },
     };
     let store = Arc::new(MemoryStore::default());
-    let (handle, mut events) = engine::start(
+    let (handle, events) = engine::start(
         Arc::clone(&sites),
         Vec::new(),
         Arc::clone(&stage),
         Arc::clone(&store),
         settings.clone(),
-        clock,
+        stage.clock,
     );
-    let mut states = vec![SiteState::default(); count];
-    let plan = Plan::new(
-        key("New"),
-        all(&sites),
-        &sites,
-        |id| &states[id.index()],
-        Allow::default(),
-    );
+    let unseen = SiteState::default();
+    let plan = Plan::new(key("New"), all(&sites), &sites, |_| &unseen, Allow::default());
     handle.send(Command::Push(plan));
-    let mut orders: Vec<(u64, String)> = case.orders.into_iter().map(|(order, at)| (at, order)).collect();
-    orders.sort();
-    for (at, order) in orders {
-        let handle = handle.clone();
-        let sites = all(&sites);
+    give_orders(case.orders, handle, &sites);
+    let (states, phase) = watch(events, sites.len()).await;
+    assert_eq!(phase, Some(RunPhase::Settled), "{about}");
+    assert!(
+        stage.most_out.load(Ordering::Relaxed) <= settings.concurrency,
+        "{about}"
+    );
+    assert!(
+        stage.most_of_backend.load(Ordering::Relaxed) <= settings.per_backend,
+        "{about}"
+    );
+    let sent: usize = stage.puts.iter().map(|puts| puts.load(Ordering::Relaxed)).sum();
+    assert_eq!(store.intents().len(), sent, "each PUT has its intent: {about}");
+    for (index, end) in states.iter().enumerate() {
+        stage.check(index, end, &about);
+    }
+}
+
+fn give_orders(orders: BTreeMap<String, u64>, handle: Handle, sites: &[Site]) {
+    for (order, seconds) in orders {
+        let (handle, sites) = (handle.clone(), all(sites));
         tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(at)).await;
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
             handle.send(match order.as_str() {
                 "pause" => Command::Pause,
                 "go_on" => Command::GoOn,
@@ -249,7 +292,11 @@ async fn play(file: &Path) {
             });
         });
     }
-    drop(handle);
+}
+
+/// Until the engine ends, which it does when all orders are given and nothing is open.
+async fn watch(mut events: UnboundedReceiver<Event>, count: usize) -> (Vec<SiteState>, Option<RunPhase>) {
+    let mut states = vec![SiteState::default(); count];
     let mut phase = None;
     while let Some(event) = events.recv().await {
         match event {
@@ -258,43 +305,7 @@ async fn play(file: &Path) {
             Event::Attempt(_) | Event::Message(_) => {}
         }
     }
-    let story = format!("{}: {}", file.display(), case.about);
-    assert_eq!(phase, Some(RunPhase::Settled), "{story}");
-    assert!(
-        stage.most_out.load(Ordering::Relaxed) <= settings.concurrency,
-        "{story}"
-    );
-    assert!(
-        stage.most_of_backend.load(Ordering::Relaxed) <= settings.per_backend,
-        "{story}"
-    );
-    let sent: usize = stage.puts.iter().map(|puts| puts.load(Ordering::Relaxed)).sum();
-    assert_eq!(store.intents().len(), sent, "each PUT has its intent: {story}");
-    for (index, expected) in stage.stories.iter().enumerate() {
-        let name = format!("{} in {story}", expected.name);
-        let state = &states[index];
-        let ends = (state.push.look().word, state.verify.look().word);
-        assert_eq!(
-            ends,
-            (expected.ends.0.as_str(), expected.ends.1.as_str()),
-            "{name}: {state:?}"
-        );
-        assert_eq!(
-            stage.puts[index].load(Ordering::Relaxed),
-            expected.sees_puts,
-            "{name}"
-        );
-        if let Some(looked_at) = &expected.looked_at {
-            assert_eq!(*stage.looks[index].lock().unwrap(), *looked_at, "{name}");
-        }
-        if let Some(within) = expected.within {
-            let last = stage.last[index].load(Ordering::Relaxed);
-            assert!(
-                last <= usize::try_from(within).unwrap(),
-                "{name} ended after {last} s"
-            );
-        }
-    }
+    (states, phase)
 }
 
 #[tokio::test(start_paused = true)]
