@@ -251,7 +251,8 @@ async fn play(file: &Path) {
     let unseen = SiteState::default();
     let plan = Plan::new(key("New"), all(&sites), &sites, |_| &unseen, Allow::default());
     handle.send(Command::Push(plan));
-    give_orders(case.orders, handle, &sites);
+    give_orders(case.orders, &handle, &sites);
+    drop(handle);
     let (states, phase) = watch(events, sites.len()).await;
     assert_eq!(phase, Some(RunPhase::Settled), "{about}");
     assert!(
@@ -269,7 +270,7 @@ async fn play(file: &Path) {
     }
 }
 
-fn give_orders(orders: BTreeMap<String, u64>, handle: Handle, sites: &[Site]) {
+fn give_orders(orders: BTreeMap<String, u64>, handle: &Handle, sites: &[Site]) {
     for (order, seconds) in orders {
         let (handle, sites) = (handle.clone(), all(sites));
         tokio::spawn(async move {
