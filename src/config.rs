@@ -1,1 +1,322 @@
-//! (coming)
+//! The config file: its shape, its defaults, and errors that name line and column and quote no value.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+use toml::Spanned;
+use url::Url;
+
+use crate::rules::retry::Policy;
+use crate::secret::SecretSource;
+use crate::site::Site;
+
+/// Where the file is looked for, and whether it may be trusted.
+mod file;
+/// Errors with their place.
+mod error;
+/// The `[[sites]]`, resolved.
+mod sites;
+/// The form that every secret has.
+mod secrets;
+
+pub use error::ConfigError;
+pub use file::{Found, Searched, Surroundings, find, load};
+
+/// A config, resolved: each value in it is valid.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file that it was read from.
+    pub path: PathBuf,
+    /// The sites, in the order of the file.
+    pub sites: Vec<Site>,
+    /// Where the master keys come from; a site's [`crate::site::MasterKeyId`] is an index into this. The
+    /// first is the global one.
+    pub master_keys: Vec<SecretSource>,
+    /// `[push]`.
+    pub push: PushSettings,
+    /// `[verify]`.
+    pub verify: VerifySettings,
+    /// `[tls] ca_file`: a certificate authority besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// `[ui]`.
+    pub ui: UiSettings,
+    /// `[log]`.
+    pub log: LogSettings,
+}
+
+/// `[push]`: how much at once, how long, how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushSettings {
+    /// Requests out at once, in all.
+    pub concurrency: usize,
+    /// Requests out at once to one backend.
+    pub per_backend: usize,
+    /// The limit of DNS, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// The limit of a whole request.
+    pub timeout: Duration,
+    /// PUTs a site gets at most.
+    pub attempts: u32,
+    /// The base of the exponential backoff.
+    pub backoff: Duration,
+    /// The most that a backoff can be.
+    pub backoff_max: Duration,
+    /// A `Retry-After` beyond this ends the site's turn.
+    pub retry_after_max: Duration,
+    /// A proxy. The environment's is not taken.
+    pub proxy: Option<Url>,
+}
+
+/// `[verify]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifySettings {
+    /// Whether the screen looks at the sites when it opens.
+    pub on_start: bool,
+    /// How long a site's other processes may answer the old key.
+    pub settle: Duration,
+}
+
+/// `[ui]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UiSettings {
+    /// Frames a second at most; none lets the program choose (5 over SSH, else 20).
+    pub fps: Option<u32>,
+    /// ASCII glyphs and borders; none lets the terminal decide.
+    pub ascii: Option<bool>,
+    /// Whether the mouse is captured.
+    pub mouse: bool,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The file; none is the XDG state directory's.
+    pub file: Option<PathBuf>,
+    /// How much is logged.
+    pub level: LogLevel,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Failures.
+    Error,
+    /// And what is odd.
+    Warn,
+    /// And each attempt.
+    #[default]
+    Info,
+    /// And more.
+    Debug,
+    /// And everything.
+    Trace,
+}
+
+impl Config {
+    /// The retry policy that `[push]` and `[verify]` describe.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            attempts: self.push.attempts,
+            backoff: self.push.backoff,
+            backoff_max: self.push.backoff_max,
+            retry_after_max: self.push.retry_after_max,
+            settle: self.verify.settle,
+            timeout: self.push.timeout,
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawConfig {
+    master_key: Option<Spanned<secrets::RawSecret>>,
+    sites: Vec<Spanned<sites::RawSite>>,
+    push: RawPush,
+    verify: RawVerify,
+    tls: RawTls,
+    ui: RawUi,
+    log: RawLog,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawPush {
+    concurrency: Option<Spanned<i64>>,
+    per_backend: Option<Spanned<i64>>,
+    connect_timeout: Option<Spanned<SignedDuration>>,
+    timeout: Option<Spanned<SignedDuration>>,
+    attempts: Option<Spanned<i64>>,
+    backoff: Option<Spanned<SignedDuration>>,
+    backoff_max: Option<Spanned<SignedDuration>>,
+    retry_after_max: Option<Spanned<SignedDuration>>,
+    proxy: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawVerify {
+    on_start: Option<bool>,
+    settle: Option<Spanned<SignedDuration>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawTls {
+    ca_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawUi {
+    fps: Option<Spanned<i64>>,
+    ascii: Option<bool>,
+    mouse: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawLog {
+    file: Option<PathBuf>,
+    level: Option<LogLevel>,
+}
+
+/// Where a relative path and `~` lead, and whether the file is private.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The config file.
+    pub path: &'a Path,
+    /// The user's home.
+    pub home: Option<&'a Path>,
+    /// Whether nobody but its owner can read the file.
+    pub owner_only: bool,
+}
+
+/// Parses a config's text. Does no I/O.
+///
+/// # Errors
+/// [`ConfigError`] with line, column and what to write instead; it quotes no value.
+pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
+    let at = error::Places {
+        path: place.path,
+        text,
+    };
+    let raw: RawConfig = toml::from_str(text).map_err(|error| at.of_toml(&error))?;
+    let mut master_keys = vec![match &raw.master_key {
+        Some(secret) => secrets::resolve(secret, place, &at)?,
+        None => SecretSource::Env(vec![secrets::DEFAULT_VARIABLE.to_owned()]),
+    }];
+    let sites = sites::resolve(&raw.sites, &mut master_keys, place, &at)?;
+    Ok(Config {
+        path: place.path.to_owned(),
+        sites,
+        master_keys,
+        push: resolve_push(&raw.push, &at)?,
+        verify: resolve_verify(&raw.verify, &at)?,
+        ca_file: raw.tls.ca_file.map(|file| file::resolve(&file, place)),
+        ui: UiSettings {
+            fps: raw
+                .ui
+                .fps
+                .as_ref()
+                .map(|fps| at.number("fps", fps, 1..=60))
+                .transpose()?,
+            ascii: raw.ui.ascii,
+            mouse: raw.ui.mouse.unwrap_or(false),
+        },
+        log: LogSettings {
+            file: raw.log.file.map(|path| file::resolve(&path, place)),
+            level: raw.log.level.unwrap_or_default(),
+        },
+    })
+}
+
+/// Waits are bounded, so that a slip of the pen does not make a run that never ends.
+const HOUR: Duration = Duration::from_hours(1);
+
+fn resolve_push(raw: &RawPush, at: &error::Places<'_>) -> Result<PushSettings, ConfigError> {
+    let default = Policy::default();
+    let number = |name, value: &Option<Spanned<i64>>, range, default: u32| {
+        value
+            .as_ref()
+            .map_or(Ok(default), |value| at.number(name, value, range))
+    };
+    let wait = |name, value: &Option<Spanned<SignedDuration>>, least, default| {
+        value
+            .as_ref()
+            .map_or(Ok(default), |value| at.duration(name, value, least..=HOUR))
+    };
+    let milli = Duration::from_millis(1);
+    let settings = PushSettings {
+        concurrency: number("concurrency", &raw.concurrency, 1..=4096, 64)? as usize,
+        per_backend: number("per_backend", &raw.per_backend, 1..=64, 2)? as usize,
+        connect_timeout: wait(
+            "connect_timeout",
+            &raw.connect_timeout,
+            milli,
+            Duration::from_secs(5),
+        )?,
+        timeout: wait("timeout", &raw.timeout, milli, default.timeout)?,
+        attempts: number("attempts", &raw.attempts, 1..=20, default.attempts)?,
+        backoff: wait("backoff", &raw.backoff, Duration::ZERO, default.backoff)?,
+        backoff_max: wait(
+            "backoff_max",
+            &raw.backoff_max,
+            Duration::ZERO,
+            default.backoff_max,
+        )?,
+        retry_after_max: wait(
+            "retry_after_max",
+            &raw.retry_after_max,
+            Duration::ZERO,
+            default.retry_after_max,
+        )?,
+        proxy: raw
+            .proxy
+            .as_ref()
+            .map(|proxy| resolve_proxy(proxy, at))
+            .transpose()?,
+    };
+    if settings.timeout <= settings.connect_timeout {
+        // Or a PUT whose connection was never made would count as one that may have been stored.
+        let span = raw
+            .timeout
+            .as_ref()
+            .map(Spanned::span)
+            .or(raw.connect_timeout.as_ref().map(Spanned::span));
+        return Err(at.error(
+            span,
+            "timeout must be longer than connect_timeout, which is a part of it",
+        ));
+    }
+    Ok(settings)
+}
+
+fn resolve_proxy(raw: &Spanned<String>, at: &error::Places<'_>) -> Result<Url, ConfigError> {
+    let refuse = || {
+        at.error(
+            Some(raw.span()),
+            "proxy must be a web address such as \"http://proxy.example.com:3128\"",
+        )
+    };
+    let url = Url::parse(raw.get_ref()).map_err(|_| refuse())?;
+    let known = matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h");
+    if known && url.has_host() {
+        Ok(url)
+    } else {
+        Err(refuse())
+    }
+}
+
+fn resolve_verify(raw: &RawVerify, at: &error::Places<'_>) -> Result<VerifySettings, ConfigError> {
+    let settle = match &raw.settle {
+        Some(settle) => at.duration("settle", settle, Duration::ZERO..=HOUR)?,
+        None => Policy::default().settle,
+    };
+    Ok(VerifySettings {
+        on_start: raw.on_start.unwrap_or(true),
+        settle,
+    })
+}

@@ -1,0 +1,133 @@
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use toml::Spanned;
+
+/// What is wrong with a config, and where. Quotes no value of the file: one could be a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    /// Which file.
+    pub path: PathBuf,
+    /// Line and column, counted from 1; none for the file as a whole.
+    pub place: Option<(usize, usize)>,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.path.display())?;
+        if let Some((line, column)) = self.place {
+            write!(formatter, ":{line}:{column}")?;
+        }
+        write!(formatter, ": {}", self.message)
+    }
+}
+
+/// Makes errors with their place in a text.
+pub(super) struct Places<'a> {
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
+}
+
+impl Places<'_> {
+    pub(super) fn error(&self, span: Option<Range<usize>>, message: impl Into<String>) -> ConfigError {
+        let place = span.map(|span| self.line_and_column(span.start));
+        ConfigError {
+            path: self.path.to_owned(),
+            place,
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn line_and_column(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        (line, column)
+    }
+
+    /// toml's own error without the line that it quotes, and without values in its message.
+    pub(super) fn of_toml(&self, error: &toml::de::Error) -> ConfigError {
+        self.error(error.span(), without_values(error.message()))
+    }
+
+    pub(super) fn number(
+        &self,
+        name: &str,
+        value: &Spanned<i64>,
+        range: RangeInclusive<u32>,
+    ) -> Result<u32, ConfigError> {
+        let number = u32::try_from(*value.get_ref())
+            .ok()
+            .filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            self.error(
+                Some(value.span()),
+                format!(
+                    "{name} must be a number from {} to {}",
+                    range.start(),
+                    range.end()
+                ),
+            )
+        })
+    }
+
+    pub(super) fn duration(
+        &self,
+        name: &str,
+        value: &Spanned<SignedDuration>,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Duration, ConfigError> {
+        let duration = Duration::try_from(*value.get_ref())
+            .ok()
+            .filter(|duration| range.contains(duration));
+        duration.ok_or_else(|| {
+            let least = if range.start().is_zero() {
+                "\"0s\""
+            } else {
+                "\"1ms\""
+            };
+            self.error(
+                Some(value.span()),
+                format!("{name} must be a time from {least} to \"1h\""),
+            )
+        })
+    }
+}
+
+/// serde and jiff quote what they found (`invalid type: string "sk_…"`): everything between quotes is taken
+/// out, unless it stands in backquotes, as the names of fields do.
+fn without_values(message: &str) -> String {
+    let in_words = |expected: &str| match expected {
+        "i64" => "a whole number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        other => other.to_owned(),
+    };
+    if let Some(rest) = message.strip_prefix("invalid type: ") {
+        let expected = rest
+            .rsplit_once(", expected ")
+            .map_or("another kind of value", |(_, expected)| expected);
+        return format!("this must be {}", in_words(expected));
+    }
+    if let Some(rest) = message.strip_prefix("invalid value: ") {
+        let expected = rest
+            .rsplit_once(", expected ")
+            .map_or("another value", |(_, expected)| expected);
+        return format!("this must be {expected}");
+    }
+    if message.contains("unknown variant") {
+        let expected = message
+            .rsplit_once(", expected ")
+            .map_or(String::new(), |(_, names)| names.replace('`', "\""));
+        return format!("this must be {expected}");
+    }
+    let first = message.lines().next().unwrap_or_default();
+    if first.contains('"') || first.contains('\'') {
+        return "this value cannot be read: a time is written \"5s\", \"5 min\" or \"200ms\"".to_owned();
+    }
+    first.to_owned()
+}

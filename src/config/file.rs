@@ -1,0 +1,203 @@
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+
+use super::error::ConfigError;
+use super::{Config, Place, parse};
+
+/// The longest config, in bytes.
+const MAX_LENGTH: u64 = 16 * 1024 * 1024;
+
+/// What finding a config depends on besides the file system.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// `--config`.
+    pub explicit: Option<PathBuf>,
+    /// `$STRIPE_PROPAGATE_CONFIG`.
+    pub variable: Option<PathBuf>,
+    /// The folder that the program was started in.
+    pub current: PathBuf,
+    /// The XDG config directory.
+    pub xdg: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn of_process(explicit: Option<PathBuf>) -> Self {
+        Self {
+            explicit,
+            variable: std::env::var_os("STRIPE_PROPAGATE_CONFIG")
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from),
+            current: PathBuf::from("."),
+            xdg: etcetera::choose_base_strategy()
+                .ok()
+                .map(|strategy| strategy.config_dir()),
+        }
+    }
+}
+
+/// Where a config may be, and which it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// This file. It may still not exist if it was named.
+    File(PathBuf),
+    /// Nowhere.
+    Nowhere(Searched),
+}
+
+/// The places that were looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Searched(pub Vec<PathBuf>);
+
+/// Finds the config: `--config`, else `$STRIPE_PROPAGATE_CONFIG`, `./config.toml`, the XDG config directory.
+pub fn find(around: &Surroundings) -> Found {
+    if let Some(path) = around.explicit.as_ref().or(around.variable.as_ref()) {
+        return Found::File(path.clone());
+    }
+    let mut places = vec![around.current.join("config.toml")];
+    places.extend(
+        around
+            .xdg
+            .as_ref()
+            .map(|xdg| xdg.join("stripe-propagate").join("config.toml")),
+    );
+    match places.iter().find(|path| path.exists()) {
+        Some(path) => Found::File(path.clone()),
+        None => Found::Nowhere(Searched(places)),
+    }
+}
+
+/// Who is who, for judging whether a file can be trusted.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    user: u32,
+    group: u32,
+    mode: u32,
+}
+
+/// Reads and parses a config.
+///
+/// # Errors
+/// [`ConfigError`]: it cannot be read, others can change it, or something in it is wrong.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let refuse = |message: String| ConfigError {
+        path: path.to_owned(),
+        place: None,
+        message,
+    };
+    let file = std::fs::File::open(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    // Of the open file, so that nothing can be put in its place in between.
+    let about = file
+        .metadata()
+        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    if !about.is_file() {
+        return Err(refuse("is no file".to_owned()));
+    }
+    let owner = Owner {
+        user: about.uid(),
+        group: about.gid(),
+        mode: about.mode(),
+    };
+    let me = (
+        rustix::process::getuid().as_raw(),
+        rustix::process::getgid().as_raw(),
+    );
+    if let Some(complaint) = distrust(owner, me) {
+        return Err(refuse(format!("{complaint} {}", path.display())));
+    }
+    let mut text = String::new();
+    file.take(MAX_LENGTH + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| refuse(format!("cannot be read as text: {error}")))?;
+    if text.len() as u64 > MAX_LENGTH {
+        return Err(refuse("is longer than 16 MiB: is it the right file?".to_owned()));
+    }
+    let home = etcetera::home_dir().ok();
+    parse(
+        &text,
+        Place {
+            path,
+            home: home.as_deref(),
+            owner_only: is_private(about.mode()),
+        },
+    )
+}
+
+/// Why a config of this owner and mode cannot be trusted by `me` (user and group), with the command that
+/// mends it: whoever can write it can name commands and hosts.
+fn distrust(owner: Owner, me: (u32, u32)) -> Option<&'static str> {
+    if owner.user != me.0 && owner.user != 0 {
+        return Some("belongs to another user, who could name commands and hosts in it: chown $USER");
+    }
+    if owner.mode & 0o002 != 0 {
+        return Some("everyone can change it: chmod o-w");
+    }
+    // Many systems give each user a group of their own, with the user's number.
+    let own_group = owner.group == me.1 && owner.group == me.0;
+    if owner.mode & 0o020 != 0 && !own_group {
+        return Some("others of its group can change it: chmod g-w");
+    }
+    None
+}
+
+/// Whether nobody but the owner can do anything with a file of this mode.
+#[expect(clippy::verbose_bit_mask, reason = "modes are read in octal")]
+fn is_private(mode: u32) -> bool {
+    mode & 0o077 == 0
+}
+
+/// A path of the config: `~/` is the home, a relative one begins at the config's folder.
+pub(super) fn resolve(path: &Path, place: Place<'_>) -> PathBuf {
+    if let (Ok(rest), Some(home)) = (path.strip_prefix("~"), place.home) {
+        return home.join(rest);
+    }
+    place.path.parent().unwrap_or(Path::new(".")).join(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_that_others_can_change_is_refused_with_the_mend() {
+        let me = (1000, 1000);
+        let judge = |user, group, mode| distrust(Owner { user, group, mode }, me);
+        assert_eq!(judge(1000, 1000, 0o644), None);
+        assert_eq!(judge(0, 0, 0o644), None);
+        assert_eq!(judge(1000, 1000, 0o664), None, "a group of the user's own");
+        assert!(judge(1000, 100, 0o664).unwrap().contains("chmod g-w"));
+        assert!(judge(0, 0, 0o664).unwrap().contains("chmod g-w"));
+        assert!(judge(1000, 1000, 0o646).unwrap().contains("chmod o-w"));
+        assert!(judge(1001, 1000, 0o600).unwrap().contains("chown"));
+    }
+
+    #[test]
+    fn the_order_of_the_places_is_the_documented_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let current = folder.path().join("current");
+        let xdg = folder.path().join("xdg");
+        std::fs::create_dir_all(xdg.join("stripe-propagate")).unwrap();
+        std::fs::create_dir_all(&current).unwrap();
+        let mut around = Surroundings {
+            current: current.clone(),
+            xdg: Some(xdg.clone()),
+            ..Surroundings::default()
+        };
+        let in_xdg = xdg.join("stripe-propagate/config.toml");
+        assert_eq!(
+            find(&around),
+            Found::Nowhere(Searched(vec![current.join("config.toml"), in_xdg.clone()]))
+        );
+        std::fs::write(&in_xdg, "").unwrap();
+        assert_eq!(find(&around), Found::File(in_xdg));
+        std::fs::write(current.join("config.toml"), "").unwrap();
+        assert_eq!(find(&around), Found::File(current.join("config.toml")));
+        around.variable = Some("/v".into());
+        assert_eq!(find(&around), Found::File("/v".into()));
+        around.explicit = Some("/e".into());
+        assert_eq!(find(&around), Found::File("/e".into()));
+    }
+}

@@ -1,0 +1,207 @@
+//! The config file: what loads, and what is said about what does not.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use stripe_propagate::config::{self, Config, ConfigError, Place};
+use stripe_propagate::secret::SecretSource;
+
+const EXAMPLE: &str = include_str!("../config.example.toml");
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    config::parse(
+        text,
+        Place {
+            path: Path::new("/etc/shops/c.toml"),
+            home: Some(Path::new("/home/ops")),
+            owner_only: true,
+        },
+    )
+}
+
+fn complaint(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn the_example_loads_as_it_is() {
+    let config = parse(EXAMPLE).unwrap();
+    assert_eq!(config.sites.len(), 2);
+    assert_eq!(config.push.concurrency, 64);
+    assert_eq!(config.policy(), stripe_propagate::rules::retry::Policy::default());
+    assert!(
+        matches!(&config.master_keys[0], SecretSource::Env(names) if names == &["TEMPLATE_MASTER_API_KEY"])
+    );
+}
+
+/// A secret has one form only, so each of the commented forms is tried on its own.
+#[test]
+fn the_example_loads_with_every_line_uncommented() {
+    let is_option =
+        |line: &str| line.starts_with('#') && line[1..].starts_with(|first: char| first.is_ascii_lowercase());
+    let forms = ["env = ", "file = \"~", "command = ", "value = "];
+    for form in forms {
+        let in_master_key = |number: usize| {
+            let before = EXAMPLE
+                .lines()
+                .take(number)
+                .filter(|line| line.starts_with('['))
+                .last();
+            before == Some("[master_key]")
+        };
+        let lines = EXAMPLE.lines().enumerate().map(|(number, line)| {
+            let bare = if is_option(line) { &line[1..] } else { line };
+            let other_form = in_master_key(number)
+                && bare.contains(" = ")
+                && !line.starts_with("# ")
+                && !bare.starts_with(form);
+            if other_form { "" } else { bare }
+        });
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let config = parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(config.master_keys.len(), 2);
+        assert_eq!(config.sites[1].name.as_str(), "boutique");
+        assert_eq!(config.push.retry_after_max, Duration::from_mins(5));
+        assert_eq!(config.ca_file.as_deref(), Some(Path::new("/etc/shops/ca.pem")));
+        if let SecretSource::File(path) = &config.master_keys[0] {
+            assert_eq!(path, Path::new("/home/ops/.config/stripe-propagate/master.key"));
+        }
+    }
+}
+
+#[test]
+fn each_error_names_its_place_and_what_to_write() {
+    let table = [
+        (
+            "[push]\nconcurency = 3\n",
+            ":2:1: unknown field `concurency`, expected one of `concurrency`",
+        ),
+        (
+            "[push]\nconcurrency = \"many\"\n",
+            ":2:15: this must be a whole number",
+        ),
+        (
+            "[push]\nconcurrency = 0\n",
+            ":2:15: concurrency must be a number from 1 to 4096",
+        ),
+        (
+            "[push]\ntimeout = \"2h\"\n",
+            ":2:11: timeout must be a time from \"1ms\" to \"1h\"",
+        ),
+        (
+            "[push]\ntimeout = \"4s\"\n",
+            ":2:11: timeout must be longer than connect_timeout",
+        ),
+        (
+            "[push]\nbackoff = \"soon\"\n",
+            ":2:11: this value cannot be read: a time is written",
+        ),
+        (
+            "[push]\nproxy = \"nowhere\"\n",
+            ":2:9: proxy must be a web address",
+        ),
+        (
+            "[[sites]]\nurl = \"http://shop.example.com\"\n",
+            ":2:7: http:// would send the master key unencrypted",
+        ),
+        ("[[sites]]\nname = \"x\"\n", ": missing field `url`"),
+        (
+            "[[sites]]\nurl = \"https://a.example\"\nname = \"\u{200b}\"\n",
+            ":3:8: name has no visible character",
+        ),
+        (
+            "[[sites]]\nurl = \"https://a.example\"\nmode = \"prod\"\n",
+            ":3:8: this must be one of \"live\", \"test\", \"any\"",
+        ),
+        (
+            "[[sites]]\nurl = \"https://a.example\"\n[[sites]]\nurl = \"https://A.example:443/\"\n",
+            ":4:7: this site is in line 2 already",
+        ),
+        (
+            "master_key = \"abc\"\n",
+            ":1:14: this must be a table that says where the secret is: { env = ",
+        ),
+        (
+            "[master_key]\nenv = \"A\"\nfile = \"b\"\n",
+            ": says twice where the secret is",
+        ),
+        ("[master_key]\n", ": says not where the secret is"),
+        (
+            "[master_key]\nenv = \"sk-123 456\"\n",
+            ": env must name a variable",
+        ),
+        ("[master_key]\ncommand = []\n", ": command must be a list"),
+        ("[ui]\nfps = 0\n", ":2:7: fps must be a number from 1 to 60"),
+        (
+            "[log]\nlevel = \"loud\"\n",
+            ":2:9: this must be one of \"error\", \"warn\"",
+        ),
+        ("[push\n", ":1:6: "),
+    ];
+    for (text, expected) in table {
+        let said = complaint(text);
+        assert!(said.starts_with("/etc/shops/c.toml:"), "{said}");
+        assert!(said.contains(expected), "{text}\nsaid {said}\nnot  {expected}");
+    }
+}
+
+#[test]
+fn a_secret_in_a_file_that_others_can_read_is_refused() {
+    let place = Place {
+        path: Path::new("c.toml"),
+        home: None,
+        owner_only: false,
+    };
+    let said = config::parse("[master_key]\nvalue = \"topsecret\"\n", place)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("chmod 600 c.toml") && !said.contains("topsecret"),
+        "{said}"
+    );
+}
+
+#[test]
+fn sites_get_names_of_their_own() {
+    let text = "[[sites]]\nurl = \"https://a.example\"\n[[sites]]\nurl = \"https://b.example\"\nname = \"a.example\"\n";
+    let names: Vec<_> = parse(text)
+        .unwrap()
+        .sites
+        .into_iter()
+        .map(|site| site.name.to_string())
+        .collect();
+    assert_eq!(names, ["a.example", "a.example-2"]);
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let config = parse("[master_key]\nvalue = \"topsecret\"\n").unwrap();
+    assert!(!format!("{config:?}").contains("topsecret"));
+}
+
+proptest! {
+    /// Wherever a secret was put by mistake, the error does not repeat it.
+    #[test]
+    fn no_error_quotes_a_value(secret in "[a-z0-9]{16,24}", which in 0usize..12) {
+        let secret = format!("zq{secret}");
+        let text = match which {
+            0 => format!("master_key = \"{secret}\""),
+            1 => format!("[master_key]\nvalue = [\"{secret}\"]"),
+            2 => format!("[push]\nconcurrency = \"{secret}\""),
+            3 => format!("[push]\ntimeout = \"{secret}\""),
+            4 => format!("[[sites]]\nurl = \"{secret}\""),
+            5 => format!("[[sites]]\nurl = \"https://u:{secret}@a.example\""),
+            6 => format!("[[sites]]\nurl = \"https://a.example\"\nmode = \"{secret}\""),
+            7 => format!("[log]\nlevel = \"{secret}\""),
+            8 => format!("[master_key]\nvalue = \"{secret}\"\nenv = \"A\""),
+            9 => format!("[master_key]\nvalue = \"{secret}"),
+            10 => format!("[verify]\non_start = \"{secret}\""),
+            _ => format!("[master_key]\nenv = \"{secret} x\""),
+        };
+        let said = complaint(&text);
+        prop_assert!(!said.contains(&secret), "{}", said);
+    }
+}
