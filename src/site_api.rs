@@ -22,3 +22,14 @@ pub trait SiteApi: Send + Sync + 'static {
     /// `PUT {site}/api/export/settings/stripe_publishable_key` with the master key of the site.
     fn put(&self, site: &Site, key: &PublishableKey) -> impl Future<Output = Answer<PutVerdict>> + Send;
 }
+
+/// The one HTTP client of the process.
+mod client;
+/// What an answer's status and body mean. Pure.
+pub mod answer;
+/// What a request that brought no answer died of.
+mod failure;
+/// Text of an answer, cleaned and cleared of secrets.
+pub mod wash;
+
+pub use client::{ClientError, HttpSettings, HttpSiteApi};

@@ -72,76 +72,78 @@ fn the_example_loads_with_every_line_uncommented() {
     }
 }
 
+/// A config, and what is said about it.
+const ERRORS: &[(&str, &str)] = &[
+    (
+        "[push]\nconcurency = 3\n",
+        ":2:1: unknown field `concurency`, expected one of `concurrency`",
+    ),
+    (
+        "[push]\nconcurrency = \"many\"\n",
+        ":2:15: this must be a whole number",
+    ),
+    (
+        "[push]\nconcurrency = 0\n",
+        ":2:15: concurrency must be a number from 1 to 4096",
+    ),
+    (
+        "[push]\ntimeout = \"2h\"\n",
+        ":2:11: timeout must be a time from \"1ms\" to \"1h\"",
+    ),
+    (
+        "[push]\ntimeout = \"4s\"\n",
+        ":2:11: timeout must be longer than connect_timeout",
+    ),
+    (
+        "[push]\nbackoff = \"soon\"\n",
+        ":2:11: this value cannot be read: a time is written",
+    ),
+    (
+        "[push]\nproxy = \"nowhere\"\n",
+        ":2:9: proxy must be a web address",
+    ),
+    (
+        "[[sites]]\nurl = \"http://shop.example.com\"\n",
+        ":2:7: http:// would send the master key unencrypted",
+    ),
+    ("[[sites]]\nname = \"x\"\n", ": missing field `url`"),
+    (
+        "[[sites]]\nurl = \"https://a.example\"\nname = \"\u{200b}\"\n",
+        ":3:8: name has no visible character",
+    ),
+    (
+        "[[sites]]\nurl = \"https://a.example\"\nmode = \"prod\"\n",
+        ":3:8: this must be one of \"live\", \"test\", \"any\"",
+    ),
+    (
+        "[[sites]]\nurl = \"https://a.example\"\n[[sites]]\nurl = \"https://A.example:443/\"\n",
+        ":4:7: this site is in line 2 already",
+    ),
+    (
+        "master_key = \"abc\"\n",
+        ":1:14: this must be a table that says where the secret is: { env = ",
+    ),
+    (
+        "[master_key]\nenv = \"A\"\nfile = \"b\"\n",
+        ": says twice where the secret is",
+    ),
+    ("[master_key]\n", ": says not where the secret is"),
+    (
+        "[master_key]\nenv = \"sk-123 456\"\n",
+        ": env must name a variable",
+    ),
+    ("[master_key]\ncommand = []\n", ": command must be a list"),
+    ("[ui]\nfps = 0\n", ":2:7: fps must be a number from 1 to 60"),
+    (
+        "[log]\nlevel = \"loud\"\n",
+        ":2:9: this must be one of \"error\", \"warn\"",
+    ),
+    ("[push\n", ":1:6: "),
+];
+
 #[test]
 fn each_error_names_its_place_and_what_to_write() {
-    let table = [
-        (
-            "[push]\nconcurency = 3\n",
-            ":2:1: unknown field `concurency`, expected one of `concurrency`",
-        ),
-        (
-            "[push]\nconcurrency = \"many\"\n",
-            ":2:15: this must be a whole number",
-        ),
-        (
-            "[push]\nconcurrency = 0\n",
-            ":2:15: concurrency must be a number from 1 to 4096",
-        ),
-        (
-            "[push]\ntimeout = \"2h\"\n",
-            ":2:11: timeout must be a time from \"1ms\" to \"1h\"",
-        ),
-        (
-            "[push]\ntimeout = \"4s\"\n",
-            ":2:11: timeout must be longer than connect_timeout",
-        ),
-        (
-            "[push]\nbackoff = \"soon\"\n",
-            ":2:11: this value cannot be read: a time is written",
-        ),
-        (
-            "[push]\nproxy = \"nowhere\"\n",
-            ":2:9: proxy must be a web address",
-        ),
-        (
-            "[[sites]]\nurl = \"http://shop.example.com\"\n",
-            ":2:7: http:// would send the master key unencrypted",
-        ),
-        ("[[sites]]\nname = \"x\"\n", ": missing field `url`"),
-        (
-            "[[sites]]\nurl = \"https://a.example\"\nname = \"\u{200b}\"\n",
-            ":3:8: name has no visible character",
-        ),
-        (
-            "[[sites]]\nurl = \"https://a.example\"\nmode = \"prod\"\n",
-            ":3:8: this must be one of \"live\", \"test\", \"any\"",
-        ),
-        (
-            "[[sites]]\nurl = \"https://a.example\"\n[[sites]]\nurl = \"https://A.example:443/\"\n",
-            ":4:7: this site is in line 2 already",
-        ),
-        (
-            "master_key = \"abc\"\n",
-            ":1:14: this must be a table that says where the secret is: { env = ",
-        ),
-        (
-            "[master_key]\nenv = \"A\"\nfile = \"b\"\n",
-            ": says twice where the secret is",
-        ),
-        ("[master_key]\n", ": says not where the secret is"),
-        (
-            "[master_key]\nenv = \"sk-123 456\"\n",
-            ": env must name a variable",
-        ),
-        ("[master_key]\ncommand = []\n", ": command must be a list"),
-        ("[ui]\nfps = 0\n", ":2:7: fps must be a number from 1 to 60"),
-        (
-            "[log]\nlevel = \"loud\"\n",
-            ":2:9: this must be one of \"error\", \"warn\"",
-        ),
-        ("[push\n", ":1:6: "),
-    ];
-    for (text, expected) in table {
+    for (text, expected) in ERRORS {
         let said = complaint(text);
         assert!(said.starts_with("/etc/shops/c.toml:"), "{said}");
         assert!(said.contains(expected), "{text}\nsaid {said}\nnot  {expected}");
