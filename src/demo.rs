@@ -1,1 +1,259 @@
-//! (coming)
+//! A fleet of template sites on loopback, over real TLS, with every fault that real ones show. For trying
+//! the program without touching a shop, and for its tests. It keeps its own record of each request.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use anyhow::Context;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::key::PublishableKey;
+use crate::site::SiteUrl;
+
+/// FAULTS: every way in which a site of the fleet can be odd.
+pub mod faults;
+/// What the fleet saw.
+pub mod record;
+/// Names, keys and faults of a fleet, from its seed.
+mod cast;
+/// Listeners, TLS and connections.
+mod server;
+/// One template site: its database, its processes and their caches.
+mod shop;
+
+use faults::Fault;
+use record::{Record, Recorder};
+use server::Server;
+use shop::Shop;
+
+/// How many sites share a loopback address: each has a port of its own, and an address has about 28,000.
+const SITES_PER_ADDRESS: usize = 5000;
+
+/// What fleet to start.
+#[derive(Debug, Clone, Copy)]
+pub struct FleetOptions {
+    /// How many sites.
+    pub sites: usize,
+    /// The same seed makes the same fleet.
+    pub seed: u64,
+}
+
+impl Default for FleetOptions {
+    fn default() -> Self {
+        Self { sites: 24, seed: 1 }
+    }
+}
+
+/// One site of a fleet.
+#[derive(Debug, Clone)]
+pub struct FleetSite {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub url: SiteUrl,
+    /// What is odd about it.
+    pub fault: Fault,
+    /// The server that it shares with others, if it does.
+    pub backend: Option<String>,
+}
+
+/// A fleet that serves until it is dropped.
+#[derive(Debug)]
+pub struct Fleet {
+    sites: Vec<FleetSite>,
+    shops: Vec<Arc<Shop>>,
+    server: Arc<Server>,
+    ca_pem: String,
+    master_key: String,
+    new_key: PublishableKey,
+    recorder: Arc<Recorder>,
+    _stop: DropGuard,
+}
+
+impl Fleet {
+    /// Starts a fleet. Raises the process's limit of open files as far as it can.
+    ///
+    /// # Errors
+    /// When no certificate can be made or no port is free.
+    pub async fn start(options: FleetOptions) -> anyhow::Result<Self> {
+        raise_descriptor_limit();
+        let cast = cast::cast(options.sites, options.seed);
+        let halt = CancellationToken::new();
+        let recorder = Arc::new(Recorder::new(cast.roles.len()));
+        let addresses: Vec<IpAddr> = (0..=cast.roles.len() / SITES_PER_ADDRESS).map(address).collect();
+        let server = Arc::new(Server::new(&addresses, Arc::clone(&recorder), halt.clone())?);
+        let target = server.redirect_target(addresses[0]).await?;
+        let mut backends: HashMap<String, Arc<AtomicUsize>> = HashMap::new();
+        let mut sites = Vec::with_capacity(cast.roles.len());
+        let mut shops = Vec::with_capacity(cast.roles.len());
+        for (index, role) in cast.roles.into_iter().enumerate() {
+            let at_once = role
+                .backend
+                .clone()
+                .map(|backend| Arc::clone(backends.entry(backend).or_default()));
+            let shop = Arc::new(Shop::new(
+                index,
+                &role,
+                &cast.keys,
+                target.clone(),
+                at_once.unwrap_or_default(),
+            ));
+            let port = server
+                .open(addresses[index / SITES_PER_ADDRESS], Arc::clone(&shop))
+                .await?;
+            let url = format!("https://{}:{port}", addresses[index / SITES_PER_ADDRESS]);
+            let url = SiteUrl::parse(&url).with_context(|| format!("the fleet's own address {url}"))?;
+            sites.push(FleetSite {
+                name: role.name,
+                url,
+                fault: role.fault,
+                backend: role.backend,
+            });
+            shops.push(shop);
+        }
+        Ok(Self {
+            sites,
+            shops,
+            ca_pem: server.ca_pem().to_owned(),
+            server,
+            master_key: cast.keys.master,
+            new_key: cast.keys.new,
+            recorder,
+            _stop: halt.drop_guard(),
+        })
+    }
+
+    /// Its sites, in order.
+    pub fn sites(&self) -> &[FleetSite] {
+        &self.sites
+    }
+
+    /// The certificate of the authority that was made for it.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The master key that its sites take (but one, which has another).
+    pub fn master_key(&self) -> &str {
+        &self.master_key
+    }
+
+    /// A test key that no site serves yet.
+    pub fn new_key(&self) -> &PublishableKey {
+        &self.new_key
+    }
+
+    /// What it saw until now.
+    pub fn record(&self) -> Record {
+        self.recorder.snapshot()
+    }
+
+    /// What each process of the site at `index` would answer to a GET now; `None` for no key or a fault.
+    pub fn serves_now(&self, index: usize) -> Vec<Option<String>> {
+        self.shops[index].serves_now()
+    }
+
+    /// The key in the database of the site at `index`.
+    pub fn stored(&self, index: usize) -> Option<String> {
+        self.shops[index].stored()
+    }
+
+    /// Mends the sick sites; returns how many there were.
+    pub fn heal(&self) -> usize {
+        let healed = self.shops.iter().filter(|shop| shop.heal()).count();
+        self.server.open_the_dead();
+        healed
+    }
+
+    /// A config for the real command; `ca.pem` and `master.key` stand beside it.
+    pub fn config_toml(&self) -> String {
+        let mut text = String::from(CONFIG_HEAD);
+        for site in &self.sites {
+            // Writing into a string cannot fail.
+            let _written = writeln!(
+                text,
+                "\n[[sites]]\nname = \"{}\"\nurl = \"{}\"",
+                site.name, site.url
+            );
+            if let Some(backend) = &site.backend {
+                let _written = writeln!(text, "backend = \"{backend}\"");
+            }
+        }
+        text
+    }
+
+    /// Writes `config.toml`, `ca.pem` and `master.key` into `folder`, readable by the user alone.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write_files(&self, folder: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        for (name, text) in [
+            ("config.toml", self.config_toml()),
+            ("ca.pem", self.ca_pem.clone()),
+            ("master.key", self.master_key.clone()),
+        ] {
+            let path = folder.join(name);
+            write_private(&path, &text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+const CONFIG_HEAD: &str = r#"# The demo fleet of stripe-propagate: sites on this machine, on loopback, with a key of no worth. Some of
+# them fail by design. The times are short so that a run is over within half a minute.
+
+[master_key]
+file = "master.key"
+
+[push]
+connect_timeout = "1s"
+timeout = "3s"
+attempts = 3
+backoff = "200ms"
+
+[verify]
+settle = "8s"
+
+[tls]
+ca_file = "ca.pem"
+"#;
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    // Also where it stood there before with another mode.
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())
+}
+
+fn address(index: usize) -> IpAddr {
+    let last = u8::try_from(index + 1).unwrap_or(u8::MAX);
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))
+}
+
+/// A fleet of 1,000 sites needs thousands of descriptors, and many systems give 1,024 at first.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // If it may not be raised, opening a port says so later, with its own error.
+    let _as_far_as_allowed = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+}

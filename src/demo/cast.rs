@@ -1,0 +1,185 @@
+use super::faults::{FAULTS, Fault};
+use crate::key::PublishableKey;
+
+/// The keys of a fleet.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    pub(super) master: String,
+    /// What most sites serve at first.
+    pub(super) old: String,
+    /// What some of them serve at first.
+    pub(super) older: String,
+    /// What the site of another tenant serves.
+    pub(super) third: String,
+    /// What the operator of the demo pushes.
+    pub(super) new: PublishableKey,
+}
+
+/// What one site of the fleet plays.
+#[derive(Debug, Clone)]
+pub(super) struct Role {
+    pub(super) name: String,
+    pub(super) fault: Fault,
+    pub(super) backend: Option<String>,
+    pub(super) seed: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Cast {
+    pub(super) keys: Keys,
+    pub(super) roles: Vec<Role>,
+}
+
+/// Names for healthy sites; more get a number.
+const NAMES: [&str; 8] = [
+    "atelier-nord",
+    "quai-neuf",
+    "maison-est",
+    "verger-haut",
+    "lune-bleue",
+    "papeterie-sud",
+    "cave-ronde",
+    "fil-et-laine",
+];
+/// From so many sites on, nine of ten are healthy.
+const LARGE: usize = 1000;
+
+/// Who plays what. The same arguments give the same cast.
+pub(super) fn cast(sites: usize, seed: u64) -> Cast {
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let keys = keys(&mut dice);
+    let mut faults = faults(sites);
+    dice.shuffle(&mut faults);
+    let mut healthy = 0;
+    let mut turns = std::collections::HashMap::new();
+    let roles = faults.into_iter().map(|fault| {
+        let row = fault.row();
+        let name = if fault == Fault::Healthy {
+            healthy += 1;
+            numbered(NAMES[(healthy - 1) % NAMES.len()], (healthy - 1) / NAMES.len())
+        } else {
+            let turn: &mut usize = turns.entry(fault).or_default();
+            *turn += 1;
+            let names = row.names;
+            numbered(names[(*turn - 1) % names.len()], (*turn - 1) / names.len())
+        };
+        let backend = (fault == Fault::SharedBackend).then(|| {
+            let pair = turns[&fault].div_ceil(2);
+            numbered("shared-server", pair - 1)
+        });
+        Role {
+            name,
+            fault,
+            backend,
+            seed: dice.u64(..),
+        }
+    });
+    Cast {
+        keys,
+        roles: roles.collect(),
+    }
+}
+
+fn numbered(name: &str, round: usize) -> String {
+    if round == 0 {
+        name.to_owned()
+    } else {
+        format!("{name}-{}", round + 1)
+    }
+}
+
+/// Each named fault once (the shared backend twice) among eight healthy sites; what is more is healthy, or,
+/// in a large fleet, a tenth of all goes through the faults again and again.
+fn faults(sites: usize) -> Vec<Fault> {
+    let cycle: Vec<Fault> = FAULTS
+        .iter()
+        .flat_map(|row| vec![row.fault; row.names.len()])
+        .filter(|&fault| fault != Fault::Healthy)
+        .collect();
+    if sites >= LARGE {
+        let odd = sites / 10;
+        let sick = cycle.iter().copied().cycle().take(odd);
+        return sick
+            .chain(std::iter::repeat_n(Fault::Healthy, sites - odd))
+            .collect();
+    }
+    // One in three at least is healthy, also in a small fleet.
+    let odd = cycle.len().min(sites * 2 / 3);
+    let healthy = std::iter::repeat_n(Fault::Healthy, sites - odd);
+    healthy.chain(cycle.into_iter().take(odd)).collect()
+}
+
+fn keys(dice: &mut fastrand::Rng) -> Keys {
+    let mut tail = |length: usize| -> String {
+        std::iter::repeat_with(|| dice.alphanumeric())
+            .take(length)
+            .collect()
+    };
+    // As long as Stripe's own.
+    let mut key = || format!("pk_test_51Demo{}", tail(93));
+    let (old, older, third, new) = (key(), key(), key(), key());
+    let master = format!("demo-master-{}", tail(24));
+    // The alphabet is that of keys, so this is one; a fixed one keeps the function total.
+    let new = PublishableKey::parse(&new)
+        .or_else(|_| PublishableKey::parse("pk_test_51DemoDemoDemoDemoDemoDemoDemo"))
+        .unwrap_or_else(|_| unreachable!("letters and digits behind pk_test_ are a key"));
+    Keys {
+        master,
+        old,
+        older,
+        third,
+        new,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn the_demo_has_each_fault_and_a_third_is_healthy() {
+        let cast = cast(24, 1);
+        let healthy = cast
+            .roles
+            .iter()
+            .filter(|role| role.fault == Fault::Healthy)
+            .count();
+        assert_eq!((cast.roles.len(), healthy), (24, 8));
+        for row in FAULTS {
+            assert!(
+                cast.roles.iter().any(|role| role.fault == row.fault),
+                "{:?}",
+                row.fault
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_the_seed_decides() {
+        for sites in [0, 1, 3, 24, 60, 1000, 2500] {
+            let all = cast(sites, 7);
+            let names: HashSet<_> = all.roles.iter().map(|role| role.name.clone()).collect();
+            assert_eq!((all.roles.len(), names.len()), (sites, sites));
+            let again = cast(sites, 7);
+            assert_eq!(all.keys.new, again.keys.new);
+            assert!(
+                all.roles
+                    .iter()
+                    .zip(&again.roles)
+                    .all(|(one, two)| one.name == two.name && one.fault == two.fault)
+            );
+        }
+        assert_ne!(cast(3, 1).keys.new, cast(3, 2).keys.new);
+    }
+
+    #[test]
+    fn nine_of_ten_are_healthy_in_a_large_fleet() {
+        let healthy = cast(1000, 1)
+            .roles
+            .iter()
+            .filter(|role| role.fault == Fault::Healthy)
+            .count();
+        assert_eq!(healthy, 900);
+    }
+}

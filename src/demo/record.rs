@@ -1,0 +1,124 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// One request, as the fleet saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedRequest {
+    /// Which site.
+    pub site: usize,
+    /// When, since the fleet started.
+    pub at: Duration,
+    /// `GET` or `PUT`.
+    pub method: String,
+    /// The path.
+    pub path: String,
+    /// Whether the header `X-API-Key` was there.
+    pub had_master_key: bool,
+    /// The key that a PUT brought.
+    pub value: Option<String>,
+    /// The status that was answered.
+    pub status: u16,
+    /// Which of the site's processes answered.
+    pub process: usize,
+}
+
+/// What a fleet saw.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// Each request to a site.
+    pub requests: Vec<RecordedRequest>,
+    /// Connections that were open at once, at most.
+    pub most_connections: usize,
+    /// Connections in all.
+    pub connections: usize,
+    /// Requests under way at once to each shared backend, at most.
+    pub most_of_backend: BTreeMap<String, usize>,
+    /// Connections and requests to where the redirecting site points.
+    pub to_redirect_target: usize,
+}
+
+impl Record {
+    /// The PUTs that the site at `index` saw.
+    pub fn puts(&self, index: usize) -> Vec<&RecordedRequest> {
+        self.of(index, "PUT")
+    }
+
+    /// The GETs that the site at `index` saw.
+    pub fn gets(&self, index: usize) -> Vec<&RecordedRequest> {
+        self.of(index, "GET")
+    }
+
+    fn of(&self, index: usize, method: &str) -> Vec<&RecordedRequest> {
+        self.requests
+            .iter()
+            .filter(|request| request.site == index && request.method == method)
+            .collect()
+    }
+}
+
+/// Writes the record.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    start: Instant,
+    record: Mutex<Record>,
+    open: AtomicUsize,
+}
+
+impl Recorder {
+    pub(super) fn new(sites: usize) -> Self {
+        let record = Record {
+            requests: Vec::with_capacity(sites * 4),
+            ..Record::default()
+        };
+        Self {
+            start: Instant::now(),
+            record: Mutex::new(record),
+            open: AtomicUsize::new(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn snapshot(&self) -> Record {
+        self.lock().clone()
+    }
+
+    pub(super) fn since_start(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub(super) fn request(&self, request: RecordedRequest) {
+        self.lock().requests.push(request);
+    }
+
+    pub(super) fn of_backend(&self, backend: &str, at_once: usize) {
+        let mut record = self.lock();
+        let most = record.most_of_backend.entry(backend.to_owned()).or_default();
+        *most = at_once.max(*most);
+    }
+
+    pub(super) fn to_redirect_target(&self) {
+        self.lock().to_redirect_target += 1;
+    }
+
+    /// A connection was opened; it is closed when the returned guard is dropped.
+    pub(super) fn connection(&self) -> OpenConnection<'_> {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut record = self.lock();
+        record.connections += 1;
+        record.most_connections = record.most_connections.max(open);
+        OpenConnection(self)
+    }
+}
+
+pub(super) struct OpenConnection<'a>(&'a Recorder);
+
+impl Drop for OpenConnection<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

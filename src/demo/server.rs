@@ -1,0 +1,244 @@
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::record::{RecordedRequest, Recorder};
+use super::shop::{Asked, Body, Shop};
+
+/// The longest body that a site reads, in bytes.
+const BODY_LIMIT: usize = 64 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// How long a client may take for its handshake and its headers.
+const CLIENT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Serves shops over TLS, all with one certificate.
+pub(super) struct Server {
+    acceptor: TlsAcceptor,
+    ca_pem: String,
+    recorder: Arc<Recorder>,
+    stop: CancellationToken,
+    /// Ports that are taken and refuse connections.
+    dead: Mutex<Vec<(TcpSocket, Arc<Shop>)>>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    pub(super) fn new(
+        addresses: &[IpAddr],
+        recorder: Arc<Recorder>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let (config, ca_pem) = certificate(addresses).context("making the demo's certificates")?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(Self {
+            acceptor,
+            ca_pem,
+            recorder,
+            stop,
+            dead: Mutex::default(),
+        })
+    }
+
+    pub(super) fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Opens a port for `shop` (a dead one takes it and refuses); returns its number.
+    pub(super) fn open(self: &Arc<Self>, address: IpAddr, shop: Arc<Shop>) -> anyhow::Result<u16> {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket
+            .bind(SocketAddr::new(address, 0))
+            .with_context(|| format!("taking a port of {address}"))?;
+        let port = socket.local_addr()?.port();
+        if shop.is_dead() {
+            self.dead
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((socket, shop));
+        } else {
+            self.listen(socket, shop)
+                .context("opening a port (too many open files? see ulimit -n)")?;
+        }
+        Ok(port)
+    }
+
+    fn listen(self: &Arc<Self>, socket: TcpSocket, shop: Arc<Shop>) -> std::io::Result<()> {
+        let listener = socket.listen(BACKLOG)?;
+        tokio::spawn(Arc::clone(self).accept(listener, shop));
+        Ok(())
+    }
+
+    /// Opens the ports of shops that were dead and are mended.
+    pub(super) fn open_the_dead(self: &Arc<Self>) {
+        let dead = std::mem::take(&mut *self.dead.lock().unwrap_or_else(PoisonError::into_inner));
+        for (socket, shop) in dead {
+            // Its port is taken already, so that nothing is left that could fail but the descriptor limit.
+            if let Err(error) = self.listen(socket, shop) {
+                tracing::warn!(%error, "a site of the demo cannot be mended");
+            }
+        }
+    }
+
+    /// Where the redirecting site points: counts who comes, and answers nothing. Returns its address.
+    pub(super) async fn redirect_target(self: &Arc<Self>, address: IpAddr) -> anyhow::Result<String> {
+        let listener = TcpListener::bind((address, 0)).await.context("opening a port")?;
+        let target = format!("https://{}", listener.local_addr()?);
+        let server = Arc::clone(self);
+        tokio::spawn(async move {
+            while let Some(Ok(_)) = server.stop.run_until_cancelled(listener.accept()).await {
+                server.recorder.to_redirect_target();
+            }
+        });
+        Ok(target)
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, shop: Arc<Shop>) {
+        while let Some(accepted) = self.stop.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((stream, _)) => {
+                    let (server, shop) = (Arc::clone(&self), Arc::clone(&shop));
+                    tokio::spawn(async move {
+                        // A client that goes away is no fault of the fleet's.
+                        let _ended = server
+                            .stop
+                            .run_until_cancelled(server.connection(stream, &shop))
+                            .await;
+                    });
+                }
+                // Out of descriptors: wait for some to be freed.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    /// One connection, bound to one of the site's processes for its life.
+    async fn connection(&self, stream: TcpStream, shop: &Shop) {
+        let _open = self.recorder.connection();
+        let process = shop.process();
+        // An answer in one packet needs no delay to gather more.
+        let _as_it_is = stream.set_nodelay(true);
+        let Ok(Ok(stream)) = tokio::time::timeout(CLIENT_LIMIT, self.acceptor.accept(stream)).await else {
+            return;
+        };
+        let service = service_fn(|request| self.request(request, shop, process));
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(CLIENT_LIMIT);
+        // The client may cut it at any time.
+        let _ended = http.serve_connection(TokioIo::new(stream), service).await;
+    }
+
+    async fn request(
+        &self,
+        request: Request<Incoming>,
+        shop: &Shop,
+        process: usize,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let call = shop.call();
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, BODY_LIMIT)
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
+        let master_key = head
+            .headers
+            .get("X-API-Key")
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let asked = Asked {
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+            master_key,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        };
+        if let Some(backend) = &shop.backend {
+            self.recorder.of_backend(backend, call.now);
+        }
+        let reply = shop.answer(process, &asked);
+        if !reply.after.is_zero() {
+            tokio::time::sleep(reply.after).await;
+        }
+        let value = serde_json::from_slice::<serde_json::Value>(&body).ok();
+        let value = value
+            .as_ref()
+            .and_then(|value| value.get("value"))
+            .and_then(|value| value.as_str());
+        self.recorder.request(RecordedRequest {
+            site: shop.index,
+            at: self.recorder.since_start(),
+            method: asked.method,
+            path: asked.path,
+            had_master_key: asked.master_key.is_some(),
+            value: value.map(str::to_owned),
+            status: reply.status,
+            process,
+        });
+        Ok(response(reply.status, reply.headers, reply.body))
+    }
+}
+
+fn response(status: u16, headers: Vec<(&'static str, String)>, body: Body) -> Response<Full<Bytes>> {
+    let mut builder = Response::builder().status(status);
+    for (name, value) in headers {
+        builder = builder.header(name, value);
+    }
+    let bytes = match body {
+        Body::Empty => Bytes::new(),
+        Body::Text(text) => Bytes::from(text),
+    };
+    // Only a fault with an illegal header could fail here; it then answers an empty 200.
+    builder.body(Full::new(bytes)).unwrap_or_default()
+}
+
+/// A certificate for `addresses` from an authority made for it: the server's config and the authority.
+fn certificate(addresses: &[IpAddr]) -> anyhow::Result<(ServerConfig, String)> {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "stripe-propagate demo CA");
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+    let names: Vec<String> = addresses
+        .iter()
+        .map(IpAddr::to_string)
+        .chain(["localhost".to_owned()])
+        .collect();
+    let mut params = CertificateParams::new(names)?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "stripe-propagate demo site");
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, &authority)?;
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)?;
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    Ok((config, authority.pem()))
+}
