@@ -102,9 +102,7 @@ impl Fleet {
                 target.clone(),
                 at_once.unwrap_or_default(),
             ));
-            let port = server
-                .open(addresses[index / SITES_PER_ADDRESS], Arc::clone(&shop))
-                .await?;
+            let port = server.open(addresses[index / SITES_PER_ADDRESS], Arc::clone(&shop))?;
             let url = format!("https://{}:{port}", addresses[index / SITES_PER_ADDRESS]);
             let url = SiteUrl::parse(&url).with_context(|| format!("the fleet's own address {url}"))?;
             sites.push(FleetSite {
