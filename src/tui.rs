@@ -1,6 +1,21 @@
 //! The screen: a model, messages that change it, and a picture of it. `update` and `draw` are pure; `run`
 //! does the I/O.
 
+/// Colours by role, not by widget.
+pub mod theme;
+/// COLUMNS: head, width and cell of each.
+pub mod columns;
+/// The key field.
+pub mod field;
+/// Each dialog whole: its state, its keys, its drawing.
+pub mod dialogs;
+/// All state of the screen.
+pub mod model;
+/// ACTIONS: keys, help and effect of each.
+pub mod actions;
+/// What a message makes of the model.
+pub mod update;
+
 use crossterm::event::KeyEvent;
 
 use crate::engine::{Command, Event};

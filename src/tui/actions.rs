@@ -1,0 +1,430 @@
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::dialogs::{Choice, Dialog, Pager};
+use super::model::Model;
+use super::{Effect, Leave, update};
+use crate::engine::{Attempts, Command, Level};
+use crate::rules::tally::RunPhase;
+use crate::site::SiteId;
+
+/// A key that can be pressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Press {
+    code: KeyCode,
+    control: bool,
+}
+
+const fn key(character: char) -> Press {
+    Press {
+        code: KeyCode::Char(character),
+        control: false,
+    }
+}
+
+const fn control(character: char) -> Press {
+    Press {
+        code: KeyCode::Char(character),
+        control: true,
+    }
+}
+
+const fn named(code: KeyCode) -> Press {
+    Press { code, control: false }
+}
+
+impl Press {
+    /// Whether `event` is this key.
+    pub fn is(self, event: KeyEvent) -> bool {
+        self.code == event.code && self.control == event.modifiers.contains(KeyModifiers::CONTROL)
+    }
+
+    fn in_words(self) -> String {
+        let name = match self.code {
+            KeyCode::Char(' ') => "Space".to_owned(),
+            KeyCode::Char(character) => character.to_string(),
+            KeyCode::Up => "↑".to_owned(),
+            KeyCode::Down => "↓".to_owned(),
+            KeyCode::PageUp => "PgUp".to_owned(),
+            KeyCode::PageDown => "PgDn".to_owned(),
+            other => format!("{other:?}"),
+        };
+        if self.control {
+            format!("^{}", name.to_uppercase())
+        } else {
+            name
+        }
+    }
+}
+
+/// Something that the operator can do: all that it is.
+pub struct Action {
+    /// Its name.
+    pub name: &'static str,
+    /// Its keys.
+    pub keys: &'static [Press],
+    /// What it does, for the help.
+    pub help: &'static str,
+    /// Whether it is there in the demo only.
+    pub demo_only: bool,
+    /// What the footer says of it; nothing where it cannot be done or everybody knows it.
+    pub footer: fn(&Model) -> Option<String>,
+    /// Does it.
+    pub run: fn(&mut Model) -> Vec<Effect>,
+}
+
+impl Action {
+    /// Its keys, as the help shows them.
+    pub fn keys_in_words(&self) -> String {
+        self.keys
+            .iter()
+            .map(|press| press.in_words())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// The key that the footer shows.
+    pub fn first_key(&self) -> String {
+        self.keys
+            .first()
+            .map(|press| press.in_words())
+            .unwrap_or_default()
+    }
+}
+
+fn silent(_: &Model) -> Option<String> {
+    None
+}
+
+fn with_sites(model: &Model, text: &str) -> Option<String> {
+    (!model.sites.is_empty()).then(|| text.to_owned())
+}
+
+/// Every action, in the order of footer and help.
+pub static ACTIONS: &[Action] = &[
+    Action {
+        name: "push all",
+        keys: &[key('P')],
+        help: "review and push the key to all sites",
+        demo_only: false,
+        footer: |model| {
+            (model.field.key().is_some() && !model.is_sending())
+                .then(|| format!("push {}", model.sites.len()))
+                .filter(|_| !model.sites.is_empty())
+        },
+        run: |model| {
+            let all = model.all();
+            update::plan_push(model, all)
+        },
+    },
+    Action {
+        name: "push",
+        keys: &[key('p')],
+        help: "review and push the key to the site under the cursor",
+        demo_only: false,
+        footer: |model| {
+            (model.field.key().is_some() && !model.is_sending())
+                .then(|| "push this".to_owned())
+                .filter(|_| !model.sites.is_empty())
+        },
+        run: |model| {
+            let one = one(model);
+            update::plan_push(model, one)
+        },
+    },
+    Action {
+        name: "retry",
+        keys: &[key('r')],
+        help: "repeat what failed on the site under the cursor",
+        demo_only: false,
+        footer: |model| (model.failed > 0).then(|| "retry".to_owned()),
+        run: |model| {
+            let one = one(model);
+            update::retry(model, one)
+        },
+    },
+    Action {
+        name: "retry all failed",
+        keys: &[key('R')],
+        help: "repeat what failed on all sites",
+        demo_only: false,
+        footer: |model| (model.failed > 0).then(|| format!("retry {} failed", model.failed)),
+        run: |model| {
+            let all = model.all();
+            update::retry(model, all)
+        },
+    },
+    Action {
+        name: "verify",
+        keys: &[key('v')],
+        help: "look at what the site under the cursor serves",
+        demo_only: false,
+        footer: |model| with_sites(model, "verify"),
+        run: |model| look(one(model)),
+    },
+    Action {
+        name: "verify all",
+        keys: &[key('V')],
+        help: "look at what all sites serve",
+        demo_only: false,
+        footer: |model| with_sites(model, "verify all"),
+        run: |model| look(model.all()),
+    },
+    Action {
+        name: "detail",
+        keys: &[named(KeyCode::Enter)],
+        help: "all that is known of the site, with each attempt",
+        demo_only: false,
+        footer: |model| with_sites(model, "detail"),
+        run: |model| {
+            model.dialog = model.selected().map(|site| Dialog::Pager(Pager::detail(site)));
+            Vec::new()
+        },
+    },
+    Action {
+        name: "edit key",
+        keys: &[key('e')],
+        help: "type or paste the key; Enter or Esc ends it, ^U wipes it",
+        demo_only: false,
+        footer: |_| Some("key".to_owned()),
+        run: |model| {
+            model.field.edit();
+            Vec::new()
+        },
+    },
+    Action {
+        name: "show key",
+        keys: &[control('r')],
+        help: "show the key for 10 seconds, or hide it",
+        demo_only: false,
+        footer: silent,
+        run: |model| {
+            let now = model.now;
+            model.field.show(now);
+            Vec::new()
+        },
+    },
+    Action {
+        name: "pause",
+        keys: &[key('c')],
+        help: "pause the run: go on, or cancel the rest",
+        demo_only: false,
+        footer: |model| {
+            model.is_sending().then(|| {
+                if phase(model) == Some(RunPhase::Paused) {
+                    "paused: go on or cancel".to_owned()
+                } else {
+                    "pause".to_owned()
+                }
+            })
+        },
+        run: pause,
+    },
+    Action {
+        name: "messages",
+        keys: &[key('m')],
+        help: "all messages",
+        demo_only: false,
+        footer: |_| Some("messages".to_owned()),
+        run: |model| {
+            model.dialog = Some(Dialog::Pager(Pager::messages()));
+            Vec::new()
+        },
+    },
+    Action {
+        name: "heal",
+        keys: &[key('H')],
+        help: "mend the demo's sick sites, so that a retry works",
+        demo_only: true,
+        footer: |model| model.options.demo.then(|| "heal the demo".to_owned()),
+        run: |_| vec![Effect::Heal],
+    },
+    Action {
+        name: "help",
+        keys: &[key('?')],
+        help: "this help",
+        demo_only: false,
+        footer: |_| Some("help".to_owned()),
+        run: |model| {
+            model.dialog = Some(Dialog::Pager(Pager::help()));
+            Vec::new()
+        },
+    },
+    Action {
+        name: "quit",
+        keys: &[key('q'), control('c')],
+        help: "quit; while a run goes on it asks",
+        demo_only: false,
+        footer: |_| Some("quit".to_owned()),
+        run: quit,
+    },
+    Action {
+        name: "down",
+        keys: &[key('j'), named(KeyCode::Down)],
+        help: "one site down",
+        demo_only: false,
+        footer: silent,
+        run: |model| step(model, 1),
+    },
+    Action {
+        name: "up",
+        keys: &[key('k'), named(KeyCode::Up)],
+        help: "one site up",
+        demo_only: false,
+        footer: silent,
+        run: |model| step(model, -1),
+    },
+    Action {
+        name: "half page down",
+        keys: &[control('d')],
+        help: "half a page down",
+        demo_only: false,
+        footer: silent,
+        run: |model| {
+            let half = page(model) / 2;
+            step(model, half)
+        },
+    },
+    Action {
+        name: "half page up",
+        keys: &[control('u')],
+        help: "half a page up",
+        demo_only: false,
+        footer: silent,
+        run: |model| {
+            let half = page(model) / 2;
+            step(model, -half)
+        },
+    },
+    Action {
+        name: "page down",
+        keys: &[named(KeyCode::PageDown)],
+        help: "a page down",
+        demo_only: false,
+        footer: silent,
+        run: |model| {
+            let page = page(model);
+            step(model, page)
+        },
+    },
+    Action {
+        name: "page up",
+        keys: &[named(KeyCode::PageUp)],
+        help: "a page up",
+        demo_only: false,
+        footer: silent,
+        run: |model| {
+            let page = page(model);
+            step(model, -page)
+        },
+    },
+    Action {
+        name: "first",
+        keys: &[key('g'), named(KeyCode::Home)],
+        help: "the first site",
+        demo_only: false,
+        footer: silent,
+        run: |model| {
+            model.move_cursor(0);
+            Vec::new()
+        },
+    },
+    Action {
+        name: "last",
+        keys: &[key('G'), named(KeyCode::End)],
+        help: "the last site",
+        demo_only: false,
+        footer: silent,
+        run: |model| {
+            model.move_cursor(usize::MAX);
+            Vec::new()
+        },
+    },
+    Action {
+        name: "redraw",
+        keys: &[control('l')],
+        help: "draw the screen afresh",
+        demo_only: false,
+        footer: silent,
+        run: |_| vec![Effect::Redraw],
+    },
+    Action {
+        name: "suspend",
+        keys: &[control('z')],
+        help: "suspend; fg comes back",
+        demo_only: false,
+        footer: silent,
+        run: |_| vec![Effect::Suspend],
+    },
+];
+
+fn one(model: &Model) -> Vec<SiteId> {
+    model.selected().into_iter().collect()
+}
+
+fn look(sites: Vec<SiteId>) -> Vec<Effect> {
+    if sites.is_empty() {
+        return Vec::new();
+    }
+    vec![Effect::Engine(Command::Look {
+        sites,
+        expected: None,
+        attempts: Attempts::Policy,
+        background: false,
+    })]
+}
+
+fn phase(model: &Model) -> Option<RunPhase> {
+    model.run.as_ref().map(|run| run.phase)
+}
+
+fn pause(model: &mut Model) -> Vec<Effect> {
+    if !model.is_sending() {
+        model.say(Level::Info, "no run is sending: there is nothing to pause");
+        return Vec::new();
+    }
+    let left = model.tally.push("queued") + model.tally.push("sending") + model.tally.push("retrying");
+    model.dialog = Some(Dialog::Choice(Choice::paused(left)));
+    if phase(model) == Some(RunPhase::Paused) {
+        Vec::new()
+    } else {
+        vec![Effect::Engine(Command::Pause)]
+    }
+}
+
+fn quit(model: &mut Model) -> Vec<Effect> {
+    if !model.is_run_open() {
+        return vec![Effect::Quit(Leave::Idle)];
+    }
+    model.dialog = Some(Dialog::Choice(Choice::quit(model.is_sending())));
+    Vec::new()
+}
+
+fn step(model: &mut Model, by: isize) -> Vec<Effect> {
+    let to = model.cursor.saturating_add_signed(by);
+    model.move_cursor(to);
+    Vec::new()
+}
+
+fn page(model: &Model) -> isize {
+    isize::try_from(model.table_height()).unwrap_or(1).max(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_does_two_things_and_each_action_tells_what_it_does() {
+        let keys: Vec<&Press> = ACTIONS.iter().flat_map(|action| action.keys).collect();
+        for (index, key) in keys.iter().enumerate() {
+            assert!(!keys[..index].contains(key), "{key:?}");
+        }
+        for action in ACTIONS {
+            assert!(!action.help.is_empty() && !action.name.is_empty() && !action.keys.is_empty());
+            assert_eq!(
+                ACTIONS.iter().filter(|other| other.name == action.name).count(),
+                1
+            );
+        }
+    }
+}

@@ -1,0 +1,161 @@
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::Frame;
+use ratatui::text::{Line, Span};
+
+use super::{Dialog, draw_box};
+use crate::engine::Command;
+use crate::rules::state::Allow;
+use crate::site::SiteId;
+use crate::tui::model::Model;
+use crate::tui::theme::Part;
+use crate::tui::{Effect, Leave, update};
+
+/// A question with a few answers; `Esc` is always the harmless one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    title: &'static str,
+    text: String,
+    answers: Vec<Answer>,
+    /// What `Esc` means here.
+    escape: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Answer {
+    key: char,
+    label: &'static str,
+    meaning: Meaning,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Meaning {
+    GoOn,
+    Cancel,
+    Leave(Leave),
+    RetryWithRunsKey(Vec<SiteId>),
+    PlanWithFieldsKey(Vec<SiteId>),
+}
+
+fn answer(key: char, label: &'static str, meaning: Meaning) -> Answer {
+    Answer { key, label, meaning }
+}
+
+impl Choice {
+    /// The run is paused: what now?
+    pub fn paused(left: usize) -> Self {
+        let answers = vec![
+            answer('g', "go on", Meaning::GoOn),
+            answer(
+                'x',
+                "cancel the rest; what is stored gets its proof",
+                Meaning::Cancel,
+            ),
+        ];
+        let text = format!("Nothing new is sent. {left} left; what is out ends.");
+        Self {
+            title: "paused",
+            text,
+            answers,
+            escape: "stay paused",
+        }
+    }
+
+    /// The screen is to be left while a run goes on.
+    pub fn quit(sending: bool) -> Self {
+        let text = if sending {
+            "A run is sending. It can go on without the screen: it sends and looks until all is settled."
+        } else {
+            "Proofs are still due. The program can go on without the screen until each site has its proof."
+        };
+        let answers = vec![
+            answer(
+                'l',
+                "leave it running, without the screen",
+                Meaning::Leave(Leave::RunGoesOn),
+            ),
+            answer(
+                'x',
+                "cancel: what is out ends, the rest is not sent, nothing more is looked at",
+                Meaning::Leave(Leave::Cancel),
+            ),
+        ];
+        Self {
+            title: "quit",
+            text: text.to_owned(),
+            answers,
+            escape: "stay",
+        }
+    }
+
+    /// The field holds another key than the run of the sites that are to be repeated.
+    pub fn which_key(sites: Vec<SiteId>, run: &str, field: &str) -> Self {
+        let answers = vec![
+            answer(
+                '1',
+                "repeat the run with its own key",
+                Meaning::RetryWithRunsKey(sites.clone()),
+            ),
+            answer(
+                '2',
+                "plan a push of the key in the field",
+                Meaning::PlanWithFieldsKey(sites),
+            ),
+        ];
+        let text = format!("The run's key is {run}; the field holds {field}. Which of them?");
+        Self {
+            title: "which key",
+            text,
+            answers,
+            escape: "neither",
+        }
+    }
+}
+
+pub(super) fn press(model: &mut Model, press: KeyEvent) -> Vec<Effect> {
+    let Some(Dialog::Choice(choice)) = &model.dialog else {
+        return Vec::new();
+    };
+    let KeyCode::Char(key) = press.code else {
+        if press.code == KeyCode::Esc {
+            model.dialog = None;
+        }
+        return Vec::new();
+    };
+    let Some(meaning) = choice
+        .answers
+        .iter()
+        .find(|answer| answer.key == key)
+        .map(|answer| answer.meaning.clone())
+    else {
+        return Vec::new();
+    };
+    model.dialog = None;
+    match meaning {
+        Meaning::GoOn => vec![Effect::Engine(Command::GoOn)],
+        Meaning::Cancel => vec![Effect::Engine(Command::Cancel)],
+        Meaning::Leave(leave) => vec![Effect::Quit(leave)],
+        Meaning::RetryWithRunsKey(sites) => {
+            vec![Effect::WithMasterKeys(Command::Retry {
+                sites,
+                allow: Allow::default(),
+            })]
+        }
+        Meaning::PlanWithFieldsKey(sites) => update::plan_push(model, sites),
+    }
+}
+
+pub(super) fn draw(choice: &Choice, model: &Model, frame: &mut Frame) {
+    let theme = model.options.theme;
+    let mut lines = vec![Line::raw(model.text(&choice.text)), Line::raw("")];
+    for answer in &choice.answers {
+        lines.push(Line::from(vec![
+            Span::styled(format!("{:>3}  ", answer.key), theme.style(Part::Key)),
+            Span::raw(answer.label),
+        ]));
+    }
+    lines.push(Line::from(vec![
+        Span::styled("Esc  ", theme.style(Part::Key)),
+        Span::raw(choice.escape),
+    ]));
+    draw_box(model, frame, choice.title, lines, 0);
+}

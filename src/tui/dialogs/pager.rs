@@ -1,0 +1,251 @@
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::Frame;
+use ratatui::text::{Line, Span};
+
+use super::{Dialog, draw_box};
+use crate::engine::{Attempt, Level};
+use crate::rules::note::note;
+use crate::rules::state::Served;
+use crate::rules::status::Role;
+use crate::site::SiteId;
+use crate::store::Request;
+use crate::tui::Effect;
+use crate::tui::actions::ACTIONS;
+use crate::tui::model::Model;
+use crate::tui::theme::Part;
+
+/// Text that is scrolled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pager {
+    page: Page,
+    scroll: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Page {
+    Detail(SiteId),
+    Messages,
+    Help,
+}
+
+impl Pager {
+    /// All that is known of a site.
+    pub fn detail(site: SiteId) -> Self {
+        Self {
+            page: Page::Detail(site),
+            scroll: 0,
+        }
+    }
+
+    /// All messages, newest first.
+    pub fn messages() -> Self {
+        Self {
+            page: Page::Messages,
+            scroll: 0,
+        }
+    }
+
+    /// All keys.
+    pub fn help() -> Self {
+        Self {
+            page: Page::Help,
+            scroll: 0,
+        }
+    }
+}
+
+pub(super) fn press(model: &mut Model, press: KeyEvent) -> Vec<Effect> {
+    let page = model.table_height().max(1);
+    let Some(Dialog::Pager(pager)) = &model.dialog else {
+        return Vec::new();
+    };
+    let last = lines(pager.page, model).len().saturating_sub(1);
+    let Some(Dialog::Pager(pager)) = &mut model.dialog else {
+        return Vec::new();
+    };
+    let control = press.modifiers.contains(KeyModifiers::CONTROL);
+    let to = match press.code {
+        KeyCode::Char('d') if control => pager.scroll + page / 2,
+        KeyCode::Char('u') if control => pager.scroll.saturating_sub(page / 2),
+        KeyCode::Char('j') | KeyCode::Down => pager.scroll + 1,
+        KeyCode::Char('k') | KeyCode::Up => pager.scroll.saturating_sub(1),
+        KeyCode::PageDown => pager.scroll + page,
+        KeyCode::PageUp => pager.scroll.saturating_sub(page),
+        KeyCode::Char('g') | KeyCode::Home => 0,
+        KeyCode::Char('G') | KeyCode::End => last,
+        KeyCode::Esc | KeyCode::Char('q') | KeyCode::Enter => {
+            model.dialog = None;
+            return Vec::new();
+        }
+        _ => return Vec::new(),
+    };
+    pager.scroll = to.min(last);
+    Vec::new()
+}
+
+pub(super) fn draw(pager: &Pager, model: &Model, frame: &mut Frame) {
+    let title = match pager.page {
+        Page::Detail(site) => format!("{}  (j k scroll, Esc closes)", model.site(site).name),
+        Page::Messages => "messages, newest first  (Esc closes)".to_owned(),
+        Page::Help => "keys  (Esc closes)".to_owned(),
+    };
+    draw_box(model, frame, &title, lines(pager.page, model), pager.scroll);
+}
+
+fn lines(page: Page, model: &Model) -> Vec<Line<'static>> {
+    match page {
+        Page::Detail(site) => detail(model, site),
+        Page::Messages => messages(model),
+        Page::Help => help(model),
+    }
+}
+
+fn fact(model: &Model, name: &'static str, value: &str) -> Line<'static> {
+    let label = Span::styled(format!("{name:<10}"), model.options.theme.style(Part::Label));
+    Line::from(vec![label, Span::raw(model.text(value))])
+}
+
+fn detail(model: &Model, id: SiteId) -> Vec<Line<'static>> {
+    let (site, state) = (model.site(id), model.state(id));
+    let none = || "nothing".to_owned();
+    let served = |served: &Served| match served {
+        Served::Unknown => "not seen".to_owned(),
+        Served::Key(key) => format!("{} #{}", model.mask(key), key.fingerprint()),
+        Served::NoKey => "no key".to_owned(),
+        Served::Secret => "A SECRET KEY (not kept)".to_owned(),
+    };
+    let mode = format!("{:?}", site.mode).to_lowercase();
+    let mut lines = vec![
+        fact(model, "address", &site.url.to_string()),
+        fact(model, "backend", &site.backend),
+        fact(
+            model,
+            "takes",
+            &if mode == "any" {
+                "live and test keys".to_owned()
+            } else {
+                format!("{mode} keys")
+            },
+        ),
+        fact(
+            model,
+            "expected",
+            &state
+                .expected
+                .as_ref()
+                .map_or_else(none, |key| format!("{} #{}", model.mask(key), key.fingerprint())),
+        ),
+        fact(model, "serves", &served(&state.now)),
+        fact(model, "before", &served(&state.before)),
+        fact(model, "push", state.push.look().word),
+        fact(model, "verify", state.verify.look().word),
+    ];
+    if !site.enabled {
+        lines.push(fact(model, "", "disabled in the config"));
+    }
+    if let Some(at) = state.next_at {
+        lines.push(fact(model, "next", &format!("at {}", model.clock(at))));
+    }
+    let note = note(state, &|at| model.clock(at));
+    if !note.is_empty() {
+        lines.push(fact(model, "note", &note));
+    }
+    lines.push(Line::raw(""));
+    lines.extend(attempts(model, id));
+    lines.push(Line::raw(""));
+    lines.push(Line::styled(
+        model.text("What cannot be seen from here: the shop takes payments with its own SECRET key, and its webhook may belong to another account. Try one payment."),
+        model.options.theme.style(Part::Label),
+    ));
+    lines
+}
+
+fn attempts(model: &Model, id: SiteId) -> Vec<Line<'static>> {
+    let Some(attempts) = model.attempts.get(&id) else {
+        return vec![Line::styled(
+            "no request yet",
+            model.options.theme.style(Part::Label),
+        )];
+    };
+    attempts
+        .iter()
+        .rev()
+        .map(|attempt| attempt_line(model, attempt))
+        .collect()
+}
+
+fn attempt_line(model: &Model, attempt: &Attempt) -> Line<'static> {
+    let request = match attempt.request {
+        Request::Put => "PUT",
+        Request::Get => "GET",
+    };
+    let http = attempt
+        .http
+        .map_or_else(|| "   ".to_owned(), |status| status.to_string());
+    let head = format!(
+        "{}  {request} {:<2} {http} {:>6} ms  ",
+        model.clock(attempt.at),
+        attempt.number,
+        attempt.took.as_millis()
+    );
+    let role = if attempt.cause.is_some() {
+        Role::Bad
+    } else {
+        Role::Good
+    };
+    Line::from(vec![
+        Span::raw(head),
+        Span::styled(
+            model.text(attempt.note.as_str()),
+            model.options.theme.style(Part::Status(role)),
+        ),
+    ])
+}
+
+fn messages(model: &Model) -> Vec<Line<'static>> {
+    if model.messages.is_empty() {
+        return vec![Line::raw("none yet")];
+    }
+    let line = |message: &crate::engine::Message| {
+        let role = match message.level {
+            Level::Info => Role::Quiet,
+            Level::Warning => Role::Warning,
+            Level::Error => Role::Bad,
+        };
+        let at = Span::styled(
+            format!("{} ", model.clock(message.at)),
+            model.options.theme.style(Part::Label),
+        );
+        let style = if role == Role::Quiet {
+            Part::Text
+        } else {
+            Part::Status(role)
+        };
+        Line::from(vec![
+            at,
+            Span::styled(model.text(&message.text), model.options.theme.style(style)),
+        ])
+    };
+    model.messages.iter().map(line).collect()
+}
+
+fn help(model: &Model) -> Vec<Line<'static>> {
+    let theme = model.options.theme;
+    let shown = ACTIONS
+        .iter()
+        .filter(|action| !action.demo_only || model.options.demo);
+    let mut lines: Vec<Line<'static>> = shown
+        .map(|action| {
+            let keys = Span::styled(
+                format!("{:<12}", model.text(&action.keys_in_words())),
+                theme.style(Part::Key),
+            );
+            Line::from(vec![keys, Span::raw(model.text(action.help))])
+        })
+        .collect();
+    lines.push(Line::raw(""));
+    lines.push(Line::raw(
+        "Lower case is for the site under the cursor, upper case for all. Esc is always harmless.",
+    ));
+    lines
+}

@@ -1,0 +1,238 @@
+use std::time::Duration;
+
+use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
+use tui_input::Input as TextInput;
+use tui_input::backend::crossterm::EventHandler;
+
+use crate::key::{self, KeyRefusal, MAX_LENGTH, PublishableKey};
+use crate::rules::moment::Moment;
+use crate::text::is_hidden;
+
+/// How long a key is shown.
+const SHOWN: Duration = Duration::from_secs(10);
+/// After a secret the field swallows input until so much silence.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// The field that takes the key. Masked; a secret is wiped as soon as its prefix is there.
+#[derive(Debug, Default)]
+pub struct KeyField {
+    text: TextInput,
+    editing: bool,
+    shown_until: Option<Moment>,
+    /// A secret was refused: input is dropped until then.
+    swallows_until: Option<Moment>,
+    refused: Option<KeyRefusal>,
+}
+
+/// What a key press in the field came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edited {
+    /// The field goes on.
+    Editing,
+    /// Editing ended.
+    Left,
+    /// A secret was refused and wiped.
+    SecretRefused,
+}
+
+impl KeyField {
+    /// A field with `key` in it.
+    pub fn new(key: Option<PublishableKey>) -> Self {
+        let text = key.map(|key| TextInput::from(key.as_str())).unwrap_or_default();
+        Self {
+            text,
+            ..Self::default()
+        }
+    }
+
+    /// The key, if what stands there is one.
+    pub fn key(&self) -> Option<PublishableKey> {
+        self.verdict().and_then(Result::ok)
+    }
+
+    /// What is said about what stands there; none of an empty field that refused nothing.
+    pub fn verdict(&self) -> Option<Result<PublishableKey, KeyRefusal>> {
+        if let Some(refusal) = self.refused {
+            return Some(Err(refusal));
+        }
+        (!self.text.value().is_empty()).then(|| PublishableKey::parse(self.text.value()))
+    }
+
+    /// Whether it takes what is typed.
+    pub fn is_editing(&self) -> bool {
+        self.editing
+    }
+
+    /// Begins editing.
+    pub fn edit(&mut self) {
+        self.editing = true;
+    }
+
+    /// Shows the key, or hides it again.
+    pub fn show(&mut self, now: Moment) {
+        self.shown_until = if self.is_shown() { None } else { Some(now + SHOWN) };
+    }
+
+    /// Whether the key is to be read.
+    pub fn is_shown(&self) -> bool {
+        self.shown_until.is_some()
+    }
+
+    /// What is shown: the text or dots, the last four of a good key to be read.
+    pub fn shown(&self) -> String {
+        let value = self.text.value();
+        if self.is_shown() {
+            return value.to_owned();
+        }
+        let length = value.chars().count();
+        match self.key() {
+            Some(key) => {
+                let tail = key.mask().rsplit('…').next().unwrap_or_default().to_owned();
+                "•".repeat(length.saturating_sub(tail.len()).min(40)) + &tail
+            }
+            None => "•".repeat(length.min(40)),
+        }
+    }
+
+    /// When [`KeyField::wake`] has something to do.
+    pub fn wake_at(&self) -> Option<Moment> {
+        [self.shown_until, self.swallows_until]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Time went by.
+    pub fn wake(&mut self, now: Moment) {
+        self.shown_until = self.shown_until.filter(|until| now < *until);
+        self.swallows_until = self.swallows_until.filter(|until| now < *until);
+    }
+
+    /// A key was pressed in the field.
+    pub fn press(&mut self, press: KeyEvent, now: Moment) -> Edited {
+        let control = press.modifiers.contains(KeyModifiers::CONTROL);
+        match press.code {
+            KeyCode::Esc => {
+                self.forgive();
+                self.editing = false;
+                return Edited::Left;
+            }
+            KeyCode::Char('u') if control => {
+                self.forgive();
+                self.text.reset();
+                return Edited::Editing;
+            }
+            _ => {}
+        }
+        if self.swallows(now) {
+            return Edited::Editing;
+        }
+        match press.code {
+            KeyCode::Enter => {
+                self.editing = false;
+                Edited::Left
+            }
+            KeyCode::Char('r') if control => {
+                self.show(now);
+                Edited::Editing
+            }
+            KeyCode::Char(character) if !control => self.insert(&character.to_string(), now),
+            _ => {
+                self.refused = None;
+                self.text.handle_event(&TerminalEvent::Key(press));
+                self.check(now)
+            }
+        }
+    }
+
+    /// Text was pasted into the field. Only its first line counts.
+    pub fn paste(&mut self, text: &str, now: Moment) -> Edited {
+        if self.swallows(now) {
+            return Edited::Editing;
+        }
+        let line = text.trim_start().lines().next().unwrap_or_default();
+        // A secret is refused wherever it stands in the paste, also in a line that would be dropped.
+        if let Some(refusal) = secret(text) {
+            return self.refuse(refusal, now);
+        }
+        self.insert(line.trim(), now)
+    }
+
+    fn insert(&mut self, text: &str, now: Moment) -> Edited {
+        self.refused = None;
+        for character in text.chars() {
+            // Two more than a key may have, so that its verdict says that it is too long.
+            if self.text.value().chars().count() > MAX_LENGTH + 1 {
+                break;
+            }
+            // Drawn as a dot and refused by position; a control character would not even be a dot.
+            let shown = if is_hidden(character) {
+                '\u{200b}'
+            } else {
+                character
+            };
+            self.text.handle(tui_input::InputRequest::InsertChar(shown));
+        }
+        self.check(now)
+    }
+
+    fn check(&mut self, now: Moment) -> Edited {
+        match secret(self.text.value()) {
+            Some(refusal) => self.refuse(refusal, now),
+            None => Edited::Editing,
+        }
+    }
+
+    fn refuse(&mut self, refusal: KeyRefusal, now: Moment) -> Edited {
+        self.text.reset();
+        self.shown_until = None;
+        self.refused = Some(refusal);
+        self.swallows_until = Some(now + SILENCE);
+        Edited::SecretRefused
+    }
+
+    /// Whether input is dropped now, as the rest of a secret; each drop prolongs the silence that is asked.
+    fn swallows(&mut self, now: Moment) -> bool {
+        let swallows = self.swallows_until.is_some_and(|until| now < until);
+        if swallows {
+            self.swallows_until = Some(now + SILENCE);
+        }
+        swallows
+    }
+
+    /// Whether what is typed would be dropped, as the rest of a secret.
+    pub fn is_swallowing(&self, now: Moment) -> bool {
+        self.swallows_until.is_some_and(|until| now < until)
+    }
+
+    /// Drops input as the rest of a secret that was typed elsewhere.
+    pub fn refuse_secret(&mut self, refusal: KeyRefusal, now: Moment) {
+        self.refuse(refusal, now);
+    }
+
+    fn forgive(&mut self) {
+        self.refused = None;
+        self.swallows_until = None;
+    }
+}
+
+/// The refusal of a text in which a secret's prefix stands at its beginning or behind a mark.
+pub fn secret(text: &str) -> Option<KeyRefusal> {
+    let begins_word = |index: usize| {
+        text[..index]
+            .chars()
+            .next_back()
+            .is_none_or(|before| !before.is_alphanumeric())
+    };
+    let starts = text
+        .char_indices()
+        .map(|(index, _)| index)
+        .filter(|&index| begins_word(index));
+    starts.into_iter().find_map(|index| {
+        let rest = &text[index..];
+        // Behind `pk_live_` letters may spell anything.
+        let in_key = text[..index].trim_start().starts_with("pk_");
+        let prefix = key::secret_prefix(rest).filter(|_| !in_key)?;
+        Some(KeyRefusal::Secret { prefix })
+    })
+}

@@ -1,0 +1,321 @@
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::dialogs::Dialog;
+use super::field::KeyField;
+use super::theme::Theme;
+use crate::engine::{Attempt, Level, Message, RunInfo};
+use crate::key::PublishableKey;
+use crate::rules::moment::Moment;
+use crate::rules::state::{RetryPlan, SiteState};
+use crate::rules::tally::{RunPhase, Tally};
+use crate::site::{Site, SiteId};
+
+/// The order rests so long after the cursor was moved.
+const ORDER_RESTS: Duration = Duration::from_secs(3);
+/// Messages that are kept.
+const MESSAGES: usize = 1000;
+/// Attempts of a site that are kept.
+const ATTEMPTS: usize = 50;
+
+/// What the screen begins with.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The sites.
+    pub sites: Arc<[Site]>,
+    /// What is known of them.
+    pub states: Vec<SiteState>,
+    /// `user@host`.
+    pub operator: String,
+    /// The config's name, as the header shows it.
+    pub config: String,
+    /// Where a config was looked for, if there is none.
+    pub searched: Vec<PathBuf>,
+    /// A key that stands in the field already.
+    pub key: Option<PublishableKey>,
+    /// How it looks.
+    pub options: Options,
+    /// Columns and rows.
+    pub size: (u16, u16),
+}
+
+/// How the screen looks and what it is on.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// ASCII glyphs and borders.
+    pub ascii: bool,
+    /// The theme.
+    pub theme: Theme,
+    /// Whether the sites are the demo's, which `H` mends.
+    pub demo: bool,
+    /// Where times of day are read.
+    pub zone: TimeZone,
+}
+
+/// All state of the screen.
+#[derive(Debug)]
+pub struct Model {
+    pub(super) sites: Arc<[Site]>,
+    pub(super) states: Vec<SiteState>,
+    pub(super) tally: Tally,
+    pub(super) operator: String,
+    pub(super) config: String,
+    pub(super) searched: Vec<PathBuf>,
+    pub(super) options: Options,
+    pub(super) size: (u16, u16),
+    pub(super) order: Vec<SiteId>,
+    order_is_stale: bool,
+    pub(super) cursor: usize,
+    pub(super) top: usize,
+    moved_at: Option<Moment>,
+    pub(super) field: KeyField,
+    pub(super) dialog: Option<Dialog>,
+    pub(super) messages: VecDeque<Message>,
+    pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
+    pub(super) run: Option<RunInfo>,
+    /// Keys that the run replaces, with until when a cache may still answer each.
+    pub(super) replaced: BTreeMap<PublishableKey, Moment>,
+    /// Sites for which a retry does something.
+    pub(super) failed: usize,
+    pub(super) now: Moment,
+}
+
+impl Model {
+    /// The screen at its beginning.
+    pub fn new(start: Start, now: Moment) -> Self {
+        let mut states = start.states;
+        states.resize_with(start.sites.len(), SiteState::default);
+        let mut model = Self {
+            tally: Tally::of(&states),
+            order: (0..start.sites.len()).map(site_id).collect(),
+            sites: start.sites,
+            states,
+            operator: start.operator,
+            config: start.config,
+            searched: start.searched,
+            options: start.options,
+            size: start.size,
+            order_is_stale: true,
+            cursor: 0,
+            top: 0,
+            moved_at: None,
+            field: KeyField::new(start.key),
+            dialog: None,
+            messages: VecDeque::new(),
+            attempts: HashMap::new(),
+            run: None,
+            replaced: BTreeMap::new(),
+            failed: 0,
+            now,
+        };
+        model.greet();
+        model
+    }
+
+    fn greet(&mut self) {
+        let text = if self.sites.is_empty() {
+            return;
+        } else if self.field.key().is_some() {
+            format!("P reviews and pushes {}", self.sites.len())
+        } else {
+            "e takes the new key; ? tells all keys".to_owned()
+        };
+        self.say(Level::Info, text);
+    }
+
+    /// A site.
+    pub fn site(&self, id: SiteId) -> &Site {
+        &self.sites[id.index()]
+    }
+
+    /// What is known of a site.
+    pub fn state(&self, id: SiteId) -> &SiteState {
+        &self.states[id.index()]
+    }
+
+    /// The site under the cursor.
+    pub fn selected(&self) -> Option<SiteId> {
+        self.order.get(self.cursor).copied()
+    }
+
+    /// Each site, in the order of the list.
+    pub fn all(&self) -> Vec<SiteId> {
+        (0..self.sites.len()).map(site_id).collect()
+    }
+
+    /// Whether a run goes on: something of it is still to be sent or to be proven.
+    pub fn is_run_open(&self) -> bool {
+        self.run
+            .as_ref()
+            .is_some_and(|run| run.phase != RunPhase::Settled)
+    }
+
+    /// Whether PUTs of a run are out or to come.
+    pub fn is_sending(&self) -> bool {
+        self.run
+            .as_ref()
+            .is_some_and(|run| matches!(run.phase, RunPhase::Sending | RunPhase::Paused))
+    }
+
+    /// When [`super::Message::Wake`] is wanted next.
+    pub fn wake_at(&self) -> Option<Moment> {
+        let rested = self
+            .moved_at
+            .filter(|_| self.order_is_stale)
+            .map(|moved| moved + ORDER_RESTS);
+        [rested, self.field.wake_at()].into_iter().flatten().min()
+    }
+
+    /// The time of day of `moment`, with the date when it is another day than now.
+    pub fn clock(&self, moment: Moment) -> String {
+        let zoned = |moment: Moment| moment.wall.to_zoned_datetime(self.options.zone.clone());
+        let (then, now) = (zoned(moment), zoned(self.now));
+        let format = if then.date() == now.date() {
+            "%H:%M:%S"
+        } else {
+            "%m-%d %H:%M"
+        };
+        then.strftime(format).to_string()
+    }
+
+    /// One of two ways to write something.
+    pub fn glyph<'a>(&self, unicode: &'a str, ascii: &'a str) -> &'a str {
+        if self.options.ascii { ascii } else { unicode }
+    }
+
+    /// A key's mask, told apart from others that are served with the same mask.
+    pub fn mask(&self, key: &PublishableKey) -> String {
+        let served = self.tally.serves();
+        let known = served
+            .iter()
+            .map(|(key, _)| *key)
+            .chain(self.run.iter().map(|run| &run.key));
+        self.text(&key.mask_among(known))
+    }
+
+    /// Text for this terminal.
+    pub fn text(&self, text: &str) -> String {
+        if !self.options.ascii {
+            return text.to_owned();
+        }
+        let mut plain = String::with_capacity(text.len());
+        for character in text.chars() {
+            match character {
+                '…' => plain.push_str("..."),
+                '–' | '—' => plain.push('-'),
+                '“' | '”' => plain.push('"'),
+                '’' | '‘' => plain.push('\''),
+                '→' => plain.push_str("->"),
+                '•' | '·' => plain.push('*'),
+                '✓' => plain.push('+'),
+                '✗' => plain.push('x'),
+                character if character.is_ascii() => plain.push(character),
+                _ => plain.push('?'),
+            }
+        }
+        plain
+    }
+
+    pub(super) fn say(&mut self, level: Level, text: impl Into<String>) {
+        self.take_message(Message {
+            at: self.now,
+            level,
+            text: text.into(),
+        });
+    }
+
+    pub(super) fn take_message(&mut self, message: Message) {
+        self.messages.push_front(message);
+        self.messages.truncate(MESSAGES);
+    }
+
+    pub(super) fn take_attempt(&mut self, attempt: Attempt) {
+        let of_site = self.attempts.entry(attempt.site).or_default();
+        of_site.push_back(attempt);
+        if of_site.len() > ATTEMPTS {
+            of_site.pop_front();
+        }
+    }
+
+    pub(super) fn take_state(&mut self, id: SiteId, state: SiteState) {
+        let old = &self.states[id.index()];
+        let rank = |state: &SiteState| attention(state);
+        self.order_is_stale |= rank(old) != rank(&state);
+        self.tally.replace(old, &state);
+        let failed = |state: &SiteState| {
+            usize::from(matches!(
+                state.retry_plan(),
+                RetryPlan::Push | RetryPlan::Look | RetryPlan::Ask(_)
+            ))
+        };
+        self.failed = self.failed + failed(&state) - failed(old);
+        let run_key = self.run.as_ref().map(|run| &run.key);
+        if let (Some(before), Some(until)) = (state.before.key(), state.settle_end())
+            && run_key.is_some_and(|key| key != before)
+        {
+            let known = self.replaced.entry(before.clone()).or_insert(until);
+            *known = until.max(*known);
+        }
+        self.states[id.index()] = state;
+    }
+
+    /// The order in which sites are shown, just before they are: what needs attention first, then the list's
+    /// own. It rests while the cursor is being moved; else the cursor follows its site.
+    pub fn arrange(&mut self, now: Moment) {
+        let rests = self.moved_at.is_some_and(|moved| now.since(moved) < ORDER_RESTS);
+        if !self.order_is_stale || rests {
+            return;
+        }
+        let selected = self.moved_at.and(self.selected());
+        let states = &self.states;
+        self.order
+            .sort_by_key(|id| (std::cmp::Reverse(attention(&states[id.index()])), *id));
+        self.order_is_stale = false;
+        if let Some(place) = selected.and_then(|id| self.order.iter().position(|other| *other == id)) {
+            self.cursor = place;
+        }
+        self.keep_cursor_in_view();
+    }
+
+    pub(super) fn move_cursor(&mut self, to: usize) {
+        self.cursor = to.min(self.order.len().saturating_sub(1));
+        self.moved_at = Some(self.now);
+        self.keep_cursor_in_view();
+    }
+
+    pub(super) fn keep_cursor_in_view(&mut self) {
+        let height = self.table_height();
+        let last_top = self.order.len().saturating_sub(height);
+        self.top = self
+            .top
+            .min(self.cursor)
+            .max((self.cursor + 1).saturating_sub(height))
+            .min(last_top);
+    }
+
+    /// How many lines the footer has.
+    pub(super) fn footer_height(&self) -> u16 {
+        if self.size.0 >= 100 { 2 } else { 1 }
+    }
+
+    /// How many sites the table shows.
+    pub(super) fn table_height(&self) -> usize {
+        usize::from(self.size.1.saturating_sub(8 + self.footer_height()))
+    }
+}
+
+fn attention(state: &SiteState) -> u8 {
+    if state.alarm {
+        u8::MAX
+    } else {
+        state.push.look().rank.max(state.verify.look().rank)
+    }
+}
+
+fn site_id(index: usize) -> SiteId {
+    SiteId(u32::try_from(index).unwrap_or(u32::MAX))
+}
