@@ -60,6 +60,11 @@ impl Clock {
         }
     }
 
+    /// The instant to sleep until for `moment`.
+    pub fn instant(&self, moment: Moment) -> tokio::time::Instant {
+        self.instant_of(moment.since_start)
+    }
+
     /// The instant to sleep until for a time since the start.
     fn instant_of(&self, since_start: Duration) -> tokio::time::Instant {
         self.start + since_start

@@ -16,3 +16,5 @@ pub mod note;
 pub mod plan;
 /// How many sites are in which state, and what that means for the run.
 pub mod tally;
+/// Whether the keys that a run replaces may expire now.
+pub mod expiry;

@@ -133,6 +133,13 @@ pub fn fit(text: &str, columns: usize) -> String {
     kept
 }
 
+/// `text`, or as much of it as fits, in exactly `columns` columns.
+pub fn pad(text: &str, columns: usize) -> String {
+    let text = fit(text, columns);
+    let blanks = columns.saturating_sub(width(&text));
+    text + &" ".repeat(blanks)
+}
+
 /// A number with its noun: `1 site`, `3 sites`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count(pub usize, pub &'static str);

@@ -15,8 +15,18 @@ pub mod model;
 pub mod actions;
 /// What a message makes of the model.
 pub mod update;
+/// The picture of the model: a file a region.
+pub mod view;
+/// A frame in memory, and the bytes that bring the terminal to it.
+mod frame;
+/// The terminal: taken, written to by a thread of its own, given back.
+mod terminal;
+/// What is typed, read by a thread of its own.
+mod input;
+/// The loop: waits for input, engine, signals and the frame timer; carries out effects.
+pub mod run;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent};
 
 use crate::engine::{Command, Event};
 
@@ -52,6 +62,32 @@ pub enum Input {
     Key(KeyEvent),
     /// A bracketed paste.
     Paste(String),
+}
+
+/// Whether what came in one read was pasted (without brackets) rather than typed: many different letters.
+/// A key that is held down on a slow line comes in bunches too, but it is one key.
+fn looks_pasted(batch: &[Input]) -> bool {
+    const TYPED_AT_ONCE: usize = 6;
+
+    let mut letters: Vec<char> = batch.iter().filter_map(Input::letter).collect();
+    if letters.len() <= TYPED_AT_ONCE {
+        return batch.iter().any(|input| matches!(input, Input::Paste(_)));
+    }
+    letters.sort_unstable();
+    letters.dedup();
+    letters.len() > 2
+}
+
+impl Input {
+    fn letter(&self) -> Option<char> {
+        match self {
+            Self::Key(KeyEvent {
+                code: KeyCode::Char(letter),
+                ..
+            }) => Some(*letter),
+            _ => None,
+        }
+    }
 }
 
 /// Something that the screen wants done.

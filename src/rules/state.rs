@@ -209,6 +209,15 @@ impl SiteState {
         self.window.map(|window| window.until)
     }
 
+    /// Keys that caches may still answer in the settle time that runs.
+    pub fn cached_keys(&self) -> &[PublishableKey] {
+        if self.window.is_some() {
+            &self.previous
+        } else {
+            &[]
+        }
+    }
+
     /// What a retry would do.
     pub fn retry_plan(&self) -> RetryPlan {
         if let Push::Skipped(reason) = self.push {
@@ -249,7 +258,11 @@ impl SiteState {
         if !again {
             self.puts = 0;
             self.looked_in_run = false;
-            self.before = Served::Unknown;
+            self.before = if self.is_look_fresh(now) {
+                self.now.clone()
+            } else {
+                Served::Unknown
+            };
         }
         self.allow = allow;
         self.tries = 0;
@@ -281,14 +294,16 @@ impl SiteState {
     }
 
     fn first_call(&self, now: Moment) -> Call {
-        let fresh = self
-            .looked_at
-            .is_some_and(|looked| now.since(looked) < LOOK_IS_FRESH);
-        if fresh || self.looked_in_run {
+        if self.is_look_fresh(now) || self.looked_in_run {
             Call::Put
         } else {
             Call::LookBefore
         }
+    }
+
+    fn is_look_fresh(&self, now: Moment) -> bool {
+        self.looked_at
+            .is_some_and(|looked| now.since(looked) < LOOK_IS_FRESH)
     }
 
     /// Leaves the site out of the run. The expected key stays what it was.

@@ -10,8 +10,18 @@ use crate::site::{Site, SiteId};
 pub enum Width {
     /// Always so wide.
     Fixed(usize),
-    /// At least the first, and what is left is shared up to the second.
+    /// At least the first; more, up to the second, of what the rest can spare.
     Between(usize, usize),
+    /// At least the first, and all that is left; what is beyond the second it can spare.
+    Rest(usize, usize),
+}
+
+impl Width {
+    fn least(self) -> usize {
+        match self {
+            Self::Fixed(width) | Self::Between(width, _) | Self::Rest(width, _) => width,
+        }
+    }
 }
 
 /// One column of the table: all that it is.
@@ -20,95 +30,98 @@ pub struct Column {
     pub head: &'static str,
     /// How wide.
     pub width: Width,
-    /// On a screen narrower than this (columns) it is left out.
-    pub from: u16,
+    /// Whether it is shown on a screen that is so many columns wide.
+    pub shown: fn(&Model, u16) -> bool,
     /// Whether it stands at the right.
     pub right: bool,
     /// What stands in it, and how that looks.
     pub cell: fn(&Model, SiteId) -> (String, Part),
 }
 
+/// From this width on (columns) the table has all its columns, with two blanks between them.
+pub const WIDE: u16 = 100;
+
+fn always(_: &Model, _: u16) -> bool {
+    true
+}
+
 /// The columns, from left to right.
 pub static COLUMNS: [Column; 10] = [
     Column {
         head: "SITE",
-        width: Width::Between(14, 26),
-        from: 0,
+        width: Width::Between(14, 30),
+        shown: always,
         right: false,
         cell: |model, id| (model.site(id).name.to_string(), Part::Text),
     },
     Column {
         head: "GROUP",
-        width: Width::Fixed(7),
-        from: 100,
+        width: Width::Fixed(6),
+        shown: |model, width| width >= WIDE && model.sites.iter().any(|site| site.group.is_some()),
         right: false,
         cell: |model, id| (group(model.site(id)), Part::Label),
     },
     Column {
         head: "NOW",
-        width: Width::Fixed(15),
-        from: 0,
+        width: Width::Fixed(13),
+        shown: always,
         right: false,
         cell: |model, id| now(model, model.state(id)),
     },
     Column {
         head: "PUSH",
-        width: Width::Fixed(11),
-        from: 0,
+        width: Width::Between(10, 13),
+        shown: always,
         right: false,
         cell: |model, id| status(model, model.state(id).push.look()),
     },
     Column {
         head: "VERIFY",
-        width: Width::Fixed(11),
-        from: 0,
+        width: Width::Between(10, 16),
+        shown: always,
         right: false,
         cell: |model, id| status(model, model.state(id).verify.look()),
     },
     Column {
         head: "HTTP",
         width: Width::Fixed(4),
-        from: 0,
+        shown: always,
         right: true,
-        cell: |model, id| (number(model.state(id).http), Part::Text),
+        cell: |model, id| (number(model, model.state(id).http), Part::Text),
     },
     Column {
         head: "TRY",
         width: Width::Fixed(3),
-        from: 0,
+        shown: always,
         right: true,
         cell: |model, id| (tries(model.state(id)), Part::Text),
     },
     Column {
         head: "MS",
-        width: Width::Fixed(6),
-        from: 100,
+        width: Width::Fixed(5),
+        shown: |_, width| width >= WIDE,
         right: true,
         cell: |model, id| {
-            (
-                number(model.state(id).took.map(|took| took.as_millis())),
-                Part::Text,
-            )
+            let took = model.state(id).took.map(|took| took.as_millis());
+            (number(model, took), Part::Text)
         },
     },
     Column {
         head: "AT",
         width: Width::Fixed(8),
-        from: 0,
+        shown: always,
         right: false,
-        cell: |model, id| {
-            (
-                model.state(id).at.map_or_else(String::new, |at| model.clock(at)),
-                Part::Label,
-            )
-        },
+        cell: |model, id| (at(model, model.state(id)), Part::Label),
     },
     Column {
         head: "NOTE",
-        width: Width::Between(8, 500),
-        from: 0,
+        width: Width::Rest(8, 45),
+        shown: always,
         right: false,
-        cell: |model, id| (note(model.state(id), &|at| model.clock(at)), Part::Text),
+        cell: |model, id| {
+            let note = note(model.state(id), &|at| model.clock(at));
+            (note, Part::Text)
+        },
     },
 ];
 
@@ -119,7 +132,7 @@ fn group(site: &Site) -> String {
 fn now(model: &Model, state: &SiteState) -> (String, Part) {
     match &state.now {
         Served::Unknown => (model.glyph("–", "-").to_owned(), Part::Label),
-        Served::Key(key) => (model.mask(key), Part::Text),
+        Served::Key(key) => (model.narrow_mask(key), Part::Text),
         Served::NoKey => ("no key".to_owned(), Part::Label),
         Served::Secret => (
             "A SECRET".to_owned(),
@@ -138,8 +151,8 @@ fn status(model: &Model, look: Look) -> (String, Part) {
     )
 }
 
-fn number(value: Option<impl ToString>) -> String {
-    value.map_or_else(String::new, |value| value.to_string())
+fn number(model: &Model, value: Option<impl ToString>) -> String {
+    value.map_or_else(|| model.glyph("–", "-").to_owned(), |value| value.to_string())
 }
 
 fn tries(state: &SiteState) -> String {
@@ -150,38 +163,38 @@ fn tries(state: &SiteState) -> String {
     }
 }
 
-/// The columns that a screen of `width` columns shows, each with its width. `indent` columns stand before
-/// them, and two blanks between them.
-pub fn layout(width: u16, indent: usize) -> Vec<(&'static Column, usize)> {
-    let shown: Vec<&Column> = COLUMNS.iter().filter(|column| width >= column.from).collect();
-    let least = |column: &Column| match column.width {
-        Width::Fixed(width) | Width::Between(width, _) => width,
-    };
-    let taken: usize = indent + shown.iter().map(|column| least(column) + 2).sum::<usize>() - 2;
+fn at(model: &Model, state: &SiteState) -> String {
+    state.at.map_or_else(String::new, |at| model.short_clock(at))
+}
+
+/// The columns that a screen of `width` columns shows, each with its width; `indent` columns stand before
+/// them and `gap` between two of them.
+pub fn layout(model: &Model, width: u16, indent: usize, gap: usize) -> Vec<(&'static Column, usize)> {
+    let shown: Vec<&Column> = COLUMNS
+        .iter()
+        .filter(|column| (column.shown)(model, width))
+        .collect();
+    let least: usize = shown.iter().map(|column| column.width.least()).sum();
+    let taken = indent + least + gap * shown.len().saturating_sub(1);
     let mut left = usize::from(width).saturating_sub(taken);
+    let kept = shown.iter().find_map(|column| match column.width {
+        Width::Rest(least, enough) => Some(enough - least),
+        _ => None,
+    });
+    let mut spare = left.saturating_sub(kept.unwrap_or_default());
     let mut sized = Vec::new();
     for column in shown {
         let more = match column.width {
             Width::Fixed(_) => 0,
-            // The first of them takes a third at most, so that the note keeps its share.
-            Width::Between(least, most) => (most - least).min(if most < 100 { left / 3 } else { left }),
+            Width::Between(least, most) => {
+                let more = (most - least).min(spare);
+                spare -= more;
+                more
+            }
+            Width::Rest(..) => left,
         };
         left -= more;
-        sized.push((column, least(column) + more));
+        sized.push((column, column.width.least() + more));
     }
     sized
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_columns_fill_the_screen_and_no_more() {
-        for width in [60, 80, 99, 100, 120, 200, 400] {
-            let total: usize = layout(width, 3).iter().map(|(_, width)| width + 2).sum::<usize>() - 2 + 3;
-            let least = layout(0, 3).iter().map(|(_, width)| width + 2).sum::<usize>() + 1;
-            assert!(total <= usize::from(width).max(least), "{width}: {total}");
-        }
-    }
 }

@@ -6,10 +6,12 @@ use tui_input::backend::crossterm::EventHandler;
 
 use crate::key::{self, KeyRefusal, MAX_LENGTH, PublishableKey};
 use crate::rules::moment::Moment;
-use crate::text::is_hidden;
+use crate::text::{fit, is_hidden};
 
 /// How long a key is shown.
 const SHOWN: Duration = Duration::from_secs(10);
+/// Dots that are shown at most.
+const DOTS: usize = 40;
 /// After a secret the field swallows input until so much silence.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -78,20 +80,28 @@ impl KeyField {
         self.shown_until.is_some()
     }
 
-    /// What is shown: the text or dots, the last four of a good key to be read.
-    pub fn shown(&self) -> String {
+    /// What is shown, in at most `room` columns: the text where it is to be read, else a `dot` a character,
+    /// with the last four of a good key.
+    pub fn shown(&self, dot: &str, room: usize) -> String {
         let value = self.text.value();
         if self.is_shown() {
-            return value.to_owned();
+            return fit(value, room);
         }
+        let dots = |length: usize| dot.repeat(length.min(DOTS).min(room));
         let length = value.chars().count();
         match self.key() {
             Some(key) => {
-                let tail = key.mask().rsplit('…').next().unwrap_or_default().to_owned();
-                "•".repeat(length.saturating_sub(tail.len()).min(40)) + &tail
+                let mask = key.mask();
+                let tail = mask.rsplit('…').next().unwrap_or_default();
+                dots(length.saturating_sub(tail.len())) + tail
             }
-            None => "•".repeat(length.min(40)),
+            None => dots(length),
         }
+    }
+
+    /// Where the cursor stands in the text, in columns from its beginning.
+    pub fn cursor_column(&self) -> usize {
+        self.text.visual_cursor()
     }
 
     /// When [`KeyField::wake`] has something to do.

@@ -1,8 +1,9 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
 
 use super::dialogs::Dialog;
@@ -10,10 +11,13 @@ use super::field::KeyField;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
 use crate::key::PublishableKey;
+use crate::rules::expiry::Expiry;
 use crate::rules::moment::Moment;
 use crate::rules::state::{RetryPlan, SiteState};
+use crate::rules::status::{Role, Verify};
 use crate::rules::tally::{RunPhase, Tally};
 use crate::site::{Site, SiteId};
+use crate::text::fit;
 
 /// The order rests so long after the cursor was moved.
 const ORDER_RESTS: Duration = Duration::from_secs(3);
@@ -77,8 +81,6 @@ pub struct Model {
     pub(super) messages: VecDeque<Message>,
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
-    /// Keys that the run replaces, with until when a cache may still answer each.
-    pub(super) replaced: BTreeMap<PublishableKey, Moment>,
     /// Sites for which a retry does something.
     pub(super) failed: usize,
     pub(super) now: Moment,
@@ -108,7 +110,6 @@ impl Model {
             messages: VecDeque::new(),
             attempts: HashMap::new(),
             run: None,
-            replaced: BTreeMap::new(),
             failed: 0,
             now,
         };
@@ -161,6 +162,32 @@ impl Model {
             .is_some_and(|run| matches!(run.phase, RunPhase::Sending | RunPhase::Paused))
     }
 
+    /// Sites of the run whose PUT is still to come or out.
+    pub fn left_to_send(&self) -> usize {
+        let words = ["queued", "sending", "retrying"];
+        words.into_iter().map(|word| self.tally.push(word)).sum()
+    }
+
+    /// When the last proof is due, if any is.
+    pub fn proof_at(&self) -> Option<Moment> {
+        let due = |state: &&SiteState| matches!(state.verify, Verify::Serving | Verify::Settling);
+        let open = self.states.iter().filter(due);
+        open.filter_map(SiteState::settle_end).max()
+    }
+
+    /// Whether the keys that the run replaces may expire now, in words.
+    pub fn expiry_sentence(&self) -> Option<(String, Role)> {
+        let run = self.run.as_ref()?;
+        let expiry = Expiry::of(&self.states, &run.key, self.now);
+        let role = if expiry.is_safe() {
+            Role::Good
+        } else {
+            Role::Warning
+        };
+        let sentence = expiry.sentence(&|key| self.mask(key), &|moment| self.clock(moment));
+        Some((sentence, role))
+    }
+
     /// When [`super::Message::Wake`] is wanted next.
     pub fn wake_at(&self) -> Option<Moment> {
         let rested = self
@@ -172,14 +199,28 @@ impl Model {
 
     /// The time of day of `moment`, with the date when it is another day than now.
     pub fn clock(&self, moment: Moment) -> String {
-        let zoned = |moment: Moment| moment.wall.to_zoned_datetime(self.options.zone.clone());
-        let (then, now) = (zoned(moment), zoned(self.now));
-        let format = if then.date() == now.date() {
+        let then = self.zoned(moment);
+        let format = if then.date() == self.zoned(self.now).date() {
             "%H:%M:%S"
         } else {
-            "%m-%d %H:%M"
+            "%Y-%m-%d %H:%M"
         };
         then.strftime(format).to_string()
+    }
+
+    /// The time of day of `moment`, or the date when that is another day than now; eight columns.
+    pub fn short_clock(&self, moment: Moment) -> String {
+        let then = self.zoned(moment);
+        let format = if then.date() == self.zoned(self.now).date() {
+            "%H:%M:%S"
+        } else {
+            "%y-%m-%d"
+        };
+        then.strftime(format).to_string()
+    }
+
+    fn zoned(&self, moment: Moment) -> ZonedDateTime {
+        moment.wall.to_zoned_datetime(self.options.zone.clone())
     }
 
     /// One of two ways to write something.
@@ -197,6 +238,15 @@ impl Model {
         self.text(&key.mask_among(known))
     }
 
+    /// The mask in 13 columns: where two keys share one, their fingerprint takes the place of the prefix.
+    pub fn narrow_mask(&self, key: &PublishableKey) -> String {
+        let mask = self.mask(key);
+        if !mask.contains('#') {
+            return mask;
+        }
+        mask.trim_start_matches(key.mode().prefix()).to_owned()
+    }
+
     /// Text for this terminal.
     pub fn text(&self, text: &str) -> String {
         if !self.options.ascii {
@@ -205,7 +255,8 @@ impl Model {
         let mut plain = String::with_capacity(text.len());
         for character in text.chars() {
             match character {
-                '…' => plain.push_str("..."),
+                // One column for one, so that a mask keeps its width.
+                '…' => plain.push('*'),
                 '–' | '—' => plain.push('-'),
                 '“' | '”' => plain.push('"'),
                 '’' | '‘' => plain.push('\''),
@@ -218,6 +269,16 @@ impl Model {
             }
         }
         plain
+    }
+
+    /// [`Model::text`] in at most so many columns; a mark shows where it was cut.
+    pub fn fit(&self, text: &str, columns: usize) -> String {
+        let cut = fit(&self.text(text), columns);
+        if self.options.ascii {
+            cut.replace('…', "~")
+        } else {
+            cut
+        }
     }
 
     pub(super) fn say(&mut self, level: Level, text: impl Into<String>) {
@@ -253,13 +314,6 @@ impl Model {
             ))
         };
         self.failed = self.failed + failed(&state) - failed(old);
-        let run_key = self.run.as_ref().map(|run| &run.key);
-        if let (Some(before), Some(until)) = (state.before.key(), state.settle_end())
-            && run_key.is_some_and(|key| key != before)
-        {
-            let known = self.replaced.entry(before.clone()).or_insert(until);
-            *known = until.max(*known);
-        }
         self.states[id.index()] = state;
     }
 

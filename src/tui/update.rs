@@ -4,12 +4,12 @@ use super::actions::ACTIONS;
 use super::dialogs::{self, Choice, Dialog, PlanDialog};
 use super::field::{Edited, secret};
 use super::model::Model;
-use super::{Effect, Input, Message};
+use super::{Effect, Input, Message, looks_pasted};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::plan::Plan;
 use crate::rules::state::{Allow, RetryPlan};
-use crate::rules::tally::RunPhase;
+use crate::rules::tally::{Ending, RunPhase};
 use crate::site::SiteId;
 use crate::text::Count;
 
@@ -60,7 +60,6 @@ fn take_run(model: &mut Model, run: RunInfo) {
         .filter(|known| known.id == run.id)
         .map(|known| known.phase);
     if known.is_none() {
-        model.replaced.clear();
         model.say(
             Level::Info,
             format!(
@@ -78,7 +77,7 @@ fn take_run(model: &mut Model, run: RunInfo) {
             RunPhase::Settled => format!(
                 "settled: {} verified, {} to look into",
                 model.tally.verify("verified"),
-                model.failed
+                model.tally.ending(Ending::Bad)
             ),
             RunPhase::Paused | RunPhase::Halted => run.phase.word().to_owned(),
         };
@@ -90,7 +89,9 @@ fn take_run(model: &mut Model, run: RunInfo) {
 /// The events of one read. What follows a line end in it was pasted, not typed, and is dropped, except in a
 /// dialog that asks for words; what was typed before a dialog opened is dropped too.
 fn take_input(model: &mut Model, batch: Vec<Input>) -> Vec<Effect> {
-    if is_stray_paste(model, &batch) {
+    let takes_text = model.field.is_editing() || model.dialog.as_ref().is_some_and(Dialog::takes_text);
+    if !takes_text && looks_pasted(&batch) && !batch.iter().any(|input| matches!(input, Input::Paste(_))) {
+        // Its letters would be commands.
         model.say(
             Level::Info,
             "pasted text was ignored: press e first, then paste the key",
@@ -114,31 +115,6 @@ fn take_input(model: &mut Model, batch: Vec<Input>) -> Vec<Effect> {
         }
     }
     effects
-}
-
-/// Many different letters in one read, where no text is asked for: a paste without brackets. Its letters
-/// would be commands.
-fn is_stray_paste(model: &Model, batch: &[Input]) -> bool {
-    const TYPED_AT_ONCE: usize = 6;
-
-    if model.field.is_editing() || model.dialog.as_ref().is_some_and(Dialog::takes_text) {
-        return false;
-    }
-    let letters = |input: &Input| match input {
-        Input::Key(KeyEvent {
-            code: KeyCode::Char(letter),
-            ..
-        }) => Some(*letter),
-        _ => None,
-    };
-    let mut letters: Vec<char> = batch.iter().filter_map(letters).collect();
-    if letters.len() <= TYPED_AT_ONCE {
-        return false;
-    }
-    // A key that is held down on a slow line comes in bunches too.
-    letters.sort_unstable();
-    letters.dedup();
-    letters.len() > 2
 }
 
 fn press(model: &mut Model, event: KeyEvent) -> Vec<Effect> {

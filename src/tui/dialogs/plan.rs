@@ -8,7 +8,7 @@ use crate::rules::plan::{Confirm, Plan, PlanAction};
 use crate::rules::state::Served;
 use crate::rules::status::{Role, SkipReason};
 use crate::site::SiteId;
-use crate::text::Count;
+use crate::text::{Count, pad};
 use crate::tui::Effect;
 use crate::tui::field::secret;
 use crate::tui::model::Model;
@@ -210,10 +210,8 @@ fn row_lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'stati
                 PlanAction::Put => model.mask(&plan.key),
                 PlanAction::Skip(reason) => format!("left out ({})", reason.word()),
             };
-            Line::raw(model.text(&format!(
-                "  {:<26} {old} → {then}",
-                crate::text::fit(model.site(row.site).name.as_str(), 26)
-            )))
+            let name = pad(model.site(row.site).name.as_str(), 26);
+            Line::raw(model.text(&format!("  {name} {old} → {then}")))
         })
         .collect();
     let more = plan.rows.len().saturating_sub(scroll + rows);

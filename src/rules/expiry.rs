@@ -1,0 +1,206 @@
+use std::collections::BTreeMap;
+
+use super::moment::Moment;
+use super::state::{Served, SiteState};
+use super::status::Verify;
+use crate::key::PublishableKey;
+use crate::text::{Count, list};
+
+/// A key that the run replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldKey {
+    /// Which.
+    pub key: PublishableKey,
+    /// How many sites were seen to serve it when they were last looked at.
+    pub serving: usize,
+    /// Until when some site's cache may still answer it, if one may.
+    pub until: Option<Moment>,
+}
+
+/// The answer to the question behind a rotation: may the old key expire now?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// The old keys of the run's mode, the most served first.
+    pub old: Vec<OldKey>,
+    /// Sites of which nobody knows what they serve.
+    pub unseen: usize,
+}
+
+impl Expiry {
+    /// For a run of `key`, from what is known of the sites at `now`.
+    pub fn of<'a>(
+        states: impl IntoIterator<Item = &'a SiteState>,
+        key: &PublishableKey,
+        now: Moment,
+    ) -> Self {
+        let mut known: BTreeMap<PublishableKey, (usize, Option<Moment>)> = BTreeMap::new();
+        let is_old = |other: &PublishableKey| other != key && other.mode() == key.mode();
+        let mut unseen = 0;
+        for state in states {
+            if let Some(serves) = state.now.key().filter(|serves| is_old(serves)) {
+                known.entry(serves.clone()).or_default().0 += 1;
+            } else if !is_seen(state) {
+                unseen += 1;
+            }
+            // Served before the PUT, and no more as far as was seen: named, so that it can be called safe.
+            if let Some(before) = state.before.key().filter(|before| is_old(before)) {
+                known.entry(before.clone()).or_default();
+            }
+            let Some(until) = state.settle_end().filter(|until| *until > now) else {
+                continue;
+            };
+            for cached in state.cached_keys().iter().filter(|cached| is_old(cached)) {
+                let entry = known.entry(cached.clone()).or_default();
+                entry.1 = entry.1.max(Some(until));
+            }
+        }
+        let old = known
+            .into_iter()
+            .map(|(key, (serving, until))| OldKey { key, serving, until });
+        let mut old: Vec<OldKey> = old.collect();
+        old.sort_by_key(|old| std::cmp::Reverse((old.serving, old.until)));
+        Self { old, unseen }
+    }
+
+    /// Whether no site is known or feared to serve an old key.
+    pub fn is_safe(&self) -> bool {
+        self.unseen == 0 && self.old.iter().all(|old| old.serving == 0 && old.until.is_none())
+    }
+
+    /// The answer in one line. `mask` writes a key, `clock` a time of day.
+    pub fn sentence(
+        &self,
+        mask: &dyn Fn(&PublishableKey) -> String,
+        clock: &dyn Fn(Moment) -> String,
+    ) -> String {
+        let why: Vec<String> = self
+            .old
+            .iter()
+            .filter_map(|old| {
+                if old.serving > 0 {
+                    let serve = if old.serving == 1 { "serves" } else { "serve" };
+                    return Some(format!(
+                        "{} yet: {} {serve} it",
+                        mask(&old.key),
+                        Count(old.serving, "site")
+                    ));
+                }
+                let until = clock(old.until?);
+                Some(format!("{} yet: until {until}", mask(&old.key)))
+            })
+            .collect();
+        if !why.is_empty() {
+            return format!("do not expire {}", why.join("; "));
+        }
+        let names: Vec<String> = self.old.iter().map(|old| mask(&old.key)).collect();
+        let names = if names.is_empty() {
+            "the old key".to_owned()
+        } else {
+            list(&names, "and")
+        };
+        if self.unseen > 0 {
+            let were = if self.unseen == 1 { "was" } else { "were" };
+            return format!(
+                "do not expire {names} yet: {} {were} not seen",
+                Count(self.unseen, "site")
+            );
+        }
+        format!("{names} may expire, as far as can be seen from here")
+    }
+}
+
+/// Whether the last look showed what the site serves.
+fn is_seen(state: &SiteState) -> bool {
+    state.now != Served::Unknown && !matches!(state.verify, Verify::Failed(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::outcome::{Answer, LookVerdict, PutVerdict};
+    use crate::rules::retry::Policy;
+    use crate::rules::state::{Allow, Call};
+    use crate::text::CleanText;
+    use jiff::Timestamp;
+    use std::time::Duration;
+
+    fn at(seconds: u64) -> Moment {
+        Moment {
+            since_start: Duration::ZERO,
+            wall: Timestamp::UNIX_EPOCH,
+        } + Duration::from_secs(seconds)
+    }
+
+    fn key(tail: &str) -> PublishableKey {
+        PublishableKey::parse(&format!("pk_live_51ExampleExampleExample{tail}")).unwrap()
+    }
+
+    fn answer<V>(verdict: V) -> Answer<V> {
+        Answer {
+            verdict,
+            http: Some(200),
+            took: Duration::ZERO,
+            retry_after: None,
+            detail: CleanText::default(),
+            alarm: false,
+        }
+    }
+
+    fn looked(state: &mut SiteState, serves: &str, seconds: u64) {
+        let verdict = LookVerdict::Serves(key(serves));
+        state.looked(&answer(verdict), &Policy::default(), at(seconds), 0.5);
+    }
+
+    /// Served the old key, got the new one at second 10.
+    fn pushed() -> SiteState {
+        let policy = Policy::default();
+        let mut state = SiteState::default();
+        state.order_look(None, 1, at(0));
+        looked(&mut state, "Old1", 0);
+        state.order_push(key("New1"), Allow::default(), false, at(9));
+        state.calling(Call::Put, &policy, at(9));
+        state.put_answered(&answer(PutVerdict::Stored), &policy, at(10), 0.5);
+        state
+    }
+
+    fn sentence(states: &[SiteState], seconds: u64) -> String {
+        let expiry = Expiry::of(states, &key("New1"), at(seconds));
+        let clock = |moment: Moment| format!("second {}", moment.since_start.as_secs());
+        expiry.sentence(&PublishableKey::mask, &clock)
+    }
+
+    #[test]
+    fn a_key_that_sites_serve_must_not_expire() {
+        assert_eq!(
+            sentence(&[pushed(), pushed()], 11),
+            "do not expire pk_live_…Old1 yet: 2 sites serve it"
+        );
+    }
+
+    #[test]
+    fn a_key_that_caches_may_answer_must_not_expire_until_they_cannot() {
+        let mut state = pushed();
+        looked(&mut state, "New1", 11);
+        let states = [state];
+        assert_eq!(
+            sentence(&states, 12),
+            "do not expire pk_live_…Old1 yet: until second 340"
+        );
+        let mut proven = states;
+        looked(&mut proven[0], "New1", 340);
+        assert_eq!(
+            sentence(&proven, 341),
+            "pk_live_…Old1 may expire, as far as can be seen from here"
+        );
+    }
+
+    #[test]
+    fn a_site_that_was_not_seen_leaves_it_open() {
+        let mut proven = pushed();
+        looked(&mut proven, "New1", 340);
+        assert_eq!(
+            sentence(&[proven, SiteState::default()], 341),
+            "do not expire pk_live_…Old1 yet: 1 site was not seen"
+        );
+    }
+}

@@ -1,0 +1,127 @@
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use crossterm::event::{Event, KeyEventKind, poll, read};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Input, looks_pasted};
+
+/// How long to wait for the rest of something that was not typed by hand: a paste without brackets comes in
+/// pieces over a slow line, and what follows a line end in it must be known to belong to it.
+const REST_OF_PASTE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 30_000_000,
+};
+/// A paste takes no longer than this to arrive; the screen must not wait for ever.
+const PASTE_LIMIT: Duration = Duration::from_millis(500);
+/// crossterm reads only if it is given some time.
+const AT_ONCE: Duration = Duration::from_millis(1);
+/// Events that are handed on together at most.
+const BATCH: usize = 8192;
+
+/// What the terminal's input came to.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// What came in one read.
+    Input(Vec<Input>),
+    /// The terminal is gone.
+    Gone,
+}
+
+/// Listens until it is dropped.
+#[derive(Debug)]
+pub(super) struct Listener {
+    stop: OwnedFd,
+}
+
+impl Listener {
+    /// Reads standard input on a thread of its own, which ends when the terminal hangs up: crossterm's
+    /// reader would spin then.
+    pub(super) fn start(heard: UnboundedSender<Heard>) -> io::Result<Self> {
+        let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let stopped = stop.try_clone()?;
+        std::thread::Builder::new()
+            .name("input".to_owned())
+            .spawn(move || listen(&stopped, &heard))?;
+        Ok(Self { stop })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // The counter cannot be full after one write.
+        let _written = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
+    }
+}
+
+fn listen(stop: &OwnedFd, heard: &UnboundedSender<Heard>) {
+    loop {
+        let next = match wait(Some(stop), None) {
+            Waited::Ready => match batch() {
+                Ok(batch) if batch.is_empty() => continue,
+                Ok(batch) => Heard::Input(batch),
+                Err(_) => Heard::Gone,
+            },
+            Waited::Nothing => continue,
+            Waited::Stopped => return,
+            Waited::Gone => Heard::Gone,
+        };
+        let gone = matches!(next, Heard::Gone);
+        if heard.send(next).is_err() || gone {
+            return;
+        }
+    }
+}
+
+enum Waited {
+    Ready,
+    Nothing,
+    Stopped,
+    Gone,
+}
+
+fn wait(stop: Option<&OwnedFd>, limit: Option<&Timespec>) -> Waited {
+    let stdin = rustix::stdio::stdin();
+    let mut polled = vec![PollFd::new(&stdin, PollFlags::IN)];
+    let stop = stop.map(AsFd::as_fd);
+    polled.extend(stop.as_ref().map(|stop| PollFd::new(stop, PollFlags::IN)));
+    match rustix::event::poll(&mut polled, limit) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => return Waited::Nothing,
+        Ok(_) => {}
+        Err(_) => return Waited::Gone,
+    }
+    if polled.get(1).is_some_and(|stop| !stop.revents().is_empty()) {
+        return Waited::Stopped;
+    }
+    let about = polled[0].revents();
+    if about.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+        return Waited::Gone;
+    }
+    if about.contains(PollFlags::IN) {
+        Waited::Ready
+    } else {
+        Waited::Nothing
+    }
+}
+
+/// All that is there, and, if it was pasted, all that follows without a pause.
+fn batch() -> io::Result<Vec<Input>> {
+    let begin = Instant::now();
+    let mut batch = Vec::new();
+    loop {
+        while batch.len() < BATCH && poll(AT_ONCE)? {
+            match read()? {
+                Event::Key(press) if press.kind != KeyEventKind::Release => batch.push(Input::Key(press)),
+                Event::Paste(text) => batch.push(Input::Paste(text)),
+                // The size comes by its own signal.
+                _ => {}
+            }
+        }
+        let whole = batch.len() >= BATCH || begin.elapsed() > PASTE_LIMIT || !looks_pasted(&batch);
+        if whole || !matches!(wait(None, Some(&REST_OF_PASTE)), Waited::Ready) {
+            return Ok(batch);
+        }
+    }
+}

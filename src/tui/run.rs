@@ -1,0 +1,322 @@
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
+
+use super::frame::Frames;
+use super::input::{Heard, Listener};
+use super::model::Model;
+use super::terminal::Terminal;
+use super::update::update;
+use super::{Effect, Leave, Message};
+use crate::engine::{Attempts, Clock, Command, Event, Handle};
+use crate::site::SiteId;
+
+/// Events of the engine that are taken in at most before the operator's keys have their turn again.
+const DRAIN: usize = 5000;
+/// Between the signal that suspends the process and what comes after it.
+const STOPPING: Duration = Duration::from_millis(100);
+
+/// What the screen needs besides the terminal and the engine.
+pub trait Surroundings: Send + Sync + 'static {
+    /// Reads the master keys that these sites take, where they are not read yet.
+    fn load_master_keys(&self, sites: Vec<SiteId>) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Mends the demo's sick sites; returns how many there were.
+    fn heal(&self) -> usize;
+}
+
+/// How the screen behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Behaviour {
+    /// Frames a second at most, when nobody presses a key.
+    pub fps: u32,
+    /// Whether the mouse is captured.
+    pub mouse: bool,
+    /// Whether all sites are looked at when it opens.
+    pub look_at_start: bool,
+}
+
+/// How the screen was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// The operator said so.
+    ByOperator(Leave),
+    /// The terminal hung up.
+    HungUp,
+    /// SIGTERM or SIGINT.
+    Terminated,
+}
+
+/// What the loop listens to, besides the frame timer.
+struct Ears<'a> {
+    heard: UnboundedReceiver<Heard>,
+    events: &'a mut UnboundedReceiver<Event>,
+    messages: UnboundedReceiver<Message>,
+    signals: Signals,
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    resized: Signal,
+    continued: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            resized: signal(SignalKind::window_change())?,
+            continued: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
+        })
+    }
+}
+
+/// What woke the loop.
+enum Woke {
+    Message(Message),
+    /// Something that the operator did: it is answered at once.
+    Prompt(Message),
+    Resized,
+    Continued,
+    Left(Left),
+    /// It is time to draw, or the terminal is ready for it.
+    Draw,
+    /// The engine ended; nothing more comes from it.
+    EngineEnded,
+}
+
+struct Screen<Around> {
+    model: Model,
+    terminal: Terminal,
+    frames: Frames,
+    engine: Handle,
+    around: Arc<Around>,
+    clock: Clock,
+    tell: UnboundedSender<Message>,
+    /// When the next frame may be drawn, if one is owed.
+    owed: Option<Instant>,
+    drawn: Instant,
+    distance: Duration,
+}
+
+/// Shows `model` until it is left. The terminal is given back then; what becomes of the run is the caller's.
+///
+/// # Errors
+/// When the terminal cannot be taken.
+pub async fn run<Around: Surroundings>(
+    model: Model,
+    behaviour: Behaviour,
+    engine: Handle,
+    events: &mut UnboundedReceiver<Event>,
+    around: Arc<Around>,
+    clock: Clock,
+) -> anyhow::Result<Left> {
+    let signals = Signals::new().context("listening to signals")?;
+    let terminal = Terminal::take(behaviour.mouse)?;
+    terminal.mind_panics();
+    let (speak, heard) = unbounded_channel();
+    let _listener = Listener::start(speak).context("starting the thread that reads")?;
+    let (tell, messages) = unbounded_channel();
+    let (columns, rows) = model.size;
+    let screen = Screen {
+        frames: Frames::new(columns, rows)?,
+        model,
+        terminal,
+        engine,
+        around,
+        clock,
+        tell,
+        owed: Some(Instant::now()),
+        drawn: Instant::now(),
+        distance: Duration::from_secs(1) / behaviour.fps.max(1),
+    };
+    if behaviour.look_at_start && !screen.model.sites.is_empty() {
+        screen.look_at_all();
+    }
+    let ears = Ears {
+        heard,
+        events,
+        messages,
+        signals,
+    };
+    screen.run(ears).await
+}
+
+impl<Around: Surroundings> Screen<Around> {
+    async fn run(mut self, mut ears: Ears<'_>) -> anyhow::Result<Left> {
+        let mut engine_lives = true;
+        loop {
+            let woke = self.next(&mut ears, engine_lives).await;
+            let left = match woke {
+                Woke::Prompt(message) => self.take(message, true)?,
+                Woke::Message(message) => {
+                    let mut left = self.take(message, false)?;
+                    for _ in 0..DRAIN {
+                        let Ok(event) = ears.events.try_recv() else { break };
+                        left = left.or(self.take(Message::Engine(event), false)?);
+                    }
+                    left
+                }
+                Woke::Resized => self.resized(false)?,
+                Woke::Continued => self.continued()?,
+                Woke::Left(left) => Some(left),
+                Woke::Draw => None,
+                Woke::EngineEnded => {
+                    engine_lives = false;
+                    None
+                }
+            };
+            if let Some(left) = left {
+                if left == Left::HungUp {
+                    self.terminal.hung_up();
+                }
+                self.terminal.give_back();
+                return Ok(left);
+            }
+            self.draw_if_due()?;
+        }
+    }
+
+    /// Waits for one thing. The operator's come first.
+    async fn next(&self, ears: &mut Ears<'_>, engine_lives: bool) -> Woke {
+        let ready = self.terminal.is_ready();
+        let due = self.owed.filter(|_| ready);
+        let waits = self.owed.is_some() && !ready;
+        let wake = self.model.wake_at().map(|at| self.clock.instant(at));
+        tokio::select! {
+            biased;
+            heard = ears.heard.recv() => match heard {
+                Some(Heard::Input(batch)) => Woke::Prompt(Message::Input(batch)),
+                Some(Heard::Gone) | None => Woke::Left(Left::HungUp),
+            },
+            _ = ears.signals.hangup.recv() => Woke::Left(Left::HungUp),
+            _ = ears.signals.terminate.recv() => Woke::Left(Left::Terminated),
+            _ = ears.signals.interrupt.recv() => Woke::Left(Left::Terminated),
+            _ = ears.signals.resized.recv() => Woke::Resized,
+            _ = ears.signals.continued.recv() => Woke::Continued,
+            Some(message) = ears.messages.recv() => Woke::Prompt(message),
+            () = sleep_until(due), if due.is_some() => Woke::Draw,
+            () = self.terminal.ready(), if waits => Woke::Draw,
+            () = sleep_until(wake), if wake.is_some() => Woke::Prompt(Message::Wake),
+            event = ears.events.recv(), if engine_lives => match event {
+                Some(event) => Woke::Message(Message::Engine(event)),
+                None => Woke::EngineEnded,
+            },
+        }
+    }
+
+    fn take(&mut self, message: Message, prompt: bool) -> anyhow::Result<Option<Left>> {
+        let effects = update(&mut self.model, message, self.clock.now());
+        let soonest = if prompt {
+            Instant::now()
+        } else {
+            self.drawn + self.distance
+        };
+        self.owed = Some(self.owed.map_or(soonest, |owed| owed.min(soonest)));
+        let mut left = None;
+        for effect in effects {
+            left = left.or(self.carry_out(effect)?);
+        }
+        Ok(left)
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Left>> {
+        match effect {
+            Effect::Engine(command) => self.engine.send(command),
+            Effect::WithMasterKeys(command) => self.order_with_keys(command),
+            Effect::Redraw => return self.resized(true),
+            Effect::Suspend => return self.suspend(),
+            Effect::Heal => {
+                let _gone = self.tell.send(Message::Healed(self.around.heal()));
+            }
+            Effect::Quit(leave) => return Ok(Some(Left::ByOperator(leave))),
+        }
+        Ok(None)
+    }
+
+    /// Reads the master keys, which may take seconds (a command), while the screen goes on.
+    fn order_with_keys(&self, command: Command) {
+        let sites = match &command {
+            Command::Push(plan) => plan.rows.iter().map(|row| row.site).collect(),
+            Command::Retry { sites, .. } => sites.clone(),
+            _ => Vec::new(),
+        };
+        let (around, engine, tell) = (Arc::clone(&self.around), self.engine.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            let read = around.load_master_keys(sites).await;
+            if read.is_ok() {
+                engine.send(command);
+            }
+            let _gone = tell.send(Message::MasterKeys(read));
+        });
+    }
+
+    fn look_at_all(&self) {
+        self.engine.send(Command::Look {
+            sites: self.model.order.clone(),
+            expected: None,
+            attempts: Attempts::One,
+            background: true,
+        });
+    }
+
+    fn draw_if_due(&mut self) -> anyhow::Result<()> {
+        let now = Instant::now();
+        if self.owed.is_none_or(|due| due > now) || !self.terminal.is_ready() {
+            return Ok(());
+        }
+        self.owed = None;
+        self.drawn = now;
+        self.model.arrange(self.clock.now());
+        if let Some(frame) = self.frames.draw(&self.model)? {
+            self.terminal.write(frame);
+        }
+        Ok(())
+    }
+
+    /// The terminal has another size, or is to be drawn afresh (`afresh`).
+    fn resized(&mut self, afresh: bool) -> anyhow::Result<Option<Left>> {
+        // Asked of the terminal itself: crossterm would start another program if that fails.
+        let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdout()) else {
+            return Ok(None);
+        };
+        let (columns, rows) = (size.ws_col.max(1), size.ws_row.max(1));
+        if afresh || (columns, rows) != self.model.size {
+            self.frames.resize(columns, rows)?;
+        }
+        self.take(Message::Resize { columns, rows }, true)
+    }
+
+    /// Gives the terminal back and stops, until the shell continues the process.
+    fn suspend(&mut self) -> anyhow::Result<Option<Left>> {
+        self.terminal.give_back();
+        // The whole group, as a key of the terminal would: also a program that has started this one.
+        rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)
+            .context("stopping the process")?;
+        // By the end of this the process has stopped and was continued; if nobody stops it (no job control),
+        // it goes on.
+        std::thread::sleep(STOPPING);
+        self.continued()
+    }
+
+    fn continued(&mut self) -> anyhow::Result<Option<Left>> {
+        self.terminal.take_again()?;
+        let left = self.resized(true)?;
+        Ok(left.or(self.take(Message::Resumed, true)?))
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
+    }
+}

@@ -1,0 +1,116 @@
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+
+use super::dialogs;
+use super::model::Model;
+use super::theme::Part;
+use crate::text::width;
+
+/// Header, serving strip and key field.
+mod head;
+/// The table of sites.
+mod table;
+/// What stands in its place when there are no sites.
+mod empty;
+/// Message line, gauge and footer.
+mod foot;
+
+/// The smallest screen that is drawn, in columns and rows.
+const SMALLEST: (u16, u16) = (60, 15);
+
+/// Draws the screen:
+///
+/// ```text
+/// header        who, where, how many sites, which run
+/// serving       which key how many sites serve, and whether the old one may expire
+/// key           the field and what is said of it
+/// ─────────
+/// table
+/// ─────────
+/// message       the newest one
+/// gauge         how far the run is
+/// footer        the keys that do something now
+/// ```
+pub fn draw(model: &Model, frame: &mut Frame) {
+    let area = frame.area();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        return too_small(model, frame);
+    }
+    let rows = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Min(1),
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Length(model.footer_height()),
+    ]);
+    let [header, serving, key, upper, table, lower, message, gauge, footer] = rows.areas(area);
+    head::header(model, frame, header);
+    head::serving(model, frame, serving);
+    head::key(model, frame, key);
+    rule(model, frame, upper);
+    if model.sites.is_empty() {
+        empty::draw(model, frame, table);
+    } else {
+        table::draw(model, frame, table);
+    }
+    rule(model, frame, lower);
+    foot::message(model, frame, message);
+    foot::gauge(model, frame, gauge);
+    foot::footer(model, frame, footer);
+    dialogs::draw(model, frame);
+}
+
+fn too_small(model: &Model, frame: &mut Frame) {
+    let (columns, rows) = SMALLEST;
+    let run = if model.is_run_open() {
+        "; the run goes on"
+    } else {
+        ""
+    };
+    let text = format!("needs {columns} x {rows}{run}");
+    frame.render_widget(Line::raw(text), frame.area());
+}
+
+fn rule(model: &Model, frame: &mut Frame, area: Rect) {
+    let line = model.glyph("─", "-").repeat(area.width.into());
+    frame.render_widget(Line::styled(line, model.options.theme.style(Part::Rule)), area);
+}
+
+/// A line of which each part is cut where the line ends.
+struct Strip<'a> {
+    model: &'a Model,
+    left: usize,
+    spans: Vec<Span<'static>>,
+}
+
+impl<'a> Strip<'a> {
+    fn new(model: &'a Model, columns: u16) -> Self {
+        Self {
+            model,
+            left: columns.into(),
+            spans: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, text: &str, part: Part) {
+        let text = self.model.fit(text, self.left);
+        self.left -= width(&text);
+        self.spans
+            .push(Span::styled(text, self.model.options.theme.style(part)));
+    }
+
+    /// Blanks up to where `columns` are left.
+    fn pad_to(&mut self, columns: usize) {
+        let blanks = self.left.saturating_sub(columns);
+        self.push(&" ".repeat(blanks), Part::Text);
+    }
+
+    fn draw(self, frame: &mut Frame, area: Rect) {
+        frame.render_widget(Line::from(self.spans), area);
+    }
+}

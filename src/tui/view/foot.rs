@@ -1,0 +1,151 @@
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span, Text};
+
+use super::Strip;
+use super::head::bar;
+use crate::engine::Level;
+use crate::rules::status::Role;
+use crate::text::width;
+use crate::tui::actions::ACTIONS;
+use crate::tui::columns::WIDE;
+use crate::tui::model::Model;
+use crate::tui::theme::Part;
+
+/// ` 14:02:12 maison-est refuses the master key (401): check master_key of this site`
+pub(super) fn message(model: &Model, frame: &mut Frame, area: Rect) {
+    let Some(message) = model.messages.front() else {
+        return;
+    };
+    let part = match message.level {
+        Level::Info => Part::Text,
+        Level::Warning => Part::Status(Role::Warning),
+        Level::Error => Part::Status(Role::Bad),
+    };
+    let mut strip = Strip::new(model, area.width);
+    strip.push(&format!(" {} ", model.clock(message.at)), Part::Label);
+    strip.push(&message.text, part);
+    strip.draw(frame, area);
+}
+
+/// ` ███████████████░  sent 237/240  serving 229  settling 5  verified 2  failed 3  1 left  proof ~14:07`
+pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
+    let mut strip = Strip::new(model, area.width);
+    strip.push(" ", Part::Text);
+    if let Some(run) = &model.run {
+        let columns = if area.width >= WIDE { 30 } else { 12 };
+        let sent = run.puts.saturating_sub(model.left_to_send());
+        let filled = (sent * columns).checked_div(run.puts).unwrap_or(columns);
+        bar(model, &mut strip, filled, columns);
+        strip.push(&format!("  sent {sent}/{}", run.puts), Part::Text);
+    }
+    let count = |word| model.tally.verify(word);
+    let parts = [
+        ("serving", count("serving"), Part::Status(Role::Hopeful)),
+        ("settling", count("settling"), Part::Status(Role::Busy)),
+        ("verified", count("verified"), Part::Status(Role::Good)),
+        ("seen", count("seen"), Part::Text),
+        ("failed", model.failed, Part::Status(Role::Bad)),
+        (
+            "exposed_secret",
+            count("exposed_secret"),
+            Part::Status(Role::Alarm),
+        ),
+    ];
+    for (word, count, part) in parts.into_iter().filter(|(_, count, _)| *count > 0) {
+        strip.push(&format!("  {word} {count}"), part);
+    }
+    let left = model.left_to_send();
+    if left > 0 {
+        strip.push(&format!("  {left} left"), Part::Text);
+    }
+    if let Some(until) = model.proof_at() {
+        strip.push(&format!("  proof ~{}", model.clock(until)), Part::Label);
+    }
+    strip.draw(frame, area);
+}
+
+/// The keys that do something now; help and quit have their place in any case.
+pub(super) fn footer(model: &Model, frame: &mut Frame, area: Rect) {
+    let items = items(model);
+    let lines = wrapped(&items, area.width.into(), area.height.into());
+    let theme = model.options.theme;
+    let drawn = lines.into_iter().map(|items| {
+        let mut spans = vec![Span::raw(" ")];
+        for (key, label) in items {
+            spans.push(Span::styled(key.clone(), theme.style(Part::Key)));
+            spans.push(Span::raw(format!(" {label}  ")));
+        }
+        Line::from(spans)
+    });
+    frame.render_widget(Text::from(drawn.collect::<Vec<_>>()), area);
+}
+
+type Item = (String, String);
+
+fn items(model: &Model) -> Vec<Item> {
+    let item = |key: &str, label: &str| (model.text(key), label.to_owned());
+    if model.dialog.is_some() {
+        return vec![item("Esc", "closes")];
+    }
+    if model.field.is_editing() {
+        return vec![
+            item("Enter", "done"),
+            item("^U", "wipe"),
+            item("^R", "show or hide"),
+            item("Esc", "leave"),
+        ];
+    }
+    let shown = ACTIONS
+        .iter()
+        .filter(|action| !action.demo_only || model.options.demo);
+    shown
+        .filter_map(|action| Some(item(&action.first_key(), &(action.footer)(model)?)))
+        .collect()
+}
+
+/// As many items as go into `lines` of `columns`; what must be left out is left out before the last two.
+fn wrapped(items: &[Item], columns: usize, lines: usize) -> Vec<Vec<&Item>> {
+    let wide = |item: &Item| width(&item.0) + width(&item.1) + 3;
+    let tail: usize = items.iter().rev().take(2).map(wide).sum();
+    let mut rows: Vec<Vec<&Item>> = vec![Vec::new()];
+    let mut used = 1;
+    for (index, item) in items.iter().enumerate() {
+        let in_tail = index + 2 >= items.len();
+        let reserved = if rows.len() == lines && !in_tail { tail } else { 0 };
+        if used + wide(item) + reserved <= columns {
+            used += wide(item);
+        } else if rows.len() < lines {
+            rows.push(Vec::new());
+            used = 1 + wide(item);
+        } else {
+            continue;
+        }
+        if let Some(row) = rows.last_mut() {
+            row.push(item);
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_two_keys_are_always_there() {
+        let items: Vec<Item> = (0..20).map(|n| (n.to_string(), "does this".to_owned())).collect();
+        for (columns, lines) in [(60, 1), (80, 1), (100, 2), (200, 2)] {
+            let rows = wrapped(&items, columns, lines);
+            assert!(rows.len() <= lines);
+            let last: Vec<&str> = rows
+                .iter()
+                .flatten()
+                .rev()
+                .take(2)
+                .map(|item| item.0.as_str())
+                .collect();
+            assert_eq!(last, ["19", "18"], "{columns}");
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Pictures of the screen at the two sizes that operators have, from states that the real rules made. The
+//! clock is fixed, so each picture is the same every time.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::style::Modifier;
+use stripe_propagate::engine::{Attempt, Event, Level, Message as Told, RunInfo};
+use stripe_propagate::key::PublishableKey;
+use stripe_propagate::rules::moment::Moment;
+use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use stripe_propagate::rules::retry::Policy;
+use stripe_propagate::rules::state::{Allow, Call, SiteState};
+use stripe_propagate::rules::tally::RunPhase;
+use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
+use stripe_propagate::store::{Request, RunId};
+use stripe_propagate::text::CleanText;
+use stripe_propagate::tui::model::{Model, Options, Start};
+use stripe_propagate::tui::theme::Theme;
+use stripe_propagate::tui::update::update;
+use stripe_propagate::tui::{Input, Message, view};
+
+const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
+
+const NAMES: [&str; 9] = [
+    "maison-est",
+    "galerie-sud",
+    "port-ouest",
+    "quai-neuf",
+    "atelier-nord",
+    "日本語の店",
+    "page-blanche",
+    "verre",
+    "terrain-vague",
+];
+
+fn at(seconds: u64) -> Moment {
+    Moment {
+        since_start: Duration::ZERO,
+        // 2026-03-01 14:00:00 UTC.
+        wall: Timestamp::from_second(1_772_373_600).unwrap(),
+    } + Duration::from_secs(seconds)
+}
+
+fn key(mode: &str, tail: &str) -> PublishableKey {
+    let padding = "Example".repeat(13);
+    PublishableKey::parse(&format!("pk_{mode}_51{padding}{tail}")).unwrap()
+}
+
+fn new_key() -> PublishableKey {
+    key("live", "AbCd")
+}
+
+fn sites(names: &[&str]) -> Arc<[Site]> {
+    let site = |name: &&str| {
+        let url = SiteUrl::parse(&format!("https://{name}.example.com")).unwrap();
+        Site {
+            name: CleanText::note(name),
+            backend: url.backend().into(),
+            url,
+            group: Some(CleanText::note("prod")),
+            mode: SiteMode::Any,
+            master_key: MasterKeyId(0),
+            enabled: true,
+        }
+    };
+    names.iter().map(site).collect()
+}
+
+/// The screen, as a test drives it.
+struct Screen {
+    model: Model,
+    size: (u16, u16),
+    now: u64,
+}
+
+impl Screen {
+    fn new(names: &[&str], size: (u16, u16), change: impl FnOnce(&mut Start)) -> Self {
+        let options = Options {
+            ascii: false,
+            theme: Theme::Colour,
+            demo: false,
+            zone: TimeZone::UTC,
+        };
+        let mut start = Start {
+            sites: sites(names),
+            states: Vec::new(),
+            operator: "ops@bastion".to_owned(),
+            config: "shops.toml".to_owned(),
+            searched: Vec::new(),
+            key: None,
+            options,
+            size,
+        };
+        change(&mut start);
+        Self {
+            model: Model::new(start, at(0)),
+            size,
+            now: 0,
+        }
+    }
+
+    fn tell(&mut self, message: Message) -> &mut Self {
+        update(&mut self.model, message, at(self.now));
+        self
+    }
+
+    fn press(&mut self, code: KeyCode) -> &mut Self {
+        self.tell(Message::Input(vec![Input::Key(KeyEvent::from(code))]))
+    }
+
+    fn types(&mut self, text: &str) -> &mut Self {
+        for letter in text.chars() {
+            self.press(KeyCode::Char(letter));
+        }
+        self
+    }
+
+    fn control(&mut self, letter: char) -> &mut Self {
+        let event = KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL);
+        self.tell(Message::Input(vec![Input::Key(event)]))
+    }
+
+    fn state(&mut self, index: u32, state: SiteState) -> &mut Self {
+        self.tell(Message::Engine(Event::Site {
+            site: SiteId(index),
+            state: Box::new(state),
+        }))
+    }
+
+    fn terminal(&mut self) -> Terminal<TestBackend> {
+        let mut terminal = Terminal::new(TestBackend::new(self.size.0, self.size.1)).unwrap();
+        self.model.arrange(at(self.now));
+        terminal.draw(|frame| view::draw(&self.model, frame)).unwrap();
+        terminal
+    }
+
+    /// What stands on the screen, line by line.
+    fn picture(&mut self) -> String {
+        let buffer = self.terminal().backend().buffer().clone();
+        let lines = buffer.content.chunks(usize::from(self.size.0)).map(|row| {
+            let mut line = String::new();
+            let mut covered = 0;
+            for cell in row {
+                if covered == 0 {
+                    line.push_str(cell.symbol());
+                    covered = stripe_propagate::text::width(cell.symbol());
+                }
+                covered = covered.saturating_sub(1);
+            }
+            line.trim_end().to_owned()
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn answer<V>(verdict: V, http: u16, detail: &str) -> Answer<V> {
+    Answer {
+        verdict,
+        http: Some(http),
+        took: Duration::from_millis(84),
+        retry_after: None,
+        detail: CleanText::note(detail),
+        alarm: false,
+    }
+}
+
+/// A site that was asked for its key, then pushed to, then looked at.
+struct Story(SiteState);
+
+impl Story {
+    fn serving(old: &PublishableKey) -> Self {
+        Self(SiteState::default()).looks(0, LookVerdict::Serves(old.clone()), 200)
+    }
+
+    fn looks(mut self, seconds: u64, verdict: LookVerdict, http: u16) -> Self {
+        let policy = Policy::default();
+        self.0.order_look(None, 1, at(seconds));
+        self.0.calling(Call::Look, &policy, at(seconds));
+        self.0
+            .looked(&answer(verdict, http, ""), &policy, at(seconds), 0.5);
+        self
+    }
+
+    fn queued(mut self) -> Self {
+        self.0.order_push(new_key(), Allow::default(), false, at(10));
+        self
+    }
+
+    fn sending(self) -> Self {
+        let mut queued = self.queued();
+        queued.0.calling(Call::Put, &Policy::default(), at(12));
+        queued
+    }
+
+    fn answered(self, verdict: PutVerdict, http: u16, detail: &str) -> Self {
+        let mut sent = self.sending();
+        let answer = answer(verdict, http, detail);
+        sent.0.put_answered(&answer, &Policy::default(), at(13), 0.5);
+        sent
+    }
+
+    fn shows(mut self, seconds: u64, verdict: LookVerdict) -> Self {
+        let policy = Policy::default();
+        self.0.calling(Call::Look, &policy, at(seconds));
+        self.0
+            .looked(&answer(verdict, 200, ""), &policy, at(seconds), 0.5);
+        self
+    }
+}
+
+fn run(phase: RunPhase) -> RunInfo {
+    RunInfo {
+        id: RunId(12),
+        key: new_key(),
+        phase,
+        started: at(10),
+        ended: None,
+        puts: 9,
+    }
+}
+
+/// In mid-run: a site in each state that an operator meets.
+fn amid_a_run(size: (u16, u16)) -> Screen {
+    let old = key("live", "9zQe");
+    let serving = || Story::serving(&old);
+    let stored = || serving().answered(PutVerdict::Stored, 200, "");
+    let states = [
+        serving().answered(PutVerdict::Problem(Problem::RefusedKey), 401, "invalid_api_key"),
+        stored().shows(14, LookVerdict::Serves(old.clone())),
+        serving().sending(),
+        stored().shows(14, LookVerdict::Serves(new_key())),
+        stored()
+            .shows(14, LookVerdict::Serves(new_key()))
+            .shows(400, LookVerdict::Serves(new_key())),
+        Story::serving(&key("test", "0000")).queued(),
+        Story(SiteState::default())
+            .looks(0, LookVerdict::NoKey, 404)
+            .answered(
+                PutVerdict::Problem(Problem::ServerError),
+                500,
+                "Erreur: connexion perdue",
+            ),
+        stored().shows(14, LookVerdict::ExposedSecret),
+        stored()
+            .shows(14, LookVerdict::Serves(old.clone()))
+            .shows(400, LookVerdict::Serves(old.clone())),
+    ];
+    let mut screen = Screen::new(&NAMES, size, |start| start.key = Some(new_key()));
+    screen.now = 10;
+    screen.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
+    screen.now = 14;
+    for (index, story) in (0..).zip(states) {
+        screen.state(index, story.0);
+    }
+    screen
+}
+
+fn each_size(name: &str, mut show: impl FnMut((u16, u16)) -> Screen) {
+    for size in SIZES {
+        insta::assert_snapshot!(format!("{name}_{}x{}", size.0, size.1), show(size).picture());
+    }
+}
+
+#[test]
+fn at_the_start() {
+    each_size("start", |size| Screen::new(&NAMES, size, |_| {}));
+}
+
+#[test]
+fn amid_the_run() {
+    each_size("run", amid_a_run);
+}
+
+#[test]
+fn the_plan_of_a_live_key_over_test_keys() {
+    each_size("plan", |size| {
+        let mut screen = Screen::new(&NAMES, size, |start| start.key = Some(new_key()));
+        screen.state(0, Story::serving(&key("live", "9zQe")).0);
+        screen.state(1, Story::serving(&new_key()).0);
+        screen.state(2, Story::serving(&key("test", "0000")).0);
+        screen.types("P").types("live 9");
+        screen
+    });
+}
+
+#[test]
+fn the_detail_of_a_site() {
+    each_size("detail", |size| {
+        let mut screen = amid_a_run(size);
+        let attempt = |request, number, http, cause, note| {
+            Event::Attempt(Attempt {
+                run: Some(RunId(12)),
+                site: SiteId(7),
+                request,
+                number,
+                at: at(13),
+                took: Duration::from_millis(55),
+                http: Some(http),
+                cause,
+                note: CleanText::note(note),
+            })
+        };
+        screen.tell(Message::Engine(attempt(Request::Put, 1, 200, None, "stored")));
+        let secret = "shows a SECRET key to the public (not kept)";
+        screen.tell(Message::Engine(attempt(Request::Get, 1, 200, None, secret)));
+        screen.press(KeyCode::Enter);
+        screen
+    });
+}
+
+#[test]
+fn help_messages_and_questions() {
+    let size = (120, 40);
+    insta::assert_snapshot!("help", amid_a_run(size).types("?").picture());
+    insta::assert_snapshot!("pause", amid_a_run(size).types("c").picture());
+    insta::assert_snapshot!("quit", amid_a_run(size).types("q").picture());
+    let mut screen = amid_a_run(size);
+    screen.tell(Message::Engine(Event::Message(Told {
+        at: at(14),
+        level: Level::Error,
+        text: "paused: the store takes no records, so nothing is sent (disk full)".to_owned(),
+    })));
+    insta::assert_snapshot!("messages", screen.types("m").picture());
+}
+
+#[test]
+fn the_key_field_masks_shows_and_refuses() {
+    let mut screen = Screen::new(&NAMES, (120, 40), |_| {});
+    let mut lines = Vec::new();
+    let mut note = |screen: &mut Screen| lines.push(screen.picture().lines().nth(2).unwrap().to_owned());
+    note(&mut screen);
+    note(screen.types("e"));
+    note(screen.types("pk_live_"));
+    note(screen.types("51é"));
+    note(screen.control('u').types(new_key().as_str()));
+    note(screen.control('r'));
+    note(screen.control('u').types("pk_test_abc"));
+    note(screen.control('u').types("sk_live_51ThisMustNeverShow"));
+    insta::assert_snapshot!("key_field", lines.join("\n"));
+}
+
+#[test]
+fn without_a_config_the_screen_says_what_to_do() {
+    each_size("empty", |size| {
+        Screen::new(&[], size, |start| {
+            start.searched = vec![
+                "./config.toml".into(),
+                "~/.config/stripe-propagate/config.toml".into(),
+            ];
+        })
+    });
+}
+
+#[test]
+fn a_small_terminal_says_so_and_the_run_goes_on() {
+    let mut screen = amid_a_run((59, 24));
+    assert_eq!(screen.picture().trim_end(), "needs 60 x 15; the run goes on");
+}
+
+#[test]
+fn a_terminal_without_line_drawing_gets_ascii() {
+    let mut plain = Screen::new(&NAMES[..5], (120, 40), |start| {
+        start.options.ascii = true;
+        start.key = Some(new_key());
+    });
+    plain.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
+    plain.state(0, Story::serving(&key("live", "9zQe")).sending().0);
+    plain.types("c");
+    let picture = plain.picture();
+    assert!(picture.is_ascii(), "{picture}");
+}
+
+#[test]
+fn without_colours_the_cursor_row_is_still_seen() {
+    let mut screen = Screen::new(&NAMES, (120, 40), |start| start.options.theme = Theme::NoColour);
+    let terminal = screen.terminal();
+    let buffer = terminal.backend().buffer();
+    let reversed = |row: u16| buffer[(5, row)].modifier.contains(Modifier::REVERSED);
+    assert!(reversed(5) && !reversed(6));
+}
