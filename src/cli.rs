@@ -1,1 +1,165 @@
-//! (coming)
+//! Each command: its flags, its help, its body.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// How a command ends.
+mod status;
+/// Where the key comes from, and where it must not come from.
+mod key;
+/// A config brought to life: HTTP client, store, engine, master keys.
+mod session;
+/// `push` and `verify`, and every run without a screen.
+mod headless;
+/// A run from its first event to its last, in plain lines or JSON.
+mod follow;
+/// The screen.
+mod screen;
+/// `demo`.
+mod demo;
+/// The log file.
+mod log;
+
+use status::Status;
+
+/// Put one Stripe publishable key on many shops, and know for certain which of them serve it.
+///
+/// Without a command it opens the screen.
+#[derive(Debug, Parser)]
+#[command(name = "stripe-propagate", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+struct Cli {
+    /// The config file. Default: `$STRIPE_PROPAGATE_CONFIG`, ./config.toml, or
+    /// ~/.config/stripe-propagate/config.toml.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  stripe-propagate                                    the screen
+  stripe-propagate demo                               the screen, on shops inside this machine
+  stripe-propagate push --key-file key.txt --yes      push and verify without a screen
+  pass show stripe/pk | stripe-propagate push --key-stdin --yes --json
+  stripe-propagate verify                             what does each site serve?
+
+Exit status:
+  0  every site is verified, or left out on purpose
+  1  any other end of any site
+  2  wrong usage or config, or a question unanswered: nothing was sent
+  3  nothing failed, but some proofs were not due when the wait ended
+  130  interrupted";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Push the key to the sites, and wait until each has its proof.
+    #[command(after_help = KEY_HELP)]
+    Push(headless::PushArgs),
+    /// Look at what the sites serve.
+    ///
+    /// With a key it tells which of them serve that key, else which key each serves.
+    #[command(after_help = KEY_HELP)]
+    Verify(headless::VerifyArgs),
+    /// Try it on shops inside this machine, which fail in every way.
+    Demo(demo::DemoArgs),
+}
+
+const KEY_HELP: &str = "\
+The key is never an argument: it would stay in the shell's history and in the list of processes.
+
+Example:
+  stripe-propagate push --key-file key.txt --site shop.example.com --yes";
+
+/// Which sites, and how the results are told.
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// Only this site, by its name. Can be repeated.
+    #[arg(long = "site", value_name = "NAME")]
+    sites: Vec<String>,
+    /// One JSON object a line: attempts as they happen, results at the end.
+    #[arg(long)]
+    json: bool,
+    /// What stands behind the flags: caught here so that a key is never echoed.
+    #[arg(hide = true, value_name = "KEY")]
+    stray: Vec<OsString>,
+}
+
+/// The whole program: parses the command line, does what it says, tells errors, and gives the exit status.
+pub fn main() -> ExitCode {
+    harden();
+    let ended = parse(std::env::args_os()).and_then(|cli| match cli {
+        Ok(cli) => run(cli),
+        Err(told) => Ok(told),
+    });
+    let status = ended.unwrap_or_else(|error| {
+        say_error(&error);
+        Status::NothingSent
+    });
+    ExitCode::from(status.code())
+}
+
+/// The whole chain, cleaned: a path or a name in it may be anybody's.
+fn say_error(error: &anyhow::Error) {
+    use std::io::Write;
+
+    let text = crate::text::CleanText::new(&format!("{error:#}"), 2000);
+    let _closed = writeln!(std::io::stderr(), "error: {text}");
+}
+
+/// No core dumps, and no other process of the user may read this one's memory: it holds the master key.
+fn harden() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Both can only fail where the system knows no such thing, and then there is nothing to switch off.
+    let _no_dumps = setrlimit(Resource::Core, none);
+    let _not_readable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// The command line. What clap has to say (help, a usage error) is said, and its status given.
+fn parse(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<Result<Cli, Status>> {
+    let arguments: Vec<OsString> = arguments.collect();
+    key::refuse_in_arguments(&arguments)?;
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => Ok(Ok(cli)),
+        Err(error) => {
+            // A closed pipe is no reason to fail.
+            let _printed = error.print();
+            let status = if error.use_stderr() {
+                Status::NothingSent
+            } else {
+                Status::Good
+            };
+            Ok(Err(status))
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Status> {
+    match cli.command {
+        None => in_runtime(screen::run(cli.config)),
+        Some(Command::Push(args)) => in_runtime(headless::push(cli.config, args)),
+        Some(Command::Verify(args)) => in_runtime(headless::verify(cli.config, args)),
+        Some(Command::Demo(args)) => in_runtime(demo::run(args)),
+    }
+}
+
+fn in_runtime(work: impl Future<Output = anyhow::Result<Status>>) -> anyhow::Result<Status> {
+    use anyhow::Context;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the threads of the program")?;
+    let ended = runtime.block_on(work);
+    // A name that is being looked up cannot be cancelled, and may take half a minute.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+    ended
+}

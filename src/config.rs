@@ -116,6 +116,16 @@ pub enum LogLevel {
 }
 
 impl Config {
+    /// What there is without a config: defaults, and no sites.
+    pub fn empty() -> Self {
+        let place = Place {
+            path: Path::new(""),
+            home: None,
+            owner_only: false,
+        };
+        parse("", place).unwrap_or_else(|_| unreachable!("each key of a config has a default"))
+    }
+
     /// The retry policy that `[push]` and `[verify]` describe.
     pub fn policy(&self) -> Policy {
         Policy {

@@ -1,1 +1,165 @@
-//! (coming)
+//! Results for people and scripts. Pure: values in, text out.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use jiff::tz::TimeZone;
+
+use crate::key::PublishableKey;
+use crate::rules::expiry::Expiry;
+use crate::rules::moment::Moment;
+use crate::rules::note::note;
+use crate::rules::state::{Served, SiteState};
+use crate::rules::status::Push;
+use crate::rules::tally::{Ending, Tally, ending};
+use crate::site::{Site, SiteId};
+use crate::text::{Count, pad, width};
+
+/// One JSON object a line.
+pub mod json;
+
+/// What a report is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Results<'a> {
+    /// All sites.
+    pub sites: &'a [Site],
+    /// What is known of each.
+    pub states: &'a [SiteState],
+    /// The sites that were asked for, in the order of the list.
+    pub selection: &'a [SiteId],
+    /// The key that the run put there, or that the sites should serve.
+    pub key: Option<&'a PublishableKey>,
+    /// When the report is made.
+    pub now: Moment,
+    /// Where times of day are read.
+    pub zone: &'a TimeZone,
+}
+
+impl Results<'_> {
+    /// The time of day of `moment`.
+    pub fn clock(&self, moment: Moment) -> String {
+        let zoned = moment.wall.to_zoned_datetime(self.zone.clone());
+        zoned.strftime("%H:%M:%S").to_string()
+    }
+
+    /// A key's mask, told apart from others that are served with the same mask.
+    pub fn mask(&self, key: &PublishableKey) -> String {
+        let served = self.states.iter().filter_map(|state| state.now.key());
+        key.mask_among(served.chain(self.key))
+    }
+
+    /// The site and what is known of it, for each that was asked for.
+    pub fn rows(&self) -> impl Iterator<Item = (&Site, &SiteState)> {
+        let row = |id: &SiteId| (&self.sites[id.index()], &self.states[id.index()]);
+        self.selection.iter().map(row)
+    }
+
+    /// The sentence that goes with a site's state.
+    pub fn note(&self, state: &SiteState) -> String {
+        note(state, &|moment| self.clock(moment))
+    }
+
+    /// How many of them are in which state.
+    pub fn tally(&self) -> Tally {
+        Tally::of(self.rows().map(|(_, state)| state))
+    }
+
+    /// Whether the keys that the run replaces may expire; none without a key.
+    pub fn expiry(&self) -> Option<Expiry> {
+        // Of all sites: one that was not asked for may serve the old key too.
+        Some(Expiry::of(self.states, self.key?, self.now))
+    }
+}
+
+const HEADS: [&str; 7] = ["SITE", "NOW", "PUSH", "VERIFY", "HTTP", "TRY", "NOTE"];
+
+/// The results as a plain table, a line a site.
+pub fn table(results: &Results<'_>) -> String {
+    let served = |served: &Served| match served {
+        Served::Unknown => "-".to_owned(),
+        Served::Key(key) => results.mask(key),
+        Served::NoKey => "no key".to_owned(),
+        Served::Secret => "A SECRET".to_owned(),
+    };
+    let mut rows = vec![HEADS.map(str::to_owned)];
+    rows.extend(results.rows().map(|(site, state)| {
+        [
+            site.name.to_string(),
+            served(&state.now),
+            state.push.look().word.to_owned(),
+            state.verify.look().word.to_owned(),
+            state.http.map_or("-".to_owned(), |status| status.to_string()),
+            state.puts.to_string(),
+            results.note(state),
+        ]
+    }));
+    let mut columns = [0; HEADS.len()];
+    for row in &rows {
+        for (column, cell) in columns.iter_mut().zip(row) {
+            *column = width(cell).max(*column);
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(columns).map(|(cell, columns)| pad(cell, columns));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        // Writing into a string cannot fail.
+        let _written = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// How many sites end how, which need a look, and whether the old key may expire.
+pub fn summary(results: &Results<'_>, seconds: u64) -> String {
+    /// Names that are listed at most.
+    const NAMES: usize = 10;
+
+    let mut text = format!("{} in {seconds} s: ", Count(results.selection.len(), "site"));
+    let counts: Vec<String> = counts(results)
+        .into_iter()
+        .map(|(word, count)| format!("{count} {word}"))
+        .collect();
+    text.push_str(&counts.join(", "));
+    text.push('\n');
+    let bad: Vec<&str> = results
+        .rows()
+        .filter(|(_, state)| ending(state) == Ending::Bad)
+        .map(|(site, _)| site.name.as_str())
+        .collect();
+    if !bad.is_empty() {
+        let more = match bad.len().saturating_sub(NAMES) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let names = bad[..bad.len().min(NAMES)].join(", ");
+        let need = if bad.len() == 1 { "needs" } else { "need" };
+        let _written = writeln!(text, "{} {need} a look: {names}{more}", Count(bad.len(), "site"));
+    }
+    if let Some(expiry) = results.expiry() {
+        let sentence = expiry.sentence(&|key| results.mask(key), &|moment| results.clock(moment));
+        let _written = writeln!(text, "{sentence}");
+        text.push_str(UNSEEN);
+        text.push('\n');
+    }
+    text
+}
+
+/// What no call shows (contract.md).
+const UNSEEN: &str = "Not seen from here: a shop takes payments with its own SECRET key. Try one payment.";
+
+/// What each site came to, in one word: VERIFY's, or PUSH's where nothing was stored.
+fn counts(results: &Results<'_>) -> Vec<(&'static str, usize)> {
+    let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for (_, state) in results.rows() {
+        let word = match state.push {
+            Push::Idle | Push::Stored => state.verify.look().word,
+            Push::Failed(_) => "not stored",
+            Push::Skipped(_) => "left out",
+            other => other.look().word,
+        };
+        *counts.entry(word).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|&(word, count)| (word != "verified", std::cmp::Reverse(count)));
+    counts
+}

@@ -129,6 +129,44 @@ impl Trial {
         );
     }
 
+    /// The fleet's own record against the program's word.
+    fn agrees_with_the_record(&self) {
+        let record = self.fleet.record();
+        assert_eq!(record.to_redirect_target, 0, "a redirect is never followed");
+        assert!(record.most_connections <= self.settings.concurrency);
+        assert!(
+            record
+                .most_of_backend
+                .values()
+                .all(|&most| most <= self.settings.per_backend)
+        );
+        for (index, site) in self.fleet.sites().iter().enumerate() {
+            let state = &self.states[index];
+            let puts = if site.fault == Fault::Dead {
+                3
+            } else {
+                record.puts(index).len()
+            };
+            assert_eq!(
+                state.puts as usize, puts,
+                "{}: each PUT is a counted attempt",
+                site.name
+            );
+            assert!(
+                record.gets(index).iter().all(|get| !get.had_master_key),
+                "{}",
+                site.name
+            );
+            if state.push == Push::Stored && !matches!(site.fault, Fault::OtherTenant | Fault::StoresNothing)
+            {
+                assert_eq!(
+                    self.fleet.stored(index).as_deref(),
+                    Some(self.fleet.new_key().as_str())
+                );
+            }
+        }
+    }
+
     fn words(&self, fault: Fault) -> (Push, Verify) {
         let index = self
             .fleet
@@ -171,39 +209,7 @@ async fn each_fault_ends_in_its_own_words_and_is_mended_by_a_retry() {
     for (fault, expected) in ENDS {
         assert_eq!(words(fault), expected, "{fault:?}");
     }
-    let record = trial.fleet.record();
-    assert_eq!(record.to_redirect_target, 0, "a redirect is never followed");
-    assert!(record.most_connections <= trial.settings.concurrency);
-    assert!(
-        record
-            .most_of_backend
-            .values()
-            .all(|&most| most <= trial.settings.per_backend)
-    );
-    for (index, site) in trial.fleet.sites().iter().enumerate() {
-        let state = &trial.states[index];
-        let puts = if site.fault == Fault::Dead {
-            3
-        } else {
-            record.puts(index).len()
-        };
-        assert_eq!(
-            state.puts as usize, puts,
-            "{}: each PUT is a counted attempt",
-            site.name
-        );
-        assert!(
-            record.gets(index).iter().all(|get| !get.had_master_key),
-            "{}",
-            site.name
-        );
-        if state.push == Push::Stored && !matches!(site.fault, Fault::OtherTenant | Fault::StoresNothing) {
-            assert_eq!(
-                trial.fleet.stored(index).as_deref(),
-                Some(trial.fleet.new_key().as_str())
-            );
-        }
-    }
+    trial.agrees_with_the_record();
 
     assert_eq!(trial.fleet.heal(), 8);
     let allow = Allow {

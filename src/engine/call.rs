@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{Attempt, Clock};
 use crate::key::PublishableKey;
-use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use crate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict};
 use crate::rules::state::Served;
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
@@ -89,7 +89,7 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
         problem: Option<Problem>,
         words: &str,
     ) -> Attempt {
-        Attempt {
+        let attempt = Attempt {
             run: self.run,
             site: self.site,
             request,
@@ -99,7 +99,19 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
             http: answer.http,
             cause: problem.map(Problem::cause),
             note: CleanText::note(words),
-        }
+        };
+        tracing::info!(
+            run = attempt.run.map(|run| run.0),
+            site = %self.site().name,
+            request = ?request,
+            number = attempt.number,
+            http = attempt.http,
+            ms = attempt.took.as_millis(),
+            cause = attempt.cause.map(Cause::word),
+            note = %attempt.note,
+            "attempt"
+        );
+        attempt
     }
 
     async fn record(&self, attempt: &Attempt, served: Served) {

@@ -113,7 +113,7 @@ pub static ACTIONS: &[Action] = &[
         },
         run: |model| {
             let all = model.all();
-            update::plan_push(model, all)
+            update::plan_push(model, &all)
         },
     },
     Action {
@@ -128,7 +128,7 @@ pub static ACTIONS: &[Action] = &[
         },
         run: |model| {
             let one = one(model);
-            update::plan_push(model, one)
+            update::plan_push(model, &one)
         },
     },
     Action {
@@ -159,7 +159,7 @@ pub static ACTIONS: &[Action] = &[
         help: "look at what the site under the cursor serves",
         demo_only: false,
         footer: |model| with_sites(model, "verify"),
-        run: |model| look(one(model)),
+        run: |model| look(model, one(model)),
     },
     Action {
         name: "verify all",
@@ -167,7 +167,7 @@ pub static ACTIONS: &[Action] = &[
         help: "look at what all sites serve",
         demo_only: false,
         footer: |model| with_sites(model, "verify all"),
-        run: |model| look(model.all()),
+        run: |model| look(model, model.all()),
     },
     Action {
         name: "detail",
@@ -361,8 +361,13 @@ fn one(model: &Model) -> Vec<SiteId> {
     model.selected().into_iter().collect()
 }
 
-fn look(sites: Vec<SiteId>) -> Vec<Effect> {
+fn look(model: &mut Model, sites: Vec<SiteId>) -> Vec<Effect> {
+    let sites = model.enabled(sites);
     if sites.is_empty() {
+        model.say(
+            Level::Info,
+            "there is no site to look at (a disabled one is never asked)",
+        );
         return Vec::new();
     }
     vec![Effect::Engine(Command::Look {

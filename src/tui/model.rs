@@ -148,6 +148,23 @@ impl Model {
         (0..self.sites.len()).map(site_id).collect()
     }
 
+    /// Those of `sites` that the config does not disable: only they are asked for anything.
+    pub fn enabled(&self, sites: Vec<SiteId>) -> Vec<SiteId> {
+        let mut sites = sites;
+        sites.retain(|id| self.site(*id).enabled);
+        sites
+    }
+
+    /// The run, if there was one.
+    pub fn run(&self) -> Option<&RunInfo> {
+        self.run.as_ref()
+    }
+
+    /// What is known of each site.
+    pub fn into_states(self) -> Vec<SiteState> {
+        self.states
+    }
+
     /// Whether a run goes on: something of it is still to be sent or to be proven.
     pub fn is_run_open(&self) -> bool {
         self.run
@@ -255,13 +272,12 @@ impl Model {
         let mut plain = String::with_capacity(text.len());
         for character in text.chars() {
             match character {
-                // One column for one, so that a mask keeps its width.
-                '…' => plain.push('*'),
                 '–' | '—' => plain.push('-'),
                 '“' | '”' => plain.push('"'),
                 '’' | '‘' => plain.push('\''),
                 '→' => plain.push_str("->"),
-                '•' | '·' => plain.push('*'),
+                // One column for one, so that a mask keeps its width.
+                '…' | '•' | '·' => plain.push('*'),
                 '✓' => plain.push('+'),
                 '✗' => plain.push('x'),
                 character if character.is_ascii() => plain.push(character),

@@ -108,7 +108,8 @@ struct Screen<Around> {
     distance: Duration,
 }
 
-/// Shows `model` until it is left. The terminal is given back then; what becomes of the run is the caller's.
+/// Shows `model` until it is left, and returns it. The terminal is given back then; what becomes of the run is
+/// the caller's.
 ///
 /// # Errors
 /// When the terminal cannot be taken.
@@ -119,7 +120,7 @@ pub async fn run<Around: Surroundings>(
     events: &mut UnboundedReceiver<Event>,
     around: Arc<Around>,
     clock: Clock,
-) -> anyhow::Result<Left> {
+) -> anyhow::Result<(Left, Model)> {
     let signals = Signals::new().context("listening to signals")?;
     let terminal = Terminal::take(behaviour.mouse)?;
     terminal.mind_panics();
@@ -127,7 +128,7 @@ pub async fn run<Around: Surroundings>(
     let _listener = Listener::start(speak).context("starting the thread that reads")?;
     let (tell, messages) = unbounded_channel();
     let (columns, rows) = model.size;
-    let screen = Screen {
+    let mut screen = Screen {
         frames: Frames::new(columns, rows)?,
         model,
         terminal,
@@ -148,11 +149,12 @@ pub async fn run<Around: Surroundings>(
         messages,
         signals,
     };
-    screen.run(ears).await
+    let left = screen.run(ears).await?;
+    Ok((left, screen.model))
 }
 
 impl<Around: Surroundings> Screen<Around> {
-    async fn run(mut self, mut ears: Ears<'_>) -> anyhow::Result<Left> {
+    async fn run(&mut self, mut ears: Ears<'_>) -> anyhow::Result<Left> {
         let mut engine_lives = true;
         loop {
             let woke = self.next(&mut ears, engine_lives).await;
@@ -262,7 +264,7 @@ impl<Around: Surroundings> Screen<Around> {
 
     fn look_at_all(&self) {
         self.engine.send(Command::Look {
-            sites: self.model.order.clone(),
+            sites: self.model.enabled(self.model.order.clone()),
             expected: None,
             attempts: Attempts::One,
             background: true,

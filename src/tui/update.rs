@@ -208,7 +208,7 @@ fn paste(model: &mut Model, text: &str) {
 }
 
 /// Opens the plan of a push to `sites`.
-pub(super) fn plan_push(model: &mut Model, sites: Vec<SiteId>) -> Vec<Effect> {
+pub(super) fn plan_push(model: &mut Model, sites: &[SiteId]) -> Vec<Effect> {
     let Some(key) = model.field.key() else {
         model.say(
             Level::Warning,

@@ -140,7 +140,7 @@ pub(super) fn press(model: &mut Model, press: KeyEvent) -> Vec<Effect> {
                 allow: Allow::default(),
             })]
         }
-        Meaning::PlanWithFieldsKey(sites) => update::plan_push(model, sites),
+        Meaning::PlanWithFieldsKey(sites) => update::plan_push(model, &sites),
     }
 }
 

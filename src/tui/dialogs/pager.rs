@@ -107,7 +107,7 @@ fn fact(model: &Model, name: &'static str, value: &str) -> Line<'static> {
 
 fn detail(model: &Model, id: SiteId) -> Vec<Line<'static>> {
     let (site, state) = (model.site(id), model.state(id));
-    let none = || "nothing".to_owned();
+    let nothing = || "nothing".to_owned();
     let served = |served: &Served| match served {
         Served::Unknown => "not seen".to_owned(),
         Served::Key(key) => format!("{} #{}", model.mask(key), key.fingerprint()),
@@ -130,10 +130,9 @@ fn detail(model: &Model, id: SiteId) -> Vec<Line<'static>> {
         fact(
             model,
             "expected",
-            &state
-                .expected
-                .as_ref()
-                .map_or_else(none, |key| format!("{} #{}", model.mask(key), key.fingerprint())),
+            &state.expected.as_ref().map_or_else(nothing, |key| {
+                format!("{} #{}", model.mask(key), key.fingerprint())
+            }),
         ),
         fact(model, "serves", &served(&state.now)),
         fact(model, "before", &served(&state.before)),

@@ -158,8 +158,7 @@ fn lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'static>> 
     let already = dialog.plan.serving_already();
     if already > 0 {
         lines.push(Line::raw(model.text(&format!(
-            "{} of them seen to serve it already: pushed all the same, it may be a fallback",
-            already
+            "{already} of them seen to serve it already: pushed all the same, it may be a fallback"
         ))));
     }
     for reason in [SkipReason::Disabled, SkipReason::WrongMode, SkipReason::OtherMode] {

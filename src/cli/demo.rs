@@ -1,0 +1,104 @@
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::follow::Telling;
+use super::headless::carry_out;
+use super::screen;
+use super::session::Session;
+use super::status::Status;
+use crate::config::{self, Config, Place};
+use crate::demo::{Fleet, FleetOptions};
+use crate::rules::plan::Plan;
+use crate::rules::state::{Allow, SiteState};
+use crate::secret::MasterKey;
+use crate::text::Count;
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// How many sites.
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    sites: u32,
+    /// The same seed makes the same sites and keys. Default: another one each time.
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Push without a screen; ends with 1, since some sites fail by design.
+    #[arg(long)]
+    headless: bool,
+    /// Only serve the sites, and write config.toml, ca.pem and master.key into this folder, for the real
+    /// commands in a second terminal. SIGUSR2 mends the sick sites.
+    #[arg(long, value_name = "DIR")]
+    serve: Option<PathBuf>,
+}
+
+/// `demo`.
+pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Status> {
+    let options = FleetOptions {
+        sites: args.sites as usize,
+        seed: args.seed.unwrap_or_else(|| fastrand::u64(..100_000)),
+    };
+    let fleet = Fleet::start(options).await.context("starting the demo's sites")?;
+    if let Some(folder) = &args.serve {
+        return serve(&fleet, folder).await;
+    }
+    let config = config(&fleet)?;
+    let mut session = Session::open(&config, Some(fleet.ca_pem().as_bytes().to_vec()))?;
+    session
+        .master_keys
+        .set(MasterKey::parse(fleet.master_key().to_owned())?);
+    if !args.headless && std::io::stdout().is_terminal() {
+        return screen::show_demo(session, &config, Arc::new(fleet)).await;
+    }
+    let unknown = SiteState::default();
+    let plan = Plan::new(
+        fleet.new_key().clone(),
+        session.all(),
+        &session.sites,
+        |_| &unknown,
+        Allow::default(),
+    );
+    carry_out(&mut session, plan, None, Telling::Plain).await
+}
+
+fn config(fleet: &Fleet) -> anyhow::Result<Config> {
+    let place = Place {
+        path: Path::new("demo"),
+        home: None,
+        owner_only: true,
+    };
+    Ok(config::parse(&fleet.config_toml(), place)?)
+}
+
+async fn serve(fleet: &Fleet, folder: &Path) -> anyhow::Result<Status> {
+    let mut mend = signal(SignalKind::user_defined2())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    fleet.write_files(folder)?;
+    say(&format!(
+        "{} on this machine. In a second terminal:\n\n  \
+         stripe-propagate --config {config}\n  \
+         echo {key} | stripe-propagate push --config {config} --key-stdin --yes\n\n\
+         kill -USR2 {pid} mends the sick sites; ^C ends.",
+        Count(fleet.sites().len(), "site"),
+        key = fleet.new_key().as_str(),
+        config = folder.join("config.toml").display(),
+        pid = std::process::id(),
+    ));
+    loop {
+        tokio::select! {
+            _ = mend.recv() => say(&format!("mended {}", Count(fleet.heal(), "site"))),
+            _ = interrupt.recv() => return Ok(Status::Good),
+            _ = terminate.recv() => return Ok(Status::Good),
+        }
+    }
+}
+
+fn say(text: &str) {
+    // Nobody reads it: the sites serve all the same.
+    let _closed = writeln!(std::io::stdout(), "{text}");
+}

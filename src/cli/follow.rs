@@ -1,0 +1,274 @@
+use std::io::Write;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use super::session::Session;
+use super::status::Status;
+use crate::engine::{Attempt, Command, Event, Level, RunInfo};
+use crate::key::PublishableKey;
+use crate::report::{self, Results, json};
+use crate::rules::state::SiteState;
+use crate::rules::status::Verify;
+use crate::rules::tally::RunPhase;
+use crate::site::SiteId;
+
+/// While only settling sites are left, a line tells so this often.
+const STILL_HERE: Duration = Duration::from_secs(30);
+
+/// How a run is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// What happens to standard error, table and summary to standard output.
+    Plain,
+    /// One JSON object a line to standard output.
+    Json,
+    /// Nobody is there to read.
+    Silent,
+}
+
+impl Telling {
+    /// A line of results. A closed pipe is no reason to end a run.
+    fn out(self, text: &str) {
+        if self != Self::Silent {
+            let mut out = std::io::stdout().lock();
+            let _closed = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+        }
+    }
+
+    /// A line about what happens.
+    fn happens(self, text: &str) {
+        if self == Self::Plain {
+            let _closed = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+}
+
+/// What is followed, and for how long.
+pub(super) struct Followed {
+    /// The sites that were asked for, in the order of the list.
+    pub(super) selection: Vec<SiteId>,
+    /// What is known of all sites.
+    pub(super) states: Vec<SiteState>,
+    /// The key that the sites should serve, if one is known.
+    pub(super) key: Option<PublishableKey>,
+    /// The run, if it has begun already.
+    pub(super) run: Option<RunInfo>,
+    /// How long to wait for proofs once all is sent and looked at; none waits for the last.
+    pub(super) wait: Option<Duration>,
+    pub(super) telling: Telling,
+}
+
+/// Follows what the engine does to the selected sites until nothing more comes of itself, and tells it.
+///
+/// A signal winds it down: what is out ends, the rest is cancelled. A second one ends the process at once.
+pub(super) async fn follow(session: &mut Session, followed: Followed) -> anyhow::Result<Status> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // A run goes on when its terminal is gone; once listened to, the signal ends no process.
+    let _hangup = signal(SignalKind::hangup())?;
+    let mut watch = Follower::new(session, followed);
+    let mut interrupted = false;
+    let mut still_here = tokio::time::interval_at(Instant::now() + STILL_HERE, STILL_HERE);
+    while interrupted || !watch.is_over() {
+        let deadline = watch.deadline();
+        tokio::select! {
+            event = session.events.recv() => match event {
+                Some(event) => watch.take(event, session)?,
+                None => break,
+            },
+            _ = interrupt.recv() => watch.stop(session, &mut interrupted),
+            _ = terminate.recv() => watch.stop(session, &mut interrupted),
+            _ = still_here.tick() => watch.tell_what_is_waited_for(session),
+            () = sleep_until(deadline), if deadline.is_some() && !interrupted => break,
+        }
+    }
+    Ok(watch.finish(session, interrupted))
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
+    }
+}
+
+struct Follower {
+    followed: Followed,
+    zone: TimeZone,
+    begin: Instant,
+    selected: Vec<bool>,
+    /// Selected sites of which the engine has told nothing yet.
+    untold: Vec<bool>,
+    untold_count: usize,
+    /// Selected sites that will change by themselves.
+    busy: usize,
+    /// Selected sites that are not sent, or not looked at since.
+    open: usize,
+    /// When all was sent and looked at.
+    sent_at: Option<Instant>,
+}
+
+/// Whether a site is not sent yet, or not looked at since.
+fn is_open(state: &SiteState) -> bool {
+    state.push.is_open() || matches!(state.verify, Verify::Queued | Verify::Checking)
+}
+
+impl Follower {
+    fn new(session: &Session, followed: Followed) -> Self {
+        let mut selected = vec![false; session.sites.len()];
+        for id in &followed.selection {
+            selected[id.index()] = true;
+        }
+        let states = || followed.selection.iter().map(|id| &followed.states[id.index()]);
+        // A run that has begun already has told of its sites.
+        let known = followed.run.is_some();
+        let untold: Vec<bool> = selected.iter().map(|selected| *selected && !known).collect();
+        Self {
+            zone: TimeZone::system(),
+            begin: Instant::now(),
+            untold_count: untold.iter().filter(|untold| **untold).count(),
+            untold,
+            selected,
+            busy: states().filter(|state| state.is_busy()).count(),
+            open: states().filter(|state| is_open(state)).count(),
+            sent_at: None,
+            followed,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.untold_count == 0 && self.busy == 0
+    }
+
+    /// When the wait for proofs ends.
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.sent_at? + self.followed.wait?)
+    }
+
+    fn results<'a>(&'a self, session: &'a Session) -> Results<'a> {
+        Results {
+            sites: &session.sites,
+            states: &self.followed.states,
+            selection: &self.followed.selection,
+            key: self.followed.key.as_ref(),
+            now: session.clock.now(),
+            zone: &self.zone,
+        }
+    }
+
+    fn take(&mut self, event: Event, session: &Session) -> anyhow::Result<()> {
+        match event {
+            Event::Site { site, state } => self.take_state(site, *state),
+            Event::Attempt(attempt) => self.tell_attempt(&attempt, session),
+            Event::Run(run) => self.take_run(run, session),
+            // A run that cannot be recorded does not begin.
+            Event::Message(message) if message.level == Level::Error && self.followed.run.is_none() => {
+                anyhow::bail!(message.text)
+            }
+            Event::Message(message) => self.followed.telling.happens(&message.text),
+        }
+        Ok(())
+    }
+
+    fn take_state(&mut self, id: SiteId, state: SiteState) {
+        let old = std::mem::replace(&mut self.followed.states[id.index()], state);
+        if !self.selected[id.index()] {
+            return;
+        }
+        let new = &self.followed.states[id.index()];
+        self.busy = self.busy + usize::from(new.is_busy()) - usize::from(old.is_busy());
+        self.open = self.open + usize::from(is_open(new)) - usize::from(is_open(&old));
+        self.untold_count -= usize::from(std::mem::take(&mut self.untold[id.index()]));
+        self.sent_at = match self.sent_at {
+            _ if self.open + self.untold_count > 0 => None,
+            None => Some(Instant::now()),
+            at => at,
+        };
+    }
+
+    fn take_run(&mut self, run: RunInfo, session: &Session) {
+        if self.followed.run.is_none() {
+            match self.followed.telling {
+                Telling::Json => self
+                    .followed
+                    .telling
+                    .out(&json::run_started(&run, &self.results(session))),
+                telling => telling.happens(&format!(
+                    "run {}: {} ({}) to {}",
+                    run.id.0,
+                    run.key,
+                    run.key.mode().word(),
+                    crate::text::Count(run.puts, "site")
+                )),
+            }
+        }
+        if run.phase == RunPhase::Paused {
+            // Nobody is here to go on: the store takes no records.
+            session.handle.send(Command::Cancel);
+        }
+        self.followed.run = Some(run);
+    }
+
+    fn tell_attempt(&self, attempt: &Attempt, session: &Session) {
+        let site = &session.sites[attempt.site.index()];
+        match self.followed.telling {
+            Telling::Json => self.followed.telling.out(&json::attempt(attempt, site)),
+            telling if attempt.cause.is_some() => {
+                let at = self.results(session).clock(attempt.at);
+                telling.happens(&format!("{at} {}: {}", site.name, attempt.note));
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_what_is_waited_for(&self, session: &Session) {
+        if self.open + self.untold_count > 0 {
+            return;
+        }
+        let results = self.results(session);
+        let tally = results.tally();
+        let until = results.rows().filter_map(|(_, state)| state.settle_end()).max();
+        let until = until.map_or_else(String::new, |until| format!(", until {}", results.clock(until)));
+        self.followed.telling.happens(&format!(
+            "waits for proofs: {} serving, {} settling{until}",
+            tally.verify("serving"),
+            tally.verify("settling")
+        ));
+    }
+
+    fn stop(&self, session: &Session, interrupted: &mut bool) {
+        if std::mem::replace(interrupted, true) {
+            std::process::exit(i32::from(Status::Interrupted.code()));
+        }
+        self.followed
+            .telling
+            .happens("stopping: what is out ends, the rest is cancelled; once more stops at once");
+        session.handle.send(Command::Stop);
+    }
+
+    /// Tells the results.
+    fn finish(&self, session: &Session, interrupted: bool) -> Status {
+        let results = self.results(session);
+        let status = if interrupted {
+            Status::Interrupted
+        } else {
+            Status::of(&results.tally())
+        };
+        let seconds = self.begin.elapsed().as_secs();
+        let run = self.followed.run.as_ref().map(|run| run.id.0);
+        let telling = self.followed.telling;
+        if telling == Telling::Json {
+            for (site, state) in results.rows() {
+                telling.out(&json::result(site, state, run, &results));
+            }
+            telling.out(&json::summary(&results, run, seconds, status.code()));
+        } else {
+            telling.out(&report::table(&results));
+            telling.out("");
+            telling.out(&report::summary(&results, seconds));
+        }
+        status
+    }
+}

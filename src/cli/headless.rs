@@ -1,0 +1,255 @@
+use std::collections::HashSet;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use jiff::SignedDuration;
+
+use super::follow::{Followed, Telling, follow};
+use super::key::{KeyArgs, refuse_strays};
+use super::session::{Session, find_config};
+use super::status::Status;
+use super::{Common, log};
+use crate::config::{Config, Searched};
+use crate::engine::{Attempts, Command};
+use crate::rules::plan::{Confirm, Plan, PlanAction};
+use crate::rules::state::{Allow, SiteState};
+use crate::rules::status::SkipReason;
+use crate::site::{Site, SiteId};
+use crate::text::Count;
+
+/// Flags of `push`.
+#[derive(Debug, Args)]
+pub(super) struct PushArgs {
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    common: Common,
+    /// Do not ask; for scripts and cron.
+    #[arg(long)]
+    yes: bool,
+    /// Wait at most so long for proofs, once all is sent and looked at ("90s", "5 min", 0).
+    #[arg(long, value_name = "DURATION", value_parser = wait)]
+    wait: Option<Duration>,
+    /// Also replace a key of the other mode (live over test, or test over live).
+    #[arg(long)]
+    allow_mode_change: bool,
+    /// Also send key and master key to what does not answer like a template site.
+    #[arg(long)]
+    allow_unrecognised: bool,
+}
+
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let duration = text.parse::<SignedDuration>().ok().map(Duration::try_from);
+    duration
+        .and_then(Result::ok)
+        .ok_or_else(|| "a time is written 90s, \"5 min\" or 0".to_owned())
+}
+
+/// `push`.
+pub(super) async fn push(config: Option<PathBuf>, args: PushArgs) -> anyhow::Result<Status> {
+    refuse_strays(&args.common.stray)?;
+    let config = config_with_sites(config)?;
+    let selection = select(&config.sites, &args.common.sites)?;
+    let key = args.key.read()?;
+    log::start(&config.log);
+    let mut session = Session::of_config(&config)?;
+    let allow = Allow {
+        mode_change: args.allow_mode_change,
+        unrecognised: args.allow_unrecognised,
+    };
+    let unknown = SiteState::default();
+    let plan = Plan::new(key, selection, &session.sites, |_| &unknown, allow);
+    if !args.yes && !confirmed(&plan, args.key.stdin)? {
+        let _closed = writeln!(std::io::stderr(), "nothing sent");
+        return Ok(Status::NothingSent);
+    }
+    let gets_put = |id: &SiteId| {
+        plan.rows
+            .iter()
+            .any(|row| row.site == *id && row.action == PlanAction::Put)
+    };
+    let needed: Vec<SiteId> = plan.rows.iter().map(|row| row.site).filter(gets_put).collect();
+    session.master_keys.load(&needed).await.context("nothing sent")?;
+    carry_out(&mut session, plan, args.wait, telling(args.common.json)).await
+}
+
+/// Gives the plan to the engine and follows it to its end.
+pub(super) async fn carry_out(
+    session: &mut Session,
+    plan: Plan,
+    wait: Option<Duration>,
+    telling: Telling,
+) -> anyhow::Result<Status> {
+    let followed = Followed {
+        selection: plan.rows.iter().map(|row| row.site).collect(),
+        states: vec![SiteState::default(); session.sites.len()],
+        key: Some(plan.key.clone()),
+        run: None,
+        wait,
+        telling,
+    };
+    session.handle.send(Command::Push(plan));
+    follow(session, followed).await
+}
+
+/// `verify`.
+pub(super) async fn verify(config: Option<PathBuf>, args: VerifyArgs) -> anyhow::Result<Status> {
+    refuse_strays(&args.common.stray)?;
+    let config = config_with_sites(config)?;
+    let mut selection = select(&config.sites, &args.common.sites)?;
+    let key = if args.key.is_given() {
+        Some(args.key.read()?)
+    } else {
+        None
+    };
+    selection.retain(|id| config.sites[id.index()].enabled);
+    if selection.is_empty() {
+        bail!("all of these sites are disabled in the config: there is nothing to look at");
+    }
+    log::start(&config.log);
+    let mut session = Session::of_config(&config)?;
+    session.handle.send(Command::Look {
+        sites: selection.clone(),
+        expected: key.clone(),
+        attempts: Attempts::Policy,
+        background: false,
+    });
+    let followed = Followed {
+        selection,
+        states: vec![SiteState::default(); session.sites.len()],
+        key,
+        run: None,
+        wait: None,
+        telling: telling(args.common.json),
+    };
+    follow(&mut session, followed).await
+}
+
+fn telling(json: bool) -> Telling {
+    if json { Telling::Json } else { Telling::Plain }
+}
+
+fn config_with_sites(explicit: Option<PathBuf>) -> anyhow::Result<Config> {
+    let config = match find_config(explicit)? {
+        Ok(config) => config,
+        Err(Searched(places)) => {
+            let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+            bail!(
+                "no config was found; looked for {}. Write one (config.example.toml has all that can stand in \
+                 it) or name one with --config; `stripe-propagate demo` needs none",
+                places.join(" and ")
+            );
+        }
+    };
+    if config.sites.is_empty() {
+        bail!(
+            "{} lists no sites: add [[sites]] with a url, as config.example.toml shows",
+            config.path.display()
+        );
+    }
+    Ok(config)
+}
+
+/// The sites of these names, or all, in the order of the list.
+fn select(sites: &[Site], names: &[String]) -> anyhow::Result<Vec<SiteId>> {
+    for name in names {
+        if !sites.iter().any(|site| site.name.as_str() == name) {
+            bail!("no site is called {name}{}", near(sites, name));
+        }
+    }
+    let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let ids = (0..).map(SiteId).zip(sites);
+    let chosen = ids.filter(|(_, site)| names.is_empty() || wanted.contains(site.name.as_str()));
+    Ok(chosen.map(|(id, _)| id).collect())
+}
+
+/// Which names may be meant.
+fn near(sites: &[Site], name: &str) -> String {
+    let lower = name.to_lowercase();
+    let alike = |site: &&Site| {
+        let known = site.name.as_str().to_lowercase();
+        known.contains(&lower) || lower.contains(&known)
+    };
+    let names: Vec<&str> = sites
+        .iter()
+        .filter(alike)
+        .take(5)
+        .map(|site| site.name.as_str())
+        .collect();
+    if names.is_empty() {
+        return format!(" (the config names {})", Count(sites.len(), "site"));
+    }
+    format!(" (is it {}?)", crate::text::list(&names, "or"))
+}
+
+/// Shows the plan and asks for its phrase.
+fn confirmed(plan: &Plan, stdin_is_taken: bool) -> anyhow::Result<bool> {
+    let ask = match plan.confirm() {
+        Confirm::Nothing => return Ok(true),
+        Confirm::Yes => "y".to_owned(),
+        Confirm::Phrase(phrase) => phrase,
+    };
+    if stdin_is_taken || !std::io::stdin().is_terminal() {
+        bail!("nobody is here to confirm the push: give --yes");
+    }
+    let mut err = std::io::stderr();
+    writeln!(
+        err,
+        "{} ({}) to {} of {}",
+        plan.key,
+        plan.key.mode().word(),
+        plan.puts(),
+        Count(plan.rows.len(), "site")
+    )?;
+    for reason in [SkipReason::Disabled, SkipReason::WrongMode, SkipReason::OtherMode] {
+        if plan.skipped(reason) > 0 {
+            writeln!(
+                err,
+                "{} left out: {}",
+                Count(plan.skipped(reason), "site"),
+                reason.sentence()
+            )?;
+        }
+    }
+    if plan.key.is_short() {
+        writeln!(
+            err,
+            "the key has only {} characters: is it whole?",
+            plan.key.length()
+        )?;
+    }
+    write!(err, "type {ask} to push: ")?;
+    err.flush()?;
+    let mut typed = String::new();
+    std::io::stdin().lock().read_line(&mut typed)?;
+    Ok(typed.split_whitespace().eq(ask.split_whitespace()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_a_duration_or_a_plain_zero() {
+        assert_eq!(wait("0"), Ok(Duration::ZERO));
+        assert_eq!(wait("0s"), Ok(Duration::ZERO));
+        assert_eq!(wait("5 min"), Ok(Duration::from_mins(5)));
+        assert!(wait("-5s").is_err());
+        assert!(wait("soon").is_err());
+    }
+}

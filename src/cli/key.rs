@@ -1,0 +1,124 @@
+use std::ffi::OsString;
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use zeroize::Zeroizing;
+
+use crate::key::{KeyMode, PublishableKey, secret_prefix};
+
+/// The longest key that is read, in bytes; a longer text is refused by the key's own rules.
+const READ_LIMIT: u64 = 4096;
+
+const NEVER_AN_ARGUMENT: &str = "a key is never given as an argument: it would stay in the shell's history and in the list \
+     of processes. Use --key-file FILE, --key-env NAME, --key-stdin, or none of them to be asked";
+
+/// Where the key comes from.
+#[derive(Debug, Clone, Args)]
+#[group(multiple = false)]
+pub(super) struct KeyArgs {
+    /// Read the key from standard input.
+    #[arg(long = "key-stdin")]
+    pub(super) stdin: bool,
+    /// Read the key from a file.
+    #[arg(long = "key-file", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Read the key from an environment variable.
+    #[arg(long = "key-env", value_name = "NAME")]
+    env: Option<String>,
+}
+
+/// Refuses a command line that holds a key anywhere, without repeating it.
+pub(super) fn refuse_in_arguments(arguments: &[OsString]) -> anyhow::Result<()> {
+    let holds_key = arguments.iter().skip(1).any(|argument| {
+        let argument = argument.to_string_lossy();
+        let value = argument.split_once('=').map_or("", |(_, value)| value);
+        [argument.as_ref(), value].into_iter().any(is_like_a_key)
+    });
+    if holds_key {
+        bail!(NEVER_AN_ARGUMENT);
+    }
+    Ok(())
+}
+
+fn is_like_a_key(text: &str) -> bool {
+    let publishable = [KeyMode::Live, KeyMode::Test].map(KeyMode::prefix);
+    secret_prefix(text).is_some()
+        || publishable
+            .iter()
+            .any(|prefix| text.trim_start().starts_with(prefix))
+}
+
+/// Refuses what stands behind the flags, without repeating it: it may be a key without its prefix.
+pub(super) fn refuse_strays(strays: &[OsString]) -> anyhow::Result<()> {
+    if strays.is_empty() {
+        return Ok(());
+    }
+    bail!("something stands behind the flags that is none of them. {NEVER_AN_ARGUMENT}");
+}
+
+impl KeyArgs {
+    /// Whether any of the sources is named.
+    pub(super) fn is_given(&self) -> bool {
+        self.stdin || self.file.is_some() || self.env.is_some()
+    }
+
+    /// Reads the key; without a named source it is asked for on the terminal, hidden.
+    pub(super) fn read(&self) -> anyhow::Result<PublishableKey> {
+        let (text, source) = if self.stdin {
+            (read_bounded(std::io::stdin().lock()), "standard input".to_owned())
+        } else if let Some(path) = &self.file {
+            let name = path.display().to_string();
+            let file = std::fs::File::open(path).with_context(|| format!("--key-file {name}"))?;
+            (read_bounded(file), name)
+        } else if let Some(name) = &self.env {
+            let value = std::env::var(name)
+                .with_context(|| format!("--key-env: the variable {name} is not set, or is no text"))?;
+            (Ok(Zeroizing::new(value)), format!("the variable {name}"))
+        } else if std::io::stdin().is_terminal() {
+            let typed = rpassword::prompt_password("publishable key (hidden): ").map(Zeroizing::new);
+            (typed, "what was typed".to_owned())
+        } else {
+            bail!("which key? Use --key-file FILE, --key-env NAME or --key-stdin");
+        };
+        let text = text.with_context(|| format!("reading the key from {source}"))?;
+        PublishableKey::parse(&text).with_context(|| format!("the key from {source}"))
+    }
+}
+
+fn read_bounded(from: impl Read) -> std::io::Result<Zeroizing<String>> {
+    // As much room as can be needed, so that no copy of a secret is left behind by growing.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(8192));
+    from.take(READ_LIMIT).read_to_end(&mut bytes)?;
+    Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_on_the_command_line_is_refused_and_not_repeated() {
+        for argument in [
+            "pk_live_abc",
+            "sk_live_abc",
+            "--key=rk_live_abc",
+            "--key=pk_test_abc",
+            " whsec_abc",
+        ] {
+            let arguments = ["stripe-propagate", "push", argument].map(OsString::from);
+            let refusal = refuse_in_arguments(&arguments).unwrap_err().to_string();
+            assert!(!refusal.contains("abc"), "{refusal}");
+        }
+        let fine = [
+            "stripe-propagate",
+            "push",
+            "--site",
+            "ski-shop",
+            "--key-file",
+            "pk.txt",
+        ];
+        assert!(refuse_in_arguments(&fine.map(OsString::from)).is_ok());
+    }
+}

@@ -1,0 +1,227 @@
+use std::ffi::OsStr;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::bail;
+use jiff::tz::TimeZone;
+
+use super::follow::{Followed, Telling, follow};
+use super::log;
+use super::session::{MasterKeys, Session, find_config};
+use super::status::Status;
+use crate::config::{Config, Searched, UiSettings};
+use crate::demo::Fleet;
+use crate::engine::Command;
+use crate::rules::tally::RunPhase;
+use crate::site::SiteId;
+use crate::text::{CleanText, NOTE_LIMIT};
+use crate::tui::Leave;
+use crate::tui::model::{Model, Options, Start};
+use crate::tui::run::{self, Behaviour, Left, Surroundings};
+use crate::tui::theme::Theme;
+
+/// Frames a second over SSH, where each costs the line.
+const FRAMES_OVER_SSH: u32 = 5;
+const FRAMES: u32 = 20;
+
+/// The screen, on the operator's config.
+pub(super) async fn run(explicit: Option<PathBuf>) -> anyhow::Result<Status> {
+    let size = terminal()?;
+    let (config, searched) = match find_config(explicit)? {
+        Ok(config) => (config, Vec::new()),
+        Err(Searched(places)) => (Config::empty(), places),
+    };
+    log::start(&config.log);
+    let session = Session::of_config(&config)?;
+    let around = Around {
+        master_keys: Arc::clone(&session.master_keys),
+        fleet: None,
+    };
+    let start = Start {
+        searched,
+        ..start(&session, &config, size)
+    };
+    show(session, &config, start, around).await
+}
+
+/// The screen, on a fleet of the demo, with a key that none of its sites serves typed in.
+pub(super) async fn show_demo(
+    session: Session,
+    config: &Config,
+    fleet: Arc<Fleet>,
+) -> anyhow::Result<Status> {
+    let size = terminal()?;
+    let mut start = start(&session, config, size);
+    start.key = Some(fleet.new_key().clone());
+    start.options.demo = true;
+    let around = Around {
+        master_keys: Arc::clone(&session.master_keys),
+        fleet: Some(fleet),
+    };
+    show(session, config, start, around).await
+}
+
+/// The terminal's size, if there is one that can show a screen.
+fn terminal() -> anyhow::Result<(u16, u16)> {
+    const INSTEAD: &str = "for scripts there are `stripe-propagate push` and `stripe-propagate verify`";
+
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        bail!("the screen needs a terminal on standard input and output; {INSTEAD}");
+    }
+    let kind = std::env::var_os("TERM").unwrap_or_default();
+    if kind.is_empty() || kind == "dumb" {
+        bail!("the screen needs a terminal that can move the cursor, and TERM is unset or dumb; {INSTEAD}");
+    }
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout())?;
+    Ok((size.ws_col.max(1), size.ws_row.max(1)))
+}
+
+fn start(session: &Session, config: &Config, size: (u16, u16)) -> Start {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let no_colour = variable("NO_COLOR").is_some();
+    Start {
+        sites: Arc::clone(&session.sites),
+        states: Vec::new(),
+        operator: operator(),
+        config: name_of(&config.path),
+        searched: Vec::new(),
+        key: None,
+        options: Options {
+            ascii: needs_ascii(&config.ui, |name| variable(name)),
+            theme: if no_colour { Theme::NoColour } else { Theme::Colour },
+            demo: false,
+            zone: TimeZone::system(),
+        },
+        size,
+    }
+}
+
+/// `user@host`.
+fn operator() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    let host = host.split('.').next().unwrap_or_default();
+    let text = format!("{}@{host}", user.as_deref().unwrap_or("?"));
+    CleanText::new(&text, NOTE_LIMIT).to_string()
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(OsStr::new("no config"));
+    CleanText::new(&name.to_string_lossy(), NOTE_LIMIT).to_string()
+}
+
+/// Whether the terminal shows ASCII only: the Linux console, or a locale without UTF-8.
+fn needs_ascii(ui: &UiSettings, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
+    if let Some(ascii) = ui.ascii {
+        return ascii;
+    }
+    let console = variable("TERM").is_some_and(|kind| kind == "linux");
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(&variable);
+    let utf8 = locale.is_some_and(|locale| {
+        let locale = locale.to_string_lossy().to_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    });
+    console || !utf8
+}
+
+struct Around {
+    master_keys: Arc<MasterKeys>,
+    fleet: Option<Arc<Fleet>>,
+}
+
+impl Surroundings for Around {
+    async fn load_master_keys(&self, sites: Vec<SiteId>) -> Result<(), String> {
+        let read = self.master_keys.load(&sites).await;
+        read.map_err(|error| format!("{error:#}"))
+    }
+
+    fn heal(&self) -> usize {
+        self.fleet.as_ref().map_or(0, |fleet| fleet.heal())
+    }
+}
+
+async fn show(mut session: Session, config: &Config, start: Start, around: Around) -> anyhow::Result<Status> {
+    let over_ssh = std::env::var_os("SSH_CONNECTION").is_some();
+    let behaviour = Behaviour {
+        fps: config
+            .ui
+            .fps
+            .unwrap_or(if over_ssh { FRAMES_OVER_SSH } else { FRAMES }),
+        mouse: config.ui.mouse,
+        look_at_start: config.verify.on_start,
+    };
+    let model = Model::new(start, session.clock.now());
+    let (left, model) = run::run(
+        model,
+        behaviour,
+        session.handle.clone(),
+        &mut session.events,
+        Arc::new(around),
+        session.clock,
+    )
+    .await?;
+    after(&mut session, left, model).await
+}
+
+/// What becomes of the run when the screen is left.
+async fn after(session: &mut Session, left: Left, model: Model) -> anyhow::Result<Status> {
+    let phase = model.run().map(|run| run.phase);
+    let (telling, go_on) = match left {
+        Left::ByOperator(Leave::Idle) => return Ok(Status::Good),
+        Left::ByOperator(Leave::RunGoesOn) => (Telling::Plain, Command::GoOn),
+        Left::ByOperator(Leave::Cancel) | Left::Terminated => (Telling::Plain, Command::Stop),
+        // Nobody can be asked whether a paused run shall go on.
+        Left::HungUp if phase == Some(RunPhase::Paused) => (Telling::Silent, Command::Cancel),
+        Left::HungUp => (Telling::Silent, Command::GoOn),
+    };
+    session.handle.send(go_on);
+    let Some(run) = model.run().filter(|_| model.is_run_open()).cloned() else {
+        return Ok(if left == Left::Terminated {
+            Status::Interrupted
+        } else {
+            Status::Good
+        });
+    };
+    let followed = Followed {
+        selection: session.all(),
+        states: model.into_states(),
+        key: Some(run.key.clone()),
+        run: Some(run),
+        wait: None,
+        telling,
+    };
+    let status = follow(session, followed).await?;
+    Ok(if left == Left::Terminated {
+        Status::Interrupted
+    } else {
+        status
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_locale_and_the_console_decide_on_ascii() {
+        let judge = |pairs: &[(&str, &str)]| {
+            let pairs: Vec<(String, String)> = pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            needs_ascii(&UiSettings::default(), |name| {
+                pairs
+                    .iter()
+                    .find(|(known, _)| known == name)
+                    .map(|(_, value)| value.into())
+            })
+        };
+        assert!(!judge(&[("TERM", "screen"), ("LANG", "fr_FR.UTF-8")]));
+        assert!(judge(&[("TERM", "linux"), ("LANG", "fr_FR.UTF-8")]));
+        assert!(judge(&[("LC_ALL", "C"), ("LANG", "fr_FR.UTF-8")]));
+        assert!(judge(&[("TERM", "xterm")]));
+        assert!(!judge(&[("LC_CTYPE", "C.utf8")]));
+    }
+}

@@ -1,0 +1,61 @@
+use crate::rules::tally::{Ending, Tally};
+
+/// How a command ends (the table of exit statuses is in the README).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// Every site is verified or superseded, or left out on purpose.
+    Good,
+    /// Any other end of any site.
+    Bad,
+    /// Wrong usage, config or source, a question unanswered: nothing was sent.
+    NothingSent,
+    /// Nothing failed, but some proofs were not due when the wait ended.
+    Waits,
+    /// By a signal.
+    Interrupted,
+}
+
+impl Status {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::Bad => 1,
+            Self::NothingSent => 2,
+            Self::Waits => 3,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// Of the sites that were asked for, when nothing more is waited for.
+    pub(super) fn of(tally: &Tally) -> Self {
+        if tally.ending(Ending::Bad) + tally.ending(Ending::Open) > 0 {
+            Self::Bad
+        } else if tally.ending(Ending::Waits) > 0 {
+            Self::Waits
+        } else {
+            Self::Good
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::state::SiteState;
+    use crate::rules::status::{Push, Verify};
+
+    #[test]
+    fn the_worst_site_decides() {
+        let state = |push, verify| {
+            let mut state = SiteState::default();
+            (state.push, state.verify) = (push, verify);
+            state
+        };
+        let good = state(Push::Stored, Verify::Verified);
+        let waits = state(Push::Stored, Verify::Serving);
+        let bad = state(Push::Cancelled, Verify::Unchecked);
+        assert_eq!(Status::of(&Tally::of([&good])).code(), 0);
+        assert_eq!(Status::of(&Tally::of([&good, &waits])).code(), 3);
+        assert_eq!(Status::of(&Tally::of([&good, &waits, &bad])).code(), 1);
+    }
+}

@@ -1,0 +1,175 @@
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Results;
+use crate::engine::{Attempt, RunInfo};
+use crate::key::KeyMode;
+use crate::rules::outcome::Cause;
+use crate::rules::state::{Served, SiteState};
+use crate::site::Site;
+use crate::store::Request;
+
+/// What every line has.
+#[derive(Serialize)]
+struct Line<'a, Body> {
+    v: u8,
+    event: &'static str,
+    /// RFC 3339, in UTC, to the millisecond.
+    at: String,
+    run: Option<u64>,
+    #[serde(flatten)]
+    body: &'a Body,
+}
+
+/// One line, without its line end.
+fn line(event: &'static str, at: Timestamp, run: Option<u64>, body: &impl Serialize) -> String {
+    let line = Line {
+        v: 1,
+        event,
+        at: format!("{at:.3}"),
+        run,
+        body,
+    };
+    // Structs of text and numbers: serializing them cannot fail.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct RunStarted {
+    key: String,
+    mode: KeyMode,
+    puts: usize,
+    sites: usize,
+}
+
+/// A run began.
+pub fn run_started(run: &RunInfo, results: &Results<'_>) -> String {
+    let body = RunStarted {
+        key: results.mask(&run.key),
+        mode: run.key.mode(),
+        puts: run.puts,
+        sites: results.selection.len(),
+    };
+    line("run_started", run.started.wall, Some(run.id.0), &body)
+}
+
+#[derive(Serialize)]
+struct AttemptBody<'a> {
+    site: &'a str,
+    url: String,
+    request: Request,
+    number: u32,
+    http: Option<u16>,
+    ms: u64,
+    cause: Option<&'static str>,
+    note: &'a str,
+}
+
+/// A request ended.
+pub fn attempt(attempt: &Attempt, site: &Site) -> String {
+    let body = AttemptBody {
+        site: site.name.as_str(),
+        url: site.url.to_string(),
+        request: attempt.request,
+        number: attempt.number,
+        http: attempt.http,
+        ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+        cause: attempt.cause.map(Cause::word),
+        note: attempt.note.as_str(),
+    };
+    line("attempt", attempt.at.wall, attempt.run.map(|run| run.0), &body)
+}
+
+#[derive(Serialize)]
+struct ResultBody<'a> {
+    site: &'a str,
+    url: String,
+    push: &'static str,
+    verify: &'static str,
+    /// Why it was left out, if it was.
+    reason: Option<&'static str>,
+    cause: Option<&'static str>,
+    http: Option<u16>,
+    attempts: u32,
+    now: Option<String>,
+    alarm: bool,
+    note: String,
+}
+
+/// A site's last word.
+pub fn result(site: &Site, state: &SiteState, run: Option<u64>, results: &Results<'_>) -> String {
+    use crate::rules::status::Push;
+
+    let reason = match state.push {
+        Push::Skipped(reason) => Some(reason.word()),
+        _ => None,
+    };
+    let now = match &state.now {
+        Served::Key(key) => Some(results.mask(key)),
+        Served::Unknown | Served::NoKey | Served::Secret => None,
+    };
+    let body = ResultBody {
+        site: site.name.as_str(),
+        url: site.url.to_string(),
+        push: state.push.look().word,
+        verify: state.verify.look().word,
+        reason,
+        cause: state.push.cause().or(state.verify.cause()).map(Cause::word),
+        http: state.http,
+        attempts: state.puts,
+        now,
+        alarm: state.alarm,
+        note: results.note(state),
+    };
+    line("result", results.now.wall, run, &body)
+}
+
+#[derive(Serialize)]
+struct Summary {
+    push: serde_json::Map<String, serde_json::Value>,
+    verify: serde_json::Map<String, serde_json::Value>,
+    old_keys: Vec<OldKeyBody>,
+    /// Sites of which nobody knows what they serve.
+    unseen: usize,
+    /// Whether no site is known or feared to serve an old key; none without a key.
+    old_keys_may_expire: Option<bool>,
+    seconds: u64,
+    exit: u8,
+}
+
+#[derive(Serialize)]
+struct OldKeyBody {
+    key: String,
+    serving: usize,
+    until: Option<String>,
+}
+
+/// All of it in numbers.
+pub fn summary(results: &Results<'_>, run: Option<u64>, seconds: u64, exit: u8) -> String {
+    let tally = results.tally();
+    let expiry = results.expiry();
+    let old_keys = expiry
+        .iter()
+        .flat_map(|expiry| &expiry.old)
+        .map(|old| OldKeyBody {
+            key: results.mask(&old.key),
+            serving: old.serving,
+            until: old.until.map(|until| format!("{:.3}", until.wall)),
+        });
+    let body = Summary {
+        push: tally
+            .push_words()
+            .map(|(word, count)| (word.to_owned(), count.into()))
+            .collect(),
+        verify: tally
+            .verify_words()
+            .map(|(word, count)| (word.to_owned(), count.into()))
+            .collect(),
+        old_keys: old_keys.collect(),
+        unseen: expiry.as_ref().map_or(0, |expiry| expiry.unseen),
+        old_keys_may_expire: expiry.as_ref().map(crate::rules::expiry::Expiry::is_safe),
+        seconds,
+        exit,
+    };
+    line("summary", results.now.wall, run, &body)
+}
