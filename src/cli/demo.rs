@@ -52,7 +52,9 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Status> {
         .master_keys
         .set(MasterKey::parse(fleet.master_key().to_owned())?);
     if !args.headless && std::io::stdout().is_terminal() {
-        return screen::show_demo(session, &config, Arc::new(fleet)).await;
+        // The sites serve until all is over, also after the screen is left.
+        let fleet = Arc::new(fleet);
+        return screen::show_demo(session, &config, Arc::clone(&fleet)).await;
     }
     let unknown = SiteState::default();
     let plan = Plan::new(

@@ -10,6 +10,7 @@ use super::status::Status;
 use crate::engine::{Attempt, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::report::{self, Results, json};
+use crate::rules::moment::Moment;
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
 use crate::rules::tally::RunPhase;
@@ -39,7 +40,7 @@ impl Telling {
     }
 
     /// A line about what happens.
-    fn happens(self, text: &str) {
+    pub(super) fn happens(self, text: &str) {
         if self == Self::Plain {
             let _closed = writeln!(std::io::stderr(), "{text}");
         }
@@ -97,7 +98,7 @@ async fn sleep_until(at: Option<Instant>) {
 struct Follower {
     followed: Followed,
     zone: TimeZone,
-    begin: Instant,
+    begin: Moment,
     selected: Vec<bool>,
     /// Selected sites of which the engine has told nothing yet.
     untold: Vec<bool>,
@@ -127,7 +128,7 @@ impl Follower {
         let untold: Vec<bool> = selected.iter().map(|selected| *selected && !known).collect();
         Self {
             zone: TimeZone::system(),
-            begin: Instant::now(),
+            begin: session.clock.now(),
             untold_count: untold.iter().filter(|untold| **untold).count(),
             untold,
             selected,
@@ -256,7 +257,8 @@ impl Follower {
         } else {
             Status::of(&results.tally())
         };
-        let seconds = self.begin.elapsed().as_secs();
+        let begin = self.followed.run.as_ref().map_or(self.begin, |run| run.started);
+        let seconds = results.now.since(begin).as_secs();
         let run = self.followed.run.as_ref().map(|run| run.id.0);
         let telling = self.followed.telling;
         if telling == Telling::Json {

@@ -184,6 +184,12 @@ async fn after(session: &mut Session, left: Left, model: Model) -> anyhow::Resul
             Status::Good
         });
     };
+    if left == Left::ByOperator(Leave::RunGoesOn) {
+        telling.happens(&format!(
+            "run {} goes on without the screen: ^Z and bg give the shell back, ^C cancels the rest",
+            run.id.0
+        ));
+    }
     let followed = Followed {
         selection: session.all(),
         states: model.into_states(),

@@ -59,6 +59,9 @@ fn verify_sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> Strin
     } else {
         String::new()
     };
+    let again = state
+        .next_at
+        .map_or_else(String::new, |at| format!("; looks again {}", clock(at)));
     let unseen = if matches!(state.push, Push::Unknown(_)) {
         "answer to the PUT never seen; "
     } else {
@@ -66,16 +69,10 @@ fn verify_sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> Strin
     };
     match state.verify {
         Verify::Serving => format!("{why}proof at {}", at(state.until)),
-        Verify::Settling if state.problem.is_some() => {
-            format!("{unseen}{why}looks again {}", at(state.next_at))
-        }
-        Verify::Settling => match state.now {
-            Served::NoKey => format!("{unseen}no key yet; looks again {}", at(state.next_at)),
-            _ => format!("{unseen}old key cached; looks again {}", at(state.next_at)),
-        },
-        Verify::Queued if state.next_at.is_some() => {
-            format!("{unseen}{why}looks again {}", at(state.next_at))
-        }
+        Verify::Settling if state.problem.is_some() => format!("{unseen}{}{again}", problem(state)),
+        Verify::Settling if state.now == Served::NoKey => format!("{unseen}no key yet{again}"),
+        Verify::Settling => format!("{unseen}old key cached{again}"),
+        Verify::Queued if state.next_at.is_some() => format!("{unseen}{}{again}", problem(state)),
         Verify::Mismatch if state.push == Push::Stored => {
             "stored, but serves another key: another tenant, or a fallback from its environment?".to_owned()
         }
