@@ -103,7 +103,8 @@ fn operator() -> String {
     let system = rustix::system::uname();
     let host = system.nodename().to_string_lossy();
     let host = host.split('.').next().unwrap_or_default();
-    let text = format!("{}@{host}", user.as_deref().unwrap_or("?"));
+    let user = user.unwrap_or_else(|_| format!("uid{}", rustix::process::getuid().as_raw()));
+    let text = format!("{user}@{host}");
     CleanText::new(&text, NOTE_LIMIT).to_string()
 }
 

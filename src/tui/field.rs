@@ -160,7 +160,8 @@ impl KeyField {
         if self.swallows(now) {
             return Edited::Editing;
         }
-        let line = text.trim_start().lines().next().unwrap_or_default();
+        // Terminals send a line end as either of them.
+        let line = text.trim_start().split(['\r', '\n']).next().unwrap_or_default();
         // A secret is refused wherever it stands in the paste, also in a line that would be dropped.
         if let Some(refusal) = secret(text) {
             return self.refuse(refusal, now);
