@@ -14,6 +14,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::key::PublishableKey;
 use crate::site::SiteUrl;
 
+/// What a healthy template site answers: database, processes, caches.
+mod template;
 /// FAULTS: every way in which a site of the fleet can be odd.
 pub mod faults;
 /// What the fleet saw.
@@ -22,7 +24,7 @@ pub mod record;
 mod cast;
 /// Listeners, TLS and connections.
 mod server;
-/// One template site: its database, its processes and their caches.
+/// One site of the fleet, with its fault.
 mod shop;
 
 use faults::Fault;

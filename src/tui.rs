@@ -3,14 +3,18 @@
 
 /// Colours by role, not by widget.
 pub mod theme;
-/// COLUMNS: head, width and cell of each.
-pub mod columns;
 /// The key field.
 pub mod field;
+/// All state of the screen behind the dialogs.
+pub mod model;
+/// COLUMNS: head, width and cell of each.
+pub mod columns;
 /// Each dialog whole: its state, its keys, its drawing.
 pub mod dialogs;
-/// All state of the screen.
-pub mod model;
+/// The model and the dialog before it.
+pub mod screen;
+/// What the operator orders: pushes and retries, through a plan or at once.
+mod orders;
 /// ACTIONS: keys, help and effect of each.
 pub mod actions;
 /// What a message makes of the model.

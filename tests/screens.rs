@@ -22,7 +22,8 @@ use stripe_propagate::rules::tally::RunPhase;
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
 use stripe_propagate::store::{Request, RunId};
 use stripe_propagate::text::CleanText;
-use stripe_propagate::tui::model::{Model, Options, Start};
+use stripe_propagate::tui::model::{Options, Start};
+use stripe_propagate::tui::screen::Screen;
 use stripe_propagate::tui::theme::Theme;
 use stripe_propagate::tui::update::update;
 use stripe_propagate::tui::{Input, Message, view};
@@ -75,13 +76,13 @@ fn sites(names: &[&str]) -> Arc<[Site]> {
 }
 
 /// The screen, as a test drives it.
-struct Screen {
-    model: Model,
+struct Trial {
+    screen: Screen,
     size: (u16, u16),
     now: u64,
 }
 
-impl Screen {
+impl Trial {
     fn new(names: &[&str], size: (u16, u16), change: impl FnOnce(&mut Start)) -> Self {
         let options = Options {
             ascii: false,
@@ -101,14 +102,14 @@ impl Screen {
         };
         change(&mut start);
         Self {
-            model: Model::new(start, at(0)),
+            screen: Screen::new(start, at(0)),
             size,
             now: 0,
         }
     }
 
     fn tell(&mut self, message: Message) -> &mut Self {
-        update(&mut self.model, message, at(self.now));
+        update(&mut self.screen, message, at(self.now));
         self
     }
 
@@ -137,8 +138,8 @@ impl Screen {
 
     fn terminal(&mut self) -> Terminal<TestBackend> {
         let mut terminal = Terminal::new(TestBackend::new(self.size.0, self.size.1)).unwrap();
-        self.model.arrange(at(self.now));
-        terminal.draw(|frame| view::draw(&self.model, frame)).unwrap();
+        self.screen.model.arrange(at(self.now));
+        terminal.draw(|frame| view::draw(&self.screen, frame)).unwrap();
         terminal
     }
 
@@ -228,7 +229,7 @@ fn run(phase: RunPhase) -> RunInfo {
 }
 
 /// In mid-run: a site in each state that an operator meets.
-fn amid_a_run(size: (u16, u16)) -> Screen {
+fn amid_a_run(size: (u16, u16)) -> Trial {
     let old = key("live", "9zQe");
     let serving = || Story::serving(&old);
     let stored = || serving().answered(PutVerdict::Stored, 200, "");
@@ -253,7 +254,7 @@ fn amid_a_run(size: (u16, u16)) -> Screen {
             .shows(14, LookVerdict::Serves(old.clone()))
             .shows(400, LookVerdict::Serves(old.clone())),
     ];
-    let mut screen = Screen::new(&NAMES, size, |start| start.key = Some(new_key()));
+    let mut screen = Trial::new(&NAMES, size, |start| start.key = Some(new_key()));
     screen.now = 10;
     screen.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
     screen.now = 14;
@@ -263,7 +264,7 @@ fn amid_a_run(size: (u16, u16)) -> Screen {
     screen
 }
 
-fn each_size(name: &str, mut show: impl FnMut((u16, u16)) -> Screen) {
+fn each_size(name: &str, mut show: impl FnMut((u16, u16)) -> Trial) {
     for size in SIZES {
         insta::assert_snapshot!(format!("{name}_{}x{}", size.0, size.1), show(size).picture());
     }
@@ -271,7 +272,7 @@ fn each_size(name: &str, mut show: impl FnMut((u16, u16)) -> Screen) {
 
 #[test]
 fn at_the_start() {
-    each_size("start", |size| Screen::new(&NAMES, size, |_| {}));
+    each_size("start", |size| Trial::new(&NAMES, size, |_| {}));
 }
 
 #[test]
@@ -282,7 +283,7 @@ fn amid_the_run() {
 #[test]
 fn the_plan_of_a_live_key_over_test_keys() {
     each_size("plan", |size| {
-        let mut screen = Screen::new(&NAMES, size, |start| start.key = Some(new_key()));
+        let mut screen = Trial::new(&NAMES, size, |start| start.key = Some(new_key()));
         screen.state(0, Story::serving(&key("live", "9zQe")).0);
         screen.state(1, Story::serving(&new_key()).0);
         screen.state(2, Story::serving(&key("test", "0000")).0);
@@ -333,9 +334,9 @@ fn help_messages_and_questions() {
 
 #[test]
 fn the_key_field_masks_shows_and_refuses() {
-    let mut screen = Screen::new(&NAMES, (120, 40), |_| {});
+    let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
     let mut lines = Vec::new();
-    let mut note = |screen: &mut Screen| lines.push(screen.picture().lines().nth(2).unwrap().to_owned());
+    let mut note = |screen: &mut Trial| lines.push(screen.picture().lines().nth(2).unwrap().to_owned());
     note(&mut screen);
     note(screen.types("e"));
     note(screen.types("pk_live_"));
@@ -350,7 +351,7 @@ fn the_key_field_masks_shows_and_refuses() {
 #[test]
 fn without_a_config_the_screen_says_what_to_do() {
     each_size("empty", |size| {
-        Screen::new(&[], size, |start| {
+        Trial::new(&[], size, |start| {
             start.searched = vec![
                 "./config.toml".into(),
                 "~/.config/stripe-propagate/config.toml".into(),
@@ -367,7 +368,7 @@ fn a_small_terminal_says_so_and_the_run_goes_on() {
 
 #[test]
 fn a_terminal_without_line_drawing_gets_ascii() {
-    let mut plain = Screen::new(&NAMES[..5], (120, 40), |start| {
+    let mut plain = Trial::new(&NAMES[..5], (120, 40), |start| {
         start.options.ascii = true;
         start.key = Some(new_key());
     });
@@ -380,7 +381,7 @@ fn a_terminal_without_line_drawing_gets_ascii() {
 
 #[test]
 fn without_colours_the_cursor_row_is_still_seen() {
-    let mut screen = Screen::new(&NAMES, (120, 40), |start| start.options.theme = Theme::NoColour);
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.options.theme = Theme::NoColour);
     let terminal = screen.terminal();
     let buffer = terminal.backend().buffer();
     let reversed = |row: u16| buffer[(5, row)].modifier.contains(Modifier::REVERSED);

@@ -19,6 +19,7 @@ use crate::text::{CleanText, NOTE_LIMIT};
 use crate::tui::Leave;
 use crate::tui::model::{Model, Options, Start};
 use crate::tui::run::{self, Behaviour, Left, Surroundings};
+use crate::tui::screen::Screen;
 use crate::tui::theme::Theme;
 
 /// Frames a second over SSH, where each costs the line.
@@ -153,9 +154,9 @@ async fn show(mut session: Session, config: &Config, start: Start, around: Aroun
         mouse: config.ui.mouse,
         look_at_start: config.verify.on_start,
     };
-    let model = Model::new(start, session.clock.now());
-    let (left, model) = run::run(
-        model,
+    let screen = Screen::new(start, session.clock.now());
+    let (left, screen) = run::run(
+        screen,
         behaviour,
         session.handle.clone(),
         &mut session.events,
@@ -163,7 +164,7 @@ async fn show(mut session: Session, config: &Config, start: Start, around: Aroun
         session.clock,
     )
     .await?;
-    after(&mut session, left, model).await
+    after(&mut session, left, screen.model).await
 }
 
 /// What becomes of the run when the screen is left.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::shop::{Answering, Asked, Body, Reply};
+use super::template::{Answering, Asked, Body, Reply};
 
 /// What is odd about a site of the fleet. Each has a row in [`FAULTS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

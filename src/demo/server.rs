@@ -18,7 +18,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::record::{RecordedRequest, Recorder};
-use super::shop::{Asked, Body, Shop};
+use super::shop::Shop;
+use super::template::{Asked, Body};
 
 /// The longest body that a site reads, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;

@@ -1,8 +1,9 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::dialogs::{Choice, Dialog, Pager};
+use super::dialogs::{Choice, Dialog, HelpLine, Pager};
 use super::model::Model;
-use super::{Effect, Leave, update};
+use super::screen::Screen;
+use super::{Effect, Leave, orders};
 use crate::engine::{Attempts, Command, Level};
 use crate::rules::tally::RunPhase;
 use crate::site::SiteId;
@@ -69,7 +70,7 @@ pub struct Action {
     /// What the footer says of it; nothing where it cannot be done or everybody knows it.
     pub footer: fn(&Model) -> Option<String>,
     /// Does it.
-    pub run: fn(&mut Model) -> Vec<Effect>,
+    pub run: fn(&mut Screen) -> Vec<Effect>,
 }
 
 impl Action {
@@ -111,9 +112,9 @@ pub static ACTIONS: &[Action] = &[
                 .then(|| format!("push {}", model.sites.len()))
                 .filter(|_| !model.sites.is_empty())
         },
-        run: |model| {
-            let all = model.all();
-            update::plan_push(model, &all)
+        run: |screen| {
+            let all = screen.model.all();
+            orders::plan_push(screen, &all)
         },
     },
     Action {
@@ -126,9 +127,9 @@ pub static ACTIONS: &[Action] = &[
                 .then(|| "push this".to_owned())
                 .filter(|_| !model.sites.is_empty())
         },
-        run: |model| {
-            let one = one(model);
-            update::plan_push(model, &one)
+        run: |screen| {
+            let one = one(&screen.model);
+            orders::plan_push(screen, &one)
         },
     },
     Action {
@@ -137,9 +138,9 @@ pub static ACTIONS: &[Action] = &[
         help: "repeat what failed on the site under the cursor",
         demo_only: false,
         footer: |model| (model.failed > 0).then(|| "retry".to_owned()),
-        run: |model| {
-            let one = one(model);
-            update::retry(model, one)
+        run: |screen| {
+            let one = one(&screen.model);
+            orders::retry(screen, one)
         },
     },
     Action {
@@ -148,9 +149,9 @@ pub static ACTIONS: &[Action] = &[
         help: "repeat what failed on all sites",
         demo_only: false,
         footer: |model| (model.failed > 0).then(|| format!("retry {} failed", model.failed)),
-        run: |model| {
-            let all = model.all();
-            update::retry(model, all)
+        run: |screen| {
+            let all = screen.model.all();
+            orders::retry(screen, all)
         },
     },
     Action {
@@ -159,7 +160,7 @@ pub static ACTIONS: &[Action] = &[
         help: "look at what the site under the cursor serves",
         demo_only: false,
         footer: |model| with_sites(model, "verify"),
-        run: |model| look(model, one(model)),
+        run: |screen| look(screen, one(&screen.model)),
     },
     Action {
         name: "verify all",
@@ -167,7 +168,7 @@ pub static ACTIONS: &[Action] = &[
         help: "look at what all sites serve",
         demo_only: false,
         footer: |model| with_sites(model, "verify all"),
-        run: |model| look(model, model.all()),
+        run: |screen| look(screen, screen.model.all()),
     },
     Action {
         name: "detail",
@@ -175,8 +176,11 @@ pub static ACTIONS: &[Action] = &[
         help: "all that is known of the site, with each attempt",
         demo_only: false,
         footer: |model| with_sites(model, "detail"),
-        run: |model| {
-            model.dialog = model.selected().map(|site| Dialog::Pager(Pager::detail(site)));
+        run: |screen| {
+            screen.dialog = screen
+                .model
+                .selected()
+                .map(|site| Dialog::Pager(Pager::detail(site)));
             Vec::new()
         },
     },
@@ -186,8 +190,8 @@ pub static ACTIONS: &[Action] = &[
         help: "type or paste the key; Enter or Esc ends it, ^U wipes it",
         demo_only: false,
         footer: |_| Some("key".to_owned()),
-        run: |model| {
-            model.field.edit();
+        run: |screen| {
+            screen.model.field.edit();
             Vec::new()
         },
     },
@@ -197,9 +201,9 @@ pub static ACTIONS: &[Action] = &[
         help: "show the key for 10 seconds, or hide it",
         demo_only: false,
         footer: silent,
-        run: |model| {
-            let now = model.now;
-            model.field.show(now);
+        run: |screen| {
+            let now = screen.model.now;
+            screen.model.field.show(now);
             Vec::new()
         },
     },
@@ -225,8 +229,8 @@ pub static ACTIONS: &[Action] = &[
         help: "all messages",
         demo_only: false,
         footer: |_| Some("messages".to_owned()),
-        run: |model| {
-            model.dialog = Some(Dialog::Pager(Pager::messages()));
+        run: |screen| {
+            screen.dialog = Some(Dialog::Pager(Pager::messages()));
             Vec::new()
         },
     },
@@ -244,10 +248,7 @@ pub static ACTIONS: &[Action] = &[
         help: "this help",
         demo_only: false,
         footer: |_| Some("help".to_owned()),
-        run: |model| {
-            model.dialog = Some(Dialog::Pager(Pager::help()));
-            Vec::new()
-        },
+        run: help,
     },
     Action {
         name: "quit",
@@ -263,7 +264,7 @@ pub static ACTIONS: &[Action] = &[
         help: "one site down",
         demo_only: false,
         footer: silent,
-        run: |model| step(model, 1),
+        run: |screen| step(screen, 1),
     },
     Action {
         name: "up",
@@ -271,7 +272,7 @@ pub static ACTIONS: &[Action] = &[
         help: "one site up",
         demo_only: false,
         footer: silent,
-        run: |model| step(model, -1),
+        run: |screen| step(screen, -1),
     },
     Action {
         name: "half page down",
@@ -279,9 +280,9 @@ pub static ACTIONS: &[Action] = &[
         help: "half a page down",
         demo_only: false,
         footer: silent,
-        run: |model| {
-            let half = page(model) / 2;
-            step(model, half)
+        run: |screen| {
+            let half = page(&screen.model) / 2;
+            step(screen, half)
         },
     },
     Action {
@@ -290,9 +291,9 @@ pub static ACTIONS: &[Action] = &[
         help: "half a page up",
         demo_only: false,
         footer: silent,
-        run: |model| {
-            let half = page(model) / 2;
-            step(model, -half)
+        run: |screen| {
+            let half = page(&screen.model) / 2;
+            step(screen, -half)
         },
     },
     Action {
@@ -301,9 +302,9 @@ pub static ACTIONS: &[Action] = &[
         help: "a page down",
         demo_only: false,
         footer: silent,
-        run: |model| {
-            let page = page(model);
-            step(model, page)
+        run: |screen| {
+            let page = page(&screen.model);
+            step(screen, page)
         },
     },
     Action {
@@ -312,9 +313,9 @@ pub static ACTIONS: &[Action] = &[
         help: "a page up",
         demo_only: false,
         footer: silent,
-        run: |model| {
-            let page = page(model);
-            step(model, -page)
+        run: |screen| {
+            let page = page(&screen.model);
+            step(screen, -page)
         },
     },
     Action {
@@ -323,8 +324,8 @@ pub static ACTIONS: &[Action] = &[
         help: "the first site",
         demo_only: false,
         footer: silent,
-        run: |model| {
-            model.move_cursor(0);
+        run: |screen| {
+            screen.model.move_cursor(0);
             Vec::new()
         },
     },
@@ -334,8 +335,8 @@ pub static ACTIONS: &[Action] = &[
         help: "the last site",
         demo_only: false,
         footer: silent,
-        run: |model| {
-            model.move_cursor(usize::MAX);
+        run: |screen| {
+            screen.model.move_cursor(usize::MAX);
             Vec::new()
         },
     },
@@ -361,10 +362,10 @@ fn one(model: &Model) -> Vec<SiteId> {
     model.selected().into_iter().collect()
 }
 
-fn look(model: &mut Model, sites: Vec<SiteId>) -> Vec<Effect> {
-    let sites = model.enabled(sites);
+fn look(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
+    let sites = screen.model.enabled(sites);
     if sites.is_empty() {
-        model.say(
+        screen.model.say(
             Level::Info,
             "there is no site to look at (a disabled one is never asked)",
         );
@@ -382,13 +383,13 @@ fn phase(model: &Model) -> Option<RunPhase> {
     model.run.as_ref().map(|run| run.phase)
 }
 
-fn pause(model: &mut Model) -> Vec<Effect> {
+fn pause(screen: &mut Screen) -> Vec<Effect> {
+    let model = &mut screen.model;
     if !model.is_sending() {
         model.say(Level::Info, "no run is sending: there is nothing to pause");
         return Vec::new();
     }
-    let left = model.tally.push("queued") + model.tally.push("sending") + model.tally.push("retrying");
-    model.dialog = Some(Dialog::Choice(Choice::paused(left)));
+    screen.dialog = Some(Dialog::Choice(Choice::paused(model.left_to_send())));
     if phase(model) == Some(RunPhase::Paused) {
         Vec::new()
     } else {
@@ -396,17 +397,29 @@ fn pause(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-fn quit(model: &mut Model) -> Vec<Effect> {
-    if !model.is_run_open() {
-        return vec![Effect::Quit(Leave::Idle)];
-    }
-    model.dialog = Some(Dialog::Choice(Choice::quit(model.is_sending())));
+fn help(screen: &mut Screen) -> Vec<Effect> {
+    let demo = screen.model.options.demo;
+    let shown = ACTIONS.iter().filter(|action| !action.demo_only || demo);
+    let lines = shown.map(|action| HelpLine {
+        keys: action.keys_in_words(),
+        help: action.help,
+    });
+    screen.dialog = Some(Dialog::Pager(Pager::help(lines.collect())));
     Vec::new()
 }
 
-fn step(model: &mut Model, by: isize) -> Vec<Effect> {
-    let to = model.cursor.saturating_add_signed(by);
-    model.move_cursor(to);
+fn quit(screen: &mut Screen) -> Vec<Effect> {
+    if !screen.model.is_run_open() {
+        return vec![Effect::Quit(Leave::Idle)];
+    }
+    let question = Choice::quit(screen.model.is_sending());
+    screen.dialog = Some(Dialog::Choice(question));
+    Vec::new()
+}
+
+fn step(screen: &mut Screen, by: isize) -> Vec<Effect> {
+    let to = screen.model.cursor.saturating_add_signed(by);
+    screen.model.move_cursor(to);
     Vec::new()
 }
 

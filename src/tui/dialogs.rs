@@ -1,6 +1,6 @@
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Flex, Layout, Rect};
+use ratatui::layout::{Constraint, Flex, Layout, Margin};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
@@ -16,7 +16,7 @@ mod pager;
 mod plan;
 
 pub use choice::Choice;
-pub use pager::Pager;
+pub use pager::{HelpLine, Pager};
 pub use plan::PlanDialog;
 
 /// What stands before the table and takes the keys.
@@ -37,40 +37,65 @@ impl Dialog {
     }
 }
 
-/// Gives a key press to the dialog that is open.
-pub fn press(model: &mut Model, press: KeyEvent) -> Vec<Effect> {
-    match &model.dialog {
-        Some(Dialog::Plan(_)) => plan::press(model, press),
-        Some(Dialog::Choice(_)) => choice::press(model, press),
-        Some(Dialog::Pager(_)) => pager::press(model, press),
-        None => Vec::new(),
+/// What a key press in a dialog came to.
+#[derive(Debug)]
+pub enum Pressed {
+    /// The dialog stays.
+    Stays,
+    /// It closes, and this is to be done.
+    Closes(Vec<Effect>),
+    /// Another one takes its place.
+    Becomes(Dialog),
+}
+
+/// Gives a key press to a dialog.
+pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed {
+    match dialog {
+        Dialog::Plan(dialog) => dialog.press(model, press),
+        Dialog::Choice(dialog) => dialog.press(model, press),
+        Dialog::Pager(dialog) => dialog.press(model, press),
     }
 }
 
-/// Draws the dialog that is open.
-pub fn draw(model: &Model, frame: &mut Frame) {
-    match &model.dialog {
-        Some(Dialog::Plan(dialog)) => plan::draw(dialog, model, frame),
-        Some(Dialog::Choice(dialog)) => choice::draw(dialog, model, frame),
-        Some(Dialog::Pager(dialog)) => pager::draw(dialog, model, frame),
-        None => {}
+/// Draws a dialog before what is behind it.
+pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
+    match dialog {
+        Dialog::Plan(dialog) => dialog.draw(model, frame),
+        Dialog::Choice(dialog) => dialog.draw(model, frame),
+        Dialog::Pager(dialog) => dialog.draw(model, frame),
     }
 }
 
-/// Draws a box in the middle with `lines` in it, as high as they need; returns the space inside.
-fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'static>>, scroll: usize) -> Rect {
-    let area = frame.area();
-    let width = area.width.saturating_sub(6).clamp(20, 92).min(area.width);
-    let text = Paragraph::new(lines).wrap(Wrap { trim: false });
+/// The size that a box with `text` has on this screen, its borders included.
+fn box_size(model: &Model, text: &Paragraph<'_>) -> (u16, u16) {
+    let (columns, rows) = model.size;
+    let width = columns.saturating_sub(6).clamp(20, 92).min(columns);
     let height = u16::try_from(text.line_count(width.saturating_sub(4)))
         .unwrap_or(u16::MAX)
         .saturating_add(2);
-    let height = height
-        .clamp(3, area.height.saturating_sub(2).max(3))
-        .min(area.height);
+    let most = rows.saturating_sub(2).max(3);
+    (width, height.clamp(3, most).min(rows))
+}
+
+/// How far text in a box can be scrolled: until its last line is seen.
+fn last_scroll(model: &Model, lines: Vec<Line<'static>>) -> usize {
+    let text = wrapped(lines);
+    let (width, height) = box_size(model, &text);
+    let all = text.line_count(width.saturating_sub(4));
+    all.saturating_sub(usize::from(height.saturating_sub(2)))
+}
+
+fn wrapped(lines: Vec<Line<'static>>) -> Paragraph<'static> {
+    Paragraph::new(lines).wrap(Wrap { trim: false })
+}
+
+/// Draws a box in the middle with `lines` in it, as high as they need.
+fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'static>>, scroll: usize) {
+    let text = wrapped(lines);
+    let (width, height) = box_size(model, &text);
     let [row] = Layout::vertical([Constraint::Length(height)])
         .flex(Flex::Center)
-        .areas(area);
+        .areas(frame.area());
     let [space] = Layout::horizontal([Constraint::Length(width)])
         .flex(Flex::Center)
         .areas(row);
@@ -81,12 +106,11 @@ fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'stat
     if model.options.ascii {
         block = block.border_set(ASCII_BORDER);
     }
-    let inside = block.inner(space).inner(ratatui::layout::Margin::new(1, 0));
+    let inside = block.inner(space).inner(Margin::new(1, 0));
     frame.render_widget(Clear, space);
     frame.render_widget(block, space);
     let scroll = u16::try_from(scroll).unwrap_or(u16::MAX);
     frame.render_widget(text.scroll((scroll, 0)), inside);
-    inside
 }
 
 /// Borders for terminals without line drawing.

@@ -7,7 +7,7 @@ use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Rect, Size};
 
-use super::model::Model;
+use super::screen::Screen;
 use super::view;
 
 /// Draws frames into memory, so that each leaves in one write, and nothing is written where nothing changed.
@@ -33,9 +33,9 @@ impl Frames {
         self.terminal.resize(area)
     }
 
-    /// The bytes that bring the terminal to a picture of `model`; none if it shows that already.
-    pub(super) fn draw(&mut self, model: &Model) -> io::Result<Option<Vec<u8>>> {
-        self.terminal.draw(|frame| view::draw(model, frame))?;
+    /// The bytes that bring the terminal to a picture of `screen`; none if it shows that already.
+    pub(super) fn draw(&mut self, screen: &Screen) -> io::Result<Option<Vec<u8>>> {
+        self.terminal.draw(|frame| view::draw(screen, frame))?;
         let bytes = std::mem::take(&mut self.terminal.backend_mut().bytes);
         if bytes.is_empty() {
             return Ok(None);

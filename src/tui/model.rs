@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
 
-use super::dialogs::Dialog;
 use super::field::KeyField;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
@@ -77,7 +76,6 @@ pub struct Model {
     pub(super) top: usize,
     moved_at: Option<Moment>,
     pub(super) field: KeyField,
-    pub(super) dialog: Option<Dialog>,
     pub(super) messages: VecDeque<Message>,
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
@@ -106,7 +104,6 @@ impl Model {
             top: 0,
             moved_at: None,
             field: KeyField::new(start.key),
-            dialog: None,
             messages: VecDeque::new(),
             attempts: HashMap::new(),
             run: None,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::frame::Frames;
 use super::input::{Heard, Listener};
-use super::model::Model;
+use super::screen::Screen;
 use super::terminal::Terminal;
 use super::update::update;
 use super::{Effect, Leave, Message};
@@ -94,8 +94,8 @@ enum Woke {
     EngineEnded,
 }
 
-struct Screen<Around> {
-    model: Model,
+struct Show<Around> {
+    screen: Screen,
     terminal: Terminal,
     frames: Frames,
     engine: Handle,
@@ -108,29 +108,29 @@ struct Screen<Around> {
     distance: Duration,
 }
 
-/// Shows `model` until it is left, and returns it. The terminal is given back then; what becomes of the run is
+/// Shows `screen` until it is left, and returns it. The terminal is given back then; what becomes of the run is
 /// the caller's.
 ///
 /// # Errors
 /// When the terminal cannot be taken.
 pub async fn run<Around: Surroundings>(
-    model: Model,
+    screen: Screen,
     behaviour: Behaviour,
     engine: Handle,
     events: &mut UnboundedReceiver<Event>,
     around: Arc<Around>,
     clock: Clock,
-) -> anyhow::Result<(Left, Model)> {
+) -> anyhow::Result<(Left, Screen)> {
     let signals = Signals::new().context("listening to signals")?;
     let terminal = Terminal::take(behaviour.mouse)?;
     terminal.mind_panics();
     let (speak, heard) = unbounded_channel();
     let _listener = Listener::start(speak).context("starting the thread that reads")?;
     let (tell, messages) = unbounded_channel();
-    let (columns, rows) = model.size;
-    let mut screen = Screen {
+    let (columns, rows) = screen.model.size;
+    let mut show = Show {
         frames: Frames::new(columns, rows)?,
-        model,
+        screen,
         terminal,
         engine,
         around,
@@ -140,8 +140,8 @@ pub async fn run<Around: Surroundings>(
         drawn: Instant::now(),
         distance: Duration::from_secs(1) / behaviour.fps.max(1),
     };
-    if behaviour.look_at_start && !screen.model.sites.is_empty() {
-        screen.look_at_all();
+    if behaviour.look_at_start && !show.screen.model.sites.is_empty() {
+        show.look_at_all();
     }
     let ears = Ears {
         heard,
@@ -149,11 +149,11 @@ pub async fn run<Around: Surroundings>(
         messages,
         signals,
     };
-    let left = screen.run(ears).await?;
-    Ok((left, screen.model))
+    let left = show.run(ears).await?;
+    Ok((left, show.screen))
 }
 
-impl<Around: Surroundings> Screen<Around> {
+impl<Around: Surroundings> Show<Around> {
     async fn run(&mut self, mut ears: Ears<'_>) -> anyhow::Result<Left> {
         let mut engine_lives = true;
         loop {
@@ -193,7 +193,7 @@ impl<Around: Surroundings> Screen<Around> {
         let ready = self.terminal.is_ready();
         let due = self.owed.filter(|_| ready);
         let waits = self.owed.is_some() && !ready;
-        let wake = self.model.wake_at().map(|at| self.clock.instant(at));
+        let wake = self.screen.model.wake_at().map(|at| self.clock.instant(at));
         tokio::select! {
             biased;
             heard = ears.heard.recv() => match heard {
@@ -217,7 +217,7 @@ impl<Around: Surroundings> Screen<Around> {
     }
 
     fn take(&mut self, message: Message, prompt: bool) -> anyhow::Result<Option<Left>> {
-        let effects = update(&mut self.model, message, self.clock.now());
+        let effects = update(&mut self.screen, message, self.clock.now());
         let soonest = if prompt {
             Instant::now()
         } else {
@@ -264,7 +264,7 @@ impl<Around: Surroundings> Screen<Around> {
 
     fn look_at_all(&self) {
         self.engine.send(Command::Look {
-            sites: self.model.enabled(self.model.order.clone()),
+            sites: self.screen.model.enabled(self.screen.model.order.clone()),
             expected: None,
             attempts: Attempts::One,
             background: true,
@@ -278,8 +278,8 @@ impl<Around: Surroundings> Screen<Around> {
         }
         self.owed = None;
         self.drawn = now;
-        self.model.arrange(self.clock.now());
-        if let Some(frame) = self.frames.draw(&self.model)? {
+        self.screen.model.arrange(self.clock.now());
+        if let Some(frame) = self.frames.draw(&self.screen)? {
             self.terminal.write(frame);
         }
         Ok(())
@@ -292,7 +292,7 @@ impl<Around: Surroundings> Screen<Around> {
             return Ok(None);
         };
         let (columns, rows) = (size.ws_col.max(1), size.ws_row.max(1));
-        if afresh || (columns, rows) != self.model.size {
+        if afresh || (columns, rows) != self.screen.model.size {
             self.frames.resize(columns, rows)?;
         }
         self.take(Message::Resize { columns, rows }, true)

@@ -1,23 +1,22 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::actions::ACTIONS;
-use super::dialogs::{self, Choice, Dialog, PlanDialog};
+use super::dialogs::{self, Dialog, Pressed};
 use super::field::{Edited, secret};
 use super::model::Model;
+use super::screen::Screen;
 use super::{Effect, Input, Message, looks_pasted};
-use crate::engine::{Command, Event, Level, RunInfo};
+use crate::engine::{Event, Level, RunInfo};
 use crate::rules::moment::Moment;
-use crate::rules::plan::Plan;
-use crate::rules::state::{Allow, RetryPlan};
 use crate::rules::tally::{Ending, RunPhase};
-use crate::site::SiteId;
 use crate::text::Count;
 
 /// What a message makes of the screen, and what it wants done.
-pub fn update(model: &mut Model, message: Message, now: Moment) -> Vec<Effect> {
+pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect> {
+    let model = &mut screen.model;
     model.now = now;
     match message {
-        Message::Input(batch) => return take_input(model, batch),
+        Message::Input(batch) => return take_input(screen, batch),
         Message::Resize { columns, rows } => {
             model.size = (columns, rows);
             model.keep_cursor_in_view();
@@ -88,42 +87,44 @@ fn take_run(model: &mut Model, run: RunInfo) {
 
 /// The events of one read. What follows a line end in it was pasted, not typed, and is dropped, except in a
 /// dialog that asks for words; what was typed before a dialog opened is dropped too.
-fn take_input(model: &mut Model, batch: Vec<Input>) -> Vec<Effect> {
-    let takes_text = model.field.is_editing() || model.dialog.as_ref().is_some_and(Dialog::takes_text);
-    if !takes_text && looks_pasted(&batch) && !batch.iter().any(|input| matches!(input, Input::Paste(_))) {
+fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
+    let has_brackets = batch.iter().any(|input| matches!(input, Input::Paste(_)));
+    if !screen.takes_text() && looks_pasted(&batch) && !has_brackets {
         // Its letters would be commands.
-        model.say(
-            Level::Info,
-            "pasted text was ignored: press e first, then paste the key",
-        );
+        stray_paste(&mut screen.model);
         return Vec::new();
     }
     let mut effects = Vec::new();
     for input in batch {
-        let dialog_before = model.dialog.is_some();
-        let ends_line = matches!(input, Input::Key(press) if press.code == KeyCode::Enter)
-            || matches!(&input, Input::Paste(text) if text.contains(['\n', '\r']));
-        let editing_before = model.field.is_editing();
+        let dialog_before = screen.dialog.is_some();
+        let editing_before = screen.model.field.is_editing();
+        let ends_line = match &input {
+            Input::Key(press) => press.code == KeyCode::Enter,
+            Input::Paste(text) => text.contains(['\n', '\r']),
+        };
         match input {
-            Input::Key(event) => effects.extend(press(model, event)),
-            Input::Paste(text) => paste(model, &text),
+            Input::Key(event) => effects.extend(press(screen, event)),
+            Input::Paste(text) => paste(screen, &text),
         }
-        let opened = model.dialog.is_some() && !dialog_before;
-        let in_words = model.dialog.as_ref().is_some_and(Dialog::takes_text) && dialog_before;
-        if opened || (ends_line && !in_words) || (editing_before && !model.field.is_editing()) {
+        let opened = screen.dialog.is_some() && !dialog_before;
+        let in_words = screen.dialog.as_ref().is_some_and(Dialog::takes_text) && dialog_before;
+        let left_field = editing_before && !screen.model.field.is_editing();
+        if opened || (ends_line && !in_words) || left_field {
             break;
         }
     }
     effects
 }
 
-fn press(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
+fn press(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     let control = event.modifiers.contains(KeyModifiers::CONTROL);
     if control && matches!(event.code, KeyCode::Char('z' | 'l')) {
-        return dispatch(model, event);
+        return dispatch(screen, event);
     }
+    let model = &mut screen.model;
     if model.field.is_editing() {
-        return press_in_field(model, event);
+        press_in_field(model, event);
+        return Vec::new();
     }
     let leaves = event.code == KeyCode::Esc || control && matches!(event.code, KeyCode::Char('u' | 'c'));
     if model.field.is_swallowing(model.now) && !leaves {
@@ -132,27 +133,43 @@ fn press(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
         model.field.press(event, now);
         return Vec::new();
     }
-    if model.dialog.is_some() {
-        if control && event.code == KeyCode::Char('c') {
-            model.dialog = None;
-            return Vec::new();
-        }
-        return dialogs::press(model, event);
+    if screen.dialog.is_none() {
+        return dispatch(screen, event);
     }
-    dispatch(model, event)
+    if control && event.code == KeyCode::Char('c') {
+        screen.dialog = None;
+        return Vec::new();
+    }
+    press_in_dialog(screen, event)
 }
 
-fn dispatch(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
-    let mut known = ACTIONS
-        .iter()
-        .filter(|action| !action.demo_only || model.options.demo);
+fn dispatch(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
+    let demo = screen.model.options.demo;
+    let mut known = ACTIONS.iter().filter(|action| !action.demo_only || demo);
     match known.find(|action| action.keys.iter().any(|key| key.is(event))) {
-        Some(action) => (action.run)(model),
+        Some(action) => (action.run)(screen),
         None => Vec::new(),
     }
 }
 
-fn press_in_field(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
+fn press_in_dialog(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
+    let Some(dialog) = &mut screen.dialog else {
+        return Vec::new();
+    };
+    match dialogs::press(dialog, &mut screen.model, event) {
+        Pressed::Stays => Vec::new(),
+        Pressed::Closes(effects) => {
+            screen.dialog = None;
+            effects
+        }
+        Pressed::Becomes(next) => {
+            screen.dialog = Some(next);
+            Vec::new()
+        }
+    }
+}
+
+fn press_in_field(model: &mut Model, event: KeyEvent) {
     let now = model.now;
     let is_interrupt = event.code == KeyCode::Char('c') && event.modifiers.contains(KeyModifiers::CONTROL);
     let event = if is_interrupt {
@@ -165,7 +182,6 @@ fn press_in_field(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
         Edited::Left => left_field(model),
         Edited::SecretRefused => refused_secret(model),
     }
-    Vec::new()
 }
 
 fn left_field(model: &mut Model) {
@@ -186,157 +202,27 @@ fn refused_secret(model: &mut Model) {
     }
 }
 
-fn paste(model: &mut Model, text: &str) {
-    let now = model.now;
-    if model.field.is_editing() {
-        if model.field.paste(text, now) == Edited::SecretRefused {
-            refused_secret(model);
+fn stray_paste(model: &mut Model) {
+    model.say(
+        Level::Info,
+        "pasted text was ignored: press e first, then paste the key",
+    );
+}
+
+fn paste(screen: &mut Screen, text: &str) {
+    let now = screen.model.now;
+    if screen.model.field.is_editing() {
+        if screen.model.field.paste(text, now) == Edited::SecretRefused {
+            refused_secret(&mut screen.model);
         }
     } else if let Some(refusal) = secret(text) {
-        model.field.refuse_secret(refusal, now);
-        refused_secret(model);
-    } else if model.dialog.as_ref().is_some_and(Dialog::takes_text) {
+        screen.model.field.refuse_secret(refusal, now);
+        refused_secret(&mut screen.model);
+    } else if screen.dialog.as_ref().is_some_and(Dialog::takes_text) {
         for character in text.chars().take_while(|character| !character.is_control()) {
-            dialogs::press(model, KeyEvent::from(KeyCode::Char(character)));
+            press_in_dialog(screen, KeyEvent::from(KeyCode::Char(character)));
         }
     } else {
-        model.say(
-            Level::Info,
-            "pasted text was ignored: press e first, then paste the key",
-        );
+        stray_paste(&mut screen.model);
     }
-}
-
-/// Opens the plan of a push to `sites`.
-pub(super) fn plan_push(model: &mut Model, sites: &[SiteId]) -> Vec<Effect> {
-    let Some(key) = model.field.key() else {
-        model.say(
-            Level::Warning,
-            "there is no key to push: press e and paste a publishable key",
-        );
-        return Vec::new();
-    };
-    if model.is_sending() {
-        model.say(Level::Warning, "a run is still sending: c pauses or cancels it");
-        return Vec::new();
-    }
-    if sites.is_empty() {
-        model.say(Level::Warning, "there are no sites to push to");
-        return Vec::new();
-    }
-    let plan = |allow| {
-        Plan::new(
-            key.clone(),
-            sites.iter().copied(),
-            &model.sites,
-            |id| model.state(id),
-            allow,
-        )
-    };
-    let careful = plan(Allow::default());
-    let bolder = plan(Allow {
-        mode_change: true,
-        unrecognised: false,
-    });
-    model.dialog = Some(Dialog::Plan(PlanDialog::push(careful, bolder)));
-    Vec::new()
-}
-
-/// Repeats what failed on `sites`; asks where a word is needed, and says why where nothing is to be done.
-pub(super) fn retry(model: &mut Model, sites: Vec<SiteId>) -> Vec<Effect> {
-    let alone = sites.len() == 1;
-    let mut again = Vec::new();
-    let mut held_back = Vec::new();
-    let mut pushes = false;
-    for id in sites {
-        match model.state(id).retry_plan() {
-            RetryPlan::Push => {
-                pushes = true;
-                again.push(id);
-            }
-            RetryPlan::Look => again.push(id),
-            RetryPlan::Ask(_) => held_back.push(id),
-            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing if alone => say_why_not(model, id),
-            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing => {}
-        }
-    }
-    if again.is_empty() && !held_back.is_empty() {
-        ask_for_held_back(model, held_back);
-        return Vec::new();
-    }
-    if again.is_empty() {
-        if !alone {
-            model.say(Level::Info, "nothing failed: there is nothing to retry");
-        }
-        return Vec::new();
-    }
-    if !held_back.is_empty() {
-        let held = Count(held_back.len(), "site");
-        model.say(
-            Level::Info,
-            format!("{held} held back: R again, or r on each, asks about them"),
-        );
-    }
-    order_retry(model, again, pushes)
-}
-
-fn order_retry(model: &mut Model, sites: Vec<SiteId>, pushes: bool) -> Vec<Effect> {
-    let command = Command::Retry {
-        sites: sites.clone(),
-        allow: Allow::default(),
-    };
-    if !pushes {
-        return vec![Effect::Engine(command)];
-    }
-    let run_key = model.run.as_ref().map(|run| run.key.clone());
-    if let (Some(run), Some(field)) = (run_key, model.field.key())
-        && run != field
-    {
-        let choice = Choice::which_key(sites, &model.mask(&run), &model.mask(&field));
-        model.dialog = Some(Dialog::Choice(choice));
-        return Vec::new();
-    }
-    if let Some(run) = &model.run {
-        let text = format!(
-            "retries {} of run {} with {}",
-            Count(sites.len(), "site"),
-            run.id.0,
-            run.key
-        );
-        model.say(Level::Info, text);
-    }
-    vec![Effect::WithMasterKeys(command)]
-}
-
-fn ask_for_held_back(model: &mut Model, sites: Vec<SiteId>) {
-    let Some(key) = model.run.as_ref().map(|run| run.key.clone()) else {
-        return;
-    };
-    let allow = Allow {
-        mode_change: true,
-        unrecognised: true,
-    };
-    let plan = Plan::new(
-        key,
-        sites.iter().copied(),
-        &model.sites,
-        |id| model.state(id),
-        allow,
-    );
-    model.dialog = Some(Dialog::Plan(PlanDialog::held_back(plan, sites)));
-}
-
-fn say_why_not(model: &mut Model, id: SiteId) {
-    let state = model.state(id);
-    let name = &model.site(id).name;
-    let when = state
-        .next_at
-        .map(|at| format!(": looks again {}", model.clock(at)))
-        .unwrap_or_default();
-    let text = match state.retry_plan() {
-        RetryPlan::Settles => format!("{name} settles{when}"),
-        RetryPlan::Busy => format!("{name} is being worked on"),
-        _ => format!("{name}: nothing failed there, so there is nothing to retry"),
-    };
-    model.say(Level::Info, text);
 }

@@ -4,6 +4,7 @@ use ratatui::text::{Line, Span};
 
 use super::dialogs;
 use super::model::Model;
+use super::screen::Screen;
 use super::theme::Part;
 use crate::text::width;
 
@@ -32,7 +33,8 @@ const SMALLEST: (u16, u16) = (60, 15);
 /// gauge         how far the run is
 /// footer        the keys that do something now
 /// ```
-pub fn draw(model: &Model, frame: &mut Frame) {
+pub fn draw(screen: &Screen, frame: &mut Frame) {
+    let model = &screen.model;
     let area = frame.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         return too_small(model, frame);
@@ -51,7 +53,7 @@ pub fn draw(model: &Model, frame: &mut Frame) {
     let [header, serving, key, upper, table, lower, message, gauge, footer] = rows.areas(area);
     head::header(model, frame, header);
     head::serving(model, frame, serving);
-    head::key(model, frame, key);
+    head::key(screen, frame, key);
     rule(model, frame, upper);
     if model.sites.is_empty() {
         empty::draw(model, frame, table);
@@ -61,8 +63,10 @@ pub fn draw(model: &Model, frame: &mut Frame) {
     rule(model, frame, lower);
     foot::message(model, frame, message);
     foot::gauge(model, frame, gauge);
-    foot::footer(model, frame, footer);
-    dialogs::draw(model, frame);
+    foot::footer(screen, frame, footer);
+    if let Some(dialog) = &screen.dialog {
+        dialogs::draw(dialog, model, frame);
+    }
 }
 
 fn too_small(model: &Model, frame: &mut Frame) {

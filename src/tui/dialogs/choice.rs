@@ -2,13 +2,13 @@ use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
-use super::{Dialog, draw_box};
-use crate::engine::Command;
+use super::{Dialog, PlanDialog, Pressed, draw_box};
+use crate::engine::{Command, Level};
 use crate::rules::state::Allow;
 use crate::site::SiteId;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
-use crate::tui::{Effect, Leave, update};
+use crate::tui::{Effect, Leave};
 
 /// A question with a few answers; `Esc` is always the harmless one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,53 +109,47 @@ impl Choice {
             escape: "neither",
         }
     }
-}
 
-pub(super) fn press(model: &mut Model, press: KeyEvent) -> Vec<Effect> {
-    let Some(Dialog::Choice(choice)) = &model.dialog else {
-        return Vec::new();
-    };
-    let KeyCode::Char(key) = press.code else {
-        if press.code == KeyCode::Esc {
-            model.dialog = None;
-        }
-        return Vec::new();
-    };
-    let Some(meaning) = choice
-        .answers
-        .iter()
-        .find(|answer| answer.key == key)
-        .map(|answer| answer.meaning.clone())
-    else {
-        return Vec::new();
-    };
-    model.dialog = None;
-    match meaning {
-        Meaning::GoOn => vec![Effect::Engine(Command::GoOn)],
-        Meaning::Cancel => vec![Effect::Engine(Command::Cancel)],
-        Meaning::Leave(leave) => vec![Effect::Quit(leave)],
-        Meaning::RetryWithRunsKey(sites) => {
-            vec![Effect::WithMasterKeys(Command::Retry {
-                sites,
+    pub(super) fn press(&self, model: &mut Model, press: KeyEvent) -> Pressed {
+        let KeyCode::Char(key) = press.code else {
+            return if press.code == KeyCode::Esc {
+                Pressed::Closes(Vec::new())
+            } else {
+                Pressed::Stays
+            };
+        };
+        let Some(answer) = self.answers.iter().find(|answer| answer.key == key) else {
+            return Pressed::Stays;
+        };
+        Pressed::Closes(match &answer.meaning {
+            Meaning::GoOn => vec![Effect::Engine(Command::GoOn)],
+            Meaning::Cancel => vec![Effect::Engine(Command::Cancel)],
+            Meaning::Leave(leave) => vec![Effect::Quit(*leave)],
+            Meaning::RetryWithRunsKey(sites) => vec![Effect::WithMasterKeys(Command::Retry {
+                sites: sites.clone(),
                 allow: Allow::default(),
-            })]
-        }
-        Meaning::PlanWithFieldsKey(sites) => update::plan_push(model, &sites),
+            })],
+            Meaning::PlanWithFieldsKey(sites) => match PlanDialog::of_push(model, sites) {
+                Ok(plan) => return Pressed::Becomes(Dialog::Plan(plan)),
+                Err(why) => {
+                    model.say(Level::Warning, why);
+                    Vec::new()
+                }
+            },
+        })
     }
-}
 
-pub(super) fn draw(choice: &Choice, model: &Model, frame: &mut Frame) {
-    let theme = model.options.theme;
-    let mut lines = vec![Line::raw(model.text(&choice.text)), Line::raw("")];
-    for answer in &choice.answers {
-        lines.push(Line::from(vec![
-            Span::styled(format!("{:>3}  ", answer.key), theme.style(Part::Key)),
-            Span::raw(answer.label),
-        ]));
+    pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
+        let theme = model.options.theme;
+        let mut lines = vec![Line::raw(model.text(&self.text)), Line::raw("")];
+        let key = |name: &str| Span::styled(format!("{name:>3}  "), theme.style(Part::Key));
+        for answer in &self.answers {
+            lines.push(Line::from(vec![
+                key(&answer.key.to_string()),
+                Span::raw(answer.label),
+            ]));
+        }
+        lines.push(Line::from(vec![key("Esc"), Span::raw(self.escape)]));
+        draw_box(model, frame, self.title, lines, 0);
     }
-    lines.push(Line::from(vec![
-        Span::styled("Esc  ", theme.style(Part::Key)),
-        Span::raw(choice.escape),
-    ]));
-    draw_box(model, frame, choice.title, lines, 0);
 }

@@ -2,101 +2,94 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
-use super::{Dialog, draw_box};
+use super::{Pressed, draw_box, last_scroll};
 use crate::engine::{Attempt, Level};
 use crate::rules::note::note;
 use crate::rules::state::Served;
 use crate::rules::status::Role;
 use crate::site::SiteId;
 use crate::store::Request;
-use crate::tui::Effect;
-use crate::tui::actions::ACTIONS;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
 /// Text that is scrolled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pager {
     page: Page,
     scroll: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Page {
     Detail(SiteId),
     Messages,
-    Help,
+    Help(Vec<HelpLine>),
+}
+
+/// A line of the help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HelpLine {
+    /// What is pressed.
+    pub keys: String,
+    /// What that does.
+    pub help: &'static str,
 }
 
 impl Pager {
     /// All that is known of a site.
     pub fn detail(site: SiteId) -> Self {
-        Self {
-            page: Page::Detail(site),
-            scroll: 0,
-        }
+        Self::of(Page::Detail(site))
     }
 
     /// All messages, newest first.
     pub fn messages() -> Self {
-        Self {
-            page: Page::Messages,
-            scroll: 0,
-        }
+        Self::of(Page::Messages)
     }
 
     /// All keys.
-    pub fn help() -> Self {
-        Self {
-            page: Page::Help,
-            scroll: 0,
-        }
+    pub fn help(lines: Vec<HelpLine>) -> Self {
+        Self::of(Page::Help(lines))
+    }
+
+    fn of(page: Page) -> Self {
+        Self { page, scroll: 0 }
+    }
+
+    pub(super) fn press(&mut self, model: &Model, press: KeyEvent) -> Pressed {
+        let page = model.table_height().max(1);
+        let last = last_scroll(model, lines(&self.page, model));
+        let control = press.modifiers.contains(KeyModifiers::CONTROL);
+        let to = match press.code {
+            KeyCode::Char('d') if control => self.scroll + page / 2,
+            KeyCode::Char('u') if control => self.scroll.saturating_sub(page / 2),
+            KeyCode::Char('j') | KeyCode::Down => self.scroll + 1,
+            KeyCode::Char('k') | KeyCode::Up => self.scroll.saturating_sub(1),
+            KeyCode::PageDown | KeyCode::Char(' ') => self.scroll + page,
+            KeyCode::PageUp => self.scroll.saturating_sub(page),
+            KeyCode::Char('g') | KeyCode::Home => 0,
+            KeyCode::Char('G') | KeyCode::End => last,
+            KeyCode::Esc | KeyCode::Char('q') | KeyCode::Enter => return Pressed::Closes(Vec::new()),
+            _ => return Pressed::Stays,
+        };
+        self.scroll = to.min(last);
+        Pressed::Stays
+    }
+
+    pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
+        let title = match &self.page {
+            Page::Detail(site) => format!("{}  (j k scroll, Esc closes)", model.site(*site).name),
+            Page::Messages => "messages, newest first  (j k scroll, Esc closes)".to_owned(),
+            Page::Help(_) => "keys  (j k scroll, Esc closes)".to_owned(),
+        };
+        draw_box(model, frame, &title, lines(&self.page, model), self.scroll);
     }
 }
 
-pub(super) fn press(model: &mut Model, press: KeyEvent) -> Vec<Effect> {
-    let page = model.table_height().max(1);
-    let Some(Dialog::Pager(pager)) = &model.dialog else {
-        return Vec::new();
-    };
-    let last = lines(pager.page, model).len().saturating_sub(1);
-    let Some(Dialog::Pager(pager)) = &mut model.dialog else {
-        return Vec::new();
-    };
-    let control = press.modifiers.contains(KeyModifiers::CONTROL);
-    let to = match press.code {
-        KeyCode::Char('d') if control => pager.scroll + page / 2,
-        KeyCode::Char('u') if control => pager.scroll.saturating_sub(page / 2),
-        KeyCode::Char('j') | KeyCode::Down => pager.scroll + 1,
-        KeyCode::Char('k') | KeyCode::Up => pager.scroll.saturating_sub(1),
-        KeyCode::PageDown => pager.scroll + page,
-        KeyCode::PageUp => pager.scroll.saturating_sub(page),
-        KeyCode::Char('g') | KeyCode::Home => 0,
-        KeyCode::Char('G') | KeyCode::End => last,
-        KeyCode::Esc | KeyCode::Char('q') | KeyCode::Enter => {
-            model.dialog = None;
-            return Vec::new();
-        }
-        _ => return Vec::new(),
-    };
-    pager.scroll = to.min(last);
-    Vec::new()
-}
-
-pub(super) fn draw(pager: &Pager, model: &Model, frame: &mut Frame) {
-    let title = match pager.page {
-        Page::Detail(site) => format!("{}  (j k scroll, Esc closes)", model.site(site).name),
-        Page::Messages => "messages, newest first  (Esc closes)".to_owned(),
-        Page::Help => "keys  (Esc closes)".to_owned(),
-    };
-    draw_box(model, frame, &title, lines(pager.page, model), pager.scroll);
-}
-
-fn lines(page: Page, model: &Model) -> Vec<Line<'static>> {
+fn lines(page: &Page, model: &Model) -> Vec<Line<'static>> {
     match page {
-        Page::Detail(site) => detail(model, site),
+        Page::Detail(site) => detail(model, *site),
         Page::Messages => messages(model),
-        Page::Help => help(model),
+        Page::Help(lines) => help(model, lines),
     }
 }
 
@@ -228,20 +221,13 @@ fn messages(model: &Model) -> Vec<Line<'static>> {
     model.messages.iter().map(line).collect()
 }
 
-fn help(model: &Model) -> Vec<Line<'static>> {
-    let theme = model.options.theme;
-    let shown = ACTIONS
-        .iter()
-        .filter(|action| !action.demo_only || model.options.demo);
-    let mut lines: Vec<Line<'static>> = shown
-        .map(|action| {
-            let keys = Span::styled(
-                format!("{:<12}", model.text(&action.keys_in_words())),
-                theme.style(Part::Key),
-            );
-            Line::from(vec![keys, Span::raw(model.text(action.help))])
-        })
-        .collect();
+fn help(model: &Model, actions: &[HelpLine]) -> Vec<Line<'static>> {
+    let key = model.options.theme.style(Part::Key);
+    let line = |action: &HelpLine| {
+        let keys = Span::styled(format!("{:<12}", model.text(&action.keys)), key);
+        Line::from(vec![keys, Span::raw(model.text(action.help))])
+    };
+    let mut lines: Vec<Line<'static>> = actions.iter().map(line).collect();
     lines.push(Line::raw(""));
     lines.push(Line::raw(
         "Lower case is for the site under the cursor, upper case for all. Esc is always harmless.",

@@ -2,10 +2,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
-use super::{Dialog, draw_box};
+use super::{Pressed, draw_box};
 use crate::engine::Command;
+use crate::key::PublishableKey;
 use crate::rules::plan::{Confirm, Plan, PlanAction};
-use crate::rules::state::Served;
+use crate::rules::state::{Allow, Served};
 use crate::rules::status::{Role, SkipReason};
 use crate::site::SiteId;
 use crate::text::{Count, pad};
@@ -31,25 +32,46 @@ pub struct PlanDialog {
 }
 
 impl PlanDialog {
-    /// A run of its own. `bolder` is the plan with every danger allowed.
-    pub fn push(plan: Plan, bolder: Plan) -> Self {
-        let bolder = (bolder.puts() > plan.puts()).then_some(bolder);
+    /// The plan of a push of the field's key to `sites`.
+    ///
+    /// # Errors
+    /// Why there is none, for the operator.
+    pub fn of_push(model: &Model, sites: &[SiteId]) -> Result<Self, String> {
+        let Some(key) = model.field.key() else {
+            return Err("there is no key to push: press e and paste a publishable key".to_owned());
+        };
+        if model.is_sending() {
+            return Err("a run is still sending: c pauses or cancels it".to_owned());
+        }
+        if sites.is_empty() {
+            return Err("there are no sites to push to".to_owned());
+        }
+        let careful = plan(model, key.clone(), sites, Allow::default());
+        let allow = Allow {
+            mode_change: true,
+            unrecognised: false,
+        };
+        let bolder = plan(model, key, sites, allow);
+        let bolder = (bolder.puts() > careful.puts()).then_some(bolder);
+        Ok(Self::new(careful, bolder, None))
+    }
+
+    /// Held-back sites that go all the same, with the key of the run; none without a run.
+    pub fn of_held_back(model: &Model, sites: &[SiteId]) -> Option<Self> {
+        let key = model.run.as_ref()?.key.clone();
+        let allow = Allow {
+            mode_change: true,
+            unrecognised: true,
+        };
+        let plan = plan(model, key, sites, allow);
+        Some(Self::new(plan, None, Some(sites.to_vec())))
+    }
+
+    fn new(plan: Plan, bolder: Option<Plan>, retry: Option<Vec<SiteId>>) -> Self {
         Self {
             plan,
             bolder,
-            retry: None,
-            typed: String::new(),
-            scroll: 0,
-            refused: false,
-        }
-    }
-
-    /// Held-back sites that go all the same.
-    pub fn held_back(plan: Plan, sites: Vec<SiteId>) -> Self {
-        Self {
-            plan,
-            bolder: None,
-            retry: Some(sites),
+            retry,
             typed: String::new(),
             scroll: 0,
             refused: false,
@@ -64,77 +86,74 @@ impl PlanDialog {
             .filter(matches)
             .or(self.bolder.as_ref().filter(matches))
     }
-}
 
-/// What a confirmed plan has done.
-fn order(dialog: &PlanDialog, plan: &Plan) -> Vec<Effect> {
-    let command = match &dialog.retry {
-        Some(sites) => Command::Retry {
-            sites: sites.clone(),
-            allow: plan.allow,
-        },
-        None => Command::Push(plan.clone()),
-    };
-    vec![Effect::WithMasterKeys(command)]
-}
-
-pub(super) fn press(model: &mut Model, press: KeyEvent) -> Vec<Effect> {
-    let Some(Dialog::Plan(dialog)) = &mut model.dialog else {
-        return Vec::new();
-    };
-    let control = press.modifiers.contains(KeyModifiers::CONTROL);
-    match press.code {
-        KeyCode::Esc => {
-            model.dialog = None;
-            return Vec::new();
-        }
-        KeyCode::Enter => {
-            if let Some(plan) = dialog.confirmed() {
-                let effects = order(dialog, plan);
-                model.dialog = None;
-                return effects;
-            }
-        }
-        KeyCode::Char('u') if control => dialog.typed.clear(),
-        KeyCode::Backspace => {
-            dialog.typed.pop();
-        }
-        KeyCode::Down => dialog.scroll = (dialog.scroll + 1).min(dialog.plan.rows.len()),
-        KeyCode::Up => dialog.scroll = dialog.scroll.saturating_sub(1),
-        KeyCode::PageDown => dialog.scroll = (dialog.scroll + 10).min(dialog.plan.rows.len()),
-        KeyCode::PageUp => dialog.scroll = dialog.scroll.saturating_sub(10),
-        KeyCode::Char('y') if dialog.plan.confirm() == Confirm::Yes => {
-            let effects = order(dialog, &dialog.plan);
-            model.dialog = None;
-            return effects;
-        }
-        KeyCode::Char(character) if !control => {
-            dialog.refused = false;
-            if dialog.typed.len() < PHRASE_LIMIT && (character.is_ascii_graphic() || character == ' ') {
-                dialog.typed.push(character);
-            }
-            if let Some(refusal) = secret(&dialog.typed) {
-                dialog.typed.clear();
-                dialog.refused = true;
-                let now = model.now;
-                model.field.refuse_secret(refusal, now);
-            }
-        }
-        _ => {}
+    /// What a confirmed plan has done.
+    fn order(&self, plan: &Plan) -> Pressed {
+        let command = match &self.retry {
+            Some(sites) => Command::Retry {
+                sites: sites.clone(),
+                allow: plan.allow,
+            },
+            None => Command::Push(plan.clone()),
+        };
+        Pressed::Closes(vec![Effect::WithMasterKeys(command)])
     }
-    Vec::new()
+
+    pub(super) fn press(&mut self, model: &mut Model, press: KeyEvent) -> Pressed {
+        let control = press.modifiers.contains(KeyModifiers::CONTROL);
+        let last = self.plan.rows.len().saturating_sub(1);
+        match press.code {
+            KeyCode::Esc => return Pressed::Closes(Vec::new()),
+            KeyCode::Enter => {
+                if let Some(plan) = self.confirmed() {
+                    return self.order(plan);
+                }
+            }
+            KeyCode::Char('u') if control => self.typed.clear(),
+            KeyCode::Backspace => {
+                self.typed.pop();
+            }
+            KeyCode::Down => self.scroll = (self.scroll + 1).min(last),
+            KeyCode::Up => self.scroll = self.scroll.saturating_sub(1),
+            KeyCode::PageDown => self.scroll = (self.scroll + 10).min(last),
+            KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(10),
+            KeyCode::Char('y') if self.plan.confirm() == Confirm::Yes && self.typed.is_empty() => {
+                return self.order(&self.plan);
+            }
+            KeyCode::Char(character) if !control => self.take_letter(character, model),
+            _ => {}
+        }
+        Pressed::Stays
+    }
+
+    fn take_letter(&mut self, letter: char, model: &mut Model) {
+        self.refused = false;
+        if self.typed.len() < PHRASE_LIMIT && (letter.is_ascii_graphic() || letter == ' ') {
+            self.typed.push(letter);
+        }
+        if let Some(refusal) = secret(&self.typed) {
+            self.typed.clear();
+            self.refused = true;
+            let now = model.now;
+            model.field.refuse_secret(refusal, now);
+        }
+    }
+
+    pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
+        let title = if self.retry.is_some() {
+            "held back: push all the same?"
+        } else {
+            "plan"
+        };
+        let height = usize::from(frame.area().height);
+        let lines = lines(self, model, height.saturating_sub(16).max(2));
+        draw_box(model, frame, title, lines, 0);
+    }
 }
 
-pub(super) fn draw(dialog: &PlanDialog, model: &Model, frame: &mut Frame) {
-    let title = if dialog.retry.is_some() {
-        "held back: push all the same?"
-    } else {
-        "plan"
-    };
-    let height = usize::from(frame.area().height);
-    let lines = lines(dialog, model, height.saturating_sub(16).max(2));
-    let inside = draw_box(model, frame, title, lines, 0);
-    let _ = inside;
+fn plan(model: &Model, key: PublishableKey, sites: &[SiteId], allow: Allow) -> Plan {
+    let state = |id| model.state(id);
+    Plan::new(key, sites.iter().copied(), &model.sites, state, allow)
 }
 
 fn lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'static>> {

@@ -10,6 +10,7 @@ use crate::text::width;
 use crate::tui::actions::ACTIONS;
 use crate::tui::columns::WIDE;
 use crate::tui::model::Model;
+use crate::tui::screen::Screen;
 use crate::tui::theme::Part;
 
 /// ` 14:02:12 maison-est refuses the master key (401): check master_key of this site`
@@ -66,8 +67,9 @@ pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
 }
 
 /// The keys that do something now; help and quit have their place in any case.
-pub(super) fn footer(model: &Model, frame: &mut Frame, area: Rect) {
-    let items = items(model);
+pub(super) fn footer(screen: &Screen, frame: &mut Frame, area: Rect) {
+    let model = &screen.model;
+    let items = items(screen);
     let lines = wrapped(&items, area.width.into(), area.height.into());
     let theme = model.options.theme;
     let drawn = lines.into_iter().map(|items| {
@@ -83,9 +85,10 @@ pub(super) fn footer(model: &Model, frame: &mut Frame, area: Rect) {
 
 type Item = (String, String);
 
-fn items(model: &Model) -> Vec<Item> {
+fn items(screen: &Screen) -> Vec<Item> {
+    let model = &screen.model;
     let item = |key: &str, label: &str| (model.text(key), label.to_owned());
-    if model.dialog.is_some() {
+    if screen.dialog.is_some() {
         return vec![item("Esc", "closes")];
     }
     if model.field.is_editing() {

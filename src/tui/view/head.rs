@@ -6,6 +6,7 @@ use crate::key::{KeyMode, PublishableKey};
 use crate::rules::status::Role;
 use crate::text::{Count, width};
 use crate::tui::model::Model;
+use crate::tui::screen::Screen;
 use crate::tui::theme::Part;
 
 /// Where the content of the lines below the header begins, in columns.
@@ -117,7 +118,8 @@ pub(super) fn bar(model: &Model, strip: &mut Strip, filled: usize, columns: usiz
 }
 
 /// ` key      ••••••••••••••••••••••••••••••••••••AbCd   ✓ live publishable key, 107 characters`
-pub(super) fn key(model: &Model, frame: &mut Frame, area: Rect) {
+pub(super) fn key(screen: &Screen, frame: &mut Frame, area: Rect) {
+    let model = &screen.model;
     let mut strip = Strip::new(model, area.width);
     let field = &model.field;
     let part = if field.is_editing() {
@@ -136,7 +138,7 @@ pub(super) fn key(model: &Model, frame: &mut Frame, area: Rect) {
     let (verdict, part) = verdict(model);
     strip.push(&verdict, part);
     strip.draw(frame, area);
-    if field.is_editing() && model.dialog.is_none() {
+    if field.is_editing() && screen.dialog.is_none() {
         let column = area.x
             + u16::try_from(cursor)
                 .unwrap_or(u16::MAX)

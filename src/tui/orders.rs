@@ -1,0 +1,107 @@
+use super::Effect;
+use super::dialogs::{Choice, Dialog, PlanDialog};
+use super::model::Model;
+use super::screen::Screen;
+use crate::engine::{Command, Level};
+use crate::rules::state::{Allow, RetryPlan};
+use crate::site::SiteId;
+use crate::text::Count;
+
+/// Opens the plan of a push to `sites`.
+pub(super) fn plan_push(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
+    match PlanDialog::of_push(&screen.model, sites) {
+        Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
+        Err(why) => screen.model.say(Level::Warning, why),
+    }
+    Vec::new()
+}
+
+/// Repeats what failed on `sites`; asks where a word is needed, and says why where nothing is to be done.
+pub(super) fn retry(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
+    let alone = sites.len() == 1;
+    let mut again = Vec::new();
+    let mut held_back = Vec::new();
+    let mut pushes = false;
+    for id in sites {
+        match screen.model.state(id).retry_plan() {
+            RetryPlan::Push => {
+                pushes = true;
+                again.push(id);
+            }
+            RetryPlan::Look => again.push(id),
+            RetryPlan::Ask(_) => held_back.push(id),
+            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing if alone => {
+                say_why_not(&mut screen.model, id);
+            }
+            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing => {}
+        }
+    }
+    if again.is_empty() && !held_back.is_empty() {
+        ask_for_held_back(screen, &held_back);
+        return Vec::new();
+    }
+    if again.is_empty() {
+        if !alone {
+            let model = &mut screen.model;
+            model.say(Level::Info, "nothing failed: there is nothing to retry");
+        }
+        return Vec::new();
+    }
+    if !held_back.is_empty() {
+        let held = Count(held_back.len(), "site");
+        screen.model.say(
+            Level::Info,
+            format!("{held} held back: R again, or r on each, asks about them"),
+        );
+    }
+    order_retry(screen, again, pushes)
+}
+
+fn order_retry(screen: &mut Screen, sites: Vec<SiteId>, pushes: bool) -> Vec<Effect> {
+    let command = Command::Retry {
+        sites: sites.clone(),
+        allow: Allow::default(),
+    };
+    if !pushes {
+        return vec![Effect::Engine(command)];
+    }
+    let model = &mut screen.model;
+    let run_key = model.run.as_ref().map(|run| run.key.clone());
+    if let (Some(run), Some(field)) = (run_key, model.field.key())
+        && run != field
+    {
+        let choice = Choice::which_key(sites, &model.mask(&run), &model.mask(&field));
+        screen.dialog = Some(Dialog::Choice(choice));
+        return Vec::new();
+    }
+    if let Some(run) = &model.run {
+        let text = format!(
+            "retries {} of run {} with {}",
+            Count(sites.len(), "site"),
+            run.id.0,
+            run.key
+        );
+        model.say(Level::Info, text);
+    }
+    vec![Effect::WithMasterKeys(command)]
+}
+
+fn ask_for_held_back(screen: &mut Screen, sites: &[SiteId]) {
+    let dialog = PlanDialog::of_held_back(&screen.model, sites);
+    screen.dialog = dialog.map(Dialog::Plan);
+}
+
+fn say_why_not(model: &mut Model, id: SiteId) {
+    let state = model.state(id);
+    let name = &model.site(id).name;
+    let when = state
+        .next_at
+        .map(|at| format!(": looks again {}", model.clock(at)))
+        .unwrap_or_default();
+    let text = match state.retry_plan() {
+        RetryPlan::Settles => format!("{name} settles{when}"),
+        RetryPlan::Busy => format!("{name} is being worked on"),
+        _ => format!("{name}: nothing failed there, so there is nothing to retry"),
+    };
+    model.say(Level::Info, text);
+}

@@ -1,0 +1,27 @@
+use super::dialogs::Dialog;
+use super::model::{Model, Start};
+use crate::rules::moment::Moment;
+
+/// The screen: what is behind the dialogs, and the dialog that is open.
+#[derive(Debug)]
+pub struct Screen {
+    /// What is behind.
+    pub model: Model,
+    /// What stands before it and takes the keys.
+    pub(super) dialog: Option<Dialog>,
+}
+
+impl Screen {
+    /// At the beginning, without a dialog.
+    pub fn new(start: Start, now: Moment) -> Self {
+        Self {
+            model: Model::new(start, now),
+            dialog: None,
+        }
+    }
+
+    /// Whether what is typed is text, so that each letter is one.
+    pub(super) fn takes_text(&self) -> bool {
+        self.model.field.is_editing() || self.dialog.as_ref().is_some_and(Dialog::takes_text)
+    }
+}
