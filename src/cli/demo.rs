@@ -64,7 +64,14 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Status> {
         |_| &unknown,
         Allow::default(),
     );
-    carry_out(&mut session, plan, None, Telling::Plain).await
+    let status = carry_out(&mut session, plan, None, Telling::Plain).await?;
+    let record = fleet.record();
+    say(&format!(
+        "The demo's sites saw {}, {} at once at most.",
+        Count(record.connections, "connection"),
+        record.most_connections
+    ));
+    Ok(status)
 }
 
 fn config(fleet: &Fleet) -> anyhow::Result<Config> {

@@ -115,7 +115,7 @@ pub static COLUMNS: [Column; 10] = [
     },
     Column {
         head: "NOTE",
-        width: Width::Rest(8, 45),
+        width: Width::Rest(8, 28),
         shown: always,
         right: false,
         cell: |model, id| {
