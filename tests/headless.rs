@@ -1,0 +1,312 @@
+//! The real binary without a screen, on a real fleet: what it prints is compared with what the fleet saw.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use stripe_propagate::demo::faults::Fault;
+use stripe_propagate::demo::{Fleet, FleetOptions};
+use tempfile::TempDir;
+
+/// A fleet, and a home for the program.
+struct Stage {
+    fleet: Fleet,
+    folder: TempDir,
+    _runtime: tokio::runtime::Runtime,
+}
+
+/// What a command came to.
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    fn json(&self) -> Vec<Value> {
+        self.out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn events(&self, event: &str) -> Vec<Value> {
+        let mut lines = self.json();
+        lines.retain(|line| line["event"] == event);
+        lines
+    }
+}
+
+impl Stage {
+    fn new(sites: usize) -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let fleet = runtime
+            .block_on(Fleet::start(FleetOptions { sites, seed: 1 }))
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fleet.write_files(folder.path()).unwrap();
+        Self {
+            fleet,
+            folder,
+            _runtime: runtime,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A command of its own home and environment, on the fleet's config.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stripe-propagate"));
+        command
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("XDG_STATE_HOME", self.path("state"))
+            .arg("--config")
+            .arg(self.path("config.toml"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut child = self.command(arguments).spawn().unwrap();
+        // A program that refuses before it reads closes the pipe.
+        let _closed = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        Ended {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn key(&self) -> &str {
+        self.fleet.new_key().as_str()
+    }
+
+    /// A site with this fault, by its name.
+    fn name(&self, fault: Fault) -> &str {
+        let site = self.fleet.sites().iter().find(|site| site.fault == fault);
+        &site.unwrap().name
+    }
+
+    fn index(&self, name: &str) -> usize {
+        self.fleet
+            .sites()
+            .iter()
+            .position(|site| site.name == name)
+            .unwrap()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("state/stripe-propagate/stripe-propagate.log")).unwrap_or_default()
+    }
+
+    /// Neither the master key nor the secret that a site exposes is anywhere.
+    fn keeps_secrets(&self, ended: &Ended) {
+        for text in [&ended.out, &ended.err, &self.log()] {
+            assert!(!text.contains(self.fleet.master_key()));
+            assert!(!text.contains("sk_live_51Demo"));
+        }
+    }
+}
+
+#[test]
+fn a_push_tells_what_the_fleet_saw() {
+    let stage = Stage::new(24);
+    let ended = stage.run(&["push", "--key-stdin", "--yes", "--json"], stage.key());
+    assert_eq!(ended.code, Some(1), "some sites fail by design: {}", ended.err);
+    stage.keeps_secrets(&ended);
+    let record = stage.fleet.record();
+    let attempts = ended.events("attempt");
+    for result in ended.events("result") {
+        let name = result["site"].as_str().unwrap();
+        let index = stage.index(name);
+        let told = |request: &str| {
+            let of_site = |line: &&Value| line["site"] == name && line["request"] == request;
+            attempts.iter().filter(of_site).count()
+        };
+        if stage.fleet.sites()[index].fault != Fault::Dead {
+            assert_eq!(told("put"), record.puts(index).len(), "{name}");
+            assert_eq!(told("get"), record.gets(index).len(), "{name}");
+        }
+        assert_eq!(result["attempts"].as_u64().unwrap(), told("put") as u64, "{name}");
+        if result["verify"] == "verified" {
+            let serves = stage.fleet.serves_now(index);
+            assert!(
+                serves.iter().all(|served| served.as_deref() == Some(stage.key())),
+                "{name}"
+            );
+        }
+    }
+    assert_eq!(ended.events("result").len(), 24);
+    let summary = ended.events("summary").remove(0);
+    assert_eq!(summary["verify"]["verified"], 16);
+    assert_eq!(summary["exit"], 1);
+    assert_eq!(summary["old_keys_may_expire"], false);
+    assert!(stage.log().contains("attempt"), "each attempt is in the log");
+}
+
+#[test]
+fn a_healthy_site_is_verified_or_still_waits_for_its_proof() {
+    let stage = Stage::new(6);
+    let site = stage.name(Fault::Healthy).to_owned();
+    let one = ["push", "--key-stdin", "--yes", "--site", &site];
+    let waits = stage.run(&[&one[..], &["--wait", "0"]].concat(), stage.key());
+    assert_eq!(waits.code, Some(3), "{}", waits.err);
+    assert!(waits.out.contains("serving"), "{}", waits.out);
+    let proven = stage.run(&one, stage.key());
+    assert_eq!(proven.code, Some(0), "{}", proven.err);
+    assert!(proven.out.contains("1 verified"), "{}", proven.out);
+    let looked = stage.run(&["verify", "--key-stdin", "--site", &site], stage.key());
+    assert_eq!(looked.code, Some(0), "{}", looked.out);
+    let other = stage.run(
+        &["verify", "--key-stdin", "--site", &site],
+        "pk_test_51AnotherKeyThatNoSiteServesAtAll",
+    );
+    assert_eq!(other.code, Some(1), "{}", other.out);
+    let seen = stage.run(&["verify", "--site", &site], "");
+    assert_eq!(
+        (seen.code, seen.out.contains("seen")),
+        (Some(0), true),
+        "{}",
+        seen.out
+    );
+}
+
+#[test]
+fn what_must_not_be_pushed_is_refused_before_anything_is_sent() {
+    let stage = Stage::new(3);
+    let secret = "sk_live_51ThisMustNeverBeShownAnywhere";
+    std::fs::write(stage.path("secret.txt"), secret).unwrap();
+    let file = stage.path("secret.txt");
+    let file = file.to_str().unwrap();
+    let cases: [(&[&str], &str, &str); 7] = [
+        (&["push", "--key-stdin", "--yes"], secret, "a SECRET key"),
+        (&["push", "--key-file", file, "--yes"], "", "a SECRET key"),
+        (&["push", "--yes", secret], "", "never given as an argument"),
+        (
+            &["push", "--yes", "--key=sk_live_51ThisMustNeverBeShownAnywhere"],
+            "",
+            "never given as an argument",
+        ),
+        (
+            &["push", "--yes", "ThisMustNeverBeShownAnywhere"],
+            "",
+            "never given as an argument",
+        ),
+        (&["push", "--key-stdin"], stage.key(), "give --yes"),
+        (&["push", "--yes"], "", "which key?"),
+    ];
+    for (arguments, input, why) in cases {
+        let ended = stage.run(arguments, input);
+        assert_eq!(ended.code, Some(2), "{arguments:?}");
+        assert!(ended.err.contains(why), "{arguments:?}: {}", ended.err);
+        let said = ended.out + &ended.err + &stage.log();
+        assert!(!said.contains("ThisMustNeverBeShownAnywhere"), "{said}");
+    }
+    let unknown = stage.run(
+        &["push", "--key-stdin", "--yes", "--site", "nowhere"],
+        stage.key(),
+    );
+    assert_eq!(unknown.code, Some(2));
+    assert!(
+        unknown.err.contains("no site is called nowhere"),
+        "{}",
+        unknown.err
+    );
+    assert!(stage.fleet.record().requests.is_empty());
+}
+
+#[test]
+fn a_master_key_that_cannot_be_read_sends_nothing() {
+    let stage = Stage::new(3);
+    std::fs::remove_file(stage.path("master.key")).unwrap();
+    let ended = stage.run(&["push", "--key-stdin", "--yes"], stage.key());
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("master.key"), "{}", ended.err);
+    assert!(stage.fleet.record().requests.is_empty());
+}
+
+#[test]
+fn an_interrupted_push_cancels_the_rest_and_tells_so() {
+    let stage = Stage::new(24);
+    let mut child = stage
+        .command(&["push", "--key-stdin", "--yes", "--json"])
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(stage.key().as_bytes())
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    // From its first line on the run goes.
+    out.read_line(&mut first).unwrap();
+    assert!(first.contains("run_started"), "{first}");
+    interrupt(&child);
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let ended = Ended {
+        code: Some(130),
+        out: rest,
+        err: String::new(),
+    };
+    let results = ended.events("result");
+    assert_eq!(results.len(), 24);
+    assert!(
+        results
+            .iter()
+            .all(|result| !matches!(result["push"].as_str(), Some("queued" | "sending" | "retrying"))),
+        "no request is left half counted"
+    );
+}
+
+fn interrupt(child: &Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+}
+
+#[test]
+fn without_a_terminal_the_screen_names_the_commands() {
+    let stage = Stage::new(3);
+    let ended = stage.run(&[], "");
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("stripe-propagate push"), "{}", ended.err);
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_end_the_run() {
+    let stage = Stage::new(6);
+    let mut child = stage
+        .command(&[
+            "push",
+            "--key-stdin",
+            "--yes",
+            "--json",
+            "--site",
+            stage.name(Fault::Healthy),
+        ])
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(stage.key().as_bytes())
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let index = stage.index(stage.name(Fault::Healthy));
+    assert_eq!(stage.fleet.stored(index).as_deref(), Some(stage.key()));
+}
