@@ -1,0 +1,299 @@
+//! The real program in a pseudo-terminal, on a fleet of template sites over TLS. What its screen says is
+//! compared with the fleet's own record.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use pty::{Pty, Run};
+use rustix::process::Signal;
+use stripe_propagate::demo::faults::Fault;
+use stripe_propagate::demo::{Fleet, FleetOptions};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+mod pty;
+
+/// A secret's prefix, and what no one may see behind it: letters that nothing else on the screen has.
+const SECRET: &str = "sk_live_51Zq\u{de}xWv\u{d0}Kj";
+const BEHIND: [&str; 5] = ["51Zq", "\u{de}", "xWv", "\u{d0}", "Kj"];
+
+/// A fleet, and the files that a program needs to work on it.
+struct Stage {
+    fleet: Fleet,
+    folder: TempDir,
+    serves: Runtime,
+}
+
+impl Stage {
+    fn of(sites: usize) -> Self {
+        let serves = Runtime::new().unwrap();
+        let fleet = serves
+            .block_on(Fleet::start(FleetOptions { sites, seed: 1 }))
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fleet.write_files(folder.path()).unwrap();
+        Self {
+            fleet,
+            folder,
+            serves,
+        }
+    }
+
+    fn screen(&self) -> Run {
+        Run::of(env!("CARGO_BIN_EXE_stripe-propagate"))
+            .arg("--config")
+            .arg(self.folder.path().join("config.toml"))
+    }
+
+    /// The screen, when it has looked at each site once.
+    fn looked_at(&self) -> Pty {
+        let mut pty = self.screen().start();
+        pty.sees("no run yet").comes_to_rest(Duration::from_millis(1500));
+        pty
+    }
+
+    fn key(&self) -> &str {
+        self.fleet.new_key().as_str()
+    }
+
+    fn heal(&self) {
+        // The dead sites begin to listen.
+        let _serves = self.serves.enter();
+        self.fleet.heal();
+    }
+
+    fn puts(&self) -> usize {
+        let requests = self.fleet.record().requests;
+        requests.iter().filter(|request| request.method == "PUT").count()
+    }
+
+    fn sites_with(&self, healthy: bool) -> impl Iterator<Item = usize> {
+        let sites = self.fleet.sites().iter().enumerate();
+        sites
+            .filter(move |(_, site)| (site.fault == Fault::Healthy) == healthy)
+            .map(|(index, _)| index)
+    }
+}
+
+/// What one does with the key.
+trait Operator {
+    fn enters(&mut self, key: &str) -> &mut Self;
+    fn pushes(&mut self, phrase: &str) -> &mut Self;
+    fn quits(&mut self) -> u32;
+}
+
+impl Operator for Pty {
+    fn enters(&mut self, key: &str) -> &mut Self {
+        self.key("e").sees("paste or type a publishable key").type_(key);
+        self.sees("\u{2713} test publishable key")
+            .key("Enter")
+            .sees("P reviews and pushes")
+    }
+
+    fn pushes(&mut self, phrase: &str) -> &mut Self {
+        self.key("P")
+            .sees(&format!("type {phrase} to push"))
+            .type_(phrase);
+        self.sees(&format!("> {phrase}_")).key("Enter").sees_no("> ")
+    }
+
+    fn quits(&mut self) -> u32 {
+        let status = self.key("q").wait_exit();
+        self.is_restored();
+        status
+    }
+}
+
+#[test]
+fn the_main_job() {
+    let stage = Stage::of(24);
+    let mut pty = stage.looked_at();
+    pty.sees("24 sites").enters(stage.key()).pushes("24");
+    pty.sees("\u{25cd} serving").sees("verified").sees("settled");
+    pty.sees("verified 16");
+    let key = Some(stage.key().to_owned());
+    for index in stage.sites_with(true) {
+        let (name, stored) = (&stage.fleet.sites()[index].name, stage.fleet.stored(index));
+        assert_eq!(stored, key, "{name}");
+        assert_eq!(stage.fleet.record().puts(index).len(), 1, "{name}");
+    }
+
+    let before = stage.puts();
+    stage.heal();
+    pty.key("R").sees("verified 21").sees("settled");
+    assert_eq!(stage.puts(), before + 5, "only what failed is sent again");
+    pty.key("V").sees("verified 22");
+    assert_eq!(stage.puts(), before + 5, "a look sends nothing");
+    for index in stage.sites_with(false) {
+        let all = stage.fleet.serves_now(index);
+        assert!(all.iter().all(|served| served.is_some()), "{all:?}");
+    }
+    assert_eq!(stage.fleet.record().to_redirect_target, 0);
+    assert_eq!(pty.quits(), 0);
+}
+
+/// Enters a secret in this way, and tries to push it.
+fn a_secret_goes_nowhere(enter: impl FnOnce(&mut Pty) -> &mut Pty) {
+    let stage = Stage::of(3);
+    let mut pty = stage.looked_at();
+    pty.key("e").sees("paste or type a publishable key");
+    enter(&mut pty);
+    pty.sees("a SECRET key (sk_…): it must never leave");
+    pty.comes_to_rest(Duration::from_millis(1500)).key("Enter");
+    pty.sees_no("Enter done").key("P").sees("there is no key to push");
+    assert_eq!(pty.quits(), 0);
+    for text in BEHIND {
+        pty.never_saw(text).never_wrote(text);
+    }
+    assert_eq!(stage.puts(), 0);
+}
+
+#[test]
+fn a_typed_secret_goes_nowhere() {
+    a_secret_goes_nowhere(|pty| pty.type_(SECRET));
+}
+
+#[test]
+fn a_pasted_secret_goes_nowhere() {
+    a_secret_goes_nowhere(|pty| pty.paste(SECRET));
+}
+
+#[test]
+fn a_secret_pasted_without_marks_goes_nowhere() {
+    a_secret_goes_nowhere(|pty| pty.raw_paste(&format!("{SECRET}\rPy\r")));
+}
+
+#[test]
+fn a_secret_pasted_outside_the_field_goes_nowhere() {
+    let stage = Stage::of(3);
+    let mut pty = stage.looked_at();
+    pty.paste(SECRET).sees("a SECRET key (sk_…): it must never leave");
+    pty.comes_to_rest(Duration::from_millis(1500)).raw_paste(SECRET);
+    pty.sees("pasted text was ignored");
+    assert_eq!(pty.quits(), 0);
+    for text in BEHIND {
+        pty.never_saw(text).never_wrote(text);
+    }
+    assert_eq!(stage.puts(), 0);
+}
+
+#[test]
+fn enter_held_down_pushes_nothing() {
+    let stage = Stage::of(6);
+    let mut pty = stage.looked_at();
+    pty.enters(stage.key()).key("P");
+    for _ in 0..40 {
+        pty.key("Enter");
+    }
+    pty.sees("type 6 to push").raw_paste(&"\r".repeat(40));
+    pty.key("Esc").sees_no("to push, then Enter");
+    // The same in one read, with the key that opens the plan in the middle.
+    let held = "\r".repeat(20);
+    pty.raw_paste(&format!("{held}P{held}"))
+        .comes_to_rest(Duration::from_millis(500));
+    pty.key("Esc")
+        .sees_no("to push, then Enter")
+        .sees_no("(j k scroll");
+    assert_eq!(pty.quits(), 0);
+    assert_eq!(stage.puts(), 0);
+}
+
+#[test]
+fn a_pasted_key_with_a_line_end_and_more_behind_it_neither_pushes_nor_quits() {
+    let stage = Stage::of(6);
+    let mut pty = stage.looked_at();
+    for marked in [true, false] {
+        pty.key("e")
+            .sees("Enter done")
+            .key("^U")
+            .sees("paste or type a publishable key");
+        let text = format!("{}\rqP6\r6\rq", stage.key());
+        if marked {
+            pty.paste(&text)
+                .sees("\u{2713} test publishable key")
+                .key("Enter");
+        } else {
+            pty.raw_paste(&text).sees("\u{2713} test publishable key");
+        }
+        pty.sees("P reviews and pushes 6").sees_no("to push, then Enter");
+    }
+    assert_eq!(pty.quits(), 0);
+    assert_eq!(stage.puts(), 0);
+}
+
+#[test]
+fn a_key_pasted_outside_the_field_is_no_command() {
+    let stage = Stage::of(6);
+    let mut pty = stage.looked_at();
+    let text = format!("{}\rq", stage.key());
+    pty.raw_paste(&text).sees("pasted text was ignored");
+    pty.key("m").sees("pasted text was ignored").key("Esc");
+    pty.paste(&text).comes_to_rest(Duration::from_millis(500));
+    assert_eq!(pty.quits(), 0);
+    assert_eq!(stage.puts(), 0);
+}
+
+#[test]
+fn a_terminated_run_gives_the_terminal_back() {
+    let stage = Stage::of(24);
+    let mut pty = stage.looked_at();
+    pty.enters(stage.key()).pushes("24").sees("run 1");
+    assert!(pty.is_raw());
+    pty.signal(Signal::TERM).is_restored();
+    assert_eq!(pty.wait_exit(), 130);
+}
+
+#[test]
+fn an_interrupt_key_asks_while_a_run_goes_and_esc_stays() {
+    let stage = Stage::of(24);
+    let mut pty = stage.looked_at();
+    pty.enters(stage.key()).pushes("24").sees("run 1").key("^C");
+    pty.sees("leave it running, without the screen").key("Esc");
+    pty.sees_no("leave it running, without the screen")
+        .sees("settled");
+    assert_eq!(pty.key("^C").wait_exit(), 0);
+    pty.is_restored();
+}
+
+#[test]
+fn an_idle_screen_writes_nothing() {
+    let stage = Stage::of(3);
+    stage.looked_at().writes_nothing_for(Duration::from_secs(5));
+}
+
+#[test]
+fn a_terminal_that_cannot_move_the_cursor_is_refused_with_what_to_do_instead() {
+    let stage = Stage::of(1);
+    for kind in ["dumb", ""] {
+        let mut pty = stage.screen().env("TERM", kind).start();
+        assert_eq!(pty.wait_exit(), 2);
+        pty.sees("stripe-propagate push").is_restored();
+    }
+}
+
+#[test]
+fn without_colours_the_row_under_the_cursor_stands_out() {
+    let stage = Stage::of(3);
+    let mut pty = stage.screen().env("NO_COLOR", "1").start();
+    pty.sees("no run yet").comes_to_rest(Duration::from_millis(1500));
+    let names = stage.fleet.sites().iter().map(|site| site.name.as_str());
+    let lines = pty.reverse_lines();
+    let row: Vec<&str> = names
+        .filter(|name| lines.iter().any(|line| line.contains(name)))
+        .collect();
+    assert_eq!(row.len(), 1, "{lines:?}");
+    for colour in ["\u{1b}[31m", "\u{1b}[38;5;", "\u{1b}[32m"] {
+        pty.never_saw(colour);
+    }
+}
+
+#[test]
+fn a_terminal_that_changes_its_size_is_followed() {
+    let stage = Stage::of(6);
+    let mut pty = stage.looked_at();
+    pty.sees("MS").resize(80, 24).sees_no(" MS ").sees("6 sites");
+    pty.resize(59, 14).sees("needs 60 x 15");
+    pty.resize(120, 40).sees(" MS ").sees("no run yet");
+    assert_eq!(pty.quits(), 0);
+}
