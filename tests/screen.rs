@@ -127,7 +127,7 @@ fn the_main_job() {
     assert_eq!(stage.puts(), before + 5, "a look sends nothing");
     for index in stage.sites_with(false) {
         let all = stage.fleet.serves_now(index);
-        assert!(all.iter().all(|served| served.is_some()), "{all:?}");
+        assert!(all.iter().all(Option::is_some), "{all:?}");
     }
     assert_eq!(stage.fleet.record().to_redirect_target, 0);
     assert_eq!(pty.quits(), 0);

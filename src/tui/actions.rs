@@ -389,7 +389,10 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
         model.say(Level::Info, "no run is sending: there is nothing to pause");
         return Vec::new();
     }
-    screen.dialog = Some(Dialog::Choice(Choice::paused(model.left_to_send())));
+    screen.dialog = Some(Dialog::Choice(Choice::paused(
+        model.left_to_send(),
+        model.failed_sites(),
+    )));
     if phase(model) == Some(RunPhase::Paused) {
         Vec::new()
     } else {

@@ -145,6 +145,12 @@ impl Model {
         (0..self.sites.len()).map(site_id).collect()
     }
 
+    /// Sites for which a retry does something without a question.
+    pub fn failed_sites(&self) -> Vec<SiteId> {
+        let fails = |id: &SiteId| matches!(self.state(*id).retry_plan(), RetryPlan::Push | RetryPlan::Look);
+        self.all().into_iter().filter(fails).collect()
+    }
+
     /// Those of `sites` that the config does not disable: only they are asked for anything.
     pub fn enabled(&self, sites: Vec<SiteId>) -> Vec<SiteId> {
         let mut sites = sites;

@@ -42,8 +42,8 @@ fn answer(key: char, label: &'static str, meaning: Meaning) -> Answer {
 
 impl Choice {
     /// The run is paused: what now?
-    pub fn paused(left: usize) -> Self {
-        let answers = vec![
+    pub fn paused(left: usize, failed: Vec<SiteId>) -> Self {
+        let mut answers = vec![
             answer('g', "go on", Meaning::GoOn),
             answer(
                 'x',
@@ -51,6 +51,13 @@ impl Choice {
                 Meaning::Cancel,
             ),
         ];
+        if !failed.is_empty() {
+            answers.push(answer(
+                'r',
+                "go on, and retry what failed",
+                Meaning::RetryWithRunsKey(failed),
+            ));
+        }
         let text = format!("Nothing new is sent. {left} left; what is out ends.");
         Self {
             title: "paused",
@@ -125,10 +132,13 @@ impl Choice {
             Meaning::GoOn => vec![Effect::Engine(Command::GoOn)],
             Meaning::Cancel => vec![Effect::Engine(Command::Cancel)],
             Meaning::Leave(leave) => vec![Effect::Quit(*leave)],
-            Meaning::RetryWithRunsKey(sites) => vec![Effect::WithMasterKeys(Command::Retry {
-                sites: sites.clone(),
-                allow: Allow::default(),
-            })],
+            Meaning::RetryWithRunsKey(sites) => vec![
+                Effect::Engine(Command::GoOn),
+                Effect::WithMasterKeys(Command::Retry {
+                    sites: sites.clone(),
+                    allow: Allow::default(),
+                }),
+            ],
             Meaning::PlanWithFieldsKey(sites) => match PlanDialog::of_push(model, sites) {
                 Ok(plan) => return Pressed::Becomes(Dialog::Plan(plan)),
                 Err(why) => {
