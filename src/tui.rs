@@ -66,6 +66,10 @@ pub enum Input {
     Key(KeyEvent),
     /// A bracketed paste.
     Paste(String),
+    /// The mouse's wheel, in lines; down is positive.
+    Scroll(isize),
+    /// A click in this row of the screen.
+    Click(u16),
 }
 
 /// Whether what came in one read was pasted (without brackets) rather than typed: many different letters.

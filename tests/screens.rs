@@ -380,6 +380,16 @@ fn a_terminal_without_line_drawing_gets_ascii() {
 }
 
 #[test]
+fn a_click_puts_the_cursor_on_the_site_that_is_there() {
+    let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
+    screen.tell(Message::Input(vec![Input::Click(7)]));
+    let row = screen.picture().lines().nth(7).unwrap().to_owned();
+    assert!(row.starts_with(" ▌ port-ouest"), "{row}");
+    screen.tell(Message::Input(vec![Input::Click(30), Input::Scroll(3)]));
+    assert!(screen.picture().lines().nth(10).unwrap().starts_with(" ▌ "));
+}
+
+#[test]
 fn without_colours_the_cursor_row_is_still_seen() {
     let mut screen = Trial::new(&NAMES, (120, 40), |start| start.options.theme = Theme::NoColour);
     let terminal = screen.terminal();

@@ -2,7 +2,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crossterm::event::{Event, KeyEventKind, poll, read};
+use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEvent, MouseEventKind, poll, read};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -16,6 +16,8 @@ const REST_OF_PASTE: Timespec = Timespec {
 };
 /// A paste takes no longer than this to arrive; the screen must not wait for ever.
 const PASTE_LIMIT: Duration = Duration::from_millis(500);
+/// Lines that one notch of the wheel moves.
+const WHEEL: isize = 3;
 /// crossterm reads only if it is given some time.
 const AT_ONCE: Duration = Duration::from_millis(1);
 /// Events that are handed on together at most.
@@ -106,6 +108,16 @@ fn wait(stop: Option<&OwnedFd>, limit: Option<&Timespec>) -> Waited {
     }
 }
 
+/// What the wheel or a click means. The mouse is captured only where the config asks for it.
+fn mouse(event: MouseEvent) -> Option<Input> {
+    match event.kind {
+        MouseEventKind::ScrollUp => Some(Input::Scroll(-WHEEL)),
+        MouseEventKind::ScrollDown => Some(Input::Scroll(WHEEL)),
+        MouseEventKind::Down(MouseButton::Left) => Some(Input::Click(event.row)),
+        _ => None,
+    }
+}
+
 /// All that is there, and, if it was pasted, all that follows without a pause.
 fn batch() -> io::Result<Vec<Input>> {
     let begin = Instant::now();
@@ -115,6 +127,7 @@ fn batch() -> io::Result<Vec<Input>> {
             match read()? {
                 Event::Key(press) if press.kind != KeyEventKind::Release => batch.push(Input::Key(press)),
                 Event::Paste(text) => batch.push(Input::Paste(text)),
+                Event::Mouse(event) => batch.extend(mouse(event)),
                 // The size comes by its own signal.
                 _ => {}
             }

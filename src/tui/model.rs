@@ -18,6 +18,8 @@ use crate::rules::tally::{RunPhase, Tally};
 use crate::site::{Site, SiteId};
 use crate::text::fit;
 
+/// The row of the screen in which the first site stands: below header, keys, a line and the heads.
+const FIRST_ROW: u16 = 5;
 /// The order rests so long after the cursor was moved.
 const ORDER_RESTS: Duration = Duration::from_secs(3);
 /// Messages that are kept.
@@ -358,6 +360,16 @@ impl Model {
         self.cursor = to.min(self.order.len().saturating_sub(1));
         self.moved_at = Some(self.now);
         self.keep_cursor_in_view();
+    }
+
+    /// Puts the cursor on the site that stands in this row of the screen.
+    pub(super) fn click(&mut self, row: u16) {
+        let Some(place) = row.checked_sub(FIRST_ROW).map(usize::from) else {
+            return;
+        };
+        if place < self.table_height() && self.top + place < self.order.len() {
+            self.move_cursor(self.top + place);
+        }
     }
 
     pub(super) fn keep_cursor_in_view(&mut self) {

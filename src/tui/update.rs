@@ -101,10 +101,17 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
         let ends_line = match &input {
             Input::Key(press) => press.code == KeyCode::Enter,
             Input::Paste(text) => text.contains(['\n', '\r']),
+            Input::Scroll(_) | Input::Click(_) => false,
         };
         match input {
             Input::Key(event) => effects.extend(press(screen, event)),
             Input::Paste(text) => paste(screen, &text),
+            Input::Scroll(_) | Input::Click(_) if dialog_before => {}
+            Input::Scroll(by) => {
+                let to = screen.model.cursor.saturating_add_signed(by);
+                screen.model.move_cursor(to);
+            }
+            Input::Click(row) => screen.model.click(row),
         }
         let opened = screen.dialog.is_some() && !dialog_before;
         let in_words = screen.dialog.as_ref().is_some_and(Dialog::takes_text) && dialog_before;
