@@ -49,7 +49,8 @@ impl Stage {
     /// The screen, when it has looked at each site once.
     fn looked_at(&self) -> Pty {
         let mut pty = self.screen().start();
-        pty.sees("no run yet").comes_to_rest(Duration::from_millis(1500));
+        // All looks are out before the first of them is answered.
+        pty.sees("\u{2022} seen").sees_no("checking");
         pty
     }
 
@@ -276,7 +277,7 @@ fn a_terminal_that_cannot_move_the_cursor_is_refused_with_what_to_do_instead() {
 fn without_colours_the_row_under_the_cursor_stands_out() {
     let stage = Stage::of(3);
     let mut pty = stage.screen().env("NO_COLOR", "1").start();
-    pty.sees("no run yet").comes_to_rest(Duration::from_millis(1500));
+    pty.sees("\u{2022} seen").sees_no("checking");
     let names = stage.fleet.sites().iter().map(|site| site.name.as_str());
     let lines = pty.reverse_lines();
     let row: Vec<&str> = names
