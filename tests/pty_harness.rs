@@ -65,7 +65,7 @@ fn a_terminal_that_is_not_given_back_is_noticed() {
     assert!(pty.is_raw());
     pty.key("x").sees("off").is_restored();
     assert_eq!(pty.wait_exit(), 0);
-    let mut left_raw = shell("stty raw -echo; echo end; read x");
+    let mut left_raw = shell("stty raw -echo; echo end");
     left_raw.sees("end");
     assert!(fails(|| drop(left_raw.is_restored().screen())));
 }

@@ -15,7 +15,7 @@ use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portable_pty::{CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
 use rustix::fs::{Mode, OFlags};
@@ -294,13 +294,9 @@ impl Pty {
     /// Waits until nothing has come for `silence`.
     #[track_caller]
     pub(crate) fn comes_to_rest(&mut self, silence: Duration) -> &mut Self {
-        let end = std::time::Instant::now() + PATIENCE;
+        let end = Instant::now() + PATIENCE;
         while self.received_within(silence) {
-            assert!(
-                std::time::Instant::now() < end,
-                "it never rests.{}",
-                self.picture()
-            );
+            assert!(Instant::now() < end, "it never rests.{}", self.picture());
         }
         self
     }
@@ -353,8 +349,16 @@ impl Pty {
             let screen = now.parser.screen();
             !screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste()
         });
-        assert!(!self.is_raw(), "the terminal is still raw");
-        self
+        // Nobody tells when the mode changes, which is after the last byte; at the end it is what it stays.
+        let last = Instant::now() + PATIENCE;
+        loop {
+            let ended = self.seen.lock().ended.is_some();
+            if !self.is_raw() {
+                return self;
+            }
+            assert!(!ended && Instant::now() < last, "the terminal is still raw");
+            self.seen.wait(Duration::from_millis(10), |_| false);
+        }
     }
 
     /// Whether the terminal hands on each byte, and echoes none.
