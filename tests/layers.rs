@@ -46,9 +46,10 @@ fn reaches(edges: &Edges, from: &Module, to: &Module, seen: &mut BTreeSet<Module
 fn breaches(layers: &[String], files: &Files) -> Vec<String> {
     let edges = edges(files);
     let layer = |module: &Module| layers.iter().position(|name| *name == module[0]);
-    let is_breach = |(user, used): &(Module, Module)| {
-        let points_down = user.len() == 1 && layer(used) > layer(user);
-        points_down || reaches(&edges, used, user, &mut BTreeSet::new())
+    // Where the list decides, what points up is right also when it is part of a circle.
+    let is_breach = |(user, used): &(Module, Module)| match user.len() {
+        1 => layer(used) > layer(user),
+        _ => reaches(&edges, used, user, &mut BTreeSet::new()),
     };
     let breaches = edges.iter().filter(|(beside, _)| is_breach(beside));
     breaches
