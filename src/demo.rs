@@ -186,7 +186,8 @@ impl Fleet {
         text
     }
 
-    /// Writes `config.toml`, `ca.pem` and `master.key` into `folder`, readable by the user alone.
+    /// Writes `config.toml`, `ca.pem`, `master.key` and `key.txt` (a key to push) into `folder`, readable by
+    /// the user alone.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -196,6 +197,7 @@ impl Fleet {
             ("config.toml", self.config_toml()),
             ("ca.pem", self.ca_pem.clone()),
             ("master.key", self.master_key.clone()),
+            ("key.txt", self.new_key.as_str().to_owned()),
         ] {
             let path = folder.join(name);
             write_private(&path, &text).with_context(|| format!("writing {}", path.display()))?;

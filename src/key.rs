@@ -11,6 +11,8 @@ use crate::text::is_hidden;
 pub const MAX_LENGTH: usize = 255;
 /// Keys shorter than this (characters) are taken with a warning: Stripe's own are longer.
 pub const SHORT_LENGTH: usize = 32;
+/// Keys longer than this (characters) are taken with a warning too.
+pub const LONG_LENGTH: usize = 128;
 /// Prefixes of Stripe's secrets (<https://docs.stripe.com/keys>). None of them may ever reach a site.
 pub const SECRET_PREFIXES: [&str; 4] = ["sk_", "rk_", "whsec_", "ek_"];
 
@@ -70,6 +72,12 @@ pub enum KeyRefusal {
     NothingBehindPrefix {
         /// The prefix.
         prefix: &'static str,
+    },
+    /// Another key begins inside: two were joined.
+    #[error("another key begins at position {position}: two keys were pasted as one")]
+    TwoKeys {
+        /// Counted from 1, in characters, after white space around the key was taken off.
+        position: usize,
     },
     /// A character that keys cannot have.
     #[error(
@@ -131,6 +139,9 @@ impl PublishableKey {
             .find(|prefix| key.starts_with(prefix))
             .ok_or_else(|| first_invisible(key).unwrap_or(KeyRefusal::Prefix))?;
         let rest = &key[prefix.len()..];
+        if let Some(refusal) = key_inside(rest, prefix.len()) {
+            return Err(refusal);
+        }
         if rest.is_empty() {
             return Err(KeyRefusal::NothingBehindPrefix { prefix });
         }
@@ -170,9 +181,13 @@ impl PublishableKey {
         self.0.len()
     }
 
-    /// Whether it is shorter than Stripe's own keys are: a reason to warn.
-    pub fn is_short(&self) -> bool {
-        self.length() < SHORT_LENGTH
+    /// What is odd about its length, if anything: a reason to warn.
+    pub fn odd_length(&self) -> Option<String> {
+        let length = self.length();
+        if length < SHORT_LENGTH {
+            return Some(format!("only {length} characters: is it whole?"));
+        }
+        (length > LONG_LENGTH).then(|| format!("{length} characters: is something behind it?"))
     }
 
     /// The prefix and the last four: `pk_live_…AbCd`. Of a key with at most eight characters behind the
@@ -205,6 +220,32 @@ impl PublishableKey {
     }
 }
 
+/// What begins a key inside another one. Stripe's keys have no `_` behind their prefix, so that no key of
+/// theirs is refused for it.
+const KEYS_INSIDE: [(&str, Option<&str>); 7] = [
+    ("pk_live_", None),
+    ("pk_test_", None),
+    ("sk_live_", Some("sk_")),
+    ("sk_test_", Some("sk_")),
+    ("rk_live_", Some("rk_")),
+    ("rk_test_", Some("rk_")),
+    ("whsec_", Some("whsec_")),
+];
+
+/// The refusal of a key in whose `rest`, which follows `before` characters, another key begins: a secret
+/// before all else.
+fn key_inside(rest: &str, before: usize) -> Option<KeyRefusal> {
+    let lower = rest.to_ascii_lowercase();
+    let mut inside = KEYS_INSIDE.iter().filter(|(begin, _)| lower.contains(begin));
+    let secret = inside.clone().find_map(|(_, secret)| *secret);
+    if let Some(prefix) = secret {
+        return Some(KeyRefusal::Secret { prefix });
+    }
+    let (begin, _) = inside.next()?;
+    let position = before + lower.split(begin).next()?.chars().count() + 1;
+    Some(KeyRefusal::TwoKeys { position })
+}
+
 fn first_invisible(key: &str) -> Option<KeyRefusal> {
     let (index, _) = key.chars().enumerate().find(|&(_, c)| is_hidden(c))?;
     Some(KeyRefusal::InvisibleCharacter { position: index + 1 })
@@ -235,7 +276,7 @@ mod tests {
         assert_eq!(key.as_str(), LIVE);
         assert_eq!(key.mode(), KeyMode::Live);
         assert_eq!(key.mask(), "pk_live_…AbCd");
-        assert!(!key.is_short());
+        assert_eq!(key.odd_length(), None);
         assert_eq!(format!("{key:?}"), "PublishableKey(pk_live_…AbCd)");
     }
 
@@ -276,6 +317,25 @@ mod tests {
             refuse(&format!("pk_live_{}", "a".repeat(248))),
             KeyRefusal::TooLong { length: 256 }
         );
+    }
+
+    #[test]
+    fn a_key_inside_a_key_is_refused_and_a_secret_before_all() {
+        let joined = |behind: &str| PublishableKey::parse(&format!("{LIVE}{behind}")).unwrap_err();
+        let position = LIVE.len() + 1;
+        assert_eq!(joined("pk_test_51Example"), KeyRefusal::TwoKeys { position });
+        assert_eq!(joined(LIVE), KeyRefusal::TwoKeys { position });
+        for secret in ["sk_live_51x", "RK_test_x", "pk_live_xsk_test_y", "whsec_x"] {
+            assert!(joined(secret).is_secret(), "{secret}");
+        }
+    }
+
+    #[test]
+    fn an_odd_length_is_a_warning() {
+        let of = |length: usize| PublishableKey::parse(&format!("pk_live_{}", "a".repeat(length - 8)));
+        assert!(of(31).unwrap().odd_length().is_some());
+        assert!(of(107).unwrap().odd_length().is_none());
+        assert!(of(200).unwrap().odd_length().is_some());
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Results for people and scripts. Pure: values in, text out.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
@@ -10,7 +9,6 @@ use crate::rules::expiry::Expiry;
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
 use crate::rules::state::{Served, SiteState};
-use crate::rules::status::Push;
 use crate::rules::tally::{Ending, Tally, ending};
 use crate::site::{Site, SiteId};
 use crate::text::{Count, pad, width};
@@ -114,26 +112,37 @@ pub fn summary(results: &Results<'_>, seconds: u64) -> String {
     /// Names that are listed at most.
     const NAMES: usize = 10;
 
+    // Writing into a string cannot fail.
     let mut text = format!("{} in {seconds} s: ", Count(results.selection.len(), "site"));
-    let counts: Vec<String> = counts(results)
+    let tally = results.tally();
+    let mut counts: Vec<(&str, usize)> = tally.words().collect();
+    counts.sort_by_key(|&(word, count)| (word != "verified", std::cmp::Reverse(count)));
+    let counts: Vec<String> = counts
         .into_iter()
         .map(|(word, count)| format!("{count} {word}"))
         .collect();
     text.push_str(&counts.join(", "));
     text.push('\n');
-    let bad: Vec<&str> = results
-        .rows()
-        .filter(|(_, state)| ending(state) == Ending::Bad)
-        .map(|(site, _)| site.name.as_str())
-        .collect();
-    if !bad.is_empty() {
-        let more = match bad.len().saturating_sub(NAMES) {
+    for (end, need) in [
+        (Ending::Bad, ["needs a look", "need a look"]),
+        (Ending::Waits, ["waits for its proof", "wait for their proof"]),
+    ] {
+        let names: Vec<&str> = results
+            .rows()
+            .filter(|(_, state)| ending(state) == end)
+            .map(|(site, _)| site.name.as_str())
+            .collect();
+        if names.is_empty() {
+            continue;
+        }
+        let more = match names.len().saturating_sub(NAMES) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let names = bad[..bad.len().min(NAMES)].join(", ");
-        let need = if bad.len() == 1 { "needs" } else { "need" };
-        let _written = writeln!(text, "{} {need} a look: {names}{more}", Count(bad.len(), "site"));
+        let need = need[usize::from(names.len() != 1)];
+        let count = Count(names.len(), "site");
+        let names = names[..names.len().min(NAMES)].join(", ");
+        let _written = writeln!(text, "{count} {need}: {names}{more}");
     }
     if let Some(expiry) = results.expiry() {
         let sentence = expiry.sentence(&|key| results.mask(key), &|moment| results.clock(moment));
@@ -146,20 +155,3 @@ pub fn summary(results: &Results<'_>, seconds: u64) -> String {
 
 /// What no call shows (contract.md).
 const UNSEEN: &str = "Not seen from here: a shop takes payments with its own SECRET key. Try one payment.";
-
-/// What each site came to, in one word: VERIFY's, or PUSH's where nothing was stored.
-fn counts(results: &Results<'_>) -> Vec<(&'static str, usize)> {
-    let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
-    for (_, state) in results.rows() {
-        let word = match state.push {
-            Push::Idle | Push::Stored => state.verify.look().word,
-            Push::Failed(_) => "not stored",
-            Push::Skipped(_) => "left out",
-            other => other.look().word,
-        };
-        *counts.entry(word).or_default() += 1;
-    }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|&(word, count)| (word != "verified", std::cmp::Reverse(count)));
-    counts
-}

@@ -52,6 +52,16 @@ pub enum Request {
     Get,
 }
 
+impl Request {
+    /// Its method.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Put => "PUT",
+            Self::Get => "GET",
+        }
+    }
+}
+
 /// One request and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {

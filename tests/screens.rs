@@ -343,9 +343,30 @@ fn the_key_field_masks_shows_and_refuses() {
     note(screen.types("51é"));
     note(screen.control('u').types(new_key().as_str()));
     note(screen.control('r'));
-    note(screen.control('u').types("pk_test_abc"));
+    // Leaving and editing anew: what is typed or pasted replaces what stands there.
+    note(screen.press(KeyCode::Enter).types("e"));
+    note(screen.tell(Message::Input(vec![Input::Paste(format!(
+        "{}\rq",
+        key("test", "New1").as_str()
+    ))])));
+    note(screen.types("sk_live_x"));
+    note(screen.press(KeyCode::Esc).types("e").types("pk_test_abc"));
     note(screen.control('u').types("sk_live_51ThisMustNeverShow"));
     insta::assert_snapshot!("key_field", lines.join("\n"));
+}
+
+#[test]
+fn a_secret_in_the_plan_closes_it_and_leaves_the_key() {
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.key = Some(new_key()));
+    screen.types("P").types("9 sk_live_51ThisMustNeverShow");
+    let picture = screen.picture();
+    assert!(!picture.contains("to push, then Enter"), "{picture}");
+    assert!(
+        picture.contains("a SECRET key was typed into the plan"),
+        "{picture}"
+    );
+    assert!(picture.contains("✓ live publishable key"), "{picture}");
+    assert!(!picture.contains("ThisMust"), "{picture}");
 }
 
 #[test]

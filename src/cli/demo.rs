@@ -30,8 +30,8 @@ pub(super) struct DemoArgs {
     /// Push without a screen; ends with 1, since some sites fail by design.
     #[arg(long)]
     headless: bool,
-    /// Only serve the sites, and write config.toml, ca.pem and master.key into this folder, for the real
-    /// commands in a second terminal. SIGUSR2 mends the sick sites.
+    /// Only serve the sites, and write config.toml, ca.pem, master.key and key.txt into this folder, for the
+    /// real commands in a second terminal. SIGUSR2 mends the sick sites.
     #[arg(long, value_name = "DIR")]
     serve: Option<PathBuf>,
 }
@@ -90,12 +90,11 @@ async fn serve(fleet: &Fleet, folder: &Path) -> anyhow::Result<Status> {
     fleet.write_files(folder)?;
     say(&format!(
         "{} on this machine. In a second terminal:\n\n  \
-         stripe-propagate --config {config}\n  \
-         echo {key} | stripe-propagate push --config {config} --key-stdin --yes\n\n\
-         kill -USR2 {pid} mends the sick sites; ^C ends.",
+         stripe-propagate --config {folder}/config.toml\n  \
+         stripe-propagate --config {folder}/config.toml push --key-file {folder}/key.txt --yes\n\n\
+         kill -USR2 {pid} mends the sick sites; ^C ends. The files in {folder} stay.",
         Count(fleet.sites().len(), "site"),
-        key = fleet.new_key().as_str(),
-        config = folder.join("config.toml").display(),
+        folder = folder.display(),
         pid = std::process::id(),
     ));
     loop {

@@ -109,6 +109,8 @@ struct Follower {
     open: usize,
     /// When all was sent and looked at.
     sent_at: Option<Instant>,
+    /// Whether that was told.
+    sent_told: bool,
 }
 
 /// Whether a site is not sent yet, or not looked at since.
@@ -135,6 +137,7 @@ impl Follower {
             busy: states().filter(|state| state.is_busy()).count(),
             open: states().filter(|state| is_open(state)).count(),
             sent_at: None,
+            sent_told: false,
             followed,
         }
     }
@@ -161,7 +164,12 @@ impl Follower {
 
     fn take(&mut self, event: Event, session: &Session) -> anyhow::Result<()> {
         match event {
-            Event::Site { site, state } => self.take_state(site, *state),
+            Event::Site { site, state } => {
+                self.take_state(site, *state);
+                if self.sent_at.is_some() && self.busy > 0 && !std::mem::replace(&mut self.sent_told, true) {
+                    self.tell_what_is_waited_for(session);
+                }
+            }
             Event::Attempt(attempt) => self.tell_attempt(&attempt, session),
             Event::Run(run) => self.take_run(run, session),
             // A run that cannot be recorded does not begin.
@@ -218,7 +226,13 @@ impl Follower {
             Telling::Json => self.followed.telling.out(&json::attempt(attempt, site)),
             telling if attempt.cause.is_some() => {
                 let at = self.results(session).clock(attempt.at);
-                telling.happens(&format!("{at} {}: {}", site.name, attempt.note));
+                telling.happens(&format!(
+                    "{at} {} {} {}: {}",
+                    site.name,
+                    attempt.request.word(),
+                    attempt.number,
+                    attempt.note
+                ));
             }
             _ => {}
         }
@@ -261,6 +275,8 @@ impl Follower {
         let seconds = results.now.since(begin).as_secs();
         let run = self.followed.run.as_ref().map(|run| run.id.0);
         let telling = self.followed.telling;
+        // Also where nobody reads it: the terminal may be gone.
+        tracing::info!(run, status = status.code(), summary = %report::summary(&results, seconds).replace('\n', "; "), "ended");
         if telling == Telling::Json {
             for (site, state) in results.rows() {
                 telling.out(&json::result(site, state, run, &results));

@@ -226,12 +226,8 @@ fn confirmed(plan: &Plan, stdin_is_taken: bool) -> anyhow::Result<bool> {
             )?;
         }
     }
-    if plan.key.is_short() {
-        writeln!(
-            err,
-            "the key has only {} characters: is it whole?",
-            plan.key.length()
-        )?;
+    if let Some(odd) = plan.key.odd_length() {
+        writeln!(err, "the key has {odd}")?;
     }
     write!(err, "type {ask} to push: ")?;
     err.flush()?;

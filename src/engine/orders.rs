@@ -1,4 +1,4 @@
-use super::run::{Engine, site_id};
+use super::run::{Engine, Slot, site_id};
 use super::{Attempts, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
@@ -83,6 +83,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             ended: None,
             puts: puts.len(),
         };
+        tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
         for row in plan.rows {
@@ -120,9 +121,19 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return self.look(sites, None, Attempts::Policy, false);
         };
         for &site in sites {
-            let state = &self.slots[site.index()].state;
-            let key = state.expected.clone().unwrap_or_else(|| run_key.clone());
+            let Slot { state, in_run, .. } = &self.slots[site.index()];
+            let skipped = matches!(state.push, Push::Skipped(_));
+            // The key of the site's own run. What a skipped site expects is of an earlier one.
+            let own = state.expected.clone().filter(|_| !skipped);
+            let key = own.unwrap_or_else(|| run_key.clone());
             match state.retry_plan() {
+                RetryPlan::Push if skipped && !in_run => {
+                    let name = &self.sites[site.index()].name;
+                    self.say(
+                        Level::Info,
+                        format!("{name} is not in this run: p plans a push to it"),
+                    );
+                }
                 RetryPlan::Push => self.order_push(site, key, allow, true, now),
                 RetryPlan::Ask(_) if allow.mode_change || allow.unrecognised => {
                     self.order_push(site, run_key.clone(), allow, true, now);

@@ -282,6 +282,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let ended = (phase == RunPhase::Settled).then_some(now);
         run.ended = ended;
         let info = run.clone();
+        tracing::info!(run = info.id.0, phase = info.phase.word(), "run");
         if ended.is_some() {
             self.end_run(info.id, now).await;
         }

@@ -89,8 +89,15 @@ impl Expiry {
                 Some(format!("{} yet: until {until}", mask(&old.key)))
             })
             .collect();
+        let unseen = if self.unseen == 1 { "was" } else { "were" };
+        let unseen = format!("{} {unseen} not seen", Count(self.unseen, "site"));
         if !why.is_empty() {
-            return format!("do not expire {}", why.join("; "));
+            let more = if self.unseen > 0 {
+                format!("; {unseen}")
+            } else {
+                String::new()
+            };
+            return format!("do not expire {}{more}", why.join("; "));
         }
         let names: Vec<String> = self.old.iter().map(|old| mask(&old.key)).collect();
         let names = if names.is_empty() {
@@ -99,11 +106,7 @@ impl Expiry {
             list(&names, "and")
         };
         if self.unseen > 0 {
-            let were = if self.unseen == 1 { "was" } else { "were" };
-            return format!(
-                "do not expire {names} yet: {} {were} not seen",
-                Count(self.unseen, "site")
-            );
+            return format!("do not expire {names} yet: {unseen}");
         }
         format!("{names} may expire, as far as can be seen from here")
     }

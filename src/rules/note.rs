@@ -45,7 +45,7 @@ fn sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
                 .unwrap_or_default();
             return format!("{}{when}", problem(state));
         }
-        Push::Cancelled => return "stopped before its turn; r pushes it".to_owned(),
+        Push::Cancelled => return "stopped before its turn".to_owned(),
         Push::NotStarted => return "the run halted before its turn".to_owned(),
         _ => {}
     }
@@ -59,15 +59,16 @@ fn verify_sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> Strin
     } else {
         String::new()
     };
-    let again = state
-        .next_at
-        .map_or_else(String::new, |at| format!("; looks again {}", clock(at)));
+    let again = state.next_at.map_or("; nobody looks again".to_owned(), |at| {
+        format!("; looks again {}", clock(at))
+    });
     let unseen = if matches!(state.push, Push::Unknown(_)) {
         "answer to the PUT never seen; "
     } else {
         ""
     };
     match state.verify {
+        Verify::Serving if state.until.is_none() => format!("{why}not proven: nobody looks again"),
         Verify::Serving => format!("{why}proof at {}", at(state.until)),
         Verify::Settling if state.problem.is_some() => format!("{unseen}{}{again}", problem(state)),
         Verify::Settling if state.now == Served::NoKey => format!("{unseen}no key yet{again}"),

@@ -154,6 +154,8 @@ pub struct SiteState {
     proven: Option<PublishableKey>,
     /// Whether it ever was: what answers there is a template site.
     recognised: bool,
+    /// Whether the last look showed something that is not this API.
+    strange: bool,
     /// What was expected before this run, if the site is held back.
     expected_before: Option<PublishableKey>,
     allow: Allow,
@@ -221,7 +223,11 @@ impl SiteState {
     /// What a retry would do.
     pub fn retry_plan(&self) -> RetryPlan {
         if let Push::Skipped(reason) = self.push {
-            return if reason.is_held_back() {
+            let mended = reason == SkipReason::NotThisApi && !self.strange && !self.is_busy();
+            return if mended {
+                // A look since then showed a template site: what was confirmed for it goes.
+                RetryPlan::Push
+            } else if reason.is_held_back() {
                 RetryPlan::Ask(reason)
             } else {
                 RetryPlan::Nothing
@@ -302,8 +308,10 @@ impl SiteState {
     }
 
     fn is_look_fresh(&self, now: Moment) -> bool {
-        self.looked_at
-            .is_some_and(|looked| now.since(looked) < LOOK_IS_FRESH)
+        !self.strange
+            && self
+                .looked_at
+                .is_some_and(|looked| now.since(looked) < LOOK_IS_FRESH)
     }
 
     /// Leaves the site out of the run. The expected key stays what it was.
@@ -420,6 +428,7 @@ impl SiteState {
         }
         self.phase = Phase::Rest;
         self.next_at = None;
+        self.until = None;
     }
 
     /// Takes over what is known of the site from an earlier process: shown at once, judged by nothing.
@@ -438,8 +447,12 @@ impl SiteState {
             }
             LookVerdict::NoKey => Served::NoKey,
             LookVerdict::ExposedSecret => Served::Secret,
-            LookVerdict::Problem(_) => return,
+            LookVerdict::Problem(problem) => {
+                self.strange = problem.row().not_this_api;
+                return;
+            }
         };
+        self.strange = false;
         self.looked_at = Some(now);
     }
 

@@ -16,6 +16,7 @@ pub struct Tally {
     secret: usize,
     unseen: usize,
     endings: BTreeMap<Ending, usize>,
+    words: BTreeMap<&'static str, usize>,
 }
 
 /// What a site's state means for the exit status of a run.
@@ -56,6 +57,14 @@ pub fn ending(state: &SiteState) -> Ending {
     }
 }
 
+/// The one word that sums a site up: VERIFY's, or PUSH's where nothing was stored.
+fn word(state: &SiteState) -> &'static str {
+    match state.push {
+        Push::Idle | Push::Stored => state.verify.look().word,
+        push => push.look().word,
+    }
+}
+
 impl Tally {
     /// Counts `states`.
     pub fn of<'a>(states: impl IntoIterator<Item = &'a SiteState>) -> Self {
@@ -78,6 +87,7 @@ impl Tally {
         *self.push.entry(state.push.look().word).or_default() += 1;
         *self.verify.entry(state.verify.look().word).or_default() += 1;
         *self.endings.entry(ending(state)).or_default() += 1;
+        *self.words.entry(word(state)).or_default() += 1;
         match &state.now {
             Served::Key(key) => *self.serves.entry(key.clone()).or_default() += 1,
             Served::NoKey => self.no_key += 1,
@@ -92,6 +102,7 @@ impl Tally {
         take_one(&mut self.push, &state.push.look().word);
         take_one(&mut self.verify, &state.verify.look().word);
         take_one(&mut self.endings, &ending(state));
+        take_one(&mut self.words, &word(state));
         match &state.now {
             Served::Key(key) => take_one(&mut self.serves, key),
             Served::NoKey => self.no_key -= 1,
@@ -128,6 +139,11 @@ impl Tally {
     /// The words of VERIFY with how many sites have each, none of them zero.
     pub fn verify_words(&self) -> impl Iterator<Item = (&'static str, usize)> {
         self.verify.iter().map(|(word, count)| (*word, *count))
+    }
+
+    /// How many sites have each word that sums a site up, none of them zero. Together they are all sites.
+    pub fn words(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        self.words.iter().map(|(word, count)| (*word, *count))
     }
 
     /// The keys that sites serve, with how many serve each, most first.

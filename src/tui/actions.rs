@@ -118,49 +118,42 @@ pub static ACTIONS: &[Action] = &[
         },
     },
     Action {
-        name: "push",
-        keys: &[key('p')],
-        help: "review and push the key to the site under the cursor",
+        name: "pause",
+        keys: &[key('c')],
+        help: "pause the run: go on, or cancel the rest",
         demo_only: false,
         footer: |model| {
-            (model.field.key().is_some() && !model.is_sending())
-                .then(|| "push this".to_owned())
-                .filter(|_| !model.sites.is_empty())
+            model.is_sending().then(|| {
+                if phase(model) == Some(RunPhase::Paused) {
+                    "go on or cancel".to_owned()
+                } else {
+                    "pause".to_owned()
+                }
+            })
         },
-        run: |screen| {
-            let one = one(&screen.model);
-            orders::plan_push(screen, &one)
-        },
-    },
-    Action {
-        name: "retry",
-        keys: &[key('r')],
-        help: "repeat what failed on the site under the cursor",
-        demo_only: false,
-        footer: |model| (model.failed > 0).then(|| "retry".to_owned()),
-        run: |screen| {
-            let one = one(&screen.model);
-            orders::retry(screen, one)
-        },
+        run: pause,
     },
     Action {
         name: "retry all failed",
         keys: &[key('R')],
         help: "repeat what failed on all sites",
         demo_only: false,
-        footer: |model| (model.failed > 0).then(|| format!("retry {} failed", model.failed)),
+        footer: |model| (model.failed > 0).then(|| format!("retry {}", model.failed)),
         run: |screen| {
             let all = screen.model.all();
             orders::retry(screen, all)
         },
     },
     Action {
-        name: "verify",
-        keys: &[key('v')],
-        help: "look at what the site under the cursor serves",
+        name: "edit key",
+        keys: &[key('e')],
+        help: "type or paste the key; Enter or Esc ends it, ^U wipes it",
         demo_only: false,
-        footer: |model| with_sites(model, "verify"),
-        run: |screen| look(screen, one(&screen.model)),
+        footer: |_| Some("key".to_owned()),
+        run: |screen| {
+            screen.model.field.edit();
+            Vec::new()
+        },
     },
     Action {
         name: "verify all",
@@ -185,15 +178,49 @@ pub static ACTIONS: &[Action] = &[
         },
     },
     Action {
-        name: "edit key",
-        keys: &[key('e')],
-        help: "type or paste the key; Enter or Esc ends it, ^U wipes it",
+        name: "messages",
+        keys: &[key('m')],
+        help: "all messages",
         demo_only: false,
-        footer: |_| Some("key".to_owned()),
+        footer: |_| Some("messages".to_owned()),
         run: |screen| {
-            screen.model.field.edit();
+            screen.dialog = Some(Dialog::Pager(Pager::messages()));
             Vec::new()
         },
+    },
+    Action {
+        name: "push",
+        keys: &[key('p')],
+        help: "review and push the key to the site under the cursor",
+        demo_only: false,
+        footer: |model| {
+            (model.field.key().is_some() && !model.is_sending())
+                .then(|| "push this".to_owned())
+                .filter(|_| !model.sites.is_empty())
+        },
+        run: |screen| {
+            let one = one(&screen.model);
+            orders::plan_push(screen, &one)
+        },
+    },
+    Action {
+        name: "retry",
+        keys: &[key('r')],
+        help: "repeat what failed on the site under the cursor",
+        demo_only: false,
+        footer: |model| (model.failed > 0).then(|| "retry this".to_owned()),
+        run: |screen| {
+            let one = one(&screen.model);
+            orders::retry(screen, one)
+        },
+    },
+    Action {
+        name: "verify",
+        keys: &[key('v')],
+        help: "look at what the site under the cursor serves",
+        demo_only: false,
+        footer: |model| with_sites(model, "verify this"),
+        run: |screen| look(screen, one(&screen.model)),
     },
     Action {
         name: "show key",
@@ -204,33 +231,6 @@ pub static ACTIONS: &[Action] = &[
         run: |screen| {
             let now = screen.model.now;
             screen.model.field.show(now);
-            Vec::new()
-        },
-    },
-    Action {
-        name: "pause",
-        keys: &[key('c')],
-        help: "pause the run: go on, or cancel the rest",
-        demo_only: false,
-        footer: |model| {
-            model.is_sending().then(|| {
-                if phase(model) == Some(RunPhase::Paused) {
-                    "paused: go on or cancel".to_owned()
-                } else {
-                    "pause".to_owned()
-                }
-            })
-        },
-        run: pause,
-    },
-    Action {
-        name: "messages",
-        keys: &[key('m')],
-        help: "all messages",
-        demo_only: false,
-        footer: |_| Some("messages".to_owned()),
-        run: |screen| {
-            screen.dialog = Some(Dialog::Pager(Pager::messages()));
             Vec::new()
         },
     },
@@ -415,7 +415,10 @@ fn quit(screen: &mut Screen) -> Vec<Effect> {
     if !screen.model.is_run_open() {
         return vec![Effect::Quit(Leave::Idle)];
     }
-    let question = Choice::quit(screen.model.is_sending());
+    let question = Choice::quit(
+        screen.model.is_sending(),
+        phase(&screen.model) == Some(RunPhase::Paused),
+    );
     screen.dialog = Some(Dialog::Choice(question));
     Vec::new()
 }

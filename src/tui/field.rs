@@ -20,6 +20,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 pub struct KeyField {
     text: TextInput,
     editing: bool,
+    /// What stands there is replaced by the first thing that is typed.
+    replaces: bool,
     shown_until: Option<Moment>,
     /// A secret was refused: input is dropped until then.
     swallows_until: Option<Moment>,
@@ -65,9 +67,10 @@ impl KeyField {
         self.editing
     }
 
-    /// Begins editing.
+    /// Begins editing. What stands there is kept until something is typed or pasted, which replaces it.
     pub fn edit(&mut self) {
         self.editing = true;
+        self.replaces = true;
     }
 
     /// Shows the key, or hides it again.
@@ -149,6 +152,7 @@ impl KeyField {
             KeyCode::Char(character) if !control => self.insert(&character.to_string(), now),
             _ => {
                 self.refused = None;
+                self.replaces = false;
                 self.text.handle_event(&TerminalEvent::Key(press));
                 self.check(now)
             }
@@ -166,11 +170,16 @@ impl KeyField {
         if let Some(refusal) = secret(text) {
             return self.refuse(refusal, now);
         }
+        // A whole key replaces what stands there; the rest of one goes behind what was typed.
+        self.replaces |= line.trim_start().starts_with("pk_");
         self.insert(line.trim(), now)
     }
 
     fn insert(&mut self, text: &str, now: Moment) -> Edited {
         self.refused = None;
+        if std::mem::take(&mut self.replaces) {
+            self.text.reset();
+        }
         for character in text.chars() {
             // Two more than a key may have, so that its verdict says that it is too long.
             if self.text.value().chars().count() > MAX_LENGTH + 1 {
@@ -188,7 +197,9 @@ impl KeyField {
     }
 
     fn check(&mut self, now: Moment) -> Edited {
-        match secret(self.text.value()) {
+        let inside = PublishableKey::parse(self.text.value()).err();
+        let inside = inside.filter(|refusal| refusal.is_secret());
+        match secret(self.text.value()).or(inside) {
             Some(refusal) => self.refuse(refusal, now),
             None => Edited::Editing,
         }
@@ -216,9 +227,9 @@ impl KeyField {
         self.swallows_until.is_some_and(|until| now < until)
     }
 
-    /// Drops input as the rest of a secret that was typed elsewhere.
-    pub fn refuse_secret(&mut self, refusal: KeyRefusal, now: Moment) {
-        self.refuse(refusal, now);
+    /// Drops input, as the rest of a secret that was typed elsewhere; what stands in the field stays.
+    pub fn swallow(&mut self, now: Moment) {
+        self.swallows_until = Some(now + SILENCE);
     }
 
     fn forgive(&mut self) {

@@ -206,7 +206,8 @@ impl Model {
         } else {
             Role::Warning
         };
-        let sentence = expiry.sentence(&|key| self.mask(key), &|moment| self.clock(moment));
+        let tail = |key: &PublishableKey| self.mask(key).trim_start_matches(key.mode().prefix()).to_owned();
+        let sentence = expiry.sentence(&tail, &|moment| self.clock(moment));
         Some((sentence, role))
     }
 

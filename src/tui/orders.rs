@@ -4,6 +4,7 @@ use super::model::Model;
 use super::screen::Screen;
 use crate::engine::{Command, Level};
 use crate::rules::state::{Allow, RetryPlan};
+use crate::rules::status::Verify;
 use crate::site::SiteId;
 use crate::text::Count;
 
@@ -47,14 +48,15 @@ pub(super) fn retry(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
         }
         return Vec::new();
     }
+    let effects = order_retry(screen, again, pushes);
     if !held_back.is_empty() {
         let held = Count(held_back.len(), "site");
         screen.model.say(
             Level::Info,
-            format!("{held} held back: R again, or r on each, asks about them"),
+            format!("retries what failed; {held} held back: R once more, or r on each, asks about them"),
         );
     }
-    order_retry(screen, again, pushes)
+    effects
 }
 
 fn order_retry(screen: &mut Screen, sites: Vec<SiteId>, pushes: bool) -> Vec<Effect> {
@@ -101,6 +103,9 @@ fn say_why_not(model: &mut Model, id: SiteId) {
     let text = match state.retry_plan() {
         RetryPlan::Settles => format!("{name} settles{when}"),
         RetryPlan::Busy => format!("{name} is being worked on"),
+        _ if state.verify == Verify::ExposedSecret => {
+            format!("{name}: its PUT was stored; roll the SECRET key that it shows, then v looks again")
+        }
         _ => format!("{name}: nothing failed there, so there is nothing to retry"),
     };
     model.say(Level::Info, text);

@@ -8,7 +8,10 @@ use super::screen::Screen;
 use super::{Effect, Input, Message, looks_pasted};
 use crate::engine::{Event, Level, RunInfo};
 use crate::rules::moment::Moment;
-use crate::rules::tally::{Ending, RunPhase};
+use crate::rules::state::SiteState;
+use crate::rules::status::Verify;
+use crate::rules::tally::RunPhase;
+use crate::site::SiteId;
 use crate::text::Count;
 
 /// What a message makes of the screen, and what it wants done.
@@ -29,7 +32,10 @@ pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect>
             let text = if sites == 0 {
                 "all sites of the demo are well already".to_owned()
             } else {
-                format!("{} mended: R retries them", Count(sites, "site"))
+                format!(
+                    "{} mended: V looks again, R retries what failed",
+                    Count(sites, "site")
+                )
             };
             model.say(Level::Info, text);
         }
@@ -39,11 +45,13 @@ pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect>
 
 fn take_event(model: &mut Model, event: Event) {
     match event {
-        Event::Site { site, state } => model.take_state(site, *state),
+        Event::Site { site, state } => take_state(model, site, *state),
         Event::Attempt(attempt) => {
             if attempt.cause.is_some() {
                 let name = &model.site(attempt.site).name;
-                model.say(Level::Warning, format!("{name} {}", attempt.note));
+                let request = attempt.request.word();
+                let text = format!("{name} {request} {}: {}", attempt.number, attempt.note);
+                model.say(Level::Warning, text);
             }
             model.take_attempt(attempt);
         }
@@ -73,16 +81,32 @@ fn take_run(model: &mut Model, run: RunInfo) {
         let text = match run.phase {
             RunPhase::Sending => "goes on".to_owned(),
             RunPhase::Settling => "all is sent; proofs are due".to_owned(),
-            RunPhase::Settled => format!(
-                "settled: {} verified, {} to look into",
-                model.tally.verify("verified"),
-                model.tally.ending(Ending::Bad)
-            ),
+            RunPhase::Settled => {
+                let expiry = model.expiry_sentence();
+                let expiry = expiry.map_or_else(String::new, |(sentence, _)| format!("; {sentence}"));
+                format!("settled{expiry}")
+            }
             RunPhase::Paused | RunPhase::Halted => run.phase.word().to_owned(),
         };
         model.say(Level::Info, format!("run {}: {text}", run.id.0));
     }
     model.run = Some(run);
+}
+
+/// A secret that a site shows is told at once, whatever else goes on.
+fn take_state(model: &mut Model, id: SiteId, state: SiteState) {
+    let exposes = |state: &SiteState| state.verify == Verify::ExposedSecret;
+    let old = model.state(id);
+    if (exposes(&state) && !exposes(old)) || (state.alarm && !old.alarm) {
+        let name = &model.site(id).name;
+        let what = if exposes(&state) {
+            "shows a SECRET key to the public: have it rolled in Stripe now"
+        } else {
+            "answered with a secret in it (not kept)"
+        };
+        model.say(Level::Error, format!("ALARM: {name} {what}"));
+    }
+    model.take_state(id, state);
 }
 
 /// The events of one read. What follows a line end in it was pasted, not typed, and is dropped, except in a
@@ -223,8 +247,10 @@ fn paste(screen: &mut Screen, text: &str) {
             refused_secret(&mut screen.model);
         }
     } else if let Some(refusal) = secret(text) {
-        screen.model.field.refuse_secret(refusal, now);
-        refused_secret(&mut screen.model);
+        screen.model.field.swallow(now);
+        screen
+            .model
+            .say(Level::Error, format!("pasted and dropped: {refusal}"));
     } else if screen.dialog.as_ref().is_some_and(Dialog::takes_text) {
         for character in text.chars().take_while(|character| !character.is_control()) {
             press_in_dialog(screen, KeyEvent::from(KeyCode::Char(character)));

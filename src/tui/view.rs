@@ -102,10 +102,23 @@ impl<'a> Strip<'a> {
     }
 
     fn push(&mut self, text: &str, part: Part) {
+        if self.left == 0 && !text.trim().is_empty() {
+            return self.mark_cut();
+        }
         let text = self.model.fit(text, self.left);
         self.left -= width(&text);
         self.spans
             .push(Span::styled(text, self.model.options.theme.style(part)));
+    }
+
+    /// Something more should stand here.
+    fn mark_cut(&mut self) {
+        if let Some(last) = self.spans.iter_mut().rev().find(|span| !span.content.is_empty()) {
+            let mut text = last.content.to_string();
+            text.pop();
+            text.push_str(self.model.glyph("…", "~"));
+            last.content = text.into();
+        }
     }
 
     /// Blanks up to where `columns` are left.

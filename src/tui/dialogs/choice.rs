@@ -68,8 +68,10 @@ impl Choice {
     }
 
     /// The screen is to be left while a run goes on.
-    pub fn quit(sending: bool) -> Self {
-        let text = if sending {
+    pub fn quit(sending: bool, paused: bool) -> Self {
+        let text = if paused {
+            "The run is paused. Left running, it goes on: without the screen nobody could tell it to."
+        } else if sending {
             "A run is sending. It can go on without the screen: it sends and looks until all is settled."
         } else {
             "Proofs are still due. The program can go on without the screen until each site has its proof."

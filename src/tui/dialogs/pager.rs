@@ -8,7 +8,6 @@ use crate::rules::note::note;
 use crate::rules::state::Served;
 use crate::rules::status::Role;
 use crate::site::SiteId;
-use crate::store::Request;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
@@ -81,7 +80,14 @@ impl Pager {
             Page::Messages => "messages, newest first  (j k scroll, Esc closes)".to_owned(),
             Page::Help(_) => "keys  (j k scroll, Esc closes)".to_owned(),
         };
-        draw_box(model, frame, &title, lines(&self.page, model), self.scroll);
+        let lines = lines(&self.page, model);
+        let more = last_scroll(model, lines.clone()).saturating_sub(self.scroll);
+        let title = if more > 0 {
+            format!("{title}  {more} more below")
+        } else {
+            title
+        };
+        draw_box(model, frame, &title, lines, self.scroll);
     }
 }
 
@@ -167,10 +173,7 @@ fn attempts(model: &Model, id: SiteId) -> Vec<Line<'static>> {
 }
 
 fn attempt_line(model: &Model, attempt: &Attempt) -> Line<'static> {
-    let request = match attempt.request {
-        Request::Put => "PUT",
-        Request::Get => "GET",
-    };
+    let request = attempt.request.word();
     let http = attempt
         .http
         .map_or_else(|| "   ".to_owned(), |status| status.to_string());

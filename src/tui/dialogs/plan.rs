@@ -3,15 +3,14 @@ use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
 use super::{Pressed, draw_box};
-use crate::engine::Command;
-use crate::key::PublishableKey;
-use crate::rules::plan::{Confirm, Plan, PlanAction};
+use crate::engine::{Command, Level};
+use crate::key::{PublishableKey, SECRET_PREFIXES};
+use crate::rules::plan::{Confirm, Plan, PlanAction, PlanRow};
 use crate::rules::state::{Allow, Served};
 use crate::rules::status::{Role, SkipReason};
 use crate::site::SiteId;
 use crate::text::{Count, pad};
 use crate::tui::Effect;
-use crate::tui::field::secret;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
@@ -28,7 +27,7 @@ pub struct PlanDialog {
     retry: Option<Vec<SiteId>>,
     typed: String,
     scroll: usize,
-    refused: bool,
+    wrong: bool,
 }
 
 impl PlanDialog {
@@ -74,7 +73,7 @@ impl PlanDialog {
             retry,
             typed: String::new(),
             scroll: 0,
-            refused: false,
+            wrong: false,
         }
     }
 
@@ -108,6 +107,7 @@ impl PlanDialog {
                 if let Some(plan) = self.confirmed() {
                     return self.order(plan);
                 }
+                self.wrong = !self.typed.trim().is_empty();
             }
             KeyCode::Char('u') if control => self.typed.clear(),
             KeyCode::Backspace => {
@@ -120,23 +120,38 @@ impl PlanDialog {
             KeyCode::Char('y') if self.plan.confirm() == Confirm::Yes && self.typed.is_empty() => {
                 return self.order(&self.plan);
             }
-            KeyCode::Char(character) if !control => self.take_letter(character, model),
+            KeyCode::Char(character) if !control => return self.take_letter(character, model),
             _ => {}
         }
         Pressed::Stays
     }
 
-    fn take_letter(&mut self, letter: char, model: &mut Model) {
-        self.refused = false;
+    /// A letter of the phrase. A secret that is typed here closes the dialog, and its rest is dropped.
+    fn take_letter(&mut self, letter: char, model: &mut Model) -> Pressed {
+        self.wrong = false;
+        if self.plan.confirm() == Confirm::Yes && self.bolder.is_none() {
+            // Only `y` means something here.
+            return if letter == 'n' {
+                Pressed::Closes(Vec::new())
+            } else {
+                Pressed::Stays
+            };
+        }
         if self.typed.len() < PHRASE_LIMIT && (letter.is_ascii_graphic() || letter == ' ') {
             self.typed.push(letter);
         }
-        if let Some(refusal) = secret(&self.typed) {
-            self.typed.clear();
-            self.refused = true;
+        let lower = self.typed.to_ascii_lowercase();
+        if SECRET_PREFIXES.iter().any(|prefix| lower.contains(prefix)) {
             let now = model.now;
-            model.field.refuse_secret(refusal, now);
+            model.field.swallow(now);
+            model.say(
+                Level::Error,
+                "a SECRET key was typed into the plan and dropped, and the plan closed: it must never leave \
+                 Stripe's dashboard or a server",
+            );
+            return Pressed::Closes(Vec::new());
         }
+        Pressed::Stays
     }
 
     pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
@@ -190,18 +205,17 @@ fn lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'static>> 
             ))));
         }
     }
-    if plan.key.is_short() {
-        let short = format!(
-            "the key has {} characters, Stripe's own are longer: is it whole?",
-            plan.key.length()
-        );
-        lines.push(Line::styled(
-            model.text(&short),
-            theme.style(Part::Status(Role::Warning)),
-        ));
+    if let Some(odd) = plan.key.odd_length() {
+        let text = model.text(&format!("the key has {odd}"));
+        lines.push(Line::styled(text, theme.style(Part::Status(Role::Warning))));
     }
     for danger in &plan.dangers {
-        let text = model.text(&format!("! {}", danger.sentence()));
+        let also = if dialog.bolder.is_some() {
+            format!("with {}: ", danger.word())
+        } else {
+            String::new()
+        };
+        let text = model.text(&format!("! {also}{}", danger.sentence()));
         lines.push(Line::styled(text, theme.style(Part::Status(Role::Bad))));
     }
     lines.push(Line::raw(""));
@@ -214,8 +228,13 @@ fn lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'static>> 
 fn row_lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'static>> {
     let plan = &dialog.plan;
     let scroll = dialog.scroll.min(plan.rows.len().saturating_sub(rows));
-    let mut lines: Vec<Line<'static>> = plan.rows[scroll..]
-        .iter()
+    // What will change first.
+    let (puts, skips): (Vec<&PlanRow>, Vec<&PlanRow>) =
+        plan.rows.iter().partition(|row| row.action == PlanAction::Put);
+    let mut lines: Vec<Line<'static>> = puts
+        .into_iter()
+        .chain(skips)
+        .skip(scroll)
         .take(rows)
         .map(|row| {
             let old = match &row.serves {
@@ -226,7 +245,7 @@ fn row_lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'stati
             };
             let then = match row.action {
                 PlanAction::Put => model.mask(&plan.key),
-                PlanAction::Skip(reason) => format!("left out ({})", reason.word()),
+                PlanAction::Skip(_) => "left out".to_owned(),
             };
             let name = pad(model.site(row.site).name.as_str(), 26);
             Line::raw(model.text(&format!("  {name} {old} → {then}")))
@@ -275,12 +294,9 @@ fn question(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
         Span::styled("> ", theme.style(Part::Key)),
         Span::raw(format!("{}_", dialog.typed)),
     ]));
-    if dialog.refused {
-        let text =
-            "a SECRET key was typed here and dropped: it must never leave Stripe's dashboard or a server";
-        lines.push(Line::styled(text, theme.style(Part::Status(Role::Alarm))));
-    } else if dialog.typed.trim() == "y" {
-        lines.push(Line::raw("the words above are needed here"));
+    if dialog.wrong {
+        let text = "these are not the words above: nothing is sent";
+        lines.push(Line::styled(text, theme.style(Part::Status(Role::Warning))));
     }
     lines
 }

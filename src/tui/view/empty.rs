@@ -23,13 +23,16 @@ pub(super) fn draw(model: &Model, frame: &mut Frame, area: Rect) {
         }
     }
     lines.push(Line::raw(""));
-    lines.push(Line::raw("   A config needs one line a site to begin with:"));
+    lines.push(Line::raw(
+        "   Or name one with --config. To begin with, it needs this for each site:",
+    ));
     lines.push(Line::raw(""));
     lines.push(Line::styled("     [[sites]]", key));
     lines.push(Line::styled("     url = \"https://shop.example.com\"", key));
     lines.push(Line::raw(""));
     lines.push(Line::raw(
-        "   config.example.toml has all that can stand in it. To try the program first,",
+        "   and, to push, the master key: in $TEMPLATE_MASTER_API_KEY, or as config.example.toml
+   shows, which has all that can stand in a config. To try the program first,",
     ));
     lines.push(Line::raw(
         "   on shops inside this machine that fail in every way:",

@@ -29,36 +29,46 @@ pub(super) fn message(model: &Model, frame: &mut Frame, area: Rect) {
     strip.draw(frame, area);
 }
 
-/// ` ███████████████░  sent 237/240  serving 229  settling 5  verified 2  failed 3  1 left  proof ~14:07`
+/// The words of the gauge that have a colour, in their order: what needs attention first.
+const WORDS: [(&str, Part); 12] = [
+    ("exposed_secret", Part::Status(Role::Alarm)),
+    ("failed", Part::Status(Role::Bad)),
+    ("unknown", Part::Status(Role::Bad)),
+    ("mismatch", Part::Status(Role::Bad)),
+    ("drifted", Part::Status(Role::Bad)),
+    ("no_key", Part::Status(Role::Warning)),
+    ("skipped", Part::Status(Role::Warning)),
+    ("retrying", Part::Status(Role::Warning)),
+    ("settling", Part::Status(Role::Busy)),
+    ("serving", Part::Status(Role::Hopeful)),
+    ("verified", Part::Status(Role::Good)),
+    ("seen", Part::Text),
+];
+
+/// ` ███████████████░  done 237/240  failed 3  settling 5  serving 229  verified 2  queued 1  proof ~14:07`
 pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
     let mut strip = Strip::new(model, area.width);
     strip.push(" ", Part::Text);
     if let Some(run) = &model.run {
         let columns = if area.width >= WIDE { 30 } else { 12 };
-        let sent = run.puts.saturating_sub(model.left_to_send());
-        let filled = (sent * columns).checked_div(run.puts).unwrap_or(columns);
+        // Not "sent": a site that was held back had its turn, too.
+        let done = run.puts.saturating_sub(model.left_to_send());
+        let filled = (done * columns).checked_div(run.puts).unwrap_or(columns);
         bar(model, &mut strip, filled, columns);
-        strip.push(&format!("  sent {sent}/{}", run.puts), Part::Text);
+        strip.push(&format!("  done {done}/{}", run.puts), Part::Text);
     }
-    let count = |word| model.tally.verify(word);
-    let parts = [
-        ("serving", count("serving"), Part::Status(Role::Hopeful)),
-        ("settling", count("settling"), Part::Status(Role::Busy)),
-        ("verified", count("verified"), Part::Status(Role::Good)),
-        ("seen", count("seen"), Part::Text),
-        ("failed", model.failed, Part::Status(Role::Bad)),
-        (
-            "exposed_secret",
-            count("exposed_secret"),
-            Part::Status(Role::Alarm),
-        ),
-    ];
-    for (word, count, part) in parts.into_iter().filter(|(_, count, _)| *count > 0) {
-        strip.push(&format!("  {word} {count}"), part);
-    }
-    let left = model.left_to_send();
-    if left > 0 {
-        strip.push(&format!("  {left} left"), Part::Text);
+    // Together they are all sites.
+    let mut words: Vec<(&str, usize)> = model.tally.words().collect();
+    words.sort_by_key(|(word, _)| {
+        let place = WORDS.iter().position(|known| known.0 == *word);
+        place.unwrap_or(WORDS.len())
+    });
+    for (word, count) in words {
+        let part = WORDS.iter().find(|known| known.0 == word);
+        strip.push(
+            &format!("  {word} {count}"),
+            part.map_or(Part::Text, |known| known.1),
+        );
     }
     if let Some(until) = model.proof_at() {
         strip.push(&format!("  proof ~{}", model.clock(until)), Part::Label);

@@ -57,29 +57,29 @@ pub(super) fn serving(model: &Model, frame: &mut Frame, area: Rect) {
     let served = model.tally.serves();
     let mixed = served.iter().any(|(key, _)| key.mode() == KeyMode::Live)
         && served.iter().any(|(key, _)| key.mode() == KeyMode::Test);
+    let secrets = model.tally.serves_secret();
+    if secrets > 0 {
+        strip.push(&format!("A SECRET KEY {secrets}"), Part::Status(Role::Alarm));
+        strip.push("  ", Part::Text);
+    }
     if served.is_empty() {
         strip.push("no key seen yet  ", Part::Label);
     }
     // On a narrow screen the answer to "may the old key expire?" goes before the rarer keys.
-    let room = if area_is_wide(model) { usize::MAX } else { 2 };
+    let room = if area_is_wide(model) { usize::MAX } else { 1 };
     for (place, (key, count)) in served.iter().take(room).enumerate() {
         serves(model, &mut strip, key, *count, place == 0, mixed);
     }
     if let Some((sentence, role)) = model.expiry_sentence() {
         strip.push(&format!("{sentence}  "), Part::Status(role));
     }
-    let others = [
-        (
-            model.tally.serves_secret(),
-            "A SECRET KEY",
-            Part::Status(Role::Alarm),
-        ),
-        (model.tally.serves_none(), "no key", Part::Label),
-        (model.tally.unseen(), "not seen", Part::Label),
-    ];
-    for (count, what, part) in others.into_iter().filter(|(count, ..)| *count > 0) {
-        strip.push(&format!("{what} {count}"), part);
-        strip.push("  ", Part::Text);
+    for (count, what) in [
+        (model.tally.serves_none(), "no key"),
+        (model.tally.unseen(), "not seen"),
+    ] {
+        if count > 0 {
+            strip.push(&format!("{what} {count}  "), Part::Label);
+        }
     }
     strip.draw(frame, area);
 }
@@ -157,8 +157,8 @@ fn verdict(model: &Model) -> (String, Part) {
         Some(Ok(key)) => {
             let mode = key.mode().word();
             let length = key.length();
-            if key.is_short() {
-                let text = format!("✓ {mode} publishable key, only {length} characters: is it whole?");
+            if let Some(odd) = key.odd_length() {
+                let text = format!("? {mode} publishable key, {odd}");
                 return (text, Part::Status(Role::Warning));
             }
             let part = if key.mode() == KeyMode::Live {
