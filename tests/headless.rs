@@ -226,6 +226,25 @@ fn what_must_not_be_pushed_is_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn a_variable_that_is_no_text_is_refused_and_not_repeated() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let stage = Stage::new(3);
+    let output = stage
+        .command(&["push", "--key-env", "KEY", "--yes"])
+        .env("KEY", std::ffi::OsStr::from_bytes(b"sk_live_51NeverShown\xff"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said.contains("variable KEY") && !said.contains("NeverShown"),
+        "{said}"
+    );
+    assert!(stage.fleet.record().requests.is_empty());
+}
+
+#[test]
 fn a_master_key_that_cannot_be_read_sends_nothing() {
     let stage = Stage::new(3);
     std::fs::remove_file(stage.path("master.key")).unwrap();
