@@ -66,6 +66,13 @@ pub(super) async fn push(config: Option<PathBuf>, args: PushArgs) -> anyhow::Res
     let config = config_with_sites(config)?;
     let selection = select(&config.sites, &args.common.sites)?;
     let key = args.key.read()?;
+    if key.is_short() {
+        let length = key.length();
+        let _closed = writeln!(
+            std::io::stderr(),
+            "warning: the key has only {length} characters: is it whole?"
+        );
+    }
     log::start(&config.log);
     let mut session = Session::of_config(&config)?;
     let allow = Allow {
@@ -226,12 +233,8 @@ fn confirmed(plan: &Plan, stdin_is_taken: bool) -> anyhow::Result<bool> {
             )?;
         }
     }
-    if plan.key.is_short() {
-        writeln!(
-            err,
-            "the key has only {} characters: is it whole?",
-            plan.key.length()
-        )?;
+    for danger in &plan.dangers {
+        writeln!(err, "{}", danger.sentence())?;
     }
     write!(err, "type {ask} to push: ")?;
     err.flush()?;
