@@ -155,6 +155,18 @@ fn a_push_tells_what_the_fleet_saw() {
 }
 
 #[test]
+fn what_waits_or_is_over_holds_no_connection() {
+    let stage = Stage::new(120);
+    let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+    let narrow = config.replace("[push]", "[push]\nconcurrency = 4");
+    std::fs::write(stage.path("config.toml"), narrow).unwrap();
+    let ended = stage.run(&["push", "--key-stdin", "--yes", "--wait", "0"], stage.key());
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let record = stage.fleet.record();
+    assert!(record.most_connections <= 4, "{}", record.most_connections);
+}
+
+#[test]
 fn a_healthy_site_is_verified_or_still_waits_for_its_proof() {
     let stage = Stage::new(6);
     let site = stage.name(Fault::Healthy).to_owned();
