@@ -9,7 +9,7 @@ use super::session::Session;
 use super::status::Status;
 use crate::engine::{Attempt, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
-use crate::report::{self, Results, json};
+use crate::report::{self, Results, ServedKeys, json};
 use crate::rules::moment::Moment;
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
@@ -156,6 +156,7 @@ impl Follower {
             key: self.followed.key.as_ref(),
             now: session.clock.now(),
             zone: &self.zone,
+            served: ServedKeys::default(),
         }
     }
 
