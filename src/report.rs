@@ -1,5 +1,7 @@
 //! Results for people and scripts. Pure: values in, text out.
 
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
@@ -17,7 +19,7 @@ use crate::text::{Count, pad, width};
 pub mod json;
 
 /// What a report is about.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Results<'a> {
     /// All sites.
     pub sites: &'a [Site],
@@ -31,9 +33,15 @@ pub struct Results<'a> {
     pub now: Moment,
     /// Where times of day are read.
     pub zone: &'a TimeZone,
+    /// Filled at the first need: begin with the empty default.
+    pub served: ServedKeys<'a>,
 }
 
-impl Results<'_> {
+/// Each key that any site serves, once: few, however many sites there are.
+#[derive(Debug, Clone, Default)]
+pub struct ServedKeys<'a>(OnceCell<BTreeSet<&'a PublishableKey>>);
+
+impl<'a> Results<'a> {
     /// The time of day of `moment`.
     pub fn clock(&self, moment: Moment) -> String {
         let zoned = moment.wall.to_zoned_datetime(self.zone.clone());
@@ -42,8 +50,10 @@ impl Results<'_> {
 
     /// A key's mask, told apart from others that are served with the same mask.
     pub fn mask(&self, key: &PublishableKey) -> String {
-        let served = self.states.iter().filter_map(|state| state.now.key());
-        key.mask_among(served.chain(self.key))
+        let states: &'a [SiteState] = self.states;
+        let collect = || states.iter().filter_map(|state| state.now.key()).collect();
+        let served = self.served.0.get_or_init(collect);
+        key.mask_among(served.iter().copied().chain(self.key))
     }
 
     /// The site and what is known of it, for each that was asked for.

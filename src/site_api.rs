@@ -21,9 +21,14 @@ pub trait SiteApi: Send + Sync + 'static {
 
     /// `PUT {site}/api/export/settings/stripe_publishable_key` with the master key of the site.
     fn put(&self, site: &Site, key: &PublishableKey) -> impl Future<Output = Answer<PutVerdict>> + Send;
+
+    /// Nothing follows on the site's connection: what waits holds none.
+    fn hang_up(&self, _site: &Site) {}
 }
 
-/// The one HTTP client of the process.
+/// Connections, each with an end.
+mod lines;
+/// The two calls over HTTP.
 mod client;
 /// What an answer's status and body mean. Pure.
 pub mod answer;
@@ -32,4 +37,5 @@ mod failure;
 /// Text of an answer, cleaned and cleared of secrets.
 pub mod wash;
 
-pub use client::{ClientError, HttpSettings, HttpSiteApi};
+pub use client::HttpSiteApi;
+pub use lines::{ClientError, HttpSettings};

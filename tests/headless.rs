@@ -155,6 +155,18 @@ fn a_push_tells_what_the_fleet_saw() {
 }
 
 #[test]
+fn what_waits_or_is_over_holds_no_connection() {
+    let stage = Stage::new(120);
+    let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+    let narrow = config.replace("[push]", "[push]\nconcurrency = 4");
+    std::fs::write(stage.path("config.toml"), narrow).unwrap();
+    let ended = stage.run(&["push", "--key-stdin", "--yes", "--wait", "0"], stage.key());
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let record = stage.fleet.record();
+    assert!(record.most_connections <= 4, "{}", record.most_connections);
+}
+
+#[test]
 fn a_healthy_site_is_verified_or_still_waits_for_its_proof() {
     let stage = Stage::new(6);
     let site = stage.name(Fault::Healthy).to_owned();
@@ -221,6 +233,25 @@ fn what_must_not_be_pushed_is_refused_before_anything_is_sent() {
         unknown.err.contains("no site is called nowhere"),
         "{}",
         unknown.err
+    );
+    assert!(stage.fleet.record().requests.is_empty());
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_refused_and_not_repeated() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let stage = Stage::new(3);
+    let output = stage
+        .command(&["push", "--key-env", "KEY", "--yes"])
+        .env("KEY", std::ffi::OsStr::from_bytes(b"sk_live_51NeverShown\xff"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said.contains("variable KEY") && !said.contains("NeverShown"),
+        "{said}"
     );
     assert!(stage.fleet.record().requests.is_empty());
 }

@@ -9,7 +9,7 @@ use super::session::Session;
 use super::status::Status;
 use crate::engine::{Attempt, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
-use crate::report::{self, Results, json};
+use crate::report::{self, Results, ServedKeys, json};
 use crate::rules::moment::Moment;
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
@@ -159,6 +159,7 @@ impl Follower {
             key: self.followed.key.as_ref(),
             now: session.clock.now(),
             zone: &self.zone,
+            served: ServedKeys::default(),
         }
     }
 
@@ -190,11 +191,9 @@ impl Follower {
         self.busy = self.busy + usize::from(new.is_busy()) - usize::from(old.is_busy());
         self.open = self.open + usize::from(is_open(new)) - usize::from(is_open(&old));
         self.untold_count -= usize::from(std::mem::take(&mut self.untold[id.index()]));
-        self.sent_at = match self.sent_at {
-            _ if self.open + self.untold_count > 0 => None,
-            None => Some(Instant::now()),
-            at => at,
-        };
+        if self.open + self.untold_count == 0 {
+            self.sent_at = self.sent_at.or_else(|| Some(Instant::now()));
+        }
     }
 
     fn take_run(&mut self, run: RunInfo, session: &Session) {

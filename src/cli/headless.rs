@@ -66,6 +66,9 @@ pub(super) async fn push(config: Option<PathBuf>, args: PushArgs) -> anyhow::Res
     let config = config_with_sites(config)?;
     let selection = select(&config.sites, &args.common.sites)?;
     let key = args.key.read()?;
+    if let Some(odd) = key.odd_length() {
+        let _closed = writeln!(std::io::stderr(), "warning: the key has {odd}");
+    }
     log::start(&config.log);
     let mut session = Session::of_config(&config)?;
     let allow = Allow {
@@ -226,8 +229,8 @@ fn confirmed(plan: &Plan, stdin_is_taken: bool) -> anyhow::Result<bool> {
             )?;
         }
     }
-    if let Some(odd) = plan.key.odd_length() {
-        writeln!(err, "the key has {odd}")?;
+    for danger in &plan.dangers {
+        writeln!(err, "{}", danger.sentence())?;
     }
     write!(err, "type {ask} to push: ")?;
     err.flush()?;

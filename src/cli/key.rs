@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use zeroize::Zeroizing;
 
-use crate::key::{KeyMode, PublishableKey, secret_prefix};
+use crate::key::{KeyMode, PublishableKey, SECRET_PREFIXES, secret_prefix};
 
 /// The longest key that is read, in bytes; a longer text is refused by the key's own rules.
 const READ_LIMIT: u64 = 4096;
@@ -33,13 +33,20 @@ pub(super) struct KeyArgs {
 pub(super) fn refuse_in_arguments(arguments: &[OsString]) -> anyhow::Result<()> {
     let holds_key = arguments.iter().skip(1).any(|argument| {
         let argument = argument.to_string_lossy();
-        let value = argument.split_once('=').map_or("", |(_, value)| value);
-        [argument.as_ref(), value].into_iter().any(is_like_a_key)
+        let (flag, value) = argument.split_once('=').unwrap_or((&argument, ""));
+        [argument.as_ref(), value].into_iter().any(is_like_a_key) || is_glued_to_key(flag)
     });
     if holds_key {
         bail!(NEVER_AN_ARGUMENT);
     }
     Ok(())
+}
+
+/// Whether a key is glued to a flag: `--keysk_live_…`. No flag has an underscore.
+fn is_glued_to_key(flag: &str) -> bool {
+    let flag = flag.to_ascii_lowercase();
+    flag.starts_with('-')
+        && (SECRET_PREFIXES.iter().any(|prefix| flag.contains(prefix)) || flag.contains("pk_"))
 }
 
 fn is_like_a_key(text: &str) -> bool {
@@ -73,8 +80,10 @@ impl KeyArgs {
             let file = std::fs::File::open(path).with_context(|| format!("--key-file {name}"))?;
             (read_bounded(file), name)
         } else if let Some(name) = &self.env {
-            let value = std::env::var(name)
-                .with_context(|| format!("--key-env: the variable {name} is not set, or is no text"))?;
+            // The error itself is dropped: it quotes a value that is no text.
+            let Ok(value) = std::env::var(name) else {
+                bail!("--key-env: the variable {name} is not set, or is no text");
+            };
             (Ok(Zeroizing::new(value)), format!("the variable {name}"))
         } else if std::io::stdin().is_terminal() {
             let typed = rpassword::prompt_password("publishable key (hidden): ").map(Zeroizing::new);
@@ -106,6 +115,8 @@ mod tests {
             "--key=rk_live_abc",
             "--key=pk_test_abc",
             " whsec_abc",
+            "--keysk_live_abc",
+            "-kpk_live_abc",
         ] {
             let arguments = ["stripe-propagate", "push", argument].map(OsString::from);
             let refusal = refuse_in_arguments(&arguments).unwrap_err().to_string();

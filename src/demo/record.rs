@@ -29,7 +29,7 @@ pub struct RecordedRequest {
 pub struct Record {
     /// Each request to a site.
     pub requests: Vec<RecordedRequest>,
-    /// Connections that were open at once, at most.
+    /// Connections (TLS and all) that were open at once, at most.
     pub most_connections: usize,
     /// Connections in all.
     pub connections: usize,

@@ -139,13 +139,14 @@ impl Server {
 
     /// One connection, bound to one of the site's processes for its life.
     async fn connection(&self, stream: TcpStream, shop: &Shop) {
-        let _open = self.recorder.connection();
         let process = shop.process();
         // An answer in one packet needs no delay to gather more.
         let _as_it_is = stream.set_nodelay(true);
         let Ok(Ok(stream)) = tokio::time::timeout(CLIENT_LIMIT, self.acceptor.accept(stream)).await else {
             return;
         };
+        // Counted from here on: at its first packet the one that it follows may still be being torn down.
+        let _open = self.recorder.connection();
         let service = service_fn(|request| self.request(request, shop, process));
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(CLIENT_LIMIT);

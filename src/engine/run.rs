@@ -169,22 +169,28 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let now = self.clock.now();
         let next = self.take_in(site, call, finished, now);
         if let Some((key, allow)) = self.slots[site.index()].pending.take() {
-            self.schedule.release(site, lane);
+            self.release(site, lane);
             let next = self.change(site, |state| state.order_push(key, allow, false, now));
             return self.follow(site, next, now);
         }
         match next {
             Next::Now(Call::Put) if self.schedule.paused && !self.stopping => {
-                self.schedule.release(site, lane);
+                self.release(site, lane);
                 self.change(site, |state| state.await_push(now));
                 self.follow(site, next, now);
             }
             Next::Now(next_call) if !self.stopping => self.call(site, next_call, lane),
             next => {
-                self.schedule.release(site, lane);
+                self.release(site, lane);
                 self.follow(site, next, now);
             }
         }
+    }
+
+    /// Gives the site's slot and its connection back.
+    fn release(&mut self, site: SiteId, lane: Lane) {
+        self.api.hang_up(&self.sites[site.index()]);
+        self.schedule.release(site, lane);
     }
 
     /// Feeds an answer to the site's state.
@@ -212,7 +218,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
             Finished::Lost => {
                 let answer = lost(LookVerdict::Problem(Problem::ConnectionLost));
-                self.change(site, |state| state.looked(&answer, &policy, now, dice))
+                self.change(site, |state| {
+                    if call == Call::LookBefore {
+                        state.looked_before(&answer, &policy, now, dice)
+                    } else {
+                        state.looked(&answer, &policy, now, dice)
+                    }
+                })
             }
             Finished::NotRecorded(error) => {
                 self.schedule.paused = true;

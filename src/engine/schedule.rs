@@ -186,6 +186,8 @@ impl Schedule {
     fn take_from(&mut self, lane: Lane) -> Option<(SiteId, Call)> {
         while let Some(ticket) = self.ready[lane as usize].pop_front() {
             let Some((call, _)) = self.wanted(ticket) else {
+                // It was made ready in the place of another one of its backend.
+                self.unblock(self.places[ticket.site.index()].backend, lane as usize);
                 continue;
             };
             let place = &mut self.places[ticket.site.index()];
@@ -208,11 +210,16 @@ impl Schedule {
         let index = self.places[site.index()].backend;
         self.backends[index].out -= 1;
         for lane in 0..LANES {
-            while let Some(ticket) = self.backends[index].blocked[lane].pop_front() {
-                if self.is_current(ticket) {
-                    self.ready[lane].push_front(ticket);
-                    break;
-                }
+            self.unblock(index, lane);
+        }
+    }
+
+    /// Makes ready the next site that waits for this backend.
+    fn unblock(&mut self, backend: usize, lane: usize) {
+        while let Some(ticket) = self.backends[backend].blocked[lane].pop_front() {
+            if self.is_current(ticket) {
+                self.ready[lane].push_front(ticket);
+                break;
             }
         }
     }

@@ -78,7 +78,8 @@ pub fn look(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<LookVerdict
         }
         Some(problem) => LookVerdict::Problem(problem),
         None => match (body.success(), served.map(PublishableKey::parse)) {
-            (Some(true), Some(Ok(key))) => LookVerdict::Serves(key),
+            // To the letter: the shop's pages get the value with whatever stands around it.
+            (Some(true), Some(Ok(key))) if served == Some(key.as_str()) => LookVerdict::Serves(key),
             _ => LookVerdict::Problem(body.no_answer()),
         },
     };

@@ -222,6 +222,11 @@ impl KeyField {
         swallows
     }
 
+    /// Ends dropping what is typed.
+    pub fn stop_swallowing(&mut self) {
+        self.swallows_until = None;
+    }
+
     /// Whether what is typed would be dropped, as the rest of a secret.
     pub fn is_swallowing(&self, now: Moment) -> bool {
         self.swallows_until.is_some_and(|until| now < until)
@@ -253,7 +258,11 @@ pub fn secret(text: &str) -> Option<KeyRefusal> {
     starts.into_iter().find_map(|index| {
         let rest = &text[index..];
         // Behind `pk_live_` letters may spell anything.
-        let in_key = text[..index].trim_start().starts_with("pk_");
+        let word = text[..index].rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+        let in_key = word
+            .into_iter()
+            .next()
+            .is_some_and(|word| word.starts_with("pk_"));
         let prefix = key::secret_prefix(rest).filter(|_| !in_key)?;
         Some(KeyRefusal::Secret { prefix })
     })

@@ -29,7 +29,11 @@ impl Frames {
     /// The next frame is drawn afresh, in this size.
     pub(super) fn resize(&mut self, columns: u16, rows: u16) -> io::Result<()> {
         let area = Rect::new(0, 0, columns, rows);
-        self.terminal.backend_mut().size = area.as_size();
+        let memory = self.terminal.backend_mut();
+        memory.size = area.as_size();
+        // The terminal may have been given back and taken since: nothing is known of its cursor, and it is
+        // hidden then.
+        (memory.cursor, memory.shows_cursor) = (None, false);
         self.terminal.resize(area)
     }
 

@@ -2,7 +2,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEvent, MouseEventKind, poll, read};
+use crossterm::event::{
+    Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind, poll, read,
+};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -108,6 +110,15 @@ fn wait(stop: Option<&OwnedFd>, limit: Option<&Timespec>) -> Waited {
     }
 }
 
+/// Esc and a letter in one read look like Alt and the letter, which means nothing here: they are two keys.
+fn key(press: KeyEvent) -> Vec<Input> {
+    if !press.modifiers.contains(KeyModifiers::ALT) {
+        return vec![Input::Key(press)];
+    }
+    let plain = KeyEvent::new(press.code, press.modifiers - KeyModifiers::ALT);
+    vec![Input::Key(KeyEvent::from(KeyCode::Esc)), Input::Key(plain)]
+}
+
 /// What the wheel or a click means. The mouse is captured only where the config asks for it.
 fn mouse(event: MouseEvent) -> Option<Input> {
     match event.kind {
@@ -125,7 +136,7 @@ fn batch() -> io::Result<Vec<Input>> {
     loop {
         while batch.len() < BATCH && poll(AT_ONCE)? {
             match read()? {
-                Event::Key(press) if press.kind != KeyEventKind::Release => batch.push(Input::Key(press)),
+                Event::Key(press) if press.kind != KeyEventKind::Release => batch.extend(key(press)),
                 Event::Paste(text) => batch.push(Input::Paste(text)),
                 Event::Mouse(event) => batch.extend(mouse(event)),
                 // The size comes by its own signal.

@@ -216,7 +216,9 @@ impl Model {
         let rested = self
             .moved_at
             .filter(|_| self.order_is_stale)
-            .map(|moved| moved + ORDER_RESTS);
+            .map(|moved| moved + ORDER_RESTS)
+            // What is over is done with the next frame, and that may have to wait for the terminal.
+            .filter(|rested| *rested > self.now);
         [rested, self.field.wake_at()].into_iter().flatten().min()
     }
 

@@ -13,7 +13,7 @@ use super::screen::Screen;
 use super::terminal::Terminal;
 use super::update::update;
 use super::{Effect, Leave, Message};
-use crate::engine::{Attempts, Clock, Command, Event, Handle};
+use crate::engine::{Attempts, Clock, Command, Event, Handle, Level, Message as Told};
 use crate::site::SiteId;
 
 /// Events of the engine that are taken in at most before the operator's keys have their turn again.
@@ -174,7 +174,15 @@ impl<Around: Surroundings> Show<Around> {
                 Woke::Draw => None,
                 Woke::EngineEnded => {
                     engine_lives = false;
-                    None
+                    let at = self.clock.now();
+                    let text = "the part that sends has ended by a fault of the program: leave it, start it \
+                                again and verify all; please report it";
+                    let told = Told {
+                        at,
+                        level: Level::Error,
+                        text: text.to_owned(),
+                    };
+                    self.take(Message::Engine(Event::Message(told)), true)?
                 }
             };
             if let Some(left) = left {

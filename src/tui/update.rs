@@ -158,7 +158,10 @@ fn press(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
         return Vec::new();
     }
     let leaves = event.code == KeyCode::Esc || control && matches!(event.code, KeyCode::Char('u' | 'c'));
-    if model.field.is_swallowing(model.now) && !leaves {
+    if leaves {
+        model.field.stop_swallowing();
+    }
+    if model.field.is_swallowing(model.now) {
         // The rest of a secret that was typed into a dialog.
         let now = model.now;
         model.field.press(event, now);

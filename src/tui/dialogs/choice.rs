@@ -1,4 +1,4 @@
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
@@ -30,6 +30,7 @@ struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Meaning {
     GoOn,
+    GoOnAndRetry(Vec<SiteId>),
     Cancel,
     Leave(Leave),
     RetryWithRunsKey(Vec<SiteId>),
@@ -38,6 +39,13 @@ enum Meaning {
 
 fn answer(key: char, label: &'static str, meaning: Meaning) -> Answer {
     Answer { key, label, meaning }
+}
+
+fn again(sites: &[SiteId]) -> Effect {
+    Effect::WithMasterKeys(Command::Retry {
+        sites: sites.to_vec(),
+        allow: Allow::default(),
+    })
 }
 
 impl Choice {
@@ -55,7 +63,7 @@ impl Choice {
             answers.push(answer(
                 'r',
                 "go on, and retry what failed",
-                Meaning::RetryWithRunsKey(failed),
+                Meaning::GoOnAndRetry(failed),
             ));
         }
         let text = format!("Nothing new is sent. {left} left; what is out ends.");
@@ -120,6 +128,9 @@ impl Choice {
     }
 
     pub(super) fn press(&self, model: &mut Model, press: KeyEvent) -> Pressed {
+        if press.modifiers.contains(KeyModifiers::CONTROL) {
+            return Pressed::Stays;
+        }
         let KeyCode::Char(key) = press.code else {
             return if press.code == KeyCode::Esc {
                 Pressed::Closes(Vec::new())
@@ -134,13 +145,8 @@ impl Choice {
             Meaning::GoOn => vec![Effect::Engine(Command::GoOn)],
             Meaning::Cancel => vec![Effect::Engine(Command::Cancel)],
             Meaning::Leave(leave) => vec![Effect::Quit(*leave)],
-            Meaning::RetryWithRunsKey(sites) => vec![
-                Effect::Engine(Command::GoOn),
-                Effect::WithMasterKeys(Command::Retry {
-                    sites: sites.clone(),
-                    allow: Allow::default(),
-                }),
-            ],
+            Meaning::GoOnAndRetry(sites) => vec![Effect::Engine(Command::GoOn), again(sites)],
+            Meaning::RetryWithRunsKey(sites) => vec![again(sites)],
             Meaning::PlanWithFieldsKey(sites) => match PlanDialog::of_push(model, sites) {
                 Ok(plan) => return Pressed::Becomes(Dialog::Plan(plan)),
                 Err(why) => {

@@ -1,0 +1,155 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, Proxy, redirect, retry};
+use rustls::client::Resumption;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+use url::Url;
+
+use crate::site::SiteUrl;
+
+/// No idle connections to speak of: a reused idle one is the one source of doubtful resets.
+const IDLE: Duration = Duration::from_secs(1);
+/// TLS sessions that are remembered at most (rustls counts eight entries a server).
+const MAX_SESSIONS: usize = 800_000;
+
+/// How sites are reached.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// The limit of DNS, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// The limit of a PUT as a whole.
+    pub timeout: Duration,
+    /// A proxy. The environment's is never taken.
+    pub proxy: Option<Url>,
+    /// Certificate authorities (PEM) besides the system's.
+    pub ca_pem: Option<Vec<u8>>,
+    /// How many sites there are: so many TLS sessions are remembered.
+    pub sites: usize,
+}
+
+/// Why there is no HTTP client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// `ca_file` is no certificate.
+    #[error("tls.ca_file holds no certificate in PEM form")]
+    CaFile,
+    /// The system's certificate authorities could not be loaded.
+    #[error("the system's certificate authorities cannot be read ({0}): install ca-certificates")]
+    Roots(rustls::Error),
+    /// The proxy was refused.
+    #[error("push.proxy cannot be used")]
+    Proxy,
+    /// Anything else that keeps the client from being built.
+    #[error("no HTTP client can be built: {0}")]
+    Build(String),
+}
+
+/// The connections that are kept between the requests of one site's operation, so that they can be closed
+/// the moment that nothing follows on them.
+///
+/// reqwest has no way to close one connection, but a client that is dropped closes all of its own. So each
+/// operation has a client to itself; all of them share one TLS config with its roots and sessions, which
+/// makes them cheap, and there are no more of them than requests at once.
+#[derive(Debug)]
+pub(super) struct Lines {
+    settings: HttpSettings,
+    tls: rustls::ClientConfig,
+    /// Tells at the start what keeps clients from being built, and stands in if one cannot be built later.
+    first: Client,
+    /// Without a connection.
+    spare: Mutex<Vec<Client>>,
+    /// With the connection of a site whose operation goes on.
+    held: Mutex<HashMap<SiteUrl, Client>>,
+}
+
+/// A panic elsewhere does not make the clients wrong.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lines {
+    pub(super) fn new(settings: HttpSettings) -> Result<Self, ClientError> {
+        let tls = tls(&settings)?;
+        let first = build(&settings, &tls)?;
+        Ok(Self {
+            settings,
+            tls,
+            first,
+            spare: Mutex::default(),
+            held: Mutex::default(),
+        })
+    }
+
+    /// The client that has the site's connection, else one without any.
+    pub(super) fn take(&self, site: &SiteUrl) -> Client {
+        let held = lock(&self.held).remove(site);
+        held.or_else(|| lock(&self.spare).pop())
+            .unwrap_or_else(|| build(&self.settings, &self.tls).unwrap_or_else(|_| self.first.clone()))
+    }
+
+    /// The site's next request takes the connection that `client` has.
+    pub(super) fn hold(&self, site: &SiteUrl, client: Client) {
+        lock(&self.held).insert(site.clone(), client);
+    }
+
+    /// `client` has no connection any more.
+    pub(super) fn put_back(&self, client: Client) {
+        lock(&self.spare).push(client);
+    }
+
+    /// Closes the site's connection, if it has one.
+    pub(super) fn hang_up(&self, site: &SiteUrl) {
+        drop(lock(&self.held).remove(site));
+    }
+}
+
+fn build(settings: &HttpSettings, tls: &rustls::ClientConfig) -> Result<Client, ClientError> {
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .user_agent(concat!("stripe-propagate/", env!("CARGO_PKG_VERSION")))
+        .http1_only()
+        // The master key must not travel to where a site points.
+        .redirect(redirect::Policy::none())
+        // Each PUT on the wire is one counted attempt.
+        .retry(retry::never())
+        .referer(false)
+        .no_proxy()
+        .pool_idle_timeout(IDLE)
+        .connect_timeout(settings.connect_timeout)
+        .tcp_nodelay(true);
+    if let Some(proxy) = &settings.proxy {
+        builder = builder.proxy(Proxy::all(proxy.as_str()).map_err(|_| ClientError::Proxy)?);
+    }
+    builder
+        .build()
+        .map_err(|error| ClientError::Build(error.without_url().to_string()))
+}
+
+fn tls(settings: &HttpSettings) -> Result<rustls::ClientConfig, ClientError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut extra = Vec::new();
+    if let Some(pem) = &settings.ca_pem {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            extra.push(certificate.map_err(|_| ClientError::CaFile)?);
+        }
+        if extra.is_empty() || extra.iter().any(|der| Certificate::from_der(der).is_err()) {
+            return Err(ClientError::CaFile);
+        }
+    }
+    let verifier =
+        Verifier::new_with_extra_roots(extra, Arc::clone(&provider)).map_err(ClientError::Roots)?;
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(ClientError::Roots)?;
+    // "dangerous" is rustls's word for a verifier of one's own; this one is the platform's.
+    let mut config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.resumption = Resumption::in_memory_sessions((settings.sites * 8).clamp(256, MAX_SESSIONS));
+    Ok(config)
+}
