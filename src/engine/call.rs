@@ -64,7 +64,11 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
     pub(super) async fn look(self, limit: Duration, close: bool) -> Finished {
         let answer = self.api.look(self.site(), limit, close).await;
         let (problem, served, words) = match &answer.verdict {
-            LookVerdict::Serves(key) => (None, Served::Key(key.clone()), format!("serves {key}")),
+            LookVerdict::Serves(key) => (
+                None,
+                Served::Key(key.clone()),
+                format!("serves {key} #{}", key.fingerprint()),
+            ),
             LookVerdict::NoKey => (None, Served::NoKey, "has no key".to_owned()),
             LookVerdict::ExposedSecret => (
                 None,

@@ -15,6 +15,8 @@ pub struct Raw<'a> {
     pub status: u16,
     /// `Location`, if there is one.
     pub location: Option<&'a str>,
+    /// The values of all headers, a line each: a secret may be echoed there, too.
+    pub headers: &'a str,
     /// The body's beginning.
     pub body: &'a [u8],
 }
@@ -49,7 +51,8 @@ pub fn put(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<PutVerdict> 
     } else {
         detail(raw, &body, master_key)
     };
-    let alarm = body.alarm() || detail.stripe_secret || detail.master_key;
+    let headers = wash(raw.headers, master_key);
+    let alarm = body.alarm() || headers.stripe_secret || headers.master_key;
     Meaning {
         verdict,
         detail: detail.text,
@@ -62,8 +65,9 @@ pub fn look(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<LookVerdict
     let body = Body::read(raw.body, master_key);
     let served = body.field("publishable_key").and_then(Value::as_str);
     let detail = detail(raw, &body, master_key);
+    let headers = wash(raw.headers, master_key);
     if body.stripe_secret
-        || detail.stripe_secret
+        || headers.stripe_secret
         || served.is_some_and(|served| secret_prefix(served).is_some())
     {
         return Meaning {
@@ -83,7 +87,7 @@ pub fn look(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<LookVerdict
             _ => LookVerdict::Problem(body.no_answer()),
         },
     };
-    let alarm = body.alarm() || detail.master_key;
+    let alarm = body.alarm() || headers.master_key;
     let detail = if matches!(verdict, LookVerdict::Problem(_)) {
         detail.text
     } else {
@@ -103,6 +107,8 @@ struct Body {
     washed: Washed,
     stripe_secret: bool,
     master_key: bool,
+    /// A string in its JSON holds one of them, however it is written.
+    hides_secret: bool,
 }
 
 impl Body {
@@ -114,6 +120,7 @@ impl Body {
         let mut body = Self {
             stripe_secret: washed.stripe_secret,
             master_key: washed.master_key,
+            hides_secret: false,
             json,
             text,
             washed,
@@ -127,6 +134,9 @@ impl Body {
             .into_iter()
             .map(|string| wash(string, master_key))
             .collect();
+        body.hides_secret = inner
+            .iter()
+            .any(|washed| washed.stripe_secret || washed.master_key);
         body.stripe_secret |= inner.iter().any(|washed| washed.stripe_secret);
         body.master_key |= inner.iter().any(|washed| washed.master_key);
         body
@@ -199,6 +209,10 @@ fn detail(raw: Raw<'_>, body: &Body, master_key: Option<&MasterKey>) -> Washed {
     if let Some(said) = said {
         return wash(said, master_key);
     }
+    if body.hides_secret {
+        // Written with escapes, so that washing the text as it came does not find it.
+        return Washed::default();
+    }
     if body.json.is_some() || !looks_like_html(&body.text) {
         return body.washed.clone();
     }
@@ -247,6 +261,7 @@ mod tests {
         Raw {
             status,
             location: None,
+            headers: "",
             body: body.as_bytes(),
         }
     }
@@ -356,6 +371,7 @@ mod tests {
         let redirect = Raw {
             status: 301,
             location: Some("https://www.shop.example.com/x?token=1"),
+            headers: "",
             body: b"",
         };
         assert_eq!(
@@ -378,6 +394,40 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_is_written_with_escapes_or_stands_in_a_header_is_kept_out() {
+        let key = MasterKey::parse("master-key-1".to_owned()).unwrap();
+        for body in [
+            r#"{"detail": "a\nsk_live_0123"}"#,
+            r#"{"detail": "\u0073k_live_0123"}"#,
+            r#"{"detail": "\u006daster-key-1"}"#,
+            "trace='a\\nsk_live_0123'",
+        ] {
+            let meaning = put(raw(500, body), Some(&key));
+            assert!(meaning.alarm, "{body}");
+            assert!(
+                !meaning.detail.as_str().contains("0123"),
+                "{body}: {}",
+                meaning.detail
+            );
+            assert!(
+                !meaning.detail.as_str().contains("aster-key-1"),
+                "{body}: {}",
+                meaning.detail
+            );
+        }
+        let echoed = Raw {
+            headers: "text/html\nmaster-key-1",
+            ..raw(200, r#"{"success": true}"#)
+        };
+        assert!(put(echoed, Some(&key)).alarm);
+        let exposed = Raw {
+            headers: "k=sk_live_0123",
+            ..raw(302, "")
+        };
+        assert_eq!(look(exposed, None).verdict, LookVerdict::ExposedSecret);
+    }
+
+    #[test]
     fn retry_after_as_seconds_date_and_nonsense() {
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
         let later = "Sun, 06 Nov 1994 08:49:57 GMT";
@@ -397,7 +447,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_have_a_meaning(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let raw = Raw { status, location: None, body: &body };
+            let raw = Raw { status, location: None, headers: "", body: &body };
             prop_assert!(put(raw, None).detail.as_str().chars().count() <= 300);
             prop_assert!(look(raw, None).detail.as_str().chars().count() <= 300);
         }

@@ -149,6 +149,7 @@ async fn ask<Verdict>(
     let meaning = mean(Raw {
         status,
         location: text(&headers, &LOCATION),
+        headers: &values(&headers),
         body: &body,
     });
     let asked = text(&headers, &RETRY_AFTER);
@@ -172,6 +173,14 @@ fn problem<V>(verdict: V, took: Duration, detail: CleanText, http: Option<u16>) 
         detail,
         alarm: false,
     }
+}
+
+/// The values of all headers, a line each; hyper bounds how long they can be.
+fn values(headers: &HeaderMap) -> String {
+    let lines = headers
+        .values()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

@@ -49,14 +49,14 @@ fn without_stripe_secrets(text: &str) -> (String, bool) {
 }
 
 /// Where the next secret in `text` begins and ends, in bytes; `before` stands before the text.
+///
+/// `sk_live_` and its like count wherever they stand, also right behind a letter (`\\nsk_live_…` in JSON that
+/// was not decoded, `%3Dsk_live_…`); a prefix without its environment counts only where a word begins.
 fn next_secret(text: &str, before: Option<char>) -> Option<(usize, usize)> {
     let mut previous = before;
     for (start, character) in text.char_indices() {
         let at_word = previous.is_none_or(|previous| !previous.is_alphanumeric());
         previous = Some(character);
-        if !at_word {
-            continue;
-        }
         let candidate = &text[start..];
         for prefix in SECRET_PREFIXES {
             let Some(tail) = strip_prefix_ignoring_case(candidate, prefix) else {
@@ -66,7 +66,8 @@ fn next_secret(text: &str, before: Option<char>) -> Option<(usize, usize)> {
             let environment = ["live_", "test_"]
                 .iter()
                 .any(|mode| strip_prefix_ignoring_case(tail, mode).is_some());
-            if environment || length >= MIN_TAIL {
+            let plain = length >= MIN_TAIL && (at_word || prefix == "whsec_");
+            if environment || plain {
                 return Some((start, start + prefix.len() + length));
             }
         }
@@ -103,6 +104,9 @@ mod tests {
         );
         assert_eq!(washed("s\u{200b}k_live_abc"), "[secret removed]", "cleaned first");
         assert_eq!(washed("SK_LIVE_ABC"), "[secret removed]");
+        assert_eq!(washed("a\\nsk_live_abc"), "a\\n[secret removed]");
+        assert_eq!(washed("q%3Dsk_test_abc"), "q%3D[secret removed]");
+        assert_eq!(washed("xwhsec_0123456789"), "x[secret removed]");
         assert!(wash("sk_live_x", None).stripe_secret);
     }
 
