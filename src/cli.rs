@@ -14,6 +14,8 @@ mod key;
 mod session;
 /// `push` and `verify`, and every run without a screen.
 mod headless;
+/// Writes what a run tells, and never holds it up.
+mod printer;
 /// A run from its first event to its last, in plain lines or JSON.
 mod follow;
 /// The screen.

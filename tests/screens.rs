@@ -191,7 +191,11 @@ impl Story {
     }
 
     fn queued(mut self) -> Self {
-        self.0.order_push(new_key(), Allow::default(), false, at(10));
+        let allow = Allow {
+            mode_change: true,
+            unrecognised: false,
+        };
+        self.0.order_push(new_key(), allow, false, at(10));
         self
     }
 

@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::follow::Telling;
 use super::headless::carry_out;
+use super::printer::Telling;
 use super::screen;
 use super::session::Session;
 use super::status::Status;

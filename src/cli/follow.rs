@@ -1,10 +1,10 @@
-use std::io::Write;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use super::printer::{Printer, Telling};
 use super::session::Session;
 use super::status::Status;
 use crate::engine::{Attempt, Command, Event, Level, RunInfo};
@@ -18,34 +18,6 @@ use crate::site::SiteId;
 
 /// While only settling sites are left, a line tells so this often.
 const STILL_HERE: Duration = Duration::from_secs(30);
-
-/// How a run is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Telling {
-    /// What happens to standard error, table and summary to standard output.
-    Plain,
-    /// One JSON object a line to standard output.
-    Json,
-    /// Nobody is there to read.
-    Silent,
-}
-
-impl Telling {
-    /// A line of results. A closed pipe is no reason to end a run.
-    fn out(self, text: &str) {
-        if self != Self::Silent {
-            let mut out = std::io::stdout().lock();
-            let _closed = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
-        }
-    }
-
-    /// A line about what happens.
-    pub(super) fn happens(self, text: &str) {
-        if self == Self::Plain {
-            let _closed = writeln!(std::io::stderr(), "{text}");
-        }
-    }
-}
 
 /// What is followed, and for how long.
 pub(super) struct Followed {
@@ -70,7 +42,8 @@ pub(super) async fn follow(session: &mut Session, followed: Followed) -> anyhow:
     let mut terminate = signal(SignalKind::terminate())?;
     // A run goes on when its terminal is gone; once listened to, the signal ends no process.
     let _hangup = signal(SignalKind::hangup())?;
-    let mut watch = Follower::new(session, followed);
+    let printer = Printer::start(followed.telling)?;
+    let mut watch = Follower::new(session, followed, printer);
     let mut interrupted = false;
     let mut still_here = tokio::time::interval_at(Instant::now() + STILL_HERE, STILL_HERE);
     while interrupted || !watch.is_over() {
@@ -86,7 +59,13 @@ pub(super) async fn follow(session: &mut Session, followed: Followed) -> anyhow:
             () = sleep_until(deadline), if deadline.is_some() && !interrupted => break,
         }
     }
-    Ok(watch.finish(session, interrupted))
+    let status = watch.finish(session, interrupted);
+    tokio::select! {
+        () = watch.printer.finish(interrupted) => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(status)
 }
 
 async fn sleep_until(at: Option<Instant>) {
@@ -97,6 +76,7 @@ async fn sleep_until(at: Option<Instant>) {
 
 struct Follower {
     followed: Followed,
+    printer: Printer,
     zone: TimeZone,
     begin: Moment,
     selected: Vec<bool>,
@@ -119,7 +99,7 @@ fn is_open(state: &SiteState) -> bool {
 }
 
 impl Follower {
-    fn new(session: &Session, followed: Followed) -> Self {
+    fn new(session: &Session, followed: Followed, printer: Printer) -> Self {
         let mut selected = vec![false; session.sites.len()];
         for id in &followed.selection {
             selected[id.index()] = true;
@@ -138,6 +118,7 @@ impl Follower {
             open: states().filter(|state| is_open(state)).count(),
             sent_at: None,
             sent_told: false,
+            printer,
             followed,
         }
     }
@@ -177,7 +158,7 @@ impl Follower {
             Event::Message(message) if message.level == Level::Error && self.followed.run.is_none() => {
                 anyhow::bail!(message.text)
             }
-            Event::Message(message) => self.followed.telling.happens(&message.text),
+            Event::Message(message) => self.printer.happens(message.text),
         }
         Ok(())
     }
@@ -198,19 +179,17 @@ impl Follower {
 
     fn take_run(&mut self, run: RunInfo, session: &Session) {
         if self.followed.run.is_none() {
-            match self.followed.telling {
-                Telling::Json => self
-                    .followed
-                    .telling
-                    .out(&json::run_started(&run, &self.results(session))),
-                telling => telling.happens(&format!(
-                    "run {}: {} ({}) to {}",
-                    run.id.0,
-                    run.key,
-                    run.key.mode().word(),
-                    crate::text::Count(run.puts, "site")
-                )),
+            let results = self.results(session);
+            if self.followed.telling == Telling::Json {
+                self.printer.out(json::run_started(&run, &results));
             }
+            self.printer.happens(format!(
+                "run {}: {} ({}) to {}",
+                run.id.0,
+                results.mask(&run.key),
+                run.key.mode().word(),
+                crate::text::Count(run.puts, "site")
+            ));
         }
         if run.phase == RunPhase::Paused {
             // Nobody is here to go on: the store takes no records.
@@ -222,10 +201,10 @@ impl Follower {
     fn tell_attempt(&self, attempt: &Attempt, session: &Session) {
         let site = &session.sites[attempt.site.index()];
         match self.followed.telling {
-            Telling::Json => self.followed.telling.out(&json::attempt(attempt, site)),
-            telling if attempt.cause.is_some() => {
+            Telling::Json => self.printer.out(json::attempt(attempt, site)),
+            Telling::Plain if attempt.cause.is_some() => {
                 let at = self.results(session).clock(attempt.at);
-                telling.happens(&format!(
+                self.printer.happens(format!(
                     "{at} {} {} {}: {}",
                     site.name,
                     attempt.request.word(),
@@ -245,7 +224,7 @@ impl Follower {
         let tally = results.tally();
         let until = results.rows().filter_map(|(_, state)| state.settle_end()).max();
         let until = until.map_or_else(String::new, |until| format!(", until {}", results.clock(until)));
-        self.followed.telling.happens(&format!(
+        self.printer.happens(format!(
             "waits for proofs: {} serving, {} settling{until}",
             tally.verify("serving"),
             tally.verify("settling")
@@ -256,8 +235,7 @@ impl Follower {
         if std::mem::replace(interrupted, true) {
             std::process::exit(i32::from(Status::Interrupted.code()));
         }
-        self.followed
-            .telling
+        self.printer
             .happens("stopping: what is out ends, the rest is cancelled; once more stops at once");
         session.handle.send(Command::Stop);
     }
@@ -273,18 +251,18 @@ impl Follower {
         let begin = self.followed.run.as_ref().map_or(self.begin, |run| run.started);
         let seconds = results.now.since(begin).as_secs();
         let run = self.followed.run.as_ref().map(|run| run.id.0);
-        let telling = self.followed.telling;
+        let printer = &self.printer;
         // Also where nobody reads it: the terminal may be gone.
         tracing::info!(run, status = status.code(), summary = %report::summary(&results, seconds).replace('\n', "; "), "ended");
-        if telling == Telling::Json {
+        if self.followed.telling == Telling::Json {
             for (site, state) in results.rows() {
-                telling.out(&json::result(site, state, run, &results));
+                printer.out(json::result(site, state, run, &results));
             }
-            telling.out(&json::summary(&results, run, seconds, status.code()));
+            printer.out(json::summary(&results, run, seconds, status.code()));
         } else {
-            telling.out(&report::table(&results));
-            telling.out("");
-            telling.out(&report::summary(&results, seconds));
+            printer.out(report::table(&results));
+            printer.out("");
+            printer.out(report::summary(&results, seconds));
         }
         status
     }

@@ -7,8 +7,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 use jiff::SignedDuration;
 
-use super::follow::{Followed, Telling, follow};
+use super::follow::{Followed, follow};
 use super::key::{KeyArgs, refuse_strays};
+use super::printer::Telling;
 use super::session::{Session, find_config};
 use super::status::Status;
 use super::{Common, log};

@@ -86,6 +86,8 @@ impl KeyArgs {
             };
             (Ok(Zeroizing::new(value)), format!("the variable {name}"))
         } else if std::io::stdin().is_terminal() {
+            // With a handler ^C ends no process here: rpassword raises it before it restores the terminal.
+            let _handled = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
             let typed = rpassword::prompt_password("publishable key (hidden): ").map(Zeroizing::new);
             (typed, "what was typed".to_owned())
         } else {

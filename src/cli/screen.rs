@@ -1,13 +1,14 @@
 use std::ffi::OsStr;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
 use jiff::tz::TimeZone;
 
-use super::follow::{Followed, Telling, follow};
+use super::follow::{Followed, follow};
 use super::log;
+use super::printer::Telling;
 use super::session::{MasterKeys, Session, find_config};
 use super::status::Status;
 use crate::config::{Config, Searched, UiSettings};
@@ -187,10 +188,12 @@ async fn after(session: &mut Session, left: Left, model: Model) -> anyhow::Resul
         });
     };
     if left == Left::ByOperator(Leave::RunGoesOn) {
-        telling.happens(&format!(
+        // The terminal has just taken the screen's last bytes: it reads.
+        let _closed = writeln!(
+            std::io::stderr(),
             "run {} goes on without the screen: ^Z and bg give the shell back, ^C cancels the rest",
             run.id.0
-        ));
+        );
     }
     let followed = Followed {
         selection: session.all(),

@@ -1,4 +1,4 @@
-use super::run::{Engine, Slot, site_id};
+use super::run::{Engine, site_id};
 use super::{Attempts, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
@@ -12,8 +12,11 @@ use crate::store::{NewRun, Store};
 use crate::text::Count;
 
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
-    /// Carries out an order.
+    /// Carries out an order. None is taken while the engine stops.
     pub(super) async fn obey(&mut self, order: Command) {
+        if self.stopping {
+            return;
+        }
         match order {
             Command::Push(plan) => self.begin(plan).await,
             Command::Retry { sites, allow } => self.retry(&sites, allow),
@@ -46,43 +49,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return self.say(Level::Warning, refusal);
         }
         let now = self.clock.now();
-        let puts: Vec<SiteId> = plan
-            .rows
-            .iter()
-            .filter(|row| row.action == PlanAction::Put)
-            .map(|row| row.site)
-            .collect();
-        let sites = puts.iter().map(|id| self.sites[id.index()].url.clone()).collect();
-        let id = match self
-            .store
-            .begin_run(NewRun {
-                key: plan.key.clone(),
-                at: now.wall,
-                sites,
-            })
-            .await
-        {
-            Ok(id) => id,
-            Err(error) => {
-                return self.say(
-                    Level::Error,
-                    format!("nothing sent: the run cannot be recorded ({error})"),
-                );
-            }
+        let Some(info) = self.record(&plan, now).await else {
+            return;
         };
-        for slot in &mut self.slots {
-            slot.in_run = false;
-            slot.gets = 0;
-        }
-        (self.open, self.busy, self.schedule.paused) = (0, 0, false);
-        let info = RunInfo {
-            id,
-            key: plan.key.clone(),
-            phase: RunPhase::Sending,
-            started: now,
-            ended: None,
-            puts: puts.len(),
-        };
+        self.close_earlier(now).await;
+        self.schedule.paused = false;
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
@@ -94,8 +65,47 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
+    /// Puts the run on record before its first request; without that there is none.
+    async fn record(&mut self, plan: &Plan, now: Moment) -> Option<RunInfo> {
+        let puts = plan.rows.iter().filter(|row| row.action == PlanAction::Put);
+        let sites: Vec<_> = puts.map(|row| self.sites[row.site.index()].url.clone()).collect();
+        let puts = sites.len();
+        let run = NewRun {
+            key: plan.key.clone(),
+            at: now.wall,
+            sites,
+        };
+        match self.store.begin_run(run).await {
+            Ok(id) => Some(RunInfo {
+                id,
+                key: plan.key.clone(),
+                phase: RunPhase::Sending,
+                started: now,
+                ended: None,
+                puts,
+            }),
+            Err(error) => {
+                let refusal = format!("nothing sent: the run cannot be recorded ({error})");
+                self.say(Level::Error, refusal);
+                None
+            }
+        }
+    }
+
+    /// Ends the run before: what still settles of it goes on, nothing of it is left to do.
+    async fn close_earlier(&mut self, now: Moment) {
+        if let Some(earlier) = self.run.take().filter(|run| run.ended.is_none()) {
+            self.end_run(earlier.id, now).await;
+        }
+        for index in 0..self.slots.len() {
+            self.slots[index].gets = 0;
+            if self.slots[index].state.in_run {
+                self.change(site_id(index), |state| state.in_run = false);
+            }
+        }
+    }
+
     fn order_push(&mut self, site: SiteId, key: PublishableKey, allow: Allow, again: bool, now: Moment) {
-        self.join_run(site);
         let slot = &mut self.slots[site.index()];
         slot.background = false;
         if slot.state.is_calling() {
@@ -106,35 +116,21 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.follow(site, next, now);
     }
 
-    fn join_run(&mut self, site: SiteId) {
-        let slot = &mut self.slots[site.index()];
-        if !slot.in_run {
-            slot.in_run = true;
-            self.open += usize::from(slot.state.push.is_open());
-            self.busy += usize::from(slot.state.is_busy());
-        }
-    }
-
     fn retry(&mut self, sites: &[SiteId], allow: Allow) {
         let now = self.clock.now();
         let Some(run_key) = self.run.as_ref().map(|run| run.key.clone()) else {
             return self.look(sites, None, Attempts::Policy, false);
         };
         for &site in sites {
-            let Slot { state, in_run, .. } = &self.slots[site.index()];
-            let skipped = matches!(state.push, Push::Skipped(_));
-            // The key of the site's own run. What a skipped site expects is of an earlier one.
-            let own = state.expected.clone().filter(|_| !skipped);
-            let key = own.unwrap_or_else(|| run_key.clone());
-            match state.retry_plan() {
-                RetryPlan::Push if skipped && !in_run => {
+            match self.slots[site.index()].state.retry_plan() {
+                RetryPlan::OtherRun => {
                     let name = &self.sites[site.index()].name;
                     self.say(
                         Level::Info,
-                        format!("{name} is not in this run: p plans a push to it"),
+                        format!("{name} failed in an earlier run: p plans a push to it"),
                     );
                 }
-                RetryPlan::Push => self.order_push(site, key, allow, true, now),
+                RetryPlan::Push => self.order_push(site, run_key.clone(), allow, true, now),
                 RetryPlan::Ask(_) if allow.mode_change || allow.unrecognised => {
                     self.order_push(site, run_key.clone(), allow, true, now);
                 }

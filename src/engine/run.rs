@@ -21,8 +21,6 @@ use crate::text::CleanText;
 /// A site and what is under way for it.
 pub(super) struct Slot {
     pub(super) state: SiteState,
-    /// Whether the run counts it.
-    pub(super) in_run: bool,
     /// Whether its looks go behind all others.
     pub(super) background: bool,
     /// GETs in this run.
@@ -64,7 +62,6 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     ) -> Self {
         let slot = |state| Slot {
             state,
-            in_run: false,
             background: false,
             gets: 0,
             pending: None,
@@ -143,7 +140,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             store: Arc::clone(&self.store),
             sites: Arc::clone(&self.sites),
             clock: self.clock,
-            run: self.run.as_ref().filter(|_| slot.in_run).map(|run| run.id),
+            run: self.run.as_ref().filter(|_| slot.state.in_run).map(|run| run.id),
             site,
             number,
         };
@@ -258,14 +255,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Changes a site's state, keeps the run's counts, and tells.
     pub(super) fn change<T>(&mut self, site: SiteId, how: impl FnOnce(&mut SiteState) -> T) -> T {
         let slot = &mut self.slots[site.index()];
-        let counts = |state: &SiteState| (usize::from(state.push.is_open()), usize::from(state.is_busy()));
+        let counts = |state: &SiteState| {
+            let of_run = |is: bool| usize::from(is && state.in_run);
+            (of_run(state.push.is_open()), of_run(state.is_busy()))
+        };
         let before = counts(&slot.state);
         let result = how(&mut slot.state);
         let after = counts(&slot.state);
-        if slot.in_run {
-            self.open = self.open + after.0 - before.0;
-            self.busy = self.busy + after.1 - before.1;
-        }
+        self.open = self.open + after.0 - before.0;
+        self.busy = self.busy + after.1 - before.1;
         let state = Box::new(slot.state.clone());
         self.tell(Event::Site { site, state });
         result
@@ -301,7 +299,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.tell(Event::Run(info));
     }
 
-    async fn end_run(&mut self, id: RunId, now: Moment) {
+    pub(super) async fn end_run(&mut self, id: RunId, now: Moment) {
         if let Err(error) = self.store.end_run(id, now.wall).await {
             self.say(
                 Level::Error,

@@ -144,6 +144,8 @@ pub struct SiteState {
     pub before: Served,
     /// When it was last looked at, with an answer.
     pub looked_at: Option<Moment>,
+    /// Whether it belongs to the run that goes on, or went last.
+    pub in_run: bool,
     phase: Phase,
     window: Option<Window>,
     /// Keys that were pushed or seen there, with the last time that they were current.
@@ -165,6 +167,8 @@ pub struct SiteState {
     looks: u32,
     looks_allowed: u32,
     looked_in_run: bool,
+    /// The last PUT that was sent, and of which key: whatever its answer said, it may have been stored.
+    last_put: Option<(PublishableKey, Moment)>,
     /// A PUT of this operation may have been stored unseen, since then.
     doubt: Option<Moment>,
     /// The operator stopped it: what is out ends, and nothing follows.
@@ -180,6 +184,8 @@ pub enum RetryPlan {
     Push,
     /// Only its look goes again.
     Look,
+    /// It failed in an earlier run: a retry would send that run's key, or one that was never planned for it.
+    OtherRun,
     /// It was held back: the operator must say that it may go.
     Ask(SkipReason),
     /// Its settle time runs.
@@ -224,7 +230,7 @@ impl SiteState {
     pub fn retry_plan(&self) -> RetryPlan {
         if let Push::Skipped(reason) = self.push {
             let mended = reason == SkipReason::NotThisApi && !self.strange && !self.is_busy();
-            return if mended {
+            return if mended && self.in_run {
                 // A look since then showed a template site: what was confirmed for it goes.
                 RetryPlan::Push
             } else if reason.is_held_back() {
@@ -245,7 +251,9 @@ impl SiteState {
             Push::Failed(_) | Push::Unknown(_) | Push::Cancelled | Push::NotStarted
         ) || (self.expected.is_some()
             && matches!(self.verify, Verify::Mismatch | Verify::NoKey));
-        if put_again {
+        if put_again && !self.in_run {
+            RetryPlan::OtherRun
+        } else if put_again {
             RetryPlan::Push
         } else if matches!(self.verify, Verify::Failed(_)) {
             RetryPlan::Look
@@ -256,16 +264,15 @@ impl SiteState {
 
     /// Orders a PUT of `key`. What a site waits for from an earlier run ends here (`superseded` there).
     pub fn order_push(&mut self, key: PublishableKey, allow: Allow, again: bool, now: Moment) -> Next {
-        let old = self.expect(Some(key), now);
-        if !again {
-            self.expected_before = old;
-        }
+        let new_mode = key.mode();
+        self.expected_before = self.expect(Some(key), now);
+        self.in_run = true;
         self.push = Push::Queued;
         if !again {
             self.puts = 0;
             self.looked_in_run = false;
             self.before = if self.is_look_fresh(now) {
-                self.now.clone()
+                self.snapshot(now)
             } else {
                 Served::Unknown
             };
@@ -279,7 +286,23 @@ impl SiteState {
         self.verify = Verify::Unchecked;
         self.forget_answer(now);
         self.phase = Phase::PushWaits;
-        Next::At(now, self.first_call(now))
+        let call = self.first_call(now);
+        let other_mode = self.now.key().is_some_and(|serves| serves.mode() != new_mode);
+        if call == Call::Put && other_mode && !allow.mode_change {
+            // A look that ended after the plan was made shows it; no other one follows before the PUT.
+            return self.hold_back(SkipReason::OtherMode);
+        }
+        Next::At(now, call)
+    }
+
+    /// What a rollback would put back: what the last look showed, or, while caches may still show older keys,
+    /// the key that was stored last.
+    fn snapshot(&self, now: Moment) -> Served {
+        let settles = self.window.is_some_and(|window| now < window.until);
+        match &self.last_put {
+            Some((key, _)) if settles => Served::Key(key.clone()),
+            _ => self.now.clone(),
+        }
     }
 
     /// Expects another key from now on; returns what was expected before.
@@ -315,7 +338,12 @@ impl SiteState {
     }
 
     /// Leaves the site out of the run. The expected key stays what it was.
+    ///
+    /// A site that an earlier run still works on keeps what that run says of it.
     pub fn skip(&mut self, reason: SkipReason, now: Moment) {
+        if self.is_busy() {
+            return;
+        }
         self.push = Push::Skipped(reason);
         self.at = Some(now);
         self.puts = 0;
@@ -326,6 +354,7 @@ impl SiteState {
     /// A request that is out is waited for.
     pub fn order_look(&mut self, expected: Option<PublishableKey>, attempts: u32, now: Moment) -> Next {
         self.looks_allowed = attempts.max(1);
+        self.stopping &= self.is_calling();
         match self.phase {
             Phase::Rest | Phase::LookWaits => {
                 if expected.is_some() {
@@ -364,6 +393,7 @@ impl SiteState {
                 self.push = Push::Sending;
                 self.tries += 1;
                 self.puts += 1;
+                self.last_put = self.expected.clone().map(|key| (key, now));
                 self.until = Some(now + policy.timeout);
             }
             Call::Look => {
@@ -406,6 +436,7 @@ impl SiteState {
 
     /// A push was ordered while a look is out: it begins when the look has ended.
     pub fn await_push(&mut self, now: Moment) {
+        self.in_run = true;
         self.push = Push::Queued;
         self.at = Some(now);
     }
@@ -429,14 +460,6 @@ impl SiteState {
         self.phase = Phase::Rest;
         self.next_at = None;
         self.until = None;
-    }
-
-    /// Takes over what is known of the site from an earlier process: shown at once, judged by nothing.
-    pub fn remember_served(&mut self, served: Served, proven: Option<PublishableKey>) {
-        self.now = served;
-        self.expected.clone_from(&proven);
-        self.recognised = proven.is_some();
-        self.proven = proven;
     }
 
     fn see(&mut self, verdict: &LookVerdict, now: Moment) {

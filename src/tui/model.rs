@@ -13,7 +13,7 @@ use crate::key::PublishableKey;
 use crate::rules::expiry::Expiry;
 use crate::rules::moment::Moment;
 use crate::rules::state::{RetryPlan, SiteState};
-use crate::rules::status::{Role, Verify};
+use crate::rules::status::{Push, Role, Verify};
 use crate::rules::tally::{RunPhase, Tally};
 use crate::site::{Site, SiteId};
 use crate::text::fit;
@@ -81,6 +81,8 @@ pub struct Model {
     pub(super) messages: VecDeque<Message>,
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
+    /// The operator confirmed something that the engine has not begun yet: master keys are being read.
+    pub(super) ordered: bool,
     /// Sites for which a retry does something.
     pub(super) failed: usize,
     pub(super) now: Moment,
@@ -109,6 +111,7 @@ impl Model {
             messages: VecDeque::new(),
             attempts: HashMap::new(),
             run: None,
+            ordered: false,
             failed: 0,
             now,
         };
@@ -172,9 +175,8 @@ impl Model {
 
     /// Whether a run goes on: something of it is still to be sent or to be proven.
     pub fn is_run_open(&self) -> bool {
-        self.run
-            .as_ref()
-            .is_some_and(|run| run.phase != RunPhase::Settled)
+        let goes_on = |run: &RunInfo| run.phase != RunPhase::Settled;
+        self.ordered || self.run.as_ref().is_some_and(goes_on)
     }
 
     /// Whether PUTs of a run are out or to come.
@@ -188,6 +190,22 @@ impl Model {
     pub fn left_to_send(&self) -> usize {
         let words = ["queued", "sending", "retrying"];
         words.into_iter().map(|word| self.tally.push(word)).sum()
+    }
+
+    /// Sites of the run that had their turn: not those that wait, or were cancelled.
+    pub fn done(&self) -> usize {
+        let of_run = self.states.iter().filter(|state| state.in_run);
+        let had_turn = |state: &&SiteState| {
+            !state.push.is_open() && !matches!(state.push, Push::Cancelled | Push::NotStarted)
+        };
+        of_run.filter(had_turn).count()
+    }
+
+    /// Sites that the run has sent to a second since it began, while it sends.
+    pub fn rate(&self) -> Option<usize> {
+        let run = self.run.as_ref().filter(|run| run.phase == RunPhase::Sending)?;
+        let seconds = usize::try_from(self.now.since(run.started).as_secs()).ok()?;
+        self.done().checked_div(seconds).filter(|rate| *rate > 0)
     }
 
     /// When the last proof is due, if any is.

@@ -31,10 +31,10 @@ pub(super) fn retry(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
             }
             RetryPlan::Look => again.push(id),
             RetryPlan::Ask(_) => held_back.push(id),
-            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing if alone => {
+            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing | RetryPlan::OtherRun if alone => {
                 say_why_not(&mut screen.model, id);
             }
-            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing => {}
+            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing | RetryPlan::OtherRun => {}
         }
     }
     if again.is_empty() && !held_back.is_empty() {
@@ -81,7 +81,7 @@ fn order_retry(screen: &mut Screen, sites: Vec<SiteId>, pushes: bool) -> Vec<Eff
             "retries {} of run {} with {}",
             Count(sites.len(), "site"),
             run.id.0,
-            run.key
+            model.mask(&run.key)
         );
         model.say(Level::Info, text);
     }
@@ -102,6 +102,7 @@ fn say_why_not(model: &mut Model, id: SiteId) {
         .unwrap_or_default();
     let text = match state.retry_plan() {
         RetryPlan::Settles => format!("{name} settles{when}"),
+        RetryPlan::OtherRun => format!("{name} failed in an earlier run: p plans a push to it"),
         RetryPlan::Busy => format!("{name} is being worked on"),
         _ if state.verify == Verify::ExposedSecret => {
             format!("{name}: its PUT was stored; roll the SECRET key that it shows, then v looks again")

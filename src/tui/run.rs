@@ -21,6 +21,9 @@ const DRAIN: usize = 5000;
 /// Between the signal that suspends the process and what comes after it.
 const STOPPING: Duration = Duration::from_millis(100);
 
+/// Longer than a command that prints a master key may take.
+const ORDER_LIMIT: Duration = Duration::from_secs(15);
+
 /// What the screen needs besides the terminal and the engine.
 pub trait Surroundings: Send + Sync + 'static {
     /// Reads the master keys that these sites take, where they are not read yet.
@@ -190,6 +193,9 @@ impl<Around: Surroundings> Show<Around> {
                     self.terminal.hung_up();
                 }
                 self.terminal.give_back();
+                if matches!(left, Left::HungUp | Left::ByOperator(Leave::RunGoesOn)) {
+                    self.await_order(&mut ears).await?;
+                }
                 return Ok(left);
             }
             self.draw_if_due()?;
@@ -222,6 +228,20 @@ impl<Around: Surroundings> Show<Around> {
                 None => Woke::EngineEnded,
             },
         }
+    }
+
+    /// What the operator confirmed is not lost with the screen: its master keys may still be read.
+    async fn await_order(&mut self, ears: &mut Ears<'_>) -> anyhow::Result<()> {
+        let limit = Instant::now() + ORDER_LIMIT;
+        while self.screen.model.ordered && Instant::now() < limit {
+            let message = tokio::select! {
+                Some(message) = ears.messages.recv() => message,
+                Some(event) = ears.events.recv() => Message::Engine(event),
+                () = tokio::time::sleep_until(limit) => break,
+            };
+            self.take(message, false)?;
+        }
+        Ok(())
     }
 
     fn take(&mut self, message: Message, prompt: bool) -> anyhow::Result<Option<Left>> {

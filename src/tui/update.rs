@@ -16,8 +16,16 @@ use crate::text::Count;
 
 /// What a message makes of the screen, and what it wants done.
 pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect> {
+    screen.model.now = now;
+    let effects = take(screen, message);
+    let orders = |effect: &Effect| matches!(effect, Effect::WithMasterKeys(_));
+    screen.model.ordered |= effects.iter().any(orders);
+    effects
+}
+
+fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
     let model = &mut screen.model;
-    model.now = now;
+    let now = model.now;
     match message {
         Message::Input(batch) => return take_input(screen, batch),
         Message::Resize { columns, rows } => {
@@ -27,7 +35,10 @@ pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect>
         Message::Engine(event) => take_event(model, event),
         Message::Wake => model.field.wake(now),
         Message::MasterKeys(Ok(())) | Message::Resumed => {}
-        Message::MasterKeys(Err(why)) => model.say(Level::Error, format!("nothing sent: {why}")),
+        Message::MasterKeys(Err(why)) => {
+            model.ordered = false;
+            model.say(Level::Error, format!("nothing sent: {why}"));
+        }
         Message::Healed(sites) => {
             let text = if sites == 0 {
                 "all sites of the demo are well already".to_owned()
@@ -55,8 +66,15 @@ fn take_event(model: &mut Model, event: Event) {
             }
             model.take_attempt(attempt);
         }
-        Event::Message(message) => model.take_message(message),
-        Event::Run(run) => take_run(model, run),
+        Event::Message(message) => {
+            // A refusal, perhaps; if it is not, the run tells of itself next.
+            model.ordered = false;
+            model.take_message(message);
+        }
+        Event::Run(run) => {
+            model.ordered = false;
+            take_run(model, run);
+        }
     }
 }
 
@@ -72,7 +90,7 @@ fn take_run(model: &mut Model, run: RunInfo) {
             format!(
                 "run {} begins: {} to {}",
                 run.id.0,
-                run.key,
+                model.mask(&run.key),
                 Count(run.puts, "site")
             ),
         );
@@ -80,7 +98,7 @@ fn take_run(model: &mut Model, run: RunInfo) {
     if known.is_some() && known != Some(run.phase) {
         let text = match run.phase {
             RunPhase::Sending => "goes on".to_owned(),
-            RunPhase::Settling => "all is sent; proofs are due".to_owned(),
+            RunPhase::Settling => "nothing is left to send; proofs are due".to_owned(),
             RunPhase::Settled => {
                 let expiry = model.expiry_sentence();
                 let expiry = expiry.map_or_else(String::new, |(sentence, _)| format!("; {sentence}"));

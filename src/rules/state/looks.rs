@@ -39,9 +39,11 @@ impl SiteState {
         if serves == Some(&expected) {
             return self.matched(expected, policy, now);
         }
+        // A PUT that failed for good changes nothing: what is served is what it is.
+        let failed = matches!(self.push, Push::Failed(_) | Push::NotStarted);
         let may_be_cached = serves.is_none_or(|key| self.previous.contains(key));
         match self.window {
-            Some(window) if may_be_cached && now < window.until => self.settle_on(window, now),
+            Some(window) if may_be_cached && now < window.until && !failed => self.settle_on(window, now),
             Some(_) if may_be_cached => {
                 if let Push::Unknown(cause) = self.push {
                     self.push = Push::Failed(cause);
@@ -62,7 +64,17 @@ impl SiteState {
     }
 
     fn matched(&mut self, expected: PublishableKey, policy: &Policy, now: Moment) -> Next {
-        if matches!(self.push, Push::Unknown(_)) {
+        let sent_lately = self
+            .last_put
+            .as_ref()
+            .is_some_and(|(key, sent)| *key == expected && now.since(*sent) < policy.settle);
+        let unseen = match self.push {
+            Push::Unknown(_) => true,
+            // A gateway's error, say: the site may have stored the key all the same.
+            Push::Failed(_) | Push::Cancelled => sent_lately,
+            _ => false,
+        };
+        if unseen {
             // Nobody saw when it was stored: the settle time runs from the first look that shows it.
             self.push = Push::Stored;
             self.doubt = None;
@@ -110,13 +122,17 @@ impl SiteState {
         if let Some(window) = self.window
             && now < window.until
         {
-            return if self.verify == Verify::Serving {
+            if self.verify == Verify::Serving {
                 self.next_at = Some(window.until);
                 self.phase = Phase::LookWaits;
-                Next::At(window.until, Call::Look)
-            } else {
-                self.settle_on(window, now)
-            };
+                return Next::At(window.until, Call::Look);
+            }
+            let next = self.settle_on(window, now);
+            let asked = now + retry_after.unwrap_or_default();
+            let Next::At(at, call) = next else { return next };
+            let at = at.max(asked).min(window.until);
+            self.next_at = Some(at);
+            return Next::At(at, call);
         }
         let limited = Policy {
             attempts: self.looks_allowed,

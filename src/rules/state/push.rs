@@ -19,7 +19,7 @@ impl SiteState {
         self.take_answer(answer, now);
         self.looked_in_run = true;
         self.see(&answer.verdict, now);
-        self.before = self.now.clone();
+        self.before = self.snapshot(now);
         if self.stopping {
             return self.end_push(Push::Cancelled);
         }
@@ -115,6 +115,7 @@ impl SiteState {
             until: now + policy.settle,
         });
         self.proven = None;
+        self.stopping = false;
         self.phase = Phase::LookWaits;
         self.verify = Verify::Queued;
         self.looks = 0;
@@ -132,6 +133,7 @@ impl SiteState {
     }
 
     pub(super) fn end_push(&mut self, push: Push) -> Next {
+        self.stopping = false;
         self.push = push;
         self.phase = Phase::Rest;
         self.next_at = None;

@@ -52,8 +52,11 @@ pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
     if let Some(run) = &model.run {
         let columns = if area.width >= WIDE { 30 } else { 12 };
         // Not "sent": a site that was held back had its turn, too.
-        let done = run.puts.saturating_sub(model.left_to_send());
-        let filled = (done * columns).checked_div(run.puts).unwrap_or(columns);
+        let done = model.done();
+        let filled = (done * columns)
+            .checked_div(run.puts)
+            .unwrap_or(columns)
+            .min(columns);
         bar(model, &mut strip, filled, columns);
         strip.push(&format!("  done {done}/{}", run.puts), Part::Text);
     }
@@ -69,6 +72,9 @@ pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
             &format!("  {word} {count}"),
             part.map_or(Part::Text, |known| known.1),
         );
+    }
+    if let Some(rate) = model.rate() {
+        strip.push(&format!("  {rate}/s"), Part::Label);
     }
     if let Some(until) = model.proof_at() {
         strip.push(&format!("  proof ~{}", model.clock(until)), Part::Label);
