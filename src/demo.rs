@@ -57,7 +57,7 @@ pub struct FleetSite {
     pub name: String,
     /// Its address.
     pub url: SiteUrl,
-    /// What is odd about it.
+    /// What is odd about it; its sentence is in [`faults::FAULTS`].
     pub fault: Fault,
     /// The server that it shares with others, if it does.
     pub backend: Option<String>,

@@ -235,3 +235,11 @@ pub fn start<Api: SiteApi, Db: Store>(
     tokio::spawn(run::Engine::new(sites, known, api, store, settings, clock, events).run(orders));
     (Handle { commands }, told)
 }
+
+/// Waits until then; for ever where there is no such time.
+pub async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -10,7 +10,7 @@ use crate::key::PublishableKey;
 use crate::rules::expiry::Expiry;
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
-use crate::rules::state::{Served, SiteState};
+use crate::rules::state::SiteState;
 use crate::rules::tally::{Ending, Tally, ending};
 use crate::site::{Site, SiteId};
 use crate::text::{Count, pad, width};
@@ -83,17 +83,11 @@ const HEADS: [&str; 7] = ["SITE", "NOW", "PUSH", "VERIFY", "HTTP", "TRY", "NOTE"
 
 /// The results as a plain table, a line a site.
 pub fn table(results: &Results<'_>) -> String {
-    let served = |served: &Served| match served {
-        Served::Unknown => "-".to_owned(),
-        Served::Key(key) => results.mask(key),
-        Served::NoKey => "no key".to_owned(),
-        Served::Secret => "A SECRET".to_owned(),
-    };
     let mut rows = vec![HEADS.map(str::to_owned)];
     rows.extend(results.rows().map(|(site, state)| {
         [
             site.name.to_string(),
-            served(&state.now),
+            state.now.words(|key| results.mask(key)),
             state.push.look().word.to_owned(),
             state.verify.look().word.to_owned(),
             state.http.map_or("-".to_owned(), |status| status.to_string()),

@@ -9,6 +9,7 @@ use zeroize::Zeroize;
 /// Reading a secret from where the config says.
 mod source;
 
+pub(crate) use source::open_plain;
 pub use source::{SecretError, SecretSource, Surroundings};
 
 /// The longest master key, in bytes.

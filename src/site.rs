@@ -184,6 +184,11 @@ impl SiteMode {
 pub struct SiteId(pub u32);
 
 impl SiteId {
+    /// The site at this index of the list. A list longer than four thousand million has no such site.
+    pub fn at(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
     /// As an index into the list of sites.
     pub fn index(self) -> usize {
         self.0 as usize

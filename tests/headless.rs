@@ -3,20 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+use stage::Stage;
+use stripe_propagate::config;
 use stripe_propagate::demo::faults::Fault;
-use stripe_propagate::demo::{Fleet, FleetOptions};
-use tempfile::TempDir;
 
-/// A fleet, and a home for the program.
-struct Stage {
-    fleet: Fleet,
-    folder: TempDir,
-    _runtime: tokio::runtime::Runtime,
-}
+mod stage;
 
 /// What a command came to.
 struct Ended {
@@ -41,24 +35,6 @@ impl Ended {
 }
 
 impl Stage {
-    fn new(sites: usize) -> Self {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let fleet = runtime
-            .block_on(Fleet::start(FleetOptions { sites, seed: 1 }))
-            .unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        fleet.write_files(folder.path()).unwrap();
-        Self {
-            fleet,
-            folder,
-            _runtime: runtime,
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     /// A command of its own home and environment, on the fleet's config.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stripe-propagate"));
@@ -85,10 +61,6 @@ impl Stage {
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
         }
-    }
-
-    fn key(&self) -> &str {
-        self.fleet.new_key().as_str()
     }
 
     /// A site with this fault, by its name.
@@ -120,7 +92,7 @@ impl Stage {
 
 #[test]
 fn a_push_tells_what_the_fleet_saw() {
-    let stage = Stage::new(24);
+    let stage = Stage::of(24);
     let ended = stage.run(&["push", "--key-stdin", "--yes", "--json"], stage.key());
     assert_eq!(ended.code, Some(1), "some sites fail by design: {}", ended.err);
     stage.keeps_secrets(&ended);
@@ -156,7 +128,7 @@ fn a_push_tells_what_the_fleet_saw() {
 
 #[test]
 fn what_waits_or_is_over_holds_no_connection() {
-    let stage = Stage::new(120);
+    let stage = Stage::of(120);
     let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
     let narrow = config.replace("[push]", "[push]\nconcurrency = 4");
     std::fs::write(stage.path("config.toml"), narrow).unwrap();
@@ -167,8 +139,42 @@ fn what_waits_or_is_over_holds_no_connection() {
 }
 
 #[test]
+fn a_fleet_without_a_fault_ends_well() {
+    let stage = Stage::of(24);
+    stage.heal();
+    let ended = stage.run(&["push", "--key-stdin", "--yes", "--json"], stage.key());
+    assert_eq!(ended.code, Some(0), "{}", ended.out);
+    assert_eq!(ended.events("summary")[0]["old_keys_may_expire"], true);
+    for index in 0..24 {
+        let serves = stage.fleet.serves_now(index);
+        assert!(
+            serves.iter().all(|served| served.as_deref() == Some(stage.key())),
+            "{}",
+            stage.fleet.sites()[index].name
+        );
+    }
+}
+
+#[test]
+fn a_thousand_sites_are_as_sure_as_three() {
+    let stage = Stage::of(1000);
+    let ended = stage.run(&["push", "--key-stdin", "--yes", "--json"], stage.key());
+    assert_eq!(ended.code, Some(1), "some sites fail by design: {}", ended.err);
+    for result in ended.events("result") {
+        let name = result["site"].as_str().unwrap();
+        let index = stage.index(name);
+        if stage.fleet.sites()[index].fault == Fault::Healthy {
+            assert_eq!(result["verify"], "verified", "{name}");
+        }
+    }
+    let concurrency = config::load(&stage.path("config.toml")).unwrap().push.concurrency;
+    let most = stage.fleet.record().most_connections;
+    assert!(most <= concurrency, "{most} connections at once");
+}
+
+#[test]
 fn a_healthy_site_is_verified_or_still_waits_for_its_proof() {
-    let stage = Stage::new(6);
+    let stage = Stage::of(6);
     let site = stage.name(Fault::Healthy).to_owned();
     let one = ["push", "--key-stdin", "--yes", "--site", &site];
     let waits = stage.run(&[&one[..], &["--wait", "0"]].concat(), stage.key());
@@ -195,7 +201,7 @@ fn a_healthy_site_is_verified_or_still_waits_for_its_proof() {
 
 #[test]
 fn what_must_not_be_pushed_is_refused_before_anything_is_sent() {
-    let stage = Stage::new(3);
+    let stage = Stage::of(3);
     let secret = "sk_live_51ThisMustNeverBeShownAnywhere";
     std::fs::write(stage.path("secret.txt"), secret).unwrap();
     let file = stage.path("secret.txt");
@@ -241,7 +247,7 @@ fn what_must_not_be_pushed_is_refused_before_anything_is_sent() {
 fn a_variable_that_is_no_text_is_refused_and_not_repeated() {
     use std::os::unix::ffi::OsStrExt;
 
-    let stage = Stage::new(3);
+    let stage = Stage::of(3);
     let output = stage
         .command(&["push", "--key-env", "KEY", "--yes"])
         .env("KEY", std::ffi::OsStr::from_bytes(b"sk_live_51NeverShown\xff"))
@@ -258,7 +264,7 @@ fn a_variable_that_is_no_text_is_refused_and_not_repeated() {
 
 #[test]
 fn a_master_key_that_cannot_be_read_sends_nothing() {
-    let stage = Stage::new(3);
+    let stage = Stage::of(3);
     std::fs::remove_file(stage.path("master.key")).unwrap();
     let ended = stage.run(&["push", "--key-stdin", "--yes"], stage.key());
     assert_eq!(ended.code, Some(2));
@@ -268,7 +274,7 @@ fn a_master_key_that_cannot_be_read_sends_nothing() {
 
 #[test]
 fn an_interrupted_push_cancels_the_rest_and_tells_so() {
-    let stage = Stage::new(24);
+    let stage = Stage::of(24);
     let mut child = stage
         .command(&["push", "--key-stdin", "--yes", "--json"])
         .spawn()
@@ -310,7 +316,7 @@ fn interrupt(child: &Child) {
 
 #[test]
 fn without_a_terminal_the_screen_names_the_commands() {
-    let stage = Stage::new(3);
+    let stage = Stage::of(3);
     let ended = stage.run(&[], "");
     assert_eq!(ended.code, Some(2));
     assert!(ended.err.contains("stripe-propagate push"), "{}", ended.err);
@@ -318,7 +324,7 @@ fn without_a_terminal_the_screen_names_the_commands() {
 
 #[test]
 fn a_reader_that_goes_away_does_not_end_the_run() {
-    let stage = Stage::new(6);
+    let stage = Stage::of(6);
     let mut child = stage
         .command(&[
             "push",

@@ -12,6 +12,7 @@ use super::screen;
 use super::session::Session;
 use super::status::Status;
 use crate::config::{self, Config, Place};
+use crate::demo::faults::{FAULTS, Fault};
 use crate::demo::{Fleet, FleetOptions};
 use crate::rules::plan::Plan;
 use crate::rules::state::{Allow, SiteState};
@@ -89,11 +90,14 @@ async fn serve(fleet: &Fleet, folder: &Path) -> anyhow::Result<Status> {
     let mut terminate = signal(SignalKind::terminate())?;
     fleet.write_files(folder)?;
     say(&format!(
-        "{} on this machine. In a second terminal:\n\n  \
-         stripe-propagate --config {folder}/config.toml\n  \
-         stripe-propagate --config {folder}/config.toml push --key-file {folder}/key.txt --yes\n\n\
+        "{} on this machine, most of them well. Of the others:\n\n{}\n\
+         In a second terminal:\n\n  \
+         {program} --config {folder}/config.toml\n  \
+         {program} --config {folder}/config.toml push --key-file {folder}/key.txt --yes\n\n\
          kill -USR2 {pid} mends the sick sites; ^C ends. The files in {folder} stay.",
         Count(fleet.sites().len(), "site"),
+        oddities(fleet),
+        program = program(),
         folder = folder.display(),
         pid = std::process::id(),
     ));
@@ -104,6 +108,22 @@ async fn serve(fleet: &Fleet, folder: &Path) -> anyhow::Result<Status> {
             _ = terminate.recv() => return Ok(Status::Good),
         }
     }
+}
+
+/// A line for each fault: the first site that has it, and what it does.
+fn oddities(fleet: &Fleet) -> String {
+    let odd = FAULTS.iter().filter(|row| row.fault != Fault::Healthy);
+    let of_fault = |fault: Fault| fleet.sites().iter().find(|site| site.fault == fault);
+    odd.filter_map(|row| of_fault(row.fault).map(|site| format!("  {:<20} {}", site.name, row.sentence)))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// This program, as it was called: a build need not be in the PATH.
+fn program() -> String {
+    std::env::args()
+        .next()
+        .unwrap_or_else(|| "stripe-propagate".to_owned())
 }
 
 fn say(text: &str) {

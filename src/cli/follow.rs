@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::printer::{Printer, Telling};
 use super::session::Session;
 use super::status::Status;
-use crate::engine::{Attempt, Command, Event, Level, RunInfo};
+use crate::engine::{Attempt, Command, Event, Level, RunInfo, sleep_until};
 use crate::key::PublishableKey;
 use crate::report::{self, Results, ServedKeys, json};
 use crate::rules::moment::Moment;
@@ -56,7 +56,7 @@ pub(super) async fn follow(session: &mut Session, followed: Followed) -> anyhow:
             _ = interrupt.recv() => watch.stop(session, &mut interrupted),
             _ = terminate.recv() => watch.stop(session, &mut interrupted),
             _ = still_here.tick() => watch.tell_what_is_waited_for(session),
-            () = sleep_until(deadline), if deadline.is_some() && !interrupted => break,
+            () = sleep_until(deadline), if !interrupted => break,
         }
     }
     let status = watch.finish(session, interrupted);
@@ -66,12 +66,6 @@ pub(super) async fn follow(session: &mut Session, followed: Followed) -> anyhow:
         _ = terminate.recv() => {}
     }
     Ok(status)
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at).await;
-    }
 }
 
 struct Follower {

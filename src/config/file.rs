@@ -6,6 +6,7 @@ use etcetera::BaseStrategy;
 
 use super::error::ConfigError;
 use super::{Config, Place, parse};
+use crate::secret::open_plain;
 
 /// The longest config, in bytes.
 const MAX_LENGTH: u64 = 16 * 1024 * 1024;
@@ -88,14 +89,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
         place: None,
         message,
     };
-    let file = std::fs::File::open(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    // Of the open file, so that nothing can be put in its place in between.
-    let about = file
-        .metadata()
-        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    if !about.is_file() {
-        return Err(refuse("is no file".to_owned()));
-    }
+    let (file, about) = open_plain(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
     let owner = Owner {
         user: about.uid(),
         group: about.gid(),

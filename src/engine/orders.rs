@@ -1,4 +1,4 @@
-use super::run::{Engine, site_id};
+use super::run::Engine;
 use super::{Attempts, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
@@ -100,7 +100,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         for index in 0..self.slots.len() {
             self.slots[index].gets = 0;
             if self.slots[index].state.in_run {
-                self.change(site_id(index), |state| state.in_run = false);
+                self.change(SiteId::at(index), |state| state.in_run = false);
             }
         }
     }
@@ -174,7 +174,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let policy = self.settings.policy.clone();
         self.schedule.paused = false;
         for index in 0..self.slots.len() {
-            let site = site_id(index);
+            let site = SiteId::at(index);
             let slot = &mut self.slots[index];
             if !slot.state.push.is_open() {
                 continue;

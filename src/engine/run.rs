@@ -7,7 +7,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::call::{Finished, Work};
 use super::schedule::{Lane, Schedule};
-use super::{Clock, Command, Event, Level, Message, RunInfo, Settings};
+use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
@@ -105,12 +105,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     None => handles = false,
                 },
                 Some(done) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.finished(done),
-                () = sleep_until(wait), if wait.is_some() => self.schedule.wake(self.clock.now()),
+                () = sleep_until(wait) => self.schedule.wake(self.clock.now()),
             }
         }
         for index in 0..self.slots.len() {
             if self.slots[index].state.is_busy() {
-                self.change(site_id(index), SiteState::abandon);
+                self.change(SiteId::at(index), SiteState::abandon);
             }
         }
     }
@@ -330,14 +330,4 @@ fn lost<Verdict>(verdict: Verdict) -> Answer<Verdict> {
         detail,
         alarm: false,
     }
-}
-
-async fn sleep_until(wait: Option<tokio::time::Instant>) {
-    if let Some(instant) = wait {
-        tokio::time::sleep_until(instant).await;
-    }
-}
-
-pub(super) fn site_id(index: usize) -> SiteId {
-    SiteId(u32::try_from(index).unwrap_or(u32::MAX))
 }

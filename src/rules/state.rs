@@ -53,6 +53,16 @@ impl Served {
             _ => None,
         }
     }
+
+    /// In words, a key as `mask` writes it.
+    pub fn words(&self, mask: impl FnOnce(&PublishableKey) -> String) -> String {
+        match self {
+            Self::Unknown => "not seen".to_owned(),
+            Self::Key(key) => mask(key),
+            Self::NoKey => "no key".to_owned(),
+            Self::Secret => "A SECRET (not kept)".to_owned(),
+        }
+    }
 }
 
 /// A request to make for a site.

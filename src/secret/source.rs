@@ -1,11 +1,13 @@
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -126,17 +128,28 @@ fn from_environment(names: &[String], around: Surroundings) -> Result<MasterKey,
     Err(SecretError::NotSet(list(names, "or")))
 }
 
+/// Opens a plain file for reading. What is told of it is of the open file, so that nothing can be put in its
+/// place in between.
+///
+/// # Errors
+/// It cannot be opened, or is no plain file; a named pipe is not waited for.
+pub(crate) fn open_plain(path: &Path) -> io::Result<(File, Metadata)> {
+    let at_once = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(at_once).open(path)?;
+    let about = file.metadata()?;
+    if about.is_file() {
+        Ok((file, about))
+    } else {
+        Err(io::Error::other("is no plain file"))
+    }
+}
+
 fn from_file(path: &Path, user: u32) -> Result<MasterKey, SecretError> {
     let refuse = |reason: String| SecretError::File {
         path: path.to_owned(),
         reason,
     };
-    let file = std::fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
-    // Of the open file, so that nothing can be put in its place in between.
-    let about = file.metadata().map_err(|error| refuse(error.to_string()))?;
-    if !about.is_file() {
-        return Err(refuse("is no file".to_owned()));
-    }
+    let (file, about) = open_plain(path).map_err(|error| refuse(error.to_string()))?;
     if about.uid() != user && about.uid() != 0 {
         return Err(refuse(
             "belongs to another user: whoever owns it can change the key".to_owned(),

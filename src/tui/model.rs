@@ -95,7 +95,7 @@ impl Model {
         states.resize_with(start.sites.len(), SiteState::default);
         let mut model = Self {
             tally: Tally::of(&states),
-            order: (0..start.sites.len()).map(site_id).collect(),
+            order: (0..start.sites.len()).map(SiteId::at).collect(),
             sites: start.sites,
             states,
             operator: start.operator,
@@ -147,7 +147,7 @@ impl Model {
 
     /// Each site, in the order of the list.
     pub fn all(&self) -> Vec<SiteId> {
-        (0..self.sites.len()).map(site_id).collect()
+        (0..self.sites.len()).map(SiteId::at).collect()
     }
 
     /// Sites for which a retry does something without a question.
@@ -420,8 +420,4 @@ fn attention(state: &SiteState) -> u8 {
     } else {
         state.push.look().rank.max(state.verify.look().rank)
     }
-}
-
-fn site_id(index: usize) -> SiteId {
-    SiteId(u32::try_from(index).unwrap_or(u32::MAX))
 }

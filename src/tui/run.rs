@@ -13,7 +13,7 @@ use super::screen::Screen;
 use super::terminal::Terminal;
 use super::update::update;
 use super::{Effect, Leave, Message};
-use crate::engine::{Attempts, Clock, Command, Event, Handle, Level, Message as Told};
+use crate::engine::{Attempts, Clock, Command, Event, Handle, Level, Message as Told, sleep_until};
 use crate::site::SiteId;
 
 /// Events of the engine that are taken in at most before the operator's keys have their turn again.
@@ -220,9 +220,9 @@ impl<Around: Surroundings> Show<Around> {
             _ = ears.signals.resized.recv() => Woke::Resized,
             _ = ears.signals.continued.recv() => Woke::Continued,
             Some(message) = ears.messages.recv() => Woke::Prompt(message),
-            () = sleep_until(due), if due.is_some() => Woke::Draw,
+            () = sleep_until(due) => Woke::Draw,
             () = self.terminal.ready(), if waits => Woke::Draw,
-            () = sleep_until(wake), if wake.is_some() => Woke::Prompt(Message::Wake),
+            () = sleep_until(wake) => Woke::Prompt(Message::Wake),
             event = ears.events.recv(), if engine_lives => match event {
                 Some(event) => Woke::Message(Message::Engine(event)),
                 None => Woke::EngineEnded,
@@ -342,11 +342,5 @@ impl<Around: Surroundings> Show<Around> {
         self.terminal.take_again()?;
         let left = self.resized(true)?;
         Ok(left.or(self.take(Message::Resumed, true)?))
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at).await;
     }
 }

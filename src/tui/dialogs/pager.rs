@@ -4,8 +4,8 @@ use ratatui::text::{Line, Span};
 
 use super::{Pressed, draw_box, last_scroll};
 use crate::engine::{Attempt, Level};
+use crate::key::PublishableKey;
 use crate::rules::note::note;
-use crate::rules::state::Served;
 use crate::rules::status::Role;
 use crate::site::SiteId;
 use crate::tui::model::Model;
@@ -107,12 +107,7 @@ fn fact(model: &Model, name: &'static str, value: &str) -> Line<'static> {
 fn detail(model: &Model, id: SiteId) -> Vec<Line<'static>> {
     let (site, state) = (model.site(id), model.state(id));
     let nothing = || "nothing".to_owned();
-    let served = |served: &Served| match served {
-        Served::Unknown => "not seen".to_owned(),
-        Served::Key(key) => format!("{} #{}", model.mask(key), key.fingerprint()),
-        Served::NoKey => "no key".to_owned(),
-        Served::Secret => "A SECRET KEY (not kept)".to_owned(),
-    };
+    let whole = |key: &PublishableKey| format!("{} #{}", model.mask(key), key.fingerprint());
     let mode = format!("{:?}", site.mode).to_lowercase();
     let mut lines = vec![
         fact(model, "address", &site.url.to_string()),
@@ -133,8 +128,8 @@ fn detail(model: &Model, id: SiteId) -> Vec<Line<'static>> {
                 format!("{} #{}", model.mask(key), key.fingerprint())
             }),
         ),
-        fact(model, "serves", &served(&state.now)),
-        fact(model, "before", &served(&state.before)),
+        fact(model, "serves", &state.now.words(whole)),
+        fact(model, "before", &state.before.words(whole)),
         fact(model, "push", state.push.look().word),
         fact(model, "verify", state.verify.look().word),
     ];

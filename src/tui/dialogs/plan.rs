@@ -6,7 +6,7 @@ use super::{Pressed, draw_box};
 use crate::engine::{Command, Level};
 use crate::key::{PublishableKey, SECRET_PREFIXES};
 use crate::rules::plan::{Confirm, Plan, PlanAction, PlanRow};
-use crate::rules::state::{Allow, Served};
+use crate::rules::state::Allow;
 use crate::rules::status::{Role, SkipReason};
 use crate::site::SiteId;
 use crate::text::{Count, pad};
@@ -237,12 +237,7 @@ fn row_lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'stati
         .skip(scroll)
         .take(rows)
         .map(|row| {
-            let old = match &row.serves {
-                Served::Unknown => "not seen".to_owned(),
-                Served::Key(key) => model.mask(key),
-                Served::NoKey => "no key".to_owned(),
-                Served::Secret => "A SECRET".to_owned(),
-            };
+            let old = row.serves.words(|key| model.mask(key));
             let then = match row.action {
                 PlanAction::Put => model.mask(&plan.key),
                 PlanAction::Skip(_) => "left out".to_owned(),

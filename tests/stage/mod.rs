@@ -1,0 +1,45 @@
+//! A fleet of template sites, and a home for the program that works on it.
+
+use std::path::PathBuf;
+
+use stripe_propagate::demo::{Fleet, FleetOptions};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// What a test plays on. Each test file adds its own ways of asking.
+pub(crate) struct Stage {
+    pub(crate) fleet: Fleet,
+    pub(crate) folder: TempDir,
+    serves: Runtime,
+}
+
+impl Stage {
+    pub(crate) fn of(sites: usize) -> Self {
+        let serves = Runtime::new().unwrap();
+        let options = FleetOptions { sites, seed: 1 };
+        let fleet = serves.block_on(Fleet::start(options)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fleet.write_files(folder.path()).unwrap();
+        Self {
+            fleet,
+            folder,
+            serves,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The key to push.
+    pub(crate) fn key(&self) -> &str {
+        self.fleet.new_key().as_str()
+    }
+
+    /// Mends the sick sites.
+    pub(crate) fn heal(&self) {
+        // The dead ones begin to listen.
+        let _serves = self.serves.enter();
+        self.fleet.heal();
+    }
+}
