@@ -64,24 +64,28 @@ impl SiteState {
     }
 
     fn matched(&mut self, expected: PublishableKey, policy: &Policy, now: Moment) -> Next {
-        let sent_lately = self
+        let recent = self
             .last_put
             .as_ref()
-            .is_some_and(|(key, sent)| *key == expected && now.since(*sent) < policy.settle);
+            .filter(|(_, sent)| now.since(*sent) < policy.settle);
         let unseen = match self.push {
             Push::Unknown(_) => true,
             // A gateway's error, say: the site may have stored the key all the same.
-            Push::Failed(_) | Push::Cancelled => sent_lately,
+            Push::Failed(_) | Push::Cancelled => recent.is_some_and(|(key, _)| *key == expected),
             _ => false,
         };
-        if unseen {
-            // Nobody saw when it was stored: the settle time runs from the first look that shows it.
-            self.push = Push::Stored;
-            self.doubt = None;
+        let in_window = self.window.is_some_and(|window| now < window.until);
+        if unseen || (recent.is_some() && !in_window) {
+            // Nobody saw when it was stored, or another key may have been stored since and this one come from a
+            // cache: the settle time runs from the first look that shows it.
             self.window = Some(Window {
                 begin: now,
                 until: now + policy.settle,
             });
+        }
+        if unseen {
+            self.push = Push::Stored;
+            self.doubt = None;
         }
         match self.window {
             Some(window) if now < window.until => {
