@@ -99,7 +99,7 @@ pub fn main() -> ExitCode {
     });
     let status = ended.unwrap_or_else(|error| {
         say_error(&error);
-        Status::NothingSent
+        Status::of_error(&error)
     });
     ExitCode::from(status.code())
 }

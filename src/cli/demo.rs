@@ -90,7 +90,7 @@ async fn serve(fleet: &Fleet, folder: &Path) -> anyhow::Result<Status> {
     let mut terminate = signal(SignalKind::terminate())?;
     fleet.write_files(folder)?;
     say(&format!(
-        "{} on this machine, most of them well. Of the others:\n\n{}\n\
+        "{} on this machine, most of them well. Of the others:\n\n{}\n\n\
          In a second terminal:\n\n  \
          {program} --config {folder}/config.toml\n  \
          {program} --config {folder}/config.toml push --key-file {folder}/key.txt --yes\n\n\

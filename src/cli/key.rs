@@ -1,11 +1,12 @@
 use std::ffi::OsString;
-use std::io::{IsTerminal, Read};
+use std::io::{ErrorKind, IsTerminal, Read};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use zeroize::Zeroizing;
 
+use super::status::Interrupted;
 use crate::key::{KeyMode, PublishableKey, SECRET_PREFIXES, secret_prefix};
 
 /// The longest key that is read, in bytes; a longer text is refused by the key's own rules.
@@ -89,6 +90,9 @@ impl KeyArgs {
             // With a handler ^C ends no process here: rpassword raises it before it restores the terminal.
             let _handled = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
             let typed = rpassword::prompt_password("publishable key (hidden): ").map(Zeroizing::new);
+            if matches!(&typed, Err(error) if error.kind() == ErrorKind::Interrupted) {
+                bail!(Interrupted);
+            }
             (typed, "what was typed".to_owned())
         } else {
             bail!("which key? Use --key-file FILE, --key-env NAME or --key-stdin");

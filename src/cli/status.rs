@@ -15,7 +15,21 @@ pub(super) enum Status {
     Interrupted,
 }
 
+/// The operator broke off a question.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted: nothing was sent")]
+pub(super) struct Interrupted;
+
 impl Status {
+    /// Of a command that ended with this error, before anything was sent.
+    pub(super) fn of_error(error: &anyhow::Error) -> Self {
+        if error.is::<Interrupted>() {
+            Self::Interrupted
+        } else {
+            Self::NothingSent
+        }
+    }
+
     pub(super) fn code(self) -> u8 {
         match self {
             Self::Good => 0,
