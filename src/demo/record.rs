@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// One request, as the fleet saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +66,8 @@ impl Record {
 pub(super) struct Recorder {
     start: Instant,
     record: Mutex<Record>,
-    open: AtomicUsize,
+    /// A second handle of each connection that this side has not closed.
+    open: Mutex<BTreeMap<RawFd, OwnedFd>>,
 }
 
 impl Recorder {
@@ -75,7 +79,7 @@ impl Recorder {
         Self {
             start: Instant::now(),
             record: Mutex::new(record),
-            open: AtomicUsize::new(0),
+            open: Mutex::default(),
         }
     }
 
@@ -105,20 +109,46 @@ impl Recorder {
         self.lock().to_redirect_target += 1;
     }
 
-    /// A connection was opened; it is closed when the returned guard is dropped.
-    pub(super) fn connection(&self) -> OpenConnection<'_> {
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+    /// A connection was opened; it is over when the returned guard is dropped, if not before.
+    ///
+    /// # Errors
+    /// No more descriptors: one counts the connection.
+    pub(super) fn connection(&self, stream: impl AsFd) -> io::Result<OpenConnection<'_>> {
+        let watch = stream.as_fd().try_clone_to_owned()?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = watch.as_raw_fd();
+        open.insert(number, watch);
+        let now = not_hung_up(open.values());
+        drop(open);
         let mut record = self.lock();
         record.connections += 1;
-        record.most_connections = record.most_connections.max(open);
-        OpenConnection(self)
+        record.most_connections = record.most_connections.max(now);
+        Ok(OpenConnection {
+            recorder: self,
+            number,
+        })
     }
 }
 
-pub(super) struct OpenConnection<'a>(&'a Recorder);
+/// How many of these connections the other side has not closed: the system's word, for this side may learn of
+/// it late.
+fn not_hung_up<'a>(connections: impl Iterator<Item = &'a OwnedFd>) -> usize {
+    let mut polled: Vec<PollFd<'_>> = connections
+        .map(|watch| PollFd::new(watch, PollFlags::RDHUP))
+        .collect();
+    // Where it cannot be asked all of them count.
+    let _asked = rustix::event::poll(&mut polled, Some(&Timespec::default()));
+    polled.iter().filter(|asked| asked.revents().is_empty()).count()
+}
+
+pub(super) struct OpenConnection<'a> {
+    recorder: &'a Recorder,
+    number: RawFd,
+}
 
 impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        let mut open = self.recorder.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&self.number);
     }
 }

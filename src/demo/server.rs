@@ -146,7 +146,9 @@ impl Server {
             return;
         };
         // Counted from here on: at its first packet the one that it follows may still be being torn down.
-        let _open = self.recorder.connection();
+        let Ok(_open) = self.recorder.connection(stream.get_ref().0) else {
+            return;
+        };
         let service = service_fn(|request| self.request(request, shop, process));
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(CLIENT_LIMIT);
