@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A point in time. `since_start` orders and waits (it never jumps); `wall` is for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A point in time. `since_start` alone compares, orders and waits (it never jumps); `wall` is for people.
+#[derive(Debug, Clone, Copy)]
 pub struct Moment {
     /// Monotonic time since the process began.
     pub since_start: Duration,
@@ -43,6 +43,14 @@ impl Sub<Duration> for Moment {
     }
 }
 
+impl PartialEq for Moment {
+    fn eq(&self, other: &Self) -> bool {
+        self.since_start == other.since_start
+    }
+}
+
+impl Eq for Moment {}
+
 impl PartialOrd for Moment {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
@@ -51,6 +59,6 @@ impl PartialOrd for Moment {
 
 impl Ord for Moment {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.since_start, self.wall).cmp(&(other.since_start, other.wall))
+        self.since_start.cmp(&other.since_start)
     }
 }

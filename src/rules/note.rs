@@ -45,7 +45,8 @@ fn sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
                 .unwrap_or_default();
             return format!("{}{when}", problem(state));
         }
-        Push::Cancelled => return "stopped: not stored, push it again".to_owned(),
+        Push::Cancelled if state.puts > 0 => return "stopped before its next try: push it again".to_owned(),
+        Push::Cancelled => return "stopped: not sent, push it again".to_owned(),
         Push::NotStarted => return "the run halted before its turn".to_owned(),
         _ => {}
     }

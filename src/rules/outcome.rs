@@ -320,6 +320,19 @@ impl Problem {
     pub fn cause(self) -> Cause {
         self.row().cause
     }
+
+    /// Whether a PUT that came to this may have been stored: what passed on its answer, or broke behind it, is
+    /// no proof of the contrary.
+    pub fn may_be_stored(self) -> bool {
+        let broken = [
+            Self::ServerError,
+            Self::Unavailable,
+            Self::TryAgain,
+            Self::OtherStatus,
+            Self::StrangeJson,
+        ];
+        self.row().doubtful || broken.contains(&self)
+    }
 }
 
 /// What a PUT came to.

@@ -94,7 +94,7 @@ pub struct Plan {
     pub rows: Vec<PlanRow>,
     /// What the operator allows; [`Plan::dangers`] tells what of it the plan needs.
     pub allow: Allow,
-    /// Whether it repeats a confirmed run for some of its sites.
+    /// What makes it more than routine: each adds its word to the phrase that confirms it.
     pub dangers: Vec<Danger>,
 }
 

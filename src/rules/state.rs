@@ -177,8 +177,12 @@ pub struct SiteState {
     looks: u32,
     looks_allowed: u32,
     looked_in_run: bool,
-    /// The last PUT that was sent, and of which key: whatever its answer said, it may have been stored.
+    /// The last PUT that was stored, or may have been, of which key, and when its answer came.
     last_put: Option<(PublishableKey, Moment)>,
+    /// Nothing was seen of what it served before the PUT: any other key may still come from a cache.
+    blind: bool,
+    /// When the last look was sent: its answer shows nothing later for certain.
+    asked_at: Option<Moment>,
     /// A PUT of this operation may have been stored unseen, since then.
     doubt: Option<Moment>,
     /// The operator stopped it: what is out ends, and nothing follows.
@@ -274,13 +278,13 @@ impl SiteState {
 
     /// Orders a PUT of `key`. What a site waits for from an earlier run ends here (`superseded` there).
     pub fn order_push(&mut self, key: PublishableKey, allow: Allow, again: bool, now: Moment) -> Next {
-        let new_mode = key.mode();
         self.expected_before = self.expect(Some(key), now);
         self.in_run = true;
         self.push = Push::Queued;
         if !again {
             self.puts = 0;
             self.looked_in_run = false;
+            self.blind = !self.is_look_fresh(now);
             self.before = if self.is_look_fresh(now) {
                 self.snapshot(now)
             } else {
@@ -296,13 +300,7 @@ impl SiteState {
         self.verify = Verify::Unchecked;
         self.forget_answer(now);
         self.phase = Phase::PushWaits;
-        let call = self.first_call(now);
-        let other_mode = self.now.key().is_some_and(|serves| serves.mode() != new_mode);
-        if call == Call::Put && other_mode && !allow.mode_change {
-            // A look that ended after the plan was made shows it; no other one follows before the PUT.
-            return self.hold_back(SkipReason::OtherMode);
-        }
-        Next::At(now, call)
+        Next::At(now, self.first_call(now))
     }
 
     /// What a rollback would put back: what the last look showed, or, while caches may still show older keys,
@@ -332,8 +330,16 @@ impl SiteState {
         old
     }
 
+    /// Whether it was last seen to serve a key of the other mode than the one that is expected.
+    fn serves_other_mode(&self) -> bool {
+        let modes = self.now.key().zip(self.expected.as_ref());
+        modes.is_some_and(|(serves, expected)| serves.mode() != expected.mode())
+    }
+
     fn first_call(&self, now: Moment) -> Call {
-        if self.is_look_fresh(now) || self.looked_in_run {
+        // A look that ended after the plan was made may have shown why not to send: one more decides.
+        let odd = self.strange || (self.serves_other_mode() && !self.allow.mode_change);
+        if !odd && (self.is_look_fresh(now) || self.looked_in_run) {
             Call::Put
         } else {
             Call::LookBefore
@@ -395,6 +401,7 @@ impl SiteState {
         match call {
             Call::LookBefore => {
                 self.phase = Phase::LookingBefore;
+                self.asked_at = Some(now);
                 self.push = Push::Sending;
                 self.until = Some(now + policy.look_before_limit());
             }
@@ -403,11 +410,11 @@ impl SiteState {
                 self.push = Push::Sending;
                 self.tries += 1;
                 self.puts += 1;
-                self.last_put = self.expected.clone().map(|key| (key, now));
                 self.until = Some(now + policy.timeout);
             }
             Call::Look => {
                 self.phase = Phase::Looking;
+                self.asked_at = Some(now);
                 self.looks += 1;
                 if !matches!(self.verify, Verify::Serving | Verify::Settling) {
                     self.verify = Verify::Checking;

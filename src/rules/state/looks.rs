@@ -14,17 +14,40 @@ impl SiteState {
         self.see(&answer.verdict, now);
         let again = std::mem::take(&mut self.look_wanted);
         let next = match &answer.verdict {
-            LookVerdict::ExposedSecret => self.end_looks(Verify::ExposedSecret),
             LookVerdict::Problem(problem) => {
                 self.look_failed(*problem, answer.retry_after, policy, now, dice)
             }
-            LookVerdict::NoKey => self.judge(None, policy, now),
-            LookVerdict::Serves(key) => self.judge(Some(&key.clone()), policy, now),
+            verdict => self.judge_verdict(verdict, policy, now),
         };
         if again && next == Next::Rest {
             return self.order_look(None, self.looks_allowed, now);
         }
         next
+    }
+
+    /// What the site showed means.
+    pub(super) fn judge_verdict(&mut self, verdict: &LookVerdict, policy: &Policy, now: Moment) -> Next {
+        match verdict {
+            LookVerdict::ExposedSecret => self.end_looks(Verify::ExposedSecret),
+            LookVerdict::NoKey => self.judge(None, policy, now),
+            LookVerdict::Serves(key) => self.judge(Some(key), policy, now),
+            LookVerdict::Problem(problem) => self.look_in_vain(*problem, now),
+        }
+    }
+
+    /// The settle time that runs, as far as a look can tell that was sent when the last one was: what it
+    /// showed may be older than its answer.
+    fn open_window_of_look(&self, now: Moment) -> Option<Window> {
+        let asked = self.asked_at.unwrap_or(now);
+        self.window.filter(|window| asked < window.until)
+    }
+
+    /// A look brought nothing to judge by and is not repeated: what settles goes on, anything else ends.
+    pub(super) fn look_in_vain(&mut self, problem: Problem, now: Moment) -> Next {
+        match self.open_window_of_look(now) {
+            Some(window) => self.settle_on(window, now),
+            None => self.end_looks(Verify::Failed(problem.cause())),
+        }
     }
 
     /// What a look that showed `serves` (or no key) means.
@@ -41,10 +64,10 @@ impl SiteState {
         }
         // A PUT that failed for good changes nothing: what is served is what it is.
         let failed = matches!(self.push, Push::Failed(_) | Push::NotStarted);
-        let may_be_cached = serves.is_none_or(|key| self.previous.contains(key));
-        match self.window {
-            Some(window) if may_be_cached && now < window.until && !failed => self.settle_on(window, now),
-            Some(_) if may_be_cached => {
+        let may_be_cached = serves.is_none_or(|key| self.blind || self.previous.contains(key));
+        match (self.open_window_of_look(now), self.window) {
+            (Some(window), _) if may_be_cached && !failed => self.settle_on(window, now),
+            (_, Some(_)) if may_be_cached => {
                 if let Push::Unknown(cause) = self.push {
                     self.push = Push::Failed(cause);
                 }
@@ -64,17 +87,16 @@ impl SiteState {
     }
 
     fn matched(&mut self, expected: PublishableKey, policy: &Policy, now: Moment) -> Next {
-        let recent = self
-            .last_put
-            .as_ref()
-            .filter(|(_, sent)| now.since(*sent) < policy.settle);
+        let asked = self.asked_at.unwrap_or(now);
+        let in_time = |stored: Moment| asked < stored + policy.settle;
+        let recent = self.last_put.as_ref().filter(|(_, stored)| in_time(*stored));
         let unseen = match self.push {
             Push::Unknown(_) => true,
             // A gateway's error, say: the site may have stored the key all the same.
             Push::Failed(_) | Push::Cancelled => recent.is_some_and(|(key, _)| *key == expected),
             _ => false,
         };
-        let in_window = self.window.is_some_and(|window| now < window.until);
+        let in_window = self.open_window_of_look(now).is_some();
         if unseen || (recent.is_some() && !in_window) {
             // Nobody saw when it was stored, or another key may have been stored since and this one come from a
             // cache: the settle time runs from the first look that shows it.
@@ -87,8 +109,8 @@ impl SiteState {
             self.push = Push::Stored;
             self.doubt = None;
         }
-        match self.window {
-            Some(window) if now < window.until => {
+        match self.open_window_of_look(now) {
+            Some(window) => {
                 self.verify = Verify::Serving;
                 self.phase = Phase::LookWaits;
                 self.looks = 0;
@@ -96,7 +118,7 @@ impl SiteState {
                 self.next_at = Some(window.until);
                 Next::At(window.until, Call::Look)
             }
-            _ => {
+            None => {
                 self.proven = Some(expected);
                 self.recognised = true;
                 self.window = None;
@@ -123,9 +145,7 @@ impl SiteState {
         now: Moment,
         dice: f64,
     ) -> Next {
-        if let Some(window) = self.window
-            && now < window.until
-        {
+        if let Some(window) = self.open_window_of_look(now) {
             if self.verify == Verify::Serving {
                 self.next_at = Some(window.until);
                 self.phase = Phase::LookWaits;

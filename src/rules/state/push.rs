@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use super::{Call, Next, Phase, SiteState, Window};
-use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::retry::{Policy, Retry};
@@ -20,23 +19,20 @@ impl SiteState {
         self.looked_in_run = true;
         self.see(&answer.verdict, now);
         self.before = self.snapshot(now);
+        self.blind &= matches!(answer.verdict, LookVerdict::Problem(_));
         if self.stopping {
             return self.end_push(Push::Cancelled);
         }
-        let other_mode = |serves: &PublishableKey| {
-            self.expected
-                .as_ref()
-                .is_some_and(|key| key.mode() != serves.mode())
-        };
         match &answer.verdict {
-            LookVerdict::Serves(serves) if other_mode(serves) && !self.allow.mode_change => {
-                self.hold_back(SkipReason::OtherMode)
+            LookVerdict::Serves(_) if self.serves_other_mode() && !self.allow.mode_change => {
+                self.hold_back(SkipReason::OtherMode);
+                self.judge_verdict(&answer.verdict, policy, now)
             }
             LookVerdict::Problem(problem)
                 if problem.row().not_this_api && !self.was_verified() && !self.allow.unrecognised =>
             {
-                self.verify = Verify::Failed(problem.cause());
-                self.hold_back(SkipReason::NotThisApi)
+                self.hold_back(SkipReason::NotThisApi);
+                self.look_in_vain(*problem, now)
             }
             LookVerdict::Problem(Problem::RateLimited | Problem::Unavailable) => {
                 // Asking counts as no attempt of the PUT: only the wait is taken over.
@@ -54,9 +50,11 @@ impl SiteState {
         }
     }
 
-    pub(super) fn hold_back(&mut self, reason: SkipReason) -> Next {
+    /// Nothing is sent: what was expected before is expected again, and what settled goes on to do so.
+    fn hold_back(&mut self, reason: SkipReason) {
         self.expected = self.expected_before.take();
-        self.end_push(Push::Skipped(reason))
+        self.push = Push::Skipped(reason);
+        self.looks_allowed = 1;
     }
 
     /// The PUT was answered, or its answer is lost.
@@ -73,10 +71,14 @@ impl SiteState {
                 self.push = Push::Stored;
                 self.problem = None;
                 self.doubt = None;
+                self.may_be_stored(now);
                 return self.open_window(policy, now);
             }
             PutVerdict::Problem(problem) => problem,
         };
+        if problem.may_be_stored() {
+            self.may_be_stored(now);
+        }
         if problem.row().doubtful {
             self.doubt = Some(now);
         }
@@ -90,6 +92,10 @@ impl SiteState {
             Retry::TooLong(asked) if problem.row().retried => self.end_until(asked, now),
             _ => self.end_push(Push::Failed(problem.cause())),
         }
+    }
+
+    fn may_be_stored(&mut self, now: Moment) {
+        self.last_put = self.expected.clone().map(|key| (key, now));
     }
 
     /// The site asks for a longer wait than a run takes: the note says until when.

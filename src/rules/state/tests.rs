@@ -292,7 +292,7 @@ fn what_does_not_answer_like_a_template_site_gets_no_put() {
     let live = PublishableKey::parse("pk_live_51ExampleExampleExample").unwrap();
     let subject = Subject::new().push("New").look_before(LookVerdict::Serves(live));
     subject
-        .is(Push::Skipped(SkipReason::OtherMode), Verify::Unchecked)
+        .is(Push::Skipped(SkipReason::OtherMode), Verify::Seen)
         .rests();
 }
 
@@ -362,6 +362,83 @@ fn cancelling_ends_what_waits_and_keeps_what_is_stored() {
     let mut doubtful = Subject::new().push("New").look_before(serves("Old")).put(TIMEOUT);
     doubtful.next = doubtful.state.cancel(&doubtful.policy, doubtful.now);
     doubtful.look(serves("New")).is(Push::Stored, Verify::Serving);
+}
+
+#[test]
+fn a_refused_put_is_never_called_stored() {
+    for problem in [
+        Problem::RefusedKey,
+        Problem::NoEndpoint,
+        Problem::SaysNotStored,
+        Problem::NoMasterKey,
+    ] {
+        let mut refused = Subject::new()
+            .push("New")
+            .look_before(serves("New"))
+            .put(PutVerdict::Problem(problem))
+            .is(Push::Failed(problem.cause()), Verify::Unchecked);
+        refused.next = refused.state.order_look(None, 2, refused.now);
+        refused
+            .look(serves("New"))
+            .is(Push::Failed(problem.cause()), Verify::Verified);
+    }
+}
+
+#[test]
+fn a_look_that_was_sent_before_the_settle_time_was_over_is_no_proof() {
+    let mut early = Subject::new()
+        .push("New")
+        .look_before(serves("Old"))
+        .put(PutVerdict::Stored)
+        .look(serves("New"))
+        .after(329);
+    early.next = early.state.order_look(None, 2, early.now);
+    early = early.goes(Call::Look).after(2);
+    early.next = early
+        .state
+        .looked(&answer(serves("New")), &early.policy, early.now, 0.5);
+    let late = early.is(Push::Stored, Verify::Serving).look(serves("New"));
+    late.is(Push::Stored, Verify::Verified);
+}
+
+#[test]
+fn a_retry_looks_again_at_what_has_become_another_site() {
+    let mut parked = Subject::new()
+        .push("New")
+        .look_before(serves("Old"))
+        .put(PutVerdict::Problem(Problem::RefusedRequest));
+    parked.next = parked.state.order_look(None, 1, parked.now);
+    let mut parked = parked.look(LookVerdict::Problem(Problem::NotThisApi));
+    parked.next = parked
+        .state
+        .order_push(key("New"), Allow::default(), true, parked.now);
+    parked.look_before(LookVerdict::Problem(Problem::NotThisApi)).is(
+        Push::Skipped(SkipReason::NotThisApi),
+        Verify::Failed(Problem::NotThisApi.cause()),
+    );
+}
+
+#[test]
+fn what_is_held_back_goes_on_to_settle() {
+    let settling = Subject::new()
+        .push("New")
+        .look_before(serves("Old"))
+        .put(PutVerdict::Stored)
+        .look(serves("Old"))
+        .is(Push::Stored, Verify::Settling);
+    let mut settling = settling;
+    let live = PublishableKey::parse("pk_live_51ExampleExampleExample").unwrap();
+    settling.next = settling
+        .state
+        .order_push(live, Allow::default(), false, settling.now);
+    settling
+        .look_before(serves("Old"))
+        .is(Push::Skipped(SkipReason::OtherMode), Verify::Settling)
+        .after(100)
+        .look(serves("New"))
+        .after(400)
+        .look(serves("New"))
+        .is(Push::Skipped(SkipReason::OtherMode), Verify::Verified);
 }
 
 #[test]
@@ -455,7 +532,7 @@ proptest! {
                         prop_assert!(in_operation <= subject.policy.attempts);
                         let verdict = put_verdict(number);
                         subject = subject.put(verdict);
-                        if verdict != PutVerdict::Problem(Problem::Dns) { sent = Some(subject.now); }
+                        if matches!(verdict, PutVerdict::Stored | TIMEOUT | BROKEN) { sent = Some(subject.now); }
                     }
                     Next::Now(Call::LookBefore) | Next::At(_, Call::LookBefore) => {
                         subject = subject.look_before(look_verdict(number));
