@@ -24,6 +24,8 @@ mod screen;
 mod demo;
 /// The log file.
 mod log;
+/// The signals that end a command.
+mod signals;
 
 use status::Status;
 

@@ -202,6 +202,8 @@ pub enum Event {
     Run(RunInfo),
     /// Something to read.
     Message(Message),
+    /// A push or a retry was taken, or refused; the events before this one tell which.
+    Taken,
 }
 
 /// Sends commands to an engine. Cheap to clone.

@@ -116,6 +116,16 @@ pub enum Effect {
     Quit(Leave),
 }
 
+impl Effect {
+    /// Whether the engine answers it by [`Event::Taken`].
+    fn is_answered(&self) -> bool {
+        let (Self::Engine(command) | Self::WithMasterKeys(command)) = self else {
+            return false;
+        };
+        matches!(command, Command::Push(_) | Command::Retry { .. })
+    }
+}
+
 /// What becomes of a run when the screen is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leave {

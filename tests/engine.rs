@@ -303,7 +303,7 @@ async fn watch(mut events: UnboundedReceiver<Event>, count: usize) -> (Vec<SiteS
         match event {
             Event::Site { site, state } => states[site.index()] = *state,
             Event::Run(info) => phase = Some(info.phase),
-            Event::Attempt(_) | Event::Message(_) => {}
+            Event::Attempt(_) | Event::Message(_) | Event::Taken => {}
         }
     }
     (states, phase)

@@ -113,7 +113,7 @@ impl Trial {
                 }
                 Event::Run(info) if info.phase == RunPhase::Settled && sending => return,
                 Event::Run(_) => sending = true,
-                Event::Attempt(_) | Event::Message(_) => {}
+                Event::Attempt(_) | Event::Message(_) | Event::Taken => {}
             }
         }
     }

@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use stage::Stage;
@@ -307,6 +308,48 @@ fn an_interrupted_push_cancels_the_rest_and_tells_so() {
             .all(|result| !matches!(result["push"].as_str(), Some("queued" | "sending" | "retrying"))),
         "no request is left half counted"
     );
+    for (index, site) in stage.fleet.sites().iter().enumerate() {
+        let told = ended
+            .events("attempt")
+            .into_iter()
+            .filter(|line| line["site"] == site.name.as_str() && line["request"] == "put");
+        if site.fault != Fault::Dead {
+            assert_eq!(
+                told.count(),
+                stage.fleet.record().puts(index).len(),
+                "{}",
+                site.name
+            );
+        }
+    }
+}
+
+#[test]
+fn an_interrupt_while_the_master_key_is_read_sends_nothing() {
+    let stage = Stage::of(3);
+    let began = stage.path("began");
+    let command = format!(
+        "command = ['sh', '-c', 'echo > {}; exec sleep 9']",
+        began.display()
+    );
+    let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+    std::fs::write(
+        stage.path("config.toml"),
+        config.replace("file = \"master.key\"", &command),
+    )
+    .unwrap();
+    let key = stage.path("key.txt").display().to_string();
+    let mut child = stage
+        .command(&["push", "--yes", "--key-file", &key])
+        .spawn()
+        .unwrap();
+    while !began.exists() {
+        assert_eq!(child.try_wait().unwrap(), None);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(stage.fleet.record().requests.is_empty());
 }
 
 fn interrupt(child: &Child) {

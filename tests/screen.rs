@@ -212,6 +212,87 @@ fn a_terminated_run_gives_the_terminal_back() {
     assert_eq!(pty.wait_exit(), 130);
 }
 
+/// A fleet without a fault whose master key takes a second to be read, so that what was confirmed is still to
+/// begin when something else happens.
+fn slow_to_begin() -> Stage {
+    let stage = Stage::of(6);
+    stage.heal();
+    let path = stage.path("config.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let slow = format!(
+        "command = ['sh', '-c', 'sleep 1; cat {}']",
+        stage.path("master.key").display()
+    );
+    std::fs::write(&path, config.replace("file = \"master.key\"", &slow)).unwrap();
+    stage
+}
+
+impl Stage {
+    fn all_serve_the_key(&self) {
+        for index in 0..self.fleet.sites().len() {
+            for served in self.fleet.serves_now(index) {
+                assert_eq!(
+                    served.as_deref(),
+                    Some(self.key()),
+                    "{}",
+                    self.fleet.sites()[index].name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_line_that_drops_right_behind_the_confirmation_loses_no_run() {
+    let stage = slow_to_begin();
+    let mut pty = stage.looked_at();
+    pty.enters(stage.key()).pushes("6").signal(Signal::HUP);
+    assert_eq!(pty.wait_exit(), 0);
+    stage.all_serve_the_key();
+}
+
+#[test]
+fn a_run_that_is_left_right_behind_the_confirmation_goes_on() {
+    let stage = slow_to_begin();
+    let mut pty = stage.looked_at();
+    pty.enters(stage.key()).pushes("6").key("q");
+    pty.sees("leave it running, without the screen").key("l");
+    pty.sees("6 verified").is_restored();
+    assert_eq!(pty.wait_exit(), 0);
+    stage.all_serve_the_key();
+}
+
+#[test]
+fn a_run_that_is_left_before_it_begins_can_still_be_stopped() {
+    let stage = slow_to_begin();
+    let mut pty = stage.looked_at();
+    pty.enters(stage.key()).pushes("6").key("q");
+    pty.sees("leave it running, without the screen").key("l");
+    pty.is_restored().signal(Signal::TERM);
+    assert_eq!(pty.wait_exit(), 130);
+    assert_eq!(stage.puts(), 0);
+}
+
+#[test]
+fn questions_of_the_push_command_end_at_an_interrupt() {
+    let stage = slow_to_begin();
+    let mut hidden = stage.screen().arg("push").start();
+    hidden
+        .sees("publishable key (hidden)")
+        .key("^C")
+        .sees("nothing was sent");
+    assert_eq!(hidden.wait_exit(), 130);
+    hidden.is_restored();
+    let mut typed = stage.screen().arg("push").start();
+    typed
+        .sees("publishable key (hidden)")
+        .type_(stage.key())
+        .key("Enter");
+    typed.sees("type 6 to push").key("^C").sees("nothing was sent");
+    assert_eq!(typed.wait_exit(), 130);
+    assert_eq!(stage.puts(), 0);
+}
+
 #[test]
 fn an_interrupt_key_asks_while_a_run_goes_and_esc_stays() {
     let stage = Stage::of(24);

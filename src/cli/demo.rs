@@ -10,6 +10,7 @@ use super::headless::carry_out;
 use super::printer::Telling;
 use super::screen;
 use super::session::Session;
+use super::signals::Signals;
 use super::status::Status;
 use crate::config::{self, Config, Place};
 use crate::demo::faults::{FAULTS, Fault};
@@ -65,7 +66,8 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Status> {
         |_| &unknown,
         Allow::default(),
     );
-    let status = carry_out(&mut session, plan, None, Telling::Plain).await?;
+    let mut signals = Signals::listen()?;
+    let status = carry_out(&mut session, plan, None, Telling::Plain, &mut signals).await?;
     let record = fleet.record();
     say(&format!(
         "The demo's sites saw {}, {} at once at most.",

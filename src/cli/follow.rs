@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::printer::{Printer, Telling};
 use super::session::Session;
+use super::signals::Signals;
 use super::status::Status;
 use crate::engine::{Attempt, Command, Event, Level, RunInfo, sleep_until};
 use crate::key::PublishableKey;
@@ -37,11 +37,11 @@ pub(super) struct Followed {
 /// Follows what the engine does to the selected sites until nothing more comes of itself, and tells it.
 ///
 /// A signal winds it down: what is out ends, the rest is cancelled. A second one ends the process at once.
-pub(super) async fn follow(session: &mut Session, followed: Followed) -> anyhow::Result<Status> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    // A run goes on when its terminal is gone; once listened to, the signal ends no process.
-    let _hangup = signal(SignalKind::hangup())?;
+pub(super) async fn follow(
+    session: &mut Session,
+    followed: Followed,
+    signals: &mut Signals,
+) -> anyhow::Result<Status> {
     let printer = Printer::start(followed.telling)?;
     let mut watch = Follower::new(session, followed, printer);
     let mut interrupted = false;
@@ -53,8 +53,7 @@ pub(super) async fn follow(session: &mut Session, followed: Followed) -> anyhow:
                 Some(event) => watch.take(event, session)?,
                 None => break,
             },
-            _ = interrupt.recv() => watch.stop(session, &mut interrupted),
-            _ = terminate.recv() => watch.stop(session, &mut interrupted),
+            () = signals.stop() => watch.stop(session, &mut interrupted),
             _ = still_here.tick() => watch.tell_what_is_waited_for(session),
             () = sleep_until(deadline), if !interrupted => break,
         }
@@ -62,8 +61,7 @@ pub(super) async fn follow(session: &mut Session, followed: Followed) -> anyhow:
     let status = watch.finish(session, interrupted);
     tokio::select! {
         () = watch.printer.finish(interrupted) => {}
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = signals.stop() => {}
     }
     Ok(status)
 }
@@ -118,7 +116,8 @@ impl Follower {
     }
 
     fn is_over(&self) -> bool {
-        self.untold_count == 0 && self.busy == 0
+        let settled = |run: &RunInfo| run.phase == RunPhase::Settled;
+        self.untold_count == 0 && self.busy == 0 && self.followed.run.as_ref().is_none_or(settled)
     }
 
     /// When the wait for proofs ends.
@@ -153,6 +152,7 @@ impl Follower {
                 anyhow::bail!(message.text)
             }
             Event::Message(message) => self.printer.happens(message.text),
+            Event::Taken => {}
         }
         Ok(())
     }

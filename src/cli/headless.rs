@@ -11,6 +11,7 @@ use super::follow::{Followed, follow};
 use super::key::{KeyArgs, refuse_strays};
 use super::printer::Telling;
 use super::session::{Session, find_config};
+use super::signals::{Signals, on_a_thread};
 use super::status::Status;
 use super::{Common, log};
 use crate::config::{Config, Searched};
@@ -66,7 +67,8 @@ pub(super) async fn push(config: Option<PathBuf>, args: PushArgs) -> anyhow::Res
     refuse_strays(&args.common.stray)?;
     let config = config_with_sites(config)?;
     let selection = select(&config.sites, &args.common.sites)?;
-    let key = args.key.read()?;
+    let mut signals = Signals::listen()?;
+    let key = args.key.read(&mut signals).await?;
     if let Some(odd) = key.odd_length() {
         let _closed = writeln!(std::io::stderr(), "warning: the key has {odd}");
     }
@@ -78,18 +80,26 @@ pub(super) async fn push(config: Option<PathBuf>, args: PushArgs) -> anyhow::Res
     };
     let unknown = SiteState::default();
     let plan = Plan::new(key, selection, &session.sites, |_| &unknown, allow);
-    if !args.yes && !confirmed(&plan, args.key.stdin)? {
+    if !args.yes && !confirmed(&plan, args.key.stdin, &mut signals).await? {
         let _closed = writeln!(std::io::stderr(), "nothing sent");
         return Ok(Status::NothingSent);
     }
-    let gets_put = |id: &SiteId| {
-        plan.rows
-            .iter()
-            .any(|row| row.site == *id && row.action == PlanAction::Put)
-    };
-    let needed: Vec<SiteId> = plan.rows.iter().map(|row| row.site).filter(gets_put).collect();
-    session.master_keys.load(&needed).await.context("nothing sent")?;
-    carry_out(&mut session, plan, args.wait, telling(args.common.json)).await
+    let puts = plan.rows.iter().filter(|row| row.action == PlanAction::Put);
+    let needed: Vec<SiteId> = puts.map(|row| row.site).collect();
+    if needed.is_empty() {
+        let _closed = writeln!(std::io::stderr(), "no site is to get the key: nothing is sent");
+    }
+    let load = session.master_keys.load(&needed);
+    let loaded = signals.unless_stopped(load).await;
+    loaded.context("nothing sent")?;
+    carry_out(
+        &mut session,
+        plan,
+        args.wait,
+        telling(args.common.json),
+        &mut signals,
+    )
+    .await
 }
 
 /// Gives the plan to the engine and follows it to its end.
@@ -98,6 +108,7 @@ pub(super) async fn carry_out(
     plan: Plan,
     wait: Option<Duration>,
     telling: Telling,
+    signals: &mut Signals,
 ) -> anyhow::Result<Status> {
     let followed = Followed {
         selection: plan.rows.iter().map(|row| row.site).collect(),
@@ -108,7 +119,7 @@ pub(super) async fn carry_out(
         telling,
     };
     session.handle.send(Command::Push(plan));
-    follow(session, followed).await
+    follow(session, followed, signals).await
 }
 
 /// `verify`.
@@ -116,8 +127,9 @@ pub(super) async fn verify(config: Option<PathBuf>, args: VerifyArgs) -> anyhow:
     refuse_strays(&args.common.stray)?;
     let config = config_with_sites(config)?;
     let mut selection = select(&config.sites, &args.common.sites)?;
+    let mut signals = Signals::listen()?;
     let key = if args.key.is_given() {
-        Some(args.key.read()?)
+        Some(args.key.read(&mut signals).await?)
     } else {
         None
     };
@@ -141,7 +153,7 @@ pub(super) async fn verify(config: Option<PathBuf>, args: VerifyArgs) -> anyhow:
         wait: None,
         telling: telling(args.common.json),
     };
-    follow(&mut session, followed).await
+    follow(&mut session, followed, &mut signals).await
 }
 
 fn telling(json: bool) -> Telling {
@@ -202,7 +214,7 @@ fn near(sites: &[Site], name: &str) -> String {
 }
 
 /// Shows the plan and asks for its phrase.
-fn confirmed(plan: &Plan, stdin_is_taken: bool) -> anyhow::Result<bool> {
+async fn confirmed(plan: &Plan, stdin_is_taken: bool, signals: &mut Signals) -> anyhow::Result<bool> {
     let ask = match plan.confirm() {
         Confirm::Nothing => return Ok(true),
         Confirm::Yes => "y".to_owned(),
@@ -235,8 +247,12 @@ fn confirmed(plan: &Plan, stdin_is_taken: bool) -> anyhow::Result<bool> {
     }
     write!(err, "type {ask} to push: ")?;
     err.flush()?;
-    let mut typed = String::new();
-    std::io::stdin().lock().read_line(&mut typed)?;
+    let line = on_a_thread(|| {
+        let mut typed = String::new();
+        std::io::stdin().lock().read_line(&mut typed)?;
+        Ok(typed)
+    });
+    let typed = signals.unless_stopped(line).await?;
     Ok(typed.split_whitespace().eq(ask.split_whitespace()))
 }
 

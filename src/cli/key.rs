@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use zeroize::Zeroizing;
 
+use super::signals::{Signals, on_a_thread};
 use super::status::Interrupted;
 use crate::key::{KeyMode, PublishableKey, SECRET_PREFIXES, secret_prefix};
 
@@ -73,7 +74,18 @@ impl KeyArgs {
     }
 
     /// Reads the key; without a named source it is asked for on the terminal, hidden.
-    pub(super) fn read(&self) -> anyhow::Result<PublishableKey> {
+    pub(super) async fn read(&self, signals: &mut Signals) -> anyhow::Result<PublishableKey> {
+        if !self.is_given() {
+            // Not on a thread: the terminal is restored before anything else happens.
+            return self.read_here();
+        }
+        let source = self.clone();
+        signals
+            .unless_stopped(on_a_thread(move || source.read_here()))
+            .await
+    }
+
+    fn read_here(&self) -> anyhow::Result<PublishableKey> {
         let (text, source) = if self.stdin {
             (read_bounded(std::io::stdin().lock()), "standard input".to_owned())
         } else if let Some(path) = &self.file {
@@ -87,8 +99,8 @@ impl KeyArgs {
             };
             (Ok(Zeroizing::new(value)), format!("the variable {name}"))
         } else if std::io::stdin().is_terminal() {
-            // With a handler ^C ends no process here: rpassword raises it before it restores the terminal.
-            let _handled = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
+            // rpassword raises ^C before it restores the terminal: the signals are listened to, so that
+            // it comes to that.
             let typed = rpassword::prompt_password("publishable key (hidden): ").map(Zeroizing::new);
             if matches!(&typed, Err(error) if error.kind() == ErrorKind::Interrupted) {
                 bail!(Interrupted);

@@ -10,6 +10,7 @@ use super::follow::{Followed, follow};
 use super::log;
 use super::printer::Telling;
 use super::session::{MasterKeys, Session, find_config};
+use super::signals::Signals;
 use super::status::Status;
 use crate::config::{Config, Searched, UiSettings};
 use crate::demo::Fleet;
@@ -155,6 +156,8 @@ async fn show(mut session: Session, config: &Config, start: Start, around: Aroun
         mouse: config.ui.mouse,
         look_at_start: config.verify.on_start,
     };
+    // From before the screen has them, so that none is lost when it is left.
+    let mut signals = Signals::listen()?;
     let screen = Screen::new(start, session.clock.now());
     let (left, screen) = run::run(
         screen,
@@ -165,11 +168,16 @@ async fn show(mut session: Session, config: &Config, start: Start, around: Aroun
         session.clock,
     )
     .await?;
-    after(&mut session, left, screen.model).await
+    after(&mut session, left, screen.model, &mut signals).await
 }
 
 /// What becomes of the run when the screen is left.
-async fn after(session: &mut Session, left: Left, model: Model) -> anyhow::Result<Status> {
+async fn after(
+    session: &mut Session,
+    left: Left,
+    model: Model,
+    signals: &mut Signals,
+) -> anyhow::Result<Status> {
     let phase = model.run().map(|run| run.phase);
     let (telling, go_on) = match left {
         Left::ByOperator(Leave::Idle) => return Ok(Status::Good),
@@ -181,11 +189,14 @@ async fn after(session: &mut Session, left: Left, model: Model) -> anyhow::Resul
     };
     session.handle.send(go_on);
     let Some(run) = model.run().filter(|_| model.is_run_open()).cloned() else {
-        return Ok(if left == Left::Terminated {
-            Status::Interrupted
-        } else {
-            Status::Good
-        });
+        if left == Left::Terminated {
+            return Ok(Status::Interrupted);
+        }
+        if let Some(why) = model.refused_order() {
+            tracing::error!(why, "nothing sent");
+            bail!("nothing sent: {why}");
+        }
+        return Ok(Status::Good);
     };
     if left == Left::ByOperator(Leave::RunGoesOn) {
         // The terminal has just taken the screen's last bytes: it reads.
@@ -203,7 +214,7 @@ async fn after(session: &mut Session, left: Left, model: Model) -> anyhow::Resul
         wait: None,
         telling,
     };
-    let status = follow(session, followed).await?;
+    let status = follow(session, followed, signals).await?;
     Ok(if left == Left::Terminated {
         Status::Interrupted
     } else {

@@ -14,9 +14,17 @@ use crate::text::Count;
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Carries out an order. None is taken while the engine stops.
     pub(super) async fn obey(&mut self, order: Command) {
-        if self.stopping {
-            return;
+        let answered = matches!(order, Command::Push(_) | Command::Retry { .. });
+        if !self.stopping {
+            self.carry_out(order).await;
         }
+        if answered {
+            self.tell_phase().await;
+            self.tell(Event::Taken);
+        }
+    }
+
+    async fn carry_out(&mut self, order: Command) {
         match order {
             Command::Push(plan) => self.begin(plan).await,
             Command::Retry { sites, allow } => self.retry(&sites, allow),

@@ -270,7 +270,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     /// Tells where the run is, when that changed.
-    async fn tell_phase(&mut self) {
+    pub(super) async fn tell_phase(&mut self) {
         let now = self.clock.now();
         let Some(run) = &mut self.run else { return };
         if run.ended.is_some() {

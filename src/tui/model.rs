@@ -81,8 +81,11 @@ pub struct Model {
     pub(super) messages: VecDeque<Message>,
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
-    /// The operator confirmed something that the engine has not begun yet: master keys are being read.
-    pub(super) ordered: bool,
+    /// Pushes and retries that were ordered and that the engine has not taken yet: their master keys are
+    /// being read, say.
+    pub(super) ordered: usize,
+    /// Why the last of them was not sent, if its master key could not be read.
+    pub(super) refused_order: Option<String>,
     /// Sites for which a retry does something.
     pub(super) failed: usize,
     pub(super) now: Moment,
@@ -111,7 +114,8 @@ impl Model {
             messages: VecDeque::new(),
             attempts: HashMap::new(),
             run: None,
-            ordered: false,
+            ordered: 0,
+            refused_order: None,
             failed: 0,
             now,
         };
@@ -173,10 +177,15 @@ impl Model {
         self.states
     }
 
+    /// Why the last order came to nothing, if it did so before the engine had it.
+    pub fn refused_order(&self) -> Option<&str> {
+        self.refused_order.as_deref()
+    }
+
     /// Whether a run goes on: something of it is still to be sent or to be proven.
     pub fn is_run_open(&self) -> bool {
         let goes_on = |run: &RunInfo| run.phase != RunPhase::Settled;
-        self.ordered || self.run.as_ref().is_some_and(goes_on)
+        self.ordered > 0 || self.run.as_ref().is_some_and(goes_on)
     }
 
     /// Whether PUTs of a run are out or to come.

@@ -159,46 +159,61 @@ pub async fn run<Around: Surroundings>(
 impl<Around: Surroundings> Show<Around> {
     async fn run(&mut self, mut ears: Ears<'_>) -> anyhow::Result<Left> {
         let mut engine_lives = true;
-        loop {
+        let left = loop {
             let woke = self.next(&mut ears, engine_lives).await;
-            let left = match woke {
-                Woke::Prompt(message) => self.take(message, true)?,
-                Woke::Message(message) => {
-                    let mut left = self.take(message, false)?;
-                    for _ in 0..DRAIN {
-                        let Ok(event) = ears.events.try_recv() else { break };
-                        left = left.or(self.take(Message::Engine(event), false)?);
-                    }
-                    left
+            engine_lives &= !matches!(woke, Woke::EngineEnded);
+            let left = self.answer(woke, &mut ears);
+            match left.and_then(|left| self.draw_if_due().map(|()| left)) {
+                Ok(None) => {}
+                Ok(Some(left)) => break left,
+                Err(error) if self.screen.model.is_run_open() => {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the screen failed: the run goes on without it"
+                    );
+                    break Left::HungUp;
                 }
-                Woke::Resized => self.resized(false)?,
-                Woke::Continued => self.continued()?,
-                Woke::Left(left) => Some(left),
-                Woke::Draw => None,
-                Woke::EngineEnded => {
-                    engine_lives = false;
-                    let at = self.clock.now();
-                    let text = "the part that sends has ended by a fault of the program: leave it, start it \
-                                again and verify all; please report it";
-                    let told = Told {
-                        at,
-                        level: Level::Error,
-                        text: text.to_owned(),
-                    };
-                    self.take(Message::Engine(Event::Message(told)), true)?
-                }
-            };
-            if let Some(left) = left {
-                if left == Left::HungUp {
-                    self.terminal.hung_up();
-                }
-                self.terminal.give_back();
-                if matches!(left, Left::HungUp | Left::ByOperator(Leave::RunGoesOn)) {
-                    self.await_order(&mut ears).await?;
-                }
-                return Ok(left);
+                Err(error) => return Err(error),
             }
-            self.draw_if_due()?;
+        };
+        if left == Left::HungUp {
+            self.terminal.hung_up();
+        }
+        self.terminal.give_back();
+        let goes_on = matches!(left, Left::HungUp | Left::ByOperator(Leave::RunGoesOn));
+        let other = if goes_on {
+            self.await_order(&mut ears).await?
+        } else {
+            None
+        };
+        Ok(other.unwrap_or(left))
+    }
+
+    fn answer(&mut self, woke: Woke, ears: &mut Ears<'_>) -> anyhow::Result<Option<Left>> {
+        match woke {
+            Woke::Prompt(message) => self.take(message, true),
+            Woke::Message(message) => {
+                let mut left = self.take(message, false)?;
+                for _ in 0..DRAIN {
+                    let Ok(event) = ears.events.try_recv() else { break };
+                    left = left.or(self.take(Message::Engine(event), false)?);
+                }
+                Ok(left)
+            }
+            Woke::Resized => self.resized(false),
+            Woke::Continued => self.continued(),
+            Woke::Left(left) => Ok(Some(left)),
+            Woke::Draw => Ok(None),
+            Woke::EngineEnded => {
+                let text = "the part that sends has ended by a fault of the program: leave it, start it \
+                            again and verify all; please report it";
+                let told = Told {
+                    at: self.clock.now(),
+                    level: Level::Error,
+                    text: text.to_owned(),
+                };
+                self.take(Message::Engine(Event::Message(told)), true)
+            }
         }
     }
 
@@ -231,17 +246,19 @@ impl<Around: Surroundings> Show<Around> {
     }
 
     /// What the operator confirmed is not lost with the screen: its master keys may still be read.
-    async fn await_order(&mut self, ears: &mut Ears<'_>) -> anyhow::Result<()> {
+    async fn await_order(&mut self, ears: &mut Ears<'_>) -> anyhow::Result<Option<Left>> {
         let limit = Instant::now() + ORDER_LIMIT;
-        while self.screen.model.ordered && Instant::now() < limit {
+        while self.screen.model.ordered > 0 {
             let message = tokio::select! {
                 Some(message) = ears.messages.recv() => message,
                 Some(event) = ears.events.recv() => Message::Engine(event),
+                _ = ears.signals.terminate.recv() => return Ok(Some(Left::Terminated)),
+                _ = ears.signals.interrupt.recv() => return Ok(Some(Left::Terminated)),
                 () = tokio::time::sleep_until(limit) => break,
             };
             self.take(message, false)?;
         }
-        Ok(())
+        Ok(None)
     }
 
     fn take(&mut self, message: Message, prompt: bool) -> anyhow::Result<Option<Left>> {
@@ -339,7 +356,10 @@ impl<Around: Surroundings> Show<Around> {
     }
 
     fn continued(&mut self) -> anyhow::Result<Option<Left>> {
-        self.terminal.take_again()?;
+        if self.terminal.take_again().is_err() {
+            // The line went while the process was stopped.
+            return Ok(Some(Left::HungUp));
+        }
         let left = self.resized(true)?;
         Ok(left.or(self.take(Message::Resumed, true)?))
     }

@@ -18,8 +18,11 @@ use crate::text::Count;
 pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect> {
     screen.model.now = now;
     let effects = take(screen, message);
-    let orders = |effect: &Effect| matches!(effect, Effect::WithMasterKeys(_));
-    screen.model.ordered |= effects.iter().any(orders);
+    let orders = effects.iter().filter(|effect| effect.is_answered()).count();
+    if orders > 0 {
+        screen.model.ordered += orders;
+        screen.model.refused_order = None;
+    }
     effects
 }
 
@@ -36,8 +39,9 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         Message::Wake => model.field.wake(now),
         Message::MasterKeys(Ok(())) | Message::Resumed => {}
         Message::MasterKeys(Err(why)) => {
-            model.ordered = false;
+            model.ordered = model.ordered.saturating_sub(1);
             model.say(Level::Error, format!("nothing sent: {why}"));
+            model.refused_order = Some(why);
         }
         Message::Healed(sites) => {
             let text = if sites == 0 {
@@ -66,15 +70,9 @@ fn take_event(model: &mut Model, event: Event) {
             }
             model.take_attempt(attempt);
         }
-        Event::Message(message) => {
-            // A refusal, perhaps; if it is not, the run tells of itself next.
-            model.ordered = false;
-            model.take_message(message);
-        }
-        Event::Run(run) => {
-            model.ordered = false;
-            take_run(model, run);
-        }
+        Event::Message(message) => model.take_message(message),
+        Event::Run(run) => take_run(model, run),
+        Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
 }
 

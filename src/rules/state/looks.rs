@@ -65,24 +65,20 @@ impl SiteState {
         // A PUT that failed for good changes nothing: what is served is what it is.
         let failed = matches!(self.push, Push::Failed(_) | Push::NotStarted);
         let may_be_cached = serves.is_none_or(|key| self.blind || self.previous.contains(key));
+        let other = match serves {
+            Some(_) => Verify::Mismatch,
+            None => Verify::NoKey,
+        };
         match (self.open_window_of_look(now), self.window) {
             (Some(window), _) if may_be_cached && !failed => self.settle_on(window, now),
             (_, Some(_)) if may_be_cached => {
                 if let Push::Unknown(cause) = self.push {
                     self.push = Push::Failed(cause);
                 }
-                self.end_looks(if serves.is_some() {
-                    Verify::Mismatch
-                } else {
-                    Verify::NoKey
-                })
+                self.end_looks(other)
             }
             _ if self.proven.as_ref() == Some(&expected) => self.end_looks(Verify::Drifted),
-            _ => self.end_looks(if serves.is_some() {
-                Verify::Mismatch
-            } else {
-                Verify::NoKey
-            }),
+            _ => self.end_looks(other),
         }
     }
 
@@ -109,22 +105,18 @@ impl SiteState {
             self.push = Push::Stored;
             self.doubt = None;
         }
-        match self.open_window_of_look(now) {
-            Some(window) => {
-                self.verify = Verify::Serving;
-                self.phase = Phase::LookWaits;
-                self.looks = 0;
-                self.until = Some(window.until);
-                self.next_at = Some(window.until);
-                Next::At(window.until, Call::Look)
-            }
-            None => {
-                self.proven = Some(expected);
-                self.recognised = true;
-                self.window = None;
-                self.end_looks(Verify::Verified)
-            }
-        }
+        let Some(window) = self.open_window_of_look(now) else {
+            self.proven = Some(expected);
+            self.recognised = true;
+            self.window = None;
+            return self.end_looks(Verify::Verified);
+        };
+        self.verify = Verify::Serving;
+        self.phase = Phase::LookWaits;
+        self.looks = 0;
+        self.until = Some(window.until);
+        self.next_at = Some(window.until);
+        Next::At(window.until, Call::Look)
     }
 
     fn settle_on(&mut self, window: Window, now: Moment) -> Next {

@@ -1,0 +1,63 @@
+use std::future::Future;
+use std::io;
+
+use anyhow::bail;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::status::Interrupted;
+
+/// The signals that end a command. Once they are listened to, none of them ends the process by itself, so
+/// whoever has them asks for them wherever it waits.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// A run goes on when its terminal is gone.
+    _hangup: Signal,
+}
+
+impl Signals {
+    /// Listens from now on: what comes before it is asked for is not lost.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            _hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Until the operator wants an end.
+    pub(super) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// What `work` comes to, before anything is sent.
+    ///
+    /// # Errors
+    /// [`Interrupted`], if the operator wants an end before that.
+    pub(super) async fn unless_stopped<T>(
+        &mut self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        tokio::select! {
+            biased;
+            () = self.stop() => bail!(Interrupted),
+            done = work => done,
+        }
+    }
+}
+
+/// Carries out `work`, which may wait for a terminal or a pipe, without making anything else wait for it.
+pub(super) async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        // Nobody waits for it any more.
+        let _gone = tell.send(work());
+    });
+    told.await?
+}
