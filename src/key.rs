@@ -67,6 +67,9 @@ pub enum KeyRefusal {
     /// Begins with neither `pk_live_` nor `pk_test_`.
     #[error("no publishable key: it must begin with pk_live_ or pk_test_")]
     Prefix,
+    /// A key, with something before it.
+    #[error("something stands before pk_…: take it off (quotes, or a name and =)")]
+    BeforePrefix,
     /// The prefix alone.
     #[error("nothing behind the prefix {prefix}: the key was cut off")]
     NothingBehindPrefix {
@@ -137,7 +140,7 @@ impl PublishableKey {
             .into_iter()
             .map(KeyMode::prefix)
             .find(|prefix| key.starts_with(prefix))
-            .ok_or_else(|| first_invisible(key).unwrap_or(KeyRefusal::Prefix))?;
+            .ok_or_else(|| without_prefix(key))?;
         let rest = &key[prefix.len()..];
         if let Some(refusal) = key_inside(rest, prefix.len()) {
             return Err(refusal);
@@ -222,28 +225,52 @@ impl PublishableKey {
 
 /// What begins a key inside another one. Stripe's keys have no `_` behind their prefix, so that no key of
 /// theirs is refused for it.
-const KEYS_INSIDE: [(&str, Option<&str>); 7] = [
+const KEYS_INSIDE: [(&str, Option<&str>); 9] = [
     ("pk_live_", None),
     ("pk_test_", None),
     ("sk_live_", Some("sk_")),
     ("sk_test_", Some("sk_")),
     ("rk_live_", Some("rk_")),
     ("rk_test_", Some("rk_")),
+    ("ek_live_", Some("ek_")),
+    ("ek_test_", Some("ek_")),
     ("whsec_", Some("whsec_")),
 ];
 
 /// The refusal of a key in whose `rest`, which follows `before` characters, another key begins: a secret
 /// before all else.
 fn key_inside(rest: &str, before: usize) -> Option<KeyRefusal> {
-    let lower = rest.to_ascii_lowercase();
-    let mut inside = KEYS_INSIDE.iter().filter(|(begin, _)| lower.contains(begin));
-    let secret = inside.clone().find_map(|(_, secret)| *secret);
-    if let Some(prefix) = secret {
+    if let Some(prefix) = secret_inside(rest) {
         return Some(KeyRefusal::Secret { prefix });
     }
-    let (begin, _) = inside.next()?;
+    let lower = rest.to_ascii_lowercase();
+    let (begin, _) = KEYS_INSIDE.iter().find(|(begin, _)| lower.contains(begin))?;
     let position = before + lower.split(begin).next()?.chars().count() + 1;
     Some(KeyRefusal::TwoKeys { position })
+}
+
+/// Where a secret begins anywhere in `text`, which prefix gives it away, or `None`. Only prefixes with their
+/// environment count: letters of another word may spell the rest.
+pub fn secret_inside(text: &str) -> Option<&'static str> {
+    let lower = text.to_ascii_lowercase();
+    let mut secrets = KEYS_INSIDE.iter().filter(|(begin, _)| lower.contains(begin));
+    secrets.find_map(|(_, secret)| *secret)
+}
+
+/// The refusal of a text that begins with no prefix of a publishable key.
+fn without_prefix(text: &str) -> KeyRefusal {
+    if let Some(prefix) = secret_inside(text) {
+        return KeyRefusal::Secret { prefix };
+    }
+    if let Some(invisible) = first_invisible(text) {
+        return invisible;
+    }
+    let has_key = [KeyMode::Live, KeyMode::Test].map(KeyMode::prefix);
+    if has_key.iter().any(|prefix| text.contains(prefix)) {
+        KeyRefusal::BeforePrefix
+    } else {
+        KeyRefusal::Prefix
+    }
 }
 
 fn first_invisible(key: &str) -> Option<KeyRefusal> {
@@ -291,11 +318,16 @@ mod tests {
             "ek_x",
             " SK_live_x",
             "\"sk_live_x",
+            "key:sk_live_x",
+            "esk_live_x",
             "\u{200b}sk_",
         ] {
             assert!(refuse(secret).is_secret(), "{secret}");
         }
         assert_eq!(refuse("live_x"), KeyRefusal::Prefix);
+        assert_eq!(refuse("'pk_live_51Abc'"), KeyRefusal::BeforePrefix);
+        assert_eq!(refuse("KEY=pk_test_51Abc"), KeyRefusal::BeforePrefix);
+        assert!(refuse("pk_live_51Aek_live_5Secret").is_secret());
         assert_eq!(refuse("pk_prod_x"), KeyRefusal::Prefix);
         assert_eq!(
             refuse("pk_live_"),

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::key::PublishableKey;
 use crate::rules::expiry::Expiry;
-use crate::rules::moment::Moment;
+use crate::rules::moment::{Moment, clock};
 use crate::rules::note::note;
 use crate::rules::state::SiteState;
 use crate::rules::tally::{Ending, Tally, ending};
@@ -44,8 +44,7 @@ pub struct ServedKeys<'a>(OnceCell<BTreeSet<&'a PublishableKey>>);
 impl<'a> Results<'a> {
     /// The time of day of `moment`.
     pub fn clock(&self, moment: Moment) -> String {
-        let zoned = moment.wall.to_zoned_datetime(self.zone.clone());
-        zoned.strftime("%H:%M:%S").to_string()
+        clock(moment, self.now, self.zone)
     }
 
     /// A key's mask, told apart from others that are served with the same mask.

@@ -37,6 +37,9 @@ pub enum MasterKeyRefusal {
     /// One of Stripe's own secrets.
     #[error("this is a secret key of Stripe's, not the sites' master key")]
     StripeSecret,
+    /// A publishable key.
+    #[error("this is a publishable key of Stripe's, not the sites' master key")]
+    PublishableKey,
 }
 
 impl MasterKey {
@@ -60,6 +63,9 @@ impl MasterKey {
         if crate::key::secret_prefix(key).is_some() {
             return Err(MasterKeyRefusal::StripeSecret);
         }
+        if crate::key::PublishableKey::parse(key).is_ok() {
+            return Err(MasterKeyRefusal::PublishableKey);
+        }
         if !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
             return Err(MasterKeyRefusal::IllegalCharacter);
         }
@@ -74,14 +80,17 @@ impl MasterKey {
         value
     }
 
-    /// `text` with each occurrence of the key replaced, also where it is written with JSON's or a URL's
-    /// escapes; `None` if it does not occur.
+    /// `text` with each occurrence of the key replaced, also where it is written with the escapes of JSON, a
+    /// URL or HTML; `None` if it does not occur.
     pub fn redact(&self, text: &str) -> Option<String> {
         let key = self.0.expose_secret();
-        let mut spellings = vec![key.to_owned(), percent_encoded(key)];
-        if let Ok(json) = serde_json::to_string(key) {
-            spellings.push(json.trim_matches('"').to_owned());
+        let mut spellings = spellings(key);
+        // Cleaned text has one blank where there were several.
+        let mut single_spaced = key.split_whitespace().collect::<Vec<_>>().join(" ");
+        if single_spaced != key {
+            spellings.extend(self::spellings(&single_spaced));
         }
+        single_spaced.zeroize();
         let mut clean = text.to_owned();
         for spelling in &mut spellings {
             if clean.contains(spelling.as_str()) {
@@ -91,6 +100,50 @@ impl MasterKey {
         }
         (clean != text).then_some(clean)
     }
+}
+
+/// The ways to write `key` in an answer.
+fn spellings(key: &str) -> Vec<String> {
+    let percent = percent_encoded(key);
+    let html = key
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;");
+    let json = serde_json::to_string(key).unwrap_or_default();
+    let json = json.trim_matches('"');
+    let mut spellings = vec![
+        key.to_owned(),
+        lower_percent(&percent),
+        percent,
+        html.replace('\'', "&#39;"),
+        html.replace('\'', "&#x27;"),
+        html,
+        json.replace('/', "\\/"),
+        json.to_owned(),
+    ];
+    // The longest first: a part of one may be another.
+    spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+    spellings.retain(|spelling| !spelling.is_empty());
+    spellings
+}
+
+/// `%2F` as `%2f`.
+fn lower_percent(text: &str) -> String {
+    let mut escape = 0;
+    let lower = |character: char| {
+        escape = if character == '%' {
+            2
+        } else {
+            i32::max(escape - 1, -1)
+        };
+        if escape >= 0 && character != '%' {
+            character.to_ascii_lowercase()
+        } else {
+            character
+        }
+    };
+    text.chars().map(lower).collect()
 }
 
 fn percent_encoded(key: &str) -> String {
@@ -133,6 +186,7 @@ mod tests {
         assert_eq!(refuse("clé"), MasterKeyRefusal::IllegalCharacter);
         assert_eq!(refuse(&"a".repeat(5000)), MasterKeyRefusal::TooLong);
         assert_eq!(refuse("sk_live_abc"), MasterKeyRefusal::StripeSecret);
+        assert_eq!(refuse("pk_live_51Abc"), MasterKeyRefusal::PublishableKey);
     }
 
     #[test]
@@ -141,5 +195,11 @@ mod tests {
         let text = key.redact("plain a\"b/c json a\\\"b/c url a%22b%2Fc").unwrap();
         assert_eq!(text, "plain [master key] json [master key] url [master key]");
         assert_eq!(key.redact("nothing here"), None);
+        let text = key
+            .redact("php a\\\"b\\/c url a%22b%2fc html a&quot;b/c")
+            .unwrap();
+        assert_eq!(text, "php [master key] url [master key] html [master key]");
+        let spaced = MasterKey::parse("two  blanks".to_owned()).unwrap();
+        assert_eq!(spaced.redact("a two blanks b").unwrap(), "a [master key] b");
     }
 }

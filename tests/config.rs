@@ -139,6 +139,19 @@ const ERRORS: &[(&str, &str)] = &[
         ":2:9: this must be one of \"error\", \"warn\"",
     ),
     ("[push\n", ":1:6: "),
+    (
+        "[master_key]\nvalue = \"abc\n",
+        ":2:13: this cannot be read: a text stands between two quotes",
+    ),
+    ("SECRETVALUE = 1\n", ":1:1: this name is not known here"),
+    (
+        "[[sites]]\nname = \"x\"\nurll = \"https://a.example\"\n",
+        ":3:1: unknown field `urll`",
+    ),
+    (
+        "[[sites]]\nurll = \"https://a.example\"",
+        ":2:1: unknown field `urll`",
+    ),
 ];
 
 #[test]

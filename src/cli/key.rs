@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::signals::{Signals, on_a_thread};
 use super::status::Interrupted;
-use crate::key::{KeyMode, PublishableKey, SECRET_PREFIXES, secret_prefix};
+use crate::key::{KeyMode, PublishableKey, SECRET_PREFIXES, secret_inside, secret_prefix};
 
 /// The longest key that is read, in bytes; a longer text is refused by the key's own rules.
 const READ_LIMIT: u64 = 4096;
@@ -36,7 +36,9 @@ pub(super) fn refuse_in_arguments(arguments: &[OsString]) -> anyhow::Result<()> 
     let holds_key = arguments.iter().skip(1).any(|argument| {
         let argument = argument.to_string_lossy();
         let (flag, value) = argument.split_once('=').unwrap_or((&argument, ""));
-        [argument.as_ref(), value].into_iter().any(is_like_a_key) || is_glued_to_key(flag)
+        [argument.as_ref(), value].into_iter().any(is_like_a_key)
+            || is_glued_to_key(flag)
+            || secret_inside(&argument).is_some()
     });
     if holds_key {
         bail!(NEVER_AN_ARGUMENT);

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -8,7 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::config::{self, Config, Found, Searched};
 use crate::engine::{self, Clock, Event, Handle, Settings};
-use crate::secret::{MasterKey, SecretSource, Surroundings};
+use crate::secret::{MasterKey, SecretSource, Surroundings, open_plain};
 use crate::site::{MasterKeyId, Site, SiteId};
 use crate::site_api::{HttpSettings, HttpSiteApi};
 use crate::store::memory::MemoryStore;
@@ -74,7 +75,7 @@ impl Session {
     /// As [`Session::open`], with the config's own certificate authority.
     pub(super) fn of_config(config: &Config) -> anyhow::Result<Self> {
         let read =
-            |path: &PathBuf| std::fs::read(path).with_context(|| format!("tls.ca_file {}", path.display()));
+            |path: &PathBuf| read_ca_file(path).with_context(|| format!("tls.ca_file {}", path.display()));
         let ca_pem = config.ca_file.as_ref().map(read).transpose()?;
         Self::open(config, ca_pem)
     }
@@ -83,6 +84,16 @@ impl Session {
     pub(super) fn all(&self) -> Vec<SiteId> {
         (0..).map(SiteId).take(self.sites.len()).collect()
     }
+}
+
+/// Certificate authorities take at most so many bytes.
+const CA_FILE_LIMIT: u64 = 16 * 1024 * 1024;
+
+fn read_ca_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let (file, _) = open_plain(path)?;
+    let mut pem = Vec::new();
+    file.take(CA_FILE_LIMIT).read_to_end(&mut pem)?;
+    Ok(pem)
 }
 
 /// The master keys of the config, each read once, at its first need.

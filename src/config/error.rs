@@ -6,6 +6,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use toml::Spanned;
 
+use crate::key::secret_inside;
+
 /// What is wrong with a config, and where. Quotes no value of the file: one could be a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
@@ -126,8 +128,17 @@ fn without_values(message: &str) -> String {
         return format!("this must be {expected}");
     }
     let first = message.lines().next().unwrap_or_default();
-    if first.contains('"') || first.contains('\'') {
+    if first.contains("duration") {
         return "this value cannot be read: a time is written \"5s\", \"5 min\" or \"200ms\"".to_owned();
     }
-    first.to_owned()
+    if first.contains('"') || first.contains('\'') {
+        return "this cannot be read: a text stands between two quotes, \"…\" or '…'".to_owned();
+    }
+    let quoted = first.split('`').skip(1).step_by(2);
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if quoted.clone().all(is_name) && quoted.into_iter().all(|name| secret_inside(name).is_none()) {
+        first.to_owned()
+    } else {
+        "this name is not known here: config.example.toml has all that can stand in a config".to_owned()
+    }
 }

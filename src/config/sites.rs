@@ -32,14 +32,14 @@ pub(super) fn resolve(
 ) -> Result<Vec<Site>, ConfigError> {
     let mut sites: Vec<Site> = Vec::with_capacity(raw.len());
     let mut names = HashSet::new();
-    let mut lines: HashMap<SiteUrl, usize> = HashMap::new();
+    let mut places: HashMap<SiteUrl, usize> = HashMap::new();
     for entry in raw {
         let entry = entry.get_ref();
         let span = entry.url.span();
         let url = SiteUrl::parse(entry.url.get_ref())
             .map_err(|refusal| at.error(Some(span.clone()), refusal.to_string()))?;
-        let (line, _) = at.line_and_column(span.start);
-        if let Some(first) = lines.insert(url.clone(), line) {
+        if let Some(first) = places.insert(url.clone(), span.start) {
+            let (first, _) = at.line_and_column(first);
             return Err(at.error(
                 Some(span),
                 format!("this site is in line {first} already: take one of them out"),

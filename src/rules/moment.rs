@@ -1,6 +1,7 @@
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 /// A point in time. `since_start` alone compares, orders and waits (it never jumps); `wall` is for people.
@@ -17,6 +18,17 @@ impl Moment {
     pub fn since(self, earlier: Self) -> Duration {
         self.since_start.saturating_sub(earlier.since_start)
     }
+}
+
+/// The time of day of `moment`, with the date when it is another day than `now`.
+pub fn clock(moment: Moment, now: Moment, zone: &TimeZone) -> String {
+    let [then, now] = [moment, now].map(|moment| moment.wall.to_zoned_datetime(zone.clone()));
+    let format = if then.date() == now.date() {
+        "%H:%M:%S"
+    } else {
+        "%Y-%m-%d %H:%M"
+    };
+    then.strftime(format).to_string()
 }
 
 impl Add<Duration> for Moment {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use zeroize::Zeroizing;
 
 use super::{MasterKey, MasterKeyRefusal};
 use crate::text::{CleanText, list};
@@ -161,11 +162,11 @@ fn from_file(path: &Path, user: u32) -> Result<MasterKey, SecretError> {
             path.display()
         )));
     }
-    let mut text = String::new();
+    let mut bytes = room();
     file.take(READ_LIMIT)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(|error| refuse(error.to_string()))?;
-    parse(text, || path.display().to_string())
+    parse(text(&bytes), || path.display().to_string())
 }
 
 async fn from_command(argv: &[String], hidden: &[String]) -> Result<MasterKey, SecretError> {
@@ -204,7 +205,7 @@ async fn from_command(argv: &[String], hidden: &[String]) -> Result<MasterKey, S
             COMMAND_LIMIT.as_secs()
         )));
     };
-    let said = CleanText::note(&said);
+    let said = CleanText::note(&text(&said));
     let status = status.map_err(|error| refuse(error.to_string()))?;
     if !status.success() {
         let said = if said.is_empty() {
@@ -214,7 +215,7 @@ async fn from_command(argv: &[String], hidden: &[String]) -> Result<MasterKey, S
         };
         return Err(refuse(format!("failed ({status}); {said}")));
     }
-    parse(out, || format!("what the command {program} printed"))
+    parse(text(&out), || format!("what the command {program} printed"))
 }
 
 /// Ends what is left of the command's process group.
@@ -228,11 +229,21 @@ fn end_group(leader: Option<u32>) {
     }
 }
 
-async fn read_bounded(from: Option<impl AsyncRead + Unpin>) -> String {
-    let mut bytes = Vec::new();
+/// As much room as can be needed, so that no copy of a secret is left behind by growing; wiped in the end.
+fn room() -> Zeroizing<Vec<u8>> {
+    let limit = usize::try_from(READ_LIMIT).unwrap_or_default();
+    Zeroizing::new(Vec::with_capacity(limit + 64))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+async fn read_bounded(from: Option<impl AsyncRead + Unpin>) -> Zeroizing<Vec<u8>> {
+    let mut bytes = room();
     if let Some(from) = from {
         // An error ends the text; the command's status tells that it failed.
         let _end = from.take(READ_LIMIT).read_to_end(&mut bytes).await;
     }
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    bytes
 }

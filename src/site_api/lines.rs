@@ -122,7 +122,8 @@ fn build(settings: &HttpSettings, tls: &rustls::ClientConfig) -> Result<Client, 
         .connect_timeout(settings.connect_timeout)
         .tcp_nodelay(true);
     if let Some(proxy) = &settings.proxy {
-        builder = builder.proxy(Proxy::all(proxy.as_str()).map_err(|_| ClientError::Proxy)?);
+        // Inside TLS only: the master key of a loopback site would pass it in the clear.
+        builder = builder.proxy(Proxy::https(proxy.as_str()).map_err(|_| ClientError::Proxy)?);
     }
     builder
         .build()
@@ -152,4 +153,34 @@ fn tls(settings: &HttpSettings) -> Result<rustls::ClientConfig, ClientError> {
         .with_no_client_auth();
     config.resumption = Resumption::in_memory_sessions((settings.sites * 8).clamp(256, MAX_SESSIONS));
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn what_is_not_encrypted_does_not_go_to_the_proxy() {
+        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let site = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", site.local_addr().unwrap());
+        let settings = HttpSettings {
+            connect_timeout: Duration::from_secs(9),
+            timeout: Duration::from_secs(9),
+            proxy: Some(Url::parse(&format!("http://{}", proxy.local_addr().unwrap())).unwrap()),
+            ca_pem: None,
+            sites: 1,
+        };
+        let client = Lines::new(settings)
+            .unwrap()
+            .take(&SiteUrl::parse(&address).unwrap());
+        tokio::spawn(async move { client.get(address).send().await });
+        let answered = tokio::select! {
+            accepted = site.accept() => accepted,
+            _ = proxy.accept() => panic!("the proxy got it"),
+        };
+        answered.unwrap().0.shutdown().await.unwrap();
+    }
 }

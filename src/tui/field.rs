@@ -87,7 +87,8 @@ impl KeyField {
     /// with the last four of a good key.
     pub fn shown(&self, dot: &str, room: usize) -> String {
         let value = self.text.value();
-        if self.is_shown() {
+        let is_like_a_key = value.starts_with("pk_") || "pk_".starts_with(value);
+        if self.is_shown() && is_like_a_key {
             return fit(value, room);
         }
         let dots = |length: usize| dot.repeat(length.min(DOTS).min(room));
@@ -243,8 +244,12 @@ impl KeyField {
     }
 }
 
-/// The refusal of a text in which a secret's prefix stands at its beginning or behind a mark.
+/// The refusal of a text in which a secret's prefix stands at its beginning or behind a mark, or, with its
+/// environment (`sk_live_`), anywhere.
 pub fn secret(text: &str) -> Option<KeyRefusal> {
+    if let Some(prefix) = key::secret_inside(text) {
+        return Some(KeyRefusal::Secret { prefix });
+    }
     let begins_word = |index: usize| {
         text[..index]
             .chars()

@@ -11,12 +11,12 @@ use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::expiry::Expiry;
-use crate::rules::moment::Moment;
+use crate::rules::moment::{Moment, clock};
 use crate::rules::state::{RetryPlan, SiteState};
 use crate::rules::status::{Push, Role, Verify};
 use crate::rules::tally::{RunPhase, Tally};
 use crate::site::{Site, SiteId};
-use crate::text::fit;
+use crate::text::{Count, fit};
 
 /// The row of the screen in which the first site stands: below header, keys, a line and the heads.
 const FIRST_ROW: u16 = 5;
@@ -182,6 +182,15 @@ impl Model {
         self.refused_order.as_deref()
     }
 
+    /// Says of which run how many sites are retried, and with which key.
+    pub(super) fn say_retry(&mut self, sites: usize) {
+        if let Some(run) = &self.run {
+            let sites = Count(sites, "site");
+            let text = format!("retries {sites} of run {} with {}", run.id.0, self.mask(&run.key));
+            self.say(Level::Info, text);
+        }
+    }
+
     /// Whether a run goes on: something of it is still to be sent or to be proven.
     pub fn is_run_open(&self) -> bool {
         let goes_on = |run: &RunInfo| run.phase != RunPhase::Settled;
@@ -251,13 +260,7 @@ impl Model {
 
     /// The time of day of `moment`, with the date when it is another day than now.
     pub fn clock(&self, moment: Moment) -> String {
-        let then = self.zoned(moment);
-        let format = if then.date() == self.zoned(self.now).date() {
-            "%H:%M:%S"
-        } else {
-            "%Y-%m-%d %H:%M"
-        };
-        then.strftime(format).to_string()
+        clock(moment, self.now, &self.options.zone)
     }
 
     /// The time of day of `moment`, or the date when that is another day than now; eight columns.

@@ -76,15 +76,7 @@ fn order_retry(screen: &mut Screen, sites: Vec<SiteId>, pushes: bool) -> Vec<Eff
         screen.dialog = Some(Dialog::Choice(choice));
         return Vec::new();
     }
-    if let Some(run) = &model.run {
-        let text = format!(
-            "retries {} of run {} with {}",
-            Count(sites.len(), "site"),
-            run.id.0,
-            model.mask(&run.key)
-        );
-        model.say(Level::Info, text);
-    }
+    model.say_retry(sites.len());
     vec![Effect::WithMasterKeys(command)]
 }
 

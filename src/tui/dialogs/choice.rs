@@ -145,7 +145,10 @@ impl Choice {
             Meaning::GoOn => vec![Effect::Engine(Command::GoOn)],
             Meaning::Cancel => vec![Effect::Engine(Command::Cancel)],
             Meaning::Leave(leave) => vec![Effect::Quit(*leave)],
-            Meaning::GoOnAndRetry(sites) => vec![Effect::Engine(Command::GoOn), again(sites)],
+            Meaning::GoOnAndRetry(sites) => {
+                model.say_retry(sites.len());
+                vec![Effect::Engine(Command::GoOn), again(sites)]
+            }
             Meaning::RetryWithRunsKey(sites) => vec![again(sites)],
             Meaning::PlanWithFieldsKey(sites) => match PlanDialog::of_push(model, sites) {
                 Ok(plan) => return Pressed::Becomes(Dialog::Plan(plan)),
