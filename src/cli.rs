@@ -52,7 +52,7 @@ Examples:
   stripe-propagate verify                             what does each site serve?
 
 Exit status:
-  0  every site is verified, or left out on purpose
+  0  every site is verified, or left out on purpose; of `verify` without a key: every site answered
   1  any other end of any site
   2  wrong usage or config, or a question unanswered: nothing was sent
   3  nothing failed, but some proofs were not due when the wait ended

@@ -192,7 +192,7 @@ impl Fleet {
     /// # Errors
     /// When a file cannot be written.
     pub fn write_files(&self, folder: &Path) -> anyhow::Result<()> {
-        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
         for (name, text) in [
             ("config.toml", self.config_toml()),
             ("ca.pem", self.ca_pem.clone()),

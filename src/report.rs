@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -33,6 +34,8 @@ pub struct Results<'a> {
     pub now: Moment,
     /// Where times of day are read.
     pub zone: &'a TimeZone,
+    /// How long a push of another process may hide from looks: given where there is no run of our own.
+    pub hidden_for: Option<Duration>,
     /// Filled at the first need: begin with the empty default.
     pub served: ServedKeys<'a>,
 }
@@ -74,7 +77,11 @@ impl<'a> Results<'a> {
     /// Whether the keys that the run replaces may expire; none without a key.
     pub fn expiry(&self) -> Option<Expiry> {
         // Of all sites: one that was not asked for may serve the old key too.
-        Some(Expiry::of(self.states, self.key?, self.now))
+        let expiry = Expiry::of(self.states, self.key?, self.now);
+        Some(match self.hidden_for {
+            Some(settle) => expiry.of_looks_alone(settle),
+            None => expiry,
+        })
     }
 }
 
@@ -112,9 +119,6 @@ pub fn table(results: &Results<'_>) -> String {
 
 /// How many sites end how, which need a look, and whether the old key may expire.
 pub fn summary(results: &Results<'_>, seconds: u64) -> String {
-    /// Names that are listed at most.
-    const NAMES: usize = 10;
-
     // Writing into a string cannot fail.
     let mut text = format!("{} in {seconds} s: ", Count(results.selection.len(), "site"));
     let tally = results.tally();
@@ -138,22 +142,36 @@ pub fn summary(results: &Results<'_>, seconds: u64) -> String {
         if names.is_empty() {
             continue;
         }
-        let more = match names.len().saturating_sub(NAMES) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         let need = need[usize::from(names.len() != 1)];
         let count = Count(names.len(), "site");
-        let names = names[..names.len().min(NAMES)].join(", ");
-        let _written = writeln!(text, "{count} {need}: {names}{more}");
+        let _written = writeln!(text, "{count} {need}: {}", some_names(&names));
     }
     if let Some(expiry) = results.expiry() {
         let sentence = expiry.sentence(&|key| results.mask(key), &|moment| results.clock(moment));
         let _written = writeln!(text, "{sentence}");
+        let unseen: Vec<&str> = expiry
+            .unseen
+            .iter()
+            .map(|place| results.sites[*place].name.as_str())
+            .collect();
+        if !unseen.is_empty() {
+            let _written = writeln!(text, "not seen: {}", some_names(&unseen));
+        }
         text.push_str(UNSEEN);
         text.push('\n');
     }
     text
+}
+
+/// The first of these names, and how many more there are.
+pub fn some_names(names: &[&str]) -> String {
+    const NAMES: usize = 10;
+
+    let first = names[..names.len().min(NAMES)].join(", ");
+    match names.len().saturating_sub(NAMES) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 /// What no call shows (contract.md).

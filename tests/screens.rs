@@ -26,7 +26,7 @@ use stripe_propagate::tui::model::{Options, Start};
 use stripe_propagate::tui::screen::Screen;
 use stripe_propagate::tui::theme::Theme;
 use stripe_propagate::tui::update::update;
-use stripe_propagate::tui::{Input, Message, view};
+use stripe_propagate::tui::{Effect, Input, Leave, Message, view};
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
 
@@ -421,4 +421,33 @@ fn without_colours_the_cursor_row_is_still_seen() {
     let buffer = terminal.backend().buffer();
     let reversed = |row: u16| buffer[(5, row)].modifier.contains(Modifier::REVERSED);
     assert!(reversed(5) && !reversed(6));
+}
+
+#[test]
+fn a_screen_that_is_too_small_orders_nothing() {
+    let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
+    let small = Message::Resize {
+        columns: 40,
+        rows: 10,
+    };
+    screen.tell(small.clone());
+    for letter in ['V', 'e', 'm', 'P'] {
+        let press = Message::Input(vec![Input::Key(KeyEvent::from(KeyCode::Char(letter)))]);
+        assert_eq!(update(&mut screen.screen, press, at(0)), Vec::new());
+    }
+    screen.tell(Message::Resize {
+        columns: 120,
+        rows: 40,
+    });
+    let calm = screen.picture();
+    assert!(
+        !calm.contains("Enter done") && !calm.contains("Esc closes"),
+        "{calm}"
+    );
+    screen.tell(small);
+    let quit = Message::Input(vec![Input::Key(KeyEvent::from(KeyCode::Char('q')))]);
+    assert_eq!(
+        update(&mut screen.screen, quit, at(0)),
+        [Effect::Quit(Leave::Idle)]
+    );
 }

@@ -133,6 +133,7 @@ impl Follower {
             key: self.followed.key.as_ref(),
             now: session.clock.now(),
             zone: &self.zone,
+            hidden_for: self.followed.run.is_none().then_some(session.settle),
             served: ServedKeys::default(),
         }
     }
@@ -212,6 +213,9 @@ impl Follower {
 
     fn tell_what_is_waited_for(&self, session: &Session) {
         if self.open + self.untold_count > 0 {
+            return;
+        }
+        if self.followed.wait == Some(Duration::ZERO) {
             return;
         }
         let results = self.results(session);

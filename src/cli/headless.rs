@@ -16,6 +16,7 @@ use super::status::Status;
 use super::{Common, log};
 use crate::config::{Config, Searched};
 use crate::engine::{Attempts, Command};
+use crate::report::some_names;
 use crate::rules::plan::{Confirm, Plan, PlanAction};
 use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::SkipReason;
@@ -80,7 +81,7 @@ pub(super) async fn push(config: Option<PathBuf>, args: PushArgs) -> anyhow::Res
     };
     let unknown = SiteState::default();
     let plan = Plan::new(key, selection, &session.sites, |_| &unknown, allow);
-    if !args.yes && !confirmed(&plan, args.key.stdin, &mut signals).await? {
+    if !args.yes && !confirmed(&plan, &session.sites, args.key.stdin, &mut signals).await? {
         let _closed = writeln!(std::io::stderr(), "nothing sent");
         return Ok(Status::NothingSent);
     }
@@ -214,7 +215,12 @@ fn near(sites: &[Site], name: &str) -> String {
 }
 
 /// Shows the plan and asks for its phrase.
-async fn confirmed(plan: &Plan, stdin_is_taken: bool, signals: &mut Signals) -> anyhow::Result<bool> {
+async fn confirmed(
+    plan: &Plan,
+    sites: &[Site],
+    stdin_is_taken: bool,
+    signals: &mut Signals,
+) -> anyhow::Result<bool> {
     let ask = match plan.confirm() {
         Confirm::Nothing => return Ok(true),
         Confirm::Yes => "y".to_owned(),
@@ -224,13 +230,16 @@ async fn confirmed(plan: &Plan, stdin_is_taken: bool, signals: &mut Signals) -> 
         bail!("nobody is here to confirm the push: give --yes");
     }
     let mut err = std::io::stderr();
+    let puts = plan.rows.iter().filter(|row| row.action == PlanAction::Put);
+    let names: Vec<&str> = puts.map(|row| sites[row.site.index()].name.as_str()).collect();
     writeln!(
         err,
-        "{} ({}) to {} of {}",
+        "{} ({}) to {} of {}: {}",
         plan.key,
         plan.key.mode().word(),
-        plan.puts(),
-        Count(plan.rows.len(), "site")
+        names.len(),
+        Count(plan.rows.len(), "site"),
+        some_names(&names)
     )?;
     for reason in [SkipReason::Disabled, SkipReason::WrongMode, SkipReason::OtherMode] {
         if plan.skipped(reason) > 0 {

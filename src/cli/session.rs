@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::Mutex;
@@ -29,6 +30,8 @@ pub(super) struct Session {
     pub(super) events: UnboundedReceiver<Event>,
     pub(super) master_keys: Arc<MasterKeys>,
     pub(super) clock: Clock,
+    /// How long caches may answer an old key.
+    pub(super) settle: Duration,
 }
 
 impl Session {
@@ -69,6 +72,7 @@ impl Session {
             events,
             master_keys: Arc::new(master_keys),
             clock,
+            settle: config.policy().settle,
         })
     }
 

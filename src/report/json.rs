@@ -166,7 +166,7 @@ pub fn summary(results: &Results<'_>, run: Option<u64>, seconds: u64, exit: u8) 
             .map(|(word, count)| (word.to_owned(), count.into()))
             .collect(),
         old_keys: old_keys.collect(),
-        unseen: expiry.as_ref().map_or(0, |expiry| expiry.unseen),
+        unseen: expiry.as_ref().map_or(0, |expiry| expiry.unseen.len()),
         old_keys_may_expire: expiry.as_ref().map(crate::rules::expiry::Expiry::is_safe),
         seconds,
         exit,

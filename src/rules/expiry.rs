@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::moment::Moment;
 use super::state::{Served, SiteState};
@@ -22,8 +23,11 @@ pub struct OldKey {
 pub struct Expiry {
     /// The old keys of the run's mode, the most served first.
     pub old: Vec<OldKey>,
-    /// Sites of which nobody knows what they serve.
-    pub unseen: usize,
+    /// Sites of which nobody knows what they serve, by their place in the list.
+    pub unseen: Vec<usize>,
+    /// How long before the looks a push of another process may have gone, of which a cache would tell nothing;
+    /// none where the run is our own.
+    pub hidden_for: Option<Duration>,
 }
 
 impl Expiry {
@@ -35,12 +39,12 @@ impl Expiry {
     ) -> Self {
         let mut known: BTreeMap<PublishableKey, (usize, Option<Moment>)> = BTreeMap::new();
         let is_old = |other: &PublishableKey| other != key && other.mode() == key.mode();
-        let mut unseen = 0;
-        for state in states {
+        let mut unseen = Vec::new();
+        for (place, state) in states.into_iter().enumerate() {
             if let Some(serves) = state.now.key().filter(|serves| is_old(serves)) {
                 known.entry(serves.clone()).or_default().0 += 1;
-            } else if !is_seen(state) {
-                unseen += 1;
+            } else if !is_seen(state) || state.may_answer_any_key(now) {
+                unseen.push(place);
             }
             // Served before the PUT, and no more as far as was seen: named, so that it can be called safe.
             if let Some(before) = state.before.key().filter(|before| is_old(before)) {
@@ -59,12 +63,43 @@ impl Expiry {
             .map(|(key, (serving, until))| OldKey { key, serving, until });
         let mut old: Vec<OldKey> = old.collect();
         old.sort_by_key(|old| std::cmp::Reverse((old.serving, old.until)));
-        Self { old, unseen }
+        Self {
+            old,
+            unseen,
+            hidden_for: None,
+        }
+    }
+
+    /// As the looks of a process that knows of no push tell it: one of the last `settle` may be hidden from
+    /// them.
+    #[must_use]
+    pub fn of_looks_alone(mut self, settle: Duration) -> Self {
+        self.hidden_for = Some(settle);
+        self
     }
 
     /// Whether no site is known or feared to serve an old key.
     pub fn is_safe(&self) -> bool {
-        self.unseen == 0 && self.old.iter().all(|old| old.serving == 0 && old.until.is_none())
+        self.hidden_for.is_none() && self.unseen.is_empty() && self.feared().next().is_none()
+    }
+
+    /// Old keys that a site serves, or may.
+    fn feared(&self) -> impl Iterator<Item = &OldKey> {
+        self.old
+            .iter()
+            .filter(|old| old.serving > 0 || old.until.is_some())
+    }
+
+    /// The answer in a few words, without reasons.
+    pub fn short_sentence(&self, mask: &dyn Fn(&PublishableKey) -> String) -> String {
+        let feared: Vec<String> = self.feared().map(|old| mask(&old.key)).collect();
+        if !feared.is_empty() {
+            return format!("do not expire {} yet", list(&feared, "and"));
+        }
+        if self.is_safe() {
+            return "the old key may expire".to_owned();
+        }
+        "do not expire the old key yet".to_owned()
     }
 
     /// The answer in one line. `mask` writes a key, `clock` a time of day.
@@ -89,13 +124,13 @@ impl Expiry {
                 Some(format!("{} yet: until {until}", mask(&old.key)))
             })
             .collect();
-        let unseen = if self.unseen == 1 { "was" } else { "were" };
-        let unseen = format!("{} {unseen} not seen", Count(self.unseen, "site"));
+        let unseen = if self.unseen.len() == 1 { "was" } else { "were" };
+        let unseen = format!("{} {unseen} not seen", Count(self.unseen.len(), "site"));
         if !why.is_empty() {
-            let more = if self.unseen > 0 {
-                format!("; {unseen}")
-            } else {
+            let more = if self.unseen.is_empty() {
                 String::new()
+            } else {
+                format!("; {unseen}")
             };
             return format!("do not expire {}{more}", why.join("; "));
         }
@@ -105,8 +140,14 @@ impl Expiry {
         } else {
             list(&names, "and")
         };
-        if self.unseen > 0 {
+        if !self.unseen.is_empty() {
             return format!("do not expire {names} yet: {unseen}");
+        }
+        if let Some(settle) = self.hidden_for {
+            let seconds = settle.as_secs();
+            return format!(
+                "no other key was seen; a push of the last {seconds} s may hide one in a cache: verify again after that"
+            );
         }
         format!("{names} may expire, as far as can be seen from here")
     }
@@ -125,7 +166,6 @@ mod tests {
     use crate::rules::state::{Allow, Call};
     use crate::text::CleanText;
     use jiff::Timestamp;
-    use std::time::Duration;
 
     fn at(seconds: u64) -> Moment {
         Moment {
@@ -204,6 +244,20 @@ mod tests {
         assert_eq!(
             sentence(&[proven, SiteState::default()], 341),
             "do not expire pk_live_…Old1 yet: 1 site was not seen"
+        );
+    }
+
+    #[test]
+    fn looks_alone_call_nothing_safe() {
+        let mut seen = SiteState::default();
+        seen.order_look(Some(key("New1")), 1, at(0));
+        looked(&mut seen, "New1", 0);
+        let expiry = Expiry::of([&seen], &key("New1"), at(1)).of_looks_alone(Duration::from_secs(330));
+        assert!(!expiry.is_safe());
+        let said = expiry.sentence(&PublishableKey::mask, &|_| String::new());
+        assert!(
+            said.starts_with("no other key was seen; a push of the last 330 s"),
+            "{said}"
         );
     }
 }

@@ -1,6 +1,6 @@
 use super::moment::Moment;
 use super::state::{Served, SiteState};
-use super::status::{Push, Verify};
+use super::status::{Push, SkipReason, Verify};
 
 /// The sentence for a site's NOTE column. `clock` writes a time of day.
 ///
@@ -30,13 +30,18 @@ fn sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
                 .unwrap_or_default();
             return format!("{}{when}", problem(state));
         }
+        Push::Skipped(SkipReason::NotThisApi) if !state.is_busy() && state.problem.is_none() => {
+            return "was held back, and answers like a template site now: R pushes it".to_owned();
+        }
         Push::Skipped(reason) if !state.is_busy() => {
             let why = reason.sentence();
-            return if state.problem.is_some() {
-                format!("{why} ({})", problem(state))
-            } else {
-                why.to_owned()
-            };
+            let problem = state.problem.map(|_| format!(" ({})", problem(state)));
+            let way_out = reason.way_out().map(|way_out| format!("; {way_out}"));
+            return format!(
+                "{why}{}{}",
+                problem.unwrap_or_default(),
+                way_out.unwrap_or_default()
+            );
         }
         Push::Failed(_) if matches!(state.verify, Verify::Unchecked) => {
             let when = state
@@ -75,6 +80,9 @@ fn verify_sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> Strin
         Verify::Settling if state.now == Served::NoKey => format!("{unseen}no key yet{again}"),
         Verify::Settling => format!("{unseen}old key cached{again}"),
         Verify::Queued if state.next_at.is_some() => format!("{unseen}{}{again}", problem(state)),
+        Verify::Mismatch if state.was_replaced() => {
+            "served the new key, then another: pushed by someone else?".to_owned()
+        }
         Verify::Mismatch if state.push == Push::Stored => {
             "stored, but serves another key: another tenant, or a fallback from its environment?".to_owned()
         }

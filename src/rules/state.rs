@@ -179,6 +179,8 @@ pub struct SiteState {
     looked_in_run: bool,
     /// The last PUT that was stored, or may have been, of which key, and when its answer came.
     last_put: Option<(PublishableKey, Moment)>,
+    /// What a retry that was cancelled before its first request goes back to.
+    before_retry: Option<Box<SiteState>>,
     /// Nothing was seen of what it served before the PUT: any other key may still come from a cache.
     blind: bool,
     /// When the last look was sent: its answer shows nothing later for certain.
@@ -240,6 +242,17 @@ impl SiteState {
         }
     }
 
+    /// Whether its caches may still answer a key that was never seen there.
+    pub fn may_answer_any_key(&self, now: Moment) -> bool {
+        self.blind && self.window.is_some_and(|window| now < window.until)
+    }
+
+    /// Whether it was seen to serve what is expected, and serves another key now.
+    pub fn was_replaced(&self) -> bool {
+        let seen = |expected| self.recent.iter().any(|(key, _)| key == expected);
+        self.verify == Verify::Mismatch && self.expected.as_ref().is_some_and(seen)
+    }
+
     /// What a retry would do.
     pub fn retry_plan(&self) -> RetryPlan {
         if let Push::Skipped(reason) = self.push {
@@ -278,6 +291,7 @@ impl SiteState {
 
     /// Orders a PUT of `key`. What a site waits for from an earlier run ends here (`superseded` there).
     pub fn order_push(&mut self, key: PublishableKey, allow: Allow, again: bool, now: Moment) -> Next {
+        self.before_retry = again.then(|| Box::new(self.clone()));
         self.expected_before = self.expect(Some(key), now);
         self.in_run = true;
         self.push = Push::Queued;
@@ -398,6 +412,7 @@ impl SiteState {
     pub fn calling(&mut self, call: Call, policy: &Policy, now: Moment) {
         self.at = Some(now);
         self.next_at = None;
+        self.before_retry = None;
         match call {
             Call::LookBefore => {
                 self.phase = Phase::LookingBefore;
@@ -440,6 +455,10 @@ impl SiteState {
                 Next::At(now, call)
             }
             Phase::PushWaits => {
+                if let Some(before) = self.before_retry.take() {
+                    *self = *before;
+                    return Next::Rest;
+                }
                 self.at = Some(now);
                 self.end_push(Push::Cancelled)
             }

@@ -88,6 +88,15 @@ impl SkipReason {
         }
     }
 
+    /// How it gets its PUT all the same, if there is a way without a change of the config.
+    pub fn way_out(self) -> Option<&'static str> {
+        match self {
+            Self::OtherMode => Some("R, or --allow-mode-change, pushes it all the same"),
+            Self::NotThisApi => Some("is its url right? R, or --allow-unrecognised, pushes it all the same"),
+            Self::WrongMode | Self::Disabled | Self::Equal | Self::ChangedMeanwhile => None,
+        }
+    }
+
     /// Whether the site was held back just before its PUT, which a word of the operator's can change.
     pub fn is_held_back(self) -> bool {
         matches!(self, Self::OtherMode | Self::ChangedMeanwhile | Self::NotThisApi)

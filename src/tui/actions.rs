@@ -138,7 +138,7 @@ pub static ACTIONS: &[Action] = &[
         keys: &[key('R')],
         help: "repeat what failed on all sites",
         demo_only: false,
-        footer: |model| (model.failed > 0).then(|| format!("retry {}", model.failed)),
+        footer: retries,
         run: |screen| {
             let all = screen.model.all();
             orders::retry(screen, all)
@@ -208,7 +208,7 @@ pub static ACTIONS: &[Action] = &[
         keys: &[key('r')],
         help: "repeat what failed on the site under the cursor",
         demo_only: false,
-        footer: |model| (model.failed > 0).then(|| "retry this".to_owned()),
+        footer: |model| (model.failed + model.held_back > 0).then(|| "retry this".to_owned()),
         run: |screen| {
             let one = one(&screen.model);
             orders::retry(screen, one)
@@ -379,6 +379,15 @@ fn look(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
     })]
 }
 
+fn retries(model: &Model) -> Option<String> {
+    match (model.failed, model.held_back) {
+        (0, 0) => None,
+        (failed, 0) => Some(format!("retry {failed}")),
+        (0, held_back) => Some(format!("retry {held_back} held back")),
+        (failed, held_back) => Some(format!("retry {failed} (+{held_back} held back)")),
+    }
+}
+
 fn phase(model: &Model) -> Option<RunPhase> {
     model.run.as_ref().map(|run| run.phase)
 }
@@ -389,10 +398,7 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
         model.say(Level::Info, "no run is sending: there is nothing to pause");
         return Vec::new();
     }
-    screen.dialog = Some(Dialog::Choice(Choice::paused(
-        model.left_to_send(),
-        model.failed_sites(),
-    )));
+    screen.dialog = Some(Dialog::Choice(Choice::paused(model.failed_sites())));
     if phase(model) == Some(RunPhase::Paused) {
         Vec::new()
     } else {

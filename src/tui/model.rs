@@ -13,11 +13,13 @@ use crate::key::PublishableKey;
 use crate::rules::expiry::Expiry;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::state::{RetryPlan, SiteState};
-use crate::rules::status::{Push, Role, Verify};
+use crate::rules::status::{Push, Verify};
 use crate::rules::tally::{RunPhase, Tally};
 use crate::site::{Site, SiteId};
 use crate::text::{Count, fit};
 
+/// The smallest screen that is drawn, in columns and rows.
+pub(super) const SMALLEST: (u16, u16) = (60, 15);
 /// The row of the screen in which the first site stands: below header, keys, a line and the heads.
 const FIRST_ROW: u16 = 5;
 /// The order rests so long after the cursor was moved.
@@ -88,6 +90,8 @@ pub struct Model {
     pub(super) refused_order: Option<String>,
     /// Sites for which a retry does something.
     pub(super) failed: usize,
+    /// Sites that a retry asks about first.
+    pub(super) held_back: usize,
     pub(super) now: Moment,
 }
 
@@ -117,6 +121,7 @@ impl Model {
             ordered: 0,
             refused_order: None,
             failed: 0,
+            held_back: 0,
             now,
         };
         model.greet();
@@ -186,9 +191,23 @@ impl Model {
     pub(super) fn say_retry(&mut self, sites: usize) {
         if let Some(run) = &self.run {
             let sites = Count(sites, "site");
-            let text = format!("retries {sites} of run {} with {}", run.id.0, self.mask(&run.key));
+            let paused = if run.phase == RunPhase::Paused {
+                ", once the run goes on"
+            } else {
+                ""
+            };
+            let text = format!(
+                "retries {sites} of run {} with {}{paused}",
+                run.id.0,
+                self.mask(&run.key)
+            );
             self.say(Level::Info, text);
         }
+    }
+
+    /// Whether nothing of the picture has room, so that nothing can be ordered from it.
+    pub fn is_too_small(&self) -> bool {
+        self.size.0 < SMALLEST.0 || self.size.1 < SMALLEST.1
     }
 
     /// Whether a run goes on: something of it is still to be sent or to be proven.
@@ -234,17 +253,20 @@ impl Model {
     }
 
     /// Whether the keys that the run replaces may expire now, in words.
-    pub fn expiry_sentence(&self) -> Option<(String, Role)> {
+    pub fn expiry(&self) -> Option<Expiry> {
         let run = self.run.as_ref()?;
-        let expiry = Expiry::of(&self.states, &run.key, self.now);
-        let role = if expiry.is_safe() {
-            Role::Good
-        } else {
-            Role::Warning
-        };
-        let tail = |key: &PublishableKey| self.mask(key).trim_start_matches(key.mode().prefix()).to_owned();
-        let sentence = expiry.sentence(&tail, &|moment| self.clock(moment));
-        Some((sentence, role))
+        Some(Expiry::of(&self.states, &run.key, self.now))
+    }
+
+    /// A key's mask without its prefix, where all keys have the same.
+    pub fn tail(&self, key: &PublishableKey) -> String {
+        self.mask(key).trim_start_matches(key.mode().prefix()).to_owned()
+    }
+
+    /// The whole answer to it.
+    pub fn expiry_sentence(&self) -> Option<String> {
+        let tail = |key: &PublishableKey| self.tail(key);
+        Some(self.expiry()?.sentence(&tail, &|moment| self.clock(moment)))
     }
 
     /// When [`super::Message::Wake`] is wanted next.
@@ -361,13 +383,14 @@ impl Model {
         let rank = |state: &SiteState| attention(state);
         self.order_is_stale |= rank(old) != rank(&state);
         self.tally.replace(old, &state);
-        let failed = |state: &SiteState| {
-            usize::from(matches!(
-                state.retry_plan(),
-                RetryPlan::Push | RetryPlan::Look | RetryPlan::Ask(_)
-            ))
+        let counts = |state: &SiteState| match state.retry_plan() {
+            RetryPlan::Push | RetryPlan::Look => (1, 0),
+            RetryPlan::Ask(_) => (0, 1),
+            _ => (0, 0),
         };
-        self.failed = self.failed + failed(&state) - failed(old);
+        let (before, after) = (counts(old), counts(&state));
+        self.failed = self.failed + after.0 - before.0;
+        self.held_back = self.held_back + after.1 - before.1;
         self.states[id.index()] = state;
     }
 

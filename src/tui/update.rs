@@ -99,7 +99,7 @@ fn take_run(model: &mut Model, run: RunInfo) {
             RunPhase::Settling => "nothing is left to send; proofs are due".to_owned(),
             RunPhase::Settled => {
                 let expiry = model.expiry_sentence();
-                let expiry = expiry.map_or_else(String::new, |(sentence, _)| format!("; {sentence}"));
+                let expiry = expiry.map_or_else(String::new, |sentence| format!("; {sentence}"));
                 format!("settled{expiry}")
             }
             RunPhase::Paused | RunPhase::Halted => run.phase.word().to_owned(),
@@ -145,6 +145,7 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
         };
         match input {
             Input::Key(event) => effects.extend(press(screen, event)),
+            Input::Paste(_) if screen.model.is_too_small() => {}
             Input::Paste(text) => paste(screen, &text),
             Input::Scroll(_) | Input::Click(_) if dialog_before => {}
             Input::Scroll(by) => {
@@ -167,6 +168,9 @@ fn press(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     let control = event.modifiers.contains(KeyModifiers::CONTROL);
     if control && matches!(event.code, KeyCode::Char('z' | 'l')) {
         return dispatch(screen, event);
+    }
+    if screen.model.is_too_small() {
+        return press_unseen(screen, event);
     }
     let model = &mut screen.model;
     if model.field.is_editing() {
@@ -191,6 +195,17 @@ fn press(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
         return Vec::new();
     }
     press_in_dialog(screen, event)
+}
+
+/// A key that is pressed while nothing can be seen orders nothing; it may leave, where that needs no question.
+fn press_unseen(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
+    let control = event.modifiers.contains(KeyModifiers::CONTROL);
+    let interrupts = control && event.code == KeyCode::Char('c');
+    let quits = event.code == KeyCode::Char('q') && !screen.takes_text();
+    if (interrupts || quits) && !screen.model.is_run_open() {
+        return dispatch(screen, event);
+    }
+    Vec::new()
 }
 
 fn dispatch(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {

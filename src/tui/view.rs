@@ -3,7 +3,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 
 use super::dialogs;
-use super::model::Model;
+use super::model::{Model, SMALLEST};
 use super::screen::Screen;
 use super::theme::Part;
 use crate::text::width;
@@ -16,9 +16,6 @@ mod table;
 mod empty;
 /// Message line, gauge and footer.
 mod foot;
-
-/// The smallest screen that is drawn, in columns and rows.
-const SMALLEST: (u16, u16) = (60, 15);
 
 /// Draws the screen:
 ///
@@ -36,7 +33,7 @@ const SMALLEST: (u16, u16) = (60, 15);
 pub fn draw(screen: &Screen, frame: &mut Frame) {
     let model = &screen.model;
     let area = frame.area();
-    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+    if model.is_too_small() {
         return too_small(model, frame);
     }
     let rows = Layout::vertical([

@@ -365,6 +365,21 @@ fn cancelling_ends_what_waits_and_keeps_what_is_stored() {
 }
 
 #[test]
+fn a_retry_that_is_cancelled_before_its_request_changes_nothing() {
+    let mut refused = Subject::new()
+        .push("New")
+        .look_before(serves("Old"))
+        .put(PutVerdict::Problem(Problem::RefusedKey));
+    let before = refused.state.clone();
+    refused.next = refused
+        .state
+        .order_push(key("New"), Allow::default(), true, at(2000));
+    refused.next = refused.state.cancel(&refused.policy, at(2001));
+    assert_eq!(refused.state, before);
+    refused.rests();
+}
+
+#[test]
 fn a_refused_put_is_never_called_stored() {
     for problem in [
         Problem::RefusedKey,

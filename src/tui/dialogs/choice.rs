@@ -14,7 +14,7 @@ use crate::tui::{Effect, Leave};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     title: &'static str,
-    text: String,
+    text: Told,
     answers: Vec<Answer>,
     /// What `Esc` means here.
     escape: &'static str,
@@ -25,6 +25,14 @@ struct Answer {
     key: char,
     label: &'static str,
     meaning: Meaning,
+}
+
+/// What stands above the answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    Text(String),
+    /// How much is left of a paused run.
+    Paused,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +58,7 @@ fn again(sites: &[SiteId]) -> Effect {
 
 impl Choice {
     /// The run is paused: what now?
-    pub fn paused(left: usize, failed: Vec<SiteId>) -> Self {
+    pub fn paused(failed: Vec<SiteId>) -> Self {
         let mut answers = vec![
             answer('g', "go on", Meaning::GoOn),
             answer(
@@ -66,10 +74,9 @@ impl Choice {
                 Meaning::GoOnAndRetry(failed),
             ));
         }
-        let text = format!("Nothing new is sent. {left} left; what is out ends.");
         Self {
             title: "paused",
-            text,
+            text: Told::Paused,
             answers,
             escape: "stay paused",
         }
@@ -92,13 +99,17 @@ impl Choice {
             ),
             answer(
                 'x',
-                "cancel: what is out ends, the rest is not sent, nothing more is looked at",
+                if sending || paused {
+                    "cancel: what is out ends, the rest is not sent, nothing more is looked at"
+                } else {
+                    "end it: nothing more is looked at, so no proof comes"
+                },
                 Meaning::Leave(Leave::Cancel),
             ),
         ];
         Self {
             title: "quit",
-            text: text.to_owned(),
+            text: Told::Text(text.to_owned()),
             answers,
             escape: "stay",
         }
@@ -121,7 +132,7 @@ impl Choice {
         let text = format!("The run's key is {run}; the field holds {field}. Which of them?");
         Self {
             title: "which key",
-            text,
+            text: Told::Text(text),
             answers,
             escape: "neither",
         }
@@ -162,7 +173,15 @@ impl Choice {
 
     pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
         let theme = model.options.theme;
-        let mut lines = vec![Line::raw(model.text(&self.text)), Line::raw("")];
+        let text = match &self.text {
+            Told::Text(text) => text.clone(),
+            // As it is now: what was out when the dialog opened ends behind it.
+            Told::Paused => format!(
+                "Nothing new is sent. {} left; what is out ends.",
+                model.left_to_send()
+            ),
+        };
+        let mut lines = vec![Line::raw(model.text(&text)), Line::raw("")];
         let key = |name: &str| Span::styled(format!("{name:>3}  "), theme.style(Part::Key));
         for answer in &self.answers {
             lines.push(Line::from(vec![

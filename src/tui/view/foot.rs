@@ -49,22 +49,27 @@ const WORDS: [(&str, Part); 12] = [
 pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
     let mut strip = Strip::new(model, area.width);
     strip.push(" ", Part::Text);
+    let wide = area.width >= WIDE;
     if let Some(run) = &model.run {
-        let columns = if area.width >= WIDE { 30 } else { 12 };
+        let columns = if wide { 30 } else { 0 };
         // Not "sent": a site that was held back had its turn, too.
         let done = model.done();
         let filled = (done * columns)
             .checked_div(run.puts)
             .unwrap_or(columns)
             .min(columns);
-        bar(model, &mut strip, filled, columns);
-        strip.push(&format!("  done {done}/{}", run.puts), Part::Text);
+        if wide {
+            bar(model, &mut strip, filled, columns);
+            strip.push("  ", Part::Text);
+        }
+        strip.push(&format!("done {done}/{}", run.puts), Part::Text);
     }
     // Together they are all sites.
     let mut words: Vec<(&str, usize)> = model.tally.words().collect();
     words.sort_by_key(|(word, _)| {
         let place = WORDS.iter().position(|known| known.0 == *word);
-        place.unwrap_or(WORDS.len())
+        // Where not all of them have room, the proven ones are not to be missed.
+        (wide || *word != "verified", place.unwrap_or(WORDS.len()))
     });
     for (word, count) in words {
         let part = WORDS.iter().find(|known| known.0 == word);
@@ -73,7 +78,7 @@ pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
             part.map_or(Part::Text, |known| known.1),
         );
     }
-    if let Some(rate) = model.rate() {
+    if let Some(rate) = model.rate().filter(|_| wide) {
         strip.push(&format!("  {rate}/s"), Part::Label);
     }
     if let Some(until) = model.proof_at() {

@@ -65,13 +65,15 @@ pub(super) fn serving(model: &Model, frame: &mut Frame, area: Rect) {
     if served.is_empty() {
         strip.push("no key seen yet  ", Part::Label);
     }
-    // On a narrow screen the answer to "may the old key expire?" goes before the rarer keys.
-    let room = if area_is_wide(model) { usize::MAX } else { 1 };
-    for (place, (key, count)) in served.iter().take(room).enumerate() {
+    // The answer to "may the old key expire?" goes before the rarer keys, on a narrow screen before all.
+    let first = if area_is_wide(model) { 2 } else { 0 };
+    let mut places = served.iter().enumerate();
+    for (place, (key, count)) in places.by_ref().take(first) {
         serves(model, &mut strip, key, *count, place == 0, mixed);
     }
-    if let Some((sentence, role)) = model.expiry_sentence() {
-        strip.push(&format!("{sentence}  "), Part::Status(role));
+    may_expire(model, &mut strip);
+    for (place, (key, count)) in places {
+        serves(model, &mut strip, key, *count, place == 0, mixed);
     }
     for (count, what) in [
         (model.tally.serves_none(), "no key"),
@@ -82,6 +84,23 @@ pub(super) fn serving(model: &Model, frame: &mut Frame, area: Rect) {
         }
     }
     strip.draw(frame, area);
+}
+
+/// Whether the old keys may expire: with its reasons if there is room for all of them.
+fn may_expire(model: &Model, strip: &mut Strip) {
+    let Some(expiry) = model.expiry() else { return };
+    let role = if expiry.is_safe() {
+        Role::Good
+    } else {
+        Role::Warning
+    };
+    let whole = model.expiry_sentence().unwrap_or_default();
+    let sentence = if width(&whole) <= strip.left {
+        whole
+    } else {
+        expiry.short_sentence(&|key| model.tail(key))
+    };
+    strip.push(&format!("{sentence}  "), Part::Status(role));
 }
 
 fn serves(model: &Model, strip: &mut Strip, key: &PublishableKey, count: usize, first: bool, mixed: bool) {
@@ -136,7 +155,10 @@ pub(super) fn key(screen: &Screen, frame: &mut Frame, area: Rect) {
         strip.push("  ", Part::Text);
     }
     let (verdict, part) = verdict(model);
-    strip.push(&verdict, part);
+    // A key that is to be compared has the whole line.
+    if !field.is_shown() || field.key().is_none() {
+        strip.push(&verdict, part);
+    }
     strip.draw(frame, area);
     if field.is_editing() && screen.dialog.is_none() {
         let column = area.x
