@@ -252,7 +252,7 @@ impl Model {
         open.filter_map(SiteState::settle_end).max()
     }
 
-    /// Whether the keys that the run replaces may expire now, in words.
+    /// Whether the keys that the run replaces may expire now; none without a run. Asks all sites.
     pub fn expiry(&self) -> Option<Expiry> {
         let run = self.run.as_ref()?;
         Some(Expiry::of(&self.states, &run.key, self.now))
@@ -264,9 +264,8 @@ impl Model {
     }
 
     /// The whole answer to it.
-    pub fn expiry_sentence(&self) -> Option<String> {
-        let tail = |key: &PublishableKey| self.tail(key);
-        Some(self.expiry()?.sentence(&tail, &|moment| self.clock(moment)))
+    pub fn expiry_sentence(&self, expiry: &Expiry) -> String {
+        expiry.sentence(&|key| self.tail(key), &|moment| self.clock(moment))
     }
 
     /// When [`super::Message::Wake`] is wanted next.

@@ -98,9 +98,8 @@ fn take_run(model: &mut Model, run: RunInfo) {
             RunPhase::Sending => "goes on".to_owned(),
             RunPhase::Settling => "nothing is left to send; proofs are due".to_owned(),
             RunPhase::Settled => {
-                let expiry = model.expiry_sentence();
-                let expiry = expiry.map_or_else(String::new, |sentence| format!("; {sentence}"));
-                format!("settled{expiry}")
+                let expiry = model.expiry().map(|expiry| model.expiry_sentence(&expiry));
+                format!("settled; {}", expiry.unwrap_or_default())
             }
             RunPhase::Paused | RunPhase::Halted => run.phase.word().to_owned(),
         };

@@ -94,7 +94,7 @@ fn may_expire(model: &Model, strip: &mut Strip) {
     } else {
         Role::Warning
     };
-    let whole = model.expiry_sentence().unwrap_or_default();
+    let whole = model.expiry_sentence(&expiry);
     let sentence = if width(&whole) <= strip.left {
         whole
     } else {
