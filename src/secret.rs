@@ -6,6 +6,8 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroize;
 
+/// A text under the escapes that answers write it with.
+mod escapes;
 /// Reading a secret from where the config says.
 mod source;
 
@@ -81,79 +83,22 @@ impl MasterKey {
     }
 
     /// `text` with each occurrence of the key replaced, also where it is written with the escapes of JSON, a
-    /// URL or HTML; `None` if it does not occur.
+    /// URL or HTML, or with some of them; `None` if it does not occur.
     pub fn redact(&self, text: &str) -> Option<String> {
         let key = self.0.expose_secret();
-        let mut spellings = spellings(key);
-        // Cleaned text has one blank where there were several.
-        let mut single_spaced = key.split_whitespace().collect::<Vec<_>>().join(" ");
-        if single_spaced != key {
-            spellings.extend(self::spellings(&single_spaced));
-        }
-        single_spaced.zeroize();
-        let mut clean = text.to_owned();
-        for spelling in &mut spellings {
-            if clean.contains(spelling.as_str()) {
-                clean = clean.replace(spelling.as_str(), "[master key]");
+        let mut clean = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            if let Some(length) = escapes::length_of(key, rest) {
+                clean.push_str("[master key]");
+                rest = &rest[length..];
+            } else {
+                clean.push(first);
+                rest = &rest[first.len_utf8()..];
             }
-            spelling.zeroize();
         }
         (clean != text).then_some(clean)
     }
-}
-
-/// The ways to write `key` in an answer.
-fn spellings(key: &str) -> Vec<String> {
-    let percent = percent_encoded(key);
-    let html = key
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;");
-    let json = serde_json::to_string(key).unwrap_or_default();
-    let json = json.trim_matches('"');
-    let mut spellings = vec![
-        key.to_owned(),
-        lower_percent(&percent),
-        percent,
-        html.replace('\'', "&#39;"),
-        html.replace('\'', "&#x27;"),
-        html,
-        json.replace('/', "\\/"),
-        json.to_owned(),
-    ];
-    // The longest first: a part of one may be another.
-    spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
-    spellings.retain(|spelling| !spelling.is_empty());
-    spellings
-}
-
-/// `%2F` as `%2f`.
-fn lower_percent(text: &str) -> String {
-    let mut escape = 0;
-    let lower = |character: char| {
-        escape = if character == '%' {
-            2
-        } else {
-            i32::max(escape - 1, -1)
-        };
-        if escape >= 0 && character != '%' {
-            character.to_ascii_lowercase()
-        } else {
-            character
-        }
-    };
-    text.chars().map(lower).collect()
-}
-
-fn percent_encoded(key: &str) -> String {
-    key.bytes().fold(String::new(), |text, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text + char::from(byte).encode_utf8(&mut [0; 4])
-        } else {
-            text + &format!("%{byte:02X}")
-        }
-    })
 }
 
 impl fmt::Debug for MasterKey {
@@ -199,6 +144,18 @@ mod tests {
             .redact("php a\\\"b\\/c url a%22b%2fc html a&quot;b/c")
             .unwrap();
         assert_eq!(text, "php [master key] url [master key] html [master key]");
+        // As Python's `quote`, JavaScript's `encodeURIComponent`, markupsafe, PHP and `repr` write them.
+        for (plain, written) in [
+            ("q83vEj/R+Q==", "q83vEj/R%2BQ%3D%3D"),
+            ("it's!&\"x", "it's!%26%22x"),
+            ("it's!&\"x", "it&#39;s!&amp;&#34;x"),
+            ("it's!&\"x", "it&#039;s!&amp;&quot;x"),
+            ("it's!&\"x", "it\\'s!&\"x"),
+            ("a<b>c", "a\\u003cb\\u003Ec"),
+        ] {
+            let text = self::key(plain).redact(&format!("<{written}>")).unwrap();
+            assert_eq!(text, "<[master key]>", "{written}");
+        }
         let spaced = MasterKey::parse("two  blanks".to_owned()).unwrap();
         assert_eq!(spaced.redact("a two blanks b").unwrap(), "a [master key] b");
     }

@@ -32,6 +32,8 @@ pub(super) struct Followed {
     /// How long to wait for proofs once all is sent and looked at; none waits for the last.
     pub(super) wait: Option<Duration>,
     pub(super) telling: Telling,
+    /// Whether it is to be wound down already.
+    pub(super) interrupted: bool,
 }
 
 /// Follows what the engine does to the selected sites until nothing more comes of itself, and tells it.
@@ -43,8 +45,8 @@ pub(super) async fn follow(
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
     let printer = Printer::start(followed.telling)?;
+    let mut interrupted = followed.interrupted;
     let mut watch = Follower::new(session, followed, printer);
-    let mut interrupted = false;
     let mut still_here = tokio::time::interval_at(Instant::now() + STILL_HERE, STILL_HERE);
     while interrupted || !watch.is_over() {
         let deadline = watch.deadline();
@@ -122,7 +124,8 @@ impl Follower {
 
     /// When the wait for proofs ends.
     fn deadline(&self) -> Option<Instant> {
-        Some(self.sent_at? + self.followed.wait?)
+        // A wait beyond what the clock counts is none.
+        self.sent_at?.checked_add(self.followed.wait?)
     }
 
     fn results<'a>(&'a self, session: &'a Session) -> Results<'a> {
@@ -190,6 +193,7 @@ impl Follower {
             // Nobody is here to go on: the store takes no records.
             session.handle.send(Command::Cancel);
         }
+        self.followed.key = Some(run.key.clone());
         self.followed.run = Some(run);
     }
 

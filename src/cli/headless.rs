@@ -116,6 +116,7 @@ pub(super) async fn carry_out(
         states: vec![SiteState::default(); session.sites.len()],
         key: Some(plan.key.clone()),
         run: None,
+        interrupted: false,
         wait,
         telling,
     };
@@ -151,6 +152,7 @@ pub(super) async fn verify(config: Option<PathBuf>, args: VerifyArgs) -> anyhow:
         states: vec![SiteState::default(); session.sites.len()],
         key,
         run: None,
+        interrupted: false,
         wait: None,
         telling: telling(args.common.json),
     };

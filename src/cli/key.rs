@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::signals::{Signals, on_a_thread};
@@ -77,14 +78,16 @@ impl KeyArgs {
 
     /// Reads the key; without a named source it is asked for on the terminal, hidden.
     pub(super) async fn read(&self, signals: &mut Signals) -> anyhow::Result<PublishableKey> {
-        if !self.is_given() {
-            // Not on a thread: the terminal is restored before anything else happens.
-            return self.read_here();
-        }
         let source = self.clone();
-        signals
+        let before = tcgetattr(rustix::stdio::stdin());
+        let read = signals
             .unless_stopped(on_a_thread(move || source.read_here()))
-            .await
+            .await;
+        if let (Err(_), Ok(before)) = (&read, before) {
+            // The thread that asks may still wait, with the terminal as it took it.
+            let _gone = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &before);
+        }
+        read
     }
 
     fn read_here(&self) -> anyhow::Result<PublishableKey> {
@@ -101,8 +104,7 @@ impl KeyArgs {
             };
             (Ok(Zeroizing::new(value)), format!("the variable {name}"))
         } else if std::io::stdin().is_terminal() {
-            // rpassword raises ^C before it restores the terminal: the signals are listened to, so that
-            // it comes to that.
+            // rpassword raises ^C before it restores the terminal; the signals are listened to.
             let typed = rpassword::prompt_password("publishable key (hidden): ").map(Zeroizing::new);
             if matches!(&typed, Err(error) if error.kind() == ErrorKind::Interrupted) {
                 bail!(Interrupted);

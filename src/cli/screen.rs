@@ -188,7 +188,7 @@ async fn after(
         Left::HungUp => (Telling::Silent, Command::GoOn),
     };
     session.handle.send(go_on);
-    let Some(run) = model.run().filter(|_| model.is_run_open()).cloned() else {
+    if !model.is_run_open() {
         if left == Left::Terminated {
             return Ok(Status::Interrupted);
         }
@@ -197,8 +197,13 @@ async fn after(
             bail!("nothing sent: {why}");
         }
         return Ok(Status::Good);
-    };
-    if left == Left::ByOperator(Leave::RunGoesOn) {
+    }
+    // What was ordered and not taken yet tells of itself, if it still comes to that.
+    let run = model.run().filter(|_| !model.is_ordered()).cloned();
+    if let Some(run) = run
+        .as_ref()
+        .filter(|_| left == Left::ByOperator(Leave::RunGoesOn))
+    {
         // The terminal has just taken the screen's last bytes: it reads.
         let _closed = writeln!(
             std::io::stderr(),
@@ -209,17 +214,13 @@ async fn after(
     let followed = Followed {
         selection: session.all(),
         states: model.into_states(),
-        key: Some(run.key.clone()),
-        run: Some(run),
+        key: run.as_ref().map(|run| run.key.clone()),
+        run,
         wait: None,
         telling,
+        interrupted: left == Left::Terminated,
     };
-    let status = follow(session, followed, signals).await?;
-    Ok(if left == Left::Terminated {
-        Status::Interrupted
-    } else {
-        status
-    })
+    follow(session, followed, signals).await
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -31,7 +31,7 @@ pub(super) fn resolve(
     at: &Places<'_>,
 ) -> Result<Vec<Site>, ConfigError> {
     let mut sites: Vec<Site> = Vec::with_capacity(raw.len());
-    let mut names = HashSet::new();
+    let mut names = HashMap::new();
     let mut places: HashMap<SiteUrl, usize> = HashMap::new();
     for entry in raw {
         let entry = entry.get_ref();
@@ -89,12 +89,17 @@ fn text(what: &str, raw: &Spanned<String>, at: &Places<'_>) -> Result<CleanText,
 }
 
 /// A name that is taken gets a number behind it.
-fn unique(name: &CleanText, names: &mut HashSet<CleanText>) -> CleanText {
-    let mut candidate = name.clone();
-    let mut number = 2;
-    while !names.insert(candidate.clone()) {
-        candidate = CleanText::new(&format!("{name}-{number}"), NAME_LIMIT + 8);
+fn unique(name: &CleanText, names: &mut HashMap<CleanText, usize>) -> CleanText {
+    let Some(taken) = names.get(name).copied() else {
+        names.insert(name.clone(), 1);
+        return name.clone();
+    };
+    let numbered = |number: usize| CleanText::new(&format!("{name}-{number}"), NAME_LIMIT + 8);
+    let mut number = taken + 1;
+    while names.contains_key(&numbered(number)) {
         number += 1;
     }
-    candidate
+    names.insert(name.clone(), number);
+    names.insert(numbered(number), 1);
+    numbered(number)
 }

@@ -2,8 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::moment::Moment;
-use super::state::{Served, SiteState};
-use super::status::Verify;
+use super::state::SiteState;
 use crate::key::PublishableKey;
 use crate::text::{Count, list};
 
@@ -25,6 +24,10 @@ pub struct Expiry {
     pub old: Vec<OldKey>,
     /// Sites of which nobody knows what they serve, by their place in the list.
     pub unseen: Vec<usize>,
+    /// Sites whose PUT, or the proof of it, is still to come: their caches may answer anything.
+    pub unproven: usize,
+    /// When the last of these proofs is due, if all of them have a time.
+    pub proven_at: Option<Moment>,
     /// How long before the looks a push of another process may have gone, of which a cache would tell nothing;
     /// none where the run is our own.
     pub hidden_for: Option<Duration>,
@@ -40,11 +43,17 @@ impl Expiry {
         let mut known: BTreeMap<PublishableKey, (usize, Option<Moment>)> = BTreeMap::new();
         let is_old = |other: &PublishableKey| other != key && other.mode() == key.mode();
         let mut unseen = Vec::new();
+        let mut unproven = 0;
+        let mut proven_at = None;
         for (place, state) in states.into_iter().enumerate() {
             if let Some(serves) = state.now.key().filter(|serves| is_old(serves)) {
                 known.entry(serves.clone()).or_default().0 += 1;
-            } else if !is_seen(state) || state.may_answer_any_key(now) {
+            } else if !state.is_seen() {
                 unseen.push(place);
+            }
+            if state.is_unproven() {
+                unproven += 1;
+                proven_at = proven_at.max(state.settle_end());
             }
             // Served before the PUT, and no more as far as was seen: named, so that it can be called safe.
             if let Some(before) = state.before.key().filter(|before| is_old(before)) {
@@ -53,7 +62,7 @@ impl Expiry {
             let Some(until) = state.settle_end().filter(|until| *until > now) else {
                 continue;
             };
-            for cached in state.cached_keys().iter().filter(|cached| is_old(cached)) {
+            for cached in state.cached_keys().filter(|cached| is_old(cached)) {
                 let entry = known.entry(cached.clone()).or_default();
                 entry.1 = entry.1.max(Some(until));
             }
@@ -66,6 +75,8 @@ impl Expiry {
         Self {
             old,
             unseen,
+            unproven,
+            proven_at: proven_at.filter(|at| *at > now),
             hidden_for: None,
         }
     }
@@ -80,7 +91,8 @@ impl Expiry {
 
     /// Whether no site is known or feared to serve an old key.
     pub fn is_safe(&self) -> bool {
-        self.hidden_for.is_none() && self.unseen.is_empty() && self.feared().next().is_none()
+        let known = self.unseen.is_empty() && self.unproven == 0;
+        known && self.hidden_for.is_none() && self.feared().next().is_none()
     }
 
     /// Old keys that a site serves, or may.
@@ -143,6 +155,14 @@ impl Expiry {
         if !self.unseen.is_empty() {
             return format!("do not expire {names} yet: {unseen}");
         }
+        if self.unproven > 0 {
+            let is = if self.unproven == 1 { "is" } else { "are" };
+            let until = self
+                .proven_at
+                .map_or_else(String::new, |at| format!(", until {}", clock(at)));
+            let sites = Count(self.unproven, "site");
+            return format!("do not expire {names} yet: {sites} {is} not proven{until}");
+        }
         if let Some(settle) = self.hidden_for {
             let seconds = settle.as_secs();
             return format!(
@@ -151,11 +171,6 @@ impl Expiry {
         }
         format!("{names} may expire, as far as can be seen from here")
     }
-}
-
-/// Whether the last look showed what the site serves.
-fn is_seen(state: &SiteState) -> bool {
-    state.now != Served::Unknown && !matches!(state.verify, Verify::Failed(_))
 }
 
 #[cfg(test)]

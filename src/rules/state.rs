@@ -96,6 +96,17 @@ pub struct Allow {
     pub unrecognised: bool,
 }
 
+impl Allow {
+    /// What either allows.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            mode_change: self.mode_change || other.mode_change,
+            unrecognised: self.unrecognised || other.unrecognised,
+        }
+    }
+}
+
 /// The time in which a site's processes may still answer different keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Window {
@@ -168,6 +179,8 @@ pub struct SiteState {
     recognised: bool,
     /// Whether the last look showed something that is not this API.
     strange: bool,
+    /// Whether the last look brought no answer to judge by.
+    unanswered: bool,
     /// What was expected before this run, if the site is held back.
     expected_before: Option<PublishableKey>,
     allow: Allow,
@@ -234,17 +247,25 @@ impl SiteState {
     }
 
     /// Keys that caches may still answer in the settle time that runs.
-    pub fn cached_keys(&self) -> &[PublishableKey] {
-        if self.window.is_some() {
-            &self.previous
-        } else {
-            &[]
-        }
+    pub fn cached_keys(&self) -> impl Iterator<Item = &PublishableKey> {
+        let stored = self.last_put.iter().map(|(key, _)| key);
+        let known = self.previous.iter().chain(stored);
+        known.filter(|_| self.window.is_some())
     }
 
-    /// Whether its caches may still answer a key that was never seen there.
-    pub fn may_answer_any_key(&self, now: Moment) -> bool {
-        self.blind && self.window.is_some_and(|window| now < window.until)
+    /// Whether the last look showed what it serves.
+    pub fn is_seen(&self) -> bool {
+        self.now != Served::Unknown && !self.unanswered
+    }
+
+    /// Whether a PUT is to come or out, or one that may have been stored still waits for its proof: a cache may
+    /// answer something else than the last look showed.
+    pub fn is_unproven(&self) -> bool {
+        let proof_waits = matches!(
+            self.verify,
+            Verify::Queued | Verify::Checking | Verify::Serving | Verify::Settling
+        );
+        self.push.is_open() || (self.window.is_some() && proof_waits)
     }
 
     /// Whether it was seen to serve what is expected, and serves another key now.
@@ -305,7 +326,8 @@ impl SiteState {
                 Served::Unknown
             };
         }
-        self.allow = allow;
+        // A retry repeats what was confirmed.
+        self.allow = if again { self.allow.or(allow) } else { allow };
         self.tries = 0;
         self.doubt = None;
         self.stopping = false;
@@ -457,7 +479,11 @@ impl SiteState {
             Phase::PushWaits => {
                 if let Some(before) = self.before_retry.take() {
                     *self = *before;
-                    return Next::Rest;
+                    // What settled goes on to do so.
+                    return match self.phase {
+                        Phase::LookWaits => Next::At(self.next_at.unwrap_or(now), Call::Look),
+                        _ => Next::Rest,
+                    };
                 }
                 self.at = Some(now);
                 self.end_push(Push::Cancelled)
@@ -508,10 +534,12 @@ impl SiteState {
             LookVerdict::ExposedSecret => Served::Secret,
             LookVerdict::Problem(problem) => {
                 self.strange = problem.row().not_this_api;
+                self.unanswered = true;
                 return;
             }
         };
         self.strange = false;
+        self.unanswered = false;
         self.looked_at = Some(now);
     }
 

@@ -33,7 +33,7 @@ pub enum Dialog {
 impl Dialog {
     /// Whether it takes words, so that each letter is text.
     pub fn takes_text(&self) -> bool {
-        matches!(self, Self::Plan(_))
+        matches!(self, Self::Plan(plan) if plan.asks_for_words())
     }
 }
 

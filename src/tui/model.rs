@@ -182,6 +182,11 @@ impl Model {
         self.states
     }
 
+    /// Whether something was ordered that the engine has not taken yet.
+    pub fn is_ordered(&self) -> bool {
+        self.ordered > 0
+    }
+
     /// Why the last order came to nothing, if it did so before the engine had it.
     pub fn refused_order(&self) -> Option<&str> {
         self.refused_order.as_deref()
@@ -213,7 +218,7 @@ impl Model {
     /// Whether a run goes on: something of it is still to be sent or to be proven.
     pub fn is_run_open(&self) -> bool {
         let goes_on = |run: &RunInfo| run.phase != RunPhase::Settled;
-        self.ordered > 0 || self.run.as_ref().is_some_and(goes_on)
+        self.is_ordered() || self.run.as_ref().is_some_and(goes_on)
     }
 
     /// Whether PUTs of a run are out or to come.

@@ -21,9 +21,6 @@ const DRAIN: usize = 5000;
 /// Between the signal that suspends the process and what comes after it.
 const STOPPING: Duration = Duration::from_millis(100);
 
-/// Longer than a command that prints a master key may take.
-const ORDER_LIMIT: Duration = Duration::from_secs(15);
-
 /// What the screen needs besides the terminal and the engine.
 pub trait Surroundings: Send + Sync + 'static {
     /// Reads the master keys that these sites take, where they are not read yet.
@@ -245,16 +242,18 @@ impl<Around: Surroundings> Show<Around> {
         }
     }
 
-    /// What the operator confirmed is not lost with the screen: its master keys may still be read.
+    /// What the operator confirmed is not lost with the screen: its master keys may still be read, each within
+    /// a limit of its own.
     async fn await_order(&mut self, ears: &mut Ears<'_>) -> anyhow::Result<Option<Left>> {
-        let limit = Instant::now() + ORDER_LIMIT;
         while self.screen.model.ordered > 0 {
             let message = tokio::select! {
                 Some(message) = ears.messages.recv() => message,
-                Some(event) = ears.events.recv() => Message::Engine(event),
+                event = ears.events.recv() => match event {
+                    Some(event) => Message::Engine(event),
+                    None => break,
+                },
                 _ = ears.signals.terminate.recv() => return Ok(Some(Left::Terminated)),
                 _ = ears.signals.interrupt.recv() => return Ok(Some(Left::Terminated)),
-                () = tokio::time::sleep_until(limit) => break,
             };
             self.take(message, false)?;
         }

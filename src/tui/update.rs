@@ -125,7 +125,7 @@ fn take_state(model: &mut Model, id: SiteId, state: SiteState) {
 }
 
 /// The events of one read. What follows a line end in it was pasted, not typed, and is dropped, except in a
-/// dialog that asks for words; what was typed before a dialog opened is dropped too.
+/// dialog that asks for words; what was typed before a dialog opened or closed is dropped too.
 fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
     let has_brackets = batch.iter().any(|input| matches!(input, Input::Paste(_)));
     if !screen.takes_text() && looks_pasted(&batch) && !has_brackets {
@@ -153,10 +153,10 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
             }
             Input::Click(row) => screen.model.click(row),
         }
-        let opened = screen.dialog.is_some() && !dialog_before;
+        let turned = screen.dialog.is_some() != dialog_before;
         let in_words = screen.dialog.as_ref().is_some_and(Dialog::takes_text) && dialog_before;
         let left_field = editing_before && !screen.model.field.is_editing();
-        if opened || (ends_line && !in_words) || left_field {
+        if turned || (ends_line && !in_words) || left_field {
             break;
         }
     }

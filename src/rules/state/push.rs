@@ -25,13 +25,13 @@ impl SiteState {
         }
         match &answer.verdict {
             LookVerdict::Serves(_) if self.serves_other_mode() && !self.allow.mode_change => {
-                self.hold_back(SkipReason::OtherMode);
+                self.hold_back(SkipReason::OtherMode, policy, now);
                 self.judge_verdict(&answer.verdict, policy, now)
             }
             LookVerdict::Problem(problem)
                 if problem.row().not_this_api && !self.was_verified() && !self.allow.unrecognised =>
             {
-                self.hold_back(SkipReason::NotThisApi);
+                self.hold_back(SkipReason::NotThisApi, policy, now);
                 self.look_in_vain(*problem, now)
             }
             LookVerdict::Problem(Problem::RateLimited | Problem::Unavailable) => {
@@ -51,10 +51,11 @@ impl SiteState {
     }
 
     /// Nothing is sent: what was expected before is expected again, and what settled goes on to do so.
-    fn hold_back(&mut self, reason: SkipReason) {
+    fn hold_back(&mut self, reason: SkipReason, policy: &Policy, now: Moment) {
         self.expected = self.expected_before.take();
         self.push = Push::Skipped(reason);
-        self.looks_allowed = 1;
+        let settles = self.window.is_some_and(|window| now < window.until);
+        self.looks_allowed = if settles { policy.attempts } else { 1 };
     }
 
     /// The PUT was answered, or its answer is lost.
@@ -95,7 +96,11 @@ impl SiteState {
     }
 
     fn may_be_stored(&mut self, now: Moment) {
-        self.last_put = self.expected.clone().map(|key| (key, now));
+        let before = std::mem::replace(&mut self.last_put, self.expected.clone().map(|key| (key, now)));
+        // It may have been stored, and caches may have read it, though no look showed it.
+        if let Some((key, at)) = before.filter(|(key, _)| self.expected.as_ref() != Some(key)) {
+            self.remember(key, at);
+        }
     }
 
     /// The site asks for a longer wait than a run takes: the note says until when.

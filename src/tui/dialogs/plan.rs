@@ -127,9 +127,14 @@ impl PlanDialog {
     }
 
     /// A letter of the phrase. A secret that is typed here closes the dialog, and its rest is dropped.
+    /// Whether words confirm it, not a single letter.
+    pub(super) fn asks_for_words(&self) -> bool {
+        self.plan.confirm() != Confirm::Yes || self.bolder.is_some()
+    }
+
     fn take_letter(&mut self, letter: char, model: &mut Model) -> Pressed {
         self.wrong = false;
-        if self.plan.confirm() == Confirm::Yes && self.bolder.is_none() {
+        if !self.asks_for_words() {
             // Only `y` means something here.
             return if letter == 'n' {
                 Pressed::Closes(Vec::new())
