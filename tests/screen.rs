@@ -274,6 +274,35 @@ fn a_run_that_is_left_before_it_begins_can_still_be_stopped() {
 }
 
 #[test]
+fn a_paste_does_not_answer_the_question_of_a_small_push() {
+    let stage = Stage::of(3);
+    for text in [SECRET.to_owned(), format!("{}y\ry", stage.key())] {
+        for paste in [Pty::paste, Pty::raw_paste] {
+            let mut pty = stage.looked_at();
+            pty.enters(stage.key()).key("P").sees("press y to push");
+            paste(&mut pty, &text).sees(" pasted ");
+            pty.sees("press y to push").key("Esc").sees_no("press y to push");
+            for text in BEHIND {
+                pty.never_saw(text).never_wrote(text);
+            }
+            assert_eq!(pty.quits(), 0);
+        }
+    }
+    assert_eq!(stage.puts(), 0);
+}
+
+#[test]
+fn a_signal_ends_the_hidden_question() {
+    let stage = Stage::of(3);
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut pty = stage.screen().arg("push").start();
+        pty.sees("publishable key (hidden)").signal(signal);
+        pty.sees("nothing was sent").is_restored();
+        assert_eq!(pty.wait_exit(), 130);
+    }
+}
+
+#[test]
 fn questions_of_the_push_command_end_at_an_interrupt() {
     let stage = slow_to_begin();
     let mut hidden = stage.screen().arg("push").start();

@@ -205,6 +205,7 @@ mod tests {
     }
 
     fn looked(state: &mut SiteState, serves: &str, seconds: u64) {
+        state.calling(Call::Look, &Policy::default(), at(seconds));
         let verdict = LookVerdict::Serves(key(serves));
         state.looked(&answer(verdict), &Policy::default(), at(seconds), 0.5);
     }

@@ -26,6 +26,8 @@ use crate::text::CleanText;
 
 /// The answers around a PUT.
 mod push;
+/// What is asked of a state.
+mod asked;
 /// The answers of looks.
 mod looks;
 #[cfg(test)]
@@ -105,6 +107,16 @@ impl Allow {
             unrecognised: self.unrecognised || other.unrecognised,
         }
     }
+}
+
+/// A PUT that was stored, or may have been.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LastPut {
+    key: PublishableKey,
+    /// When its answer came.
+    at: Moment,
+    /// When no cache has anything from before it.
+    settled_at: Moment,
 }
 
 /// The time in which a site's processes may still answer different keys.
@@ -190,14 +202,16 @@ pub struct SiteState {
     looks: u32,
     looks_allowed: u32,
     looked_in_run: bool,
-    /// The last PUT that was stored, or may have been, of which key, and when its answer came.
-    last_put: Option<(PublishableKey, Moment)>,
+    /// The last PUT that was stored, or may have been.
+    last_put: Option<LastPut>,
     /// What a retry that was cancelled before its first request goes back to.
     before_retry: Option<Box<SiteState>>,
     /// Nothing was seen of what it served before the PUT: any other key may still come from a cache.
     blind: bool,
     /// When the last look was sent: its answer shows nothing later for certain.
     asked_at: Option<Moment>,
+    /// When the last look was sent that showed what the site serves.
+    shown_at: Option<Moment>,
     /// A PUT of this operation may have been stored unseen, since then.
     doubt: Option<Moment>,
     /// The operator stopped it: what is out ends, and nothing follows.
@@ -226,90 +240,6 @@ pub enum RetryPlan {
 }
 
 impl SiteState {
-    /// Whether an operation goes on (a settling site's looks count, as they come by themselves).
-    pub fn is_busy(&self) -> bool {
-        self.phase != Phase::Rest
-    }
-
-    /// Whether a request is out.
-    pub fn is_calling(&self) -> bool {
-        matches!(self.phase, Phase::LookingBefore | Phase::Putting | Phase::Looking)
-    }
-
-    /// Whether it was ever proven to serve a key of ours.
-    pub fn was_verified(&self) -> bool {
-        self.recognised
-    }
-
-    /// The end of the settle time that runs or has run, for a site whose PUT was accepted.
-    pub fn settle_end(&self) -> Option<Moment> {
-        self.window.map(|window| window.until)
-    }
-
-    /// Keys that caches may still answer in the settle time that runs.
-    pub fn cached_keys(&self) -> impl Iterator<Item = &PublishableKey> {
-        let stored = self.last_put.iter().map(|(key, _)| key);
-        let known = self.previous.iter().chain(stored);
-        known.filter(|_| self.window.is_some())
-    }
-
-    /// Whether the last look showed what it serves.
-    pub fn is_seen(&self) -> bool {
-        self.now != Served::Unknown && !self.unanswered
-    }
-
-    /// Whether a PUT is to come or out, or one that may have been stored still waits for its proof: a cache may
-    /// answer something else than the last look showed.
-    pub fn is_unproven(&self) -> bool {
-        let proof_waits = matches!(
-            self.verify,
-            Verify::Queued | Verify::Checking | Verify::Serving | Verify::Settling
-        );
-        self.push.is_open() || (self.window.is_some() && proof_waits)
-    }
-
-    /// Whether it was seen to serve what is expected, and serves another key now.
-    pub fn was_replaced(&self) -> bool {
-        let seen = |expected| self.recent.iter().any(|(key, _)| key == expected);
-        self.verify == Verify::Mismatch && self.expected.as_ref().is_some_and(seen)
-    }
-
-    /// What a retry would do.
-    pub fn retry_plan(&self) -> RetryPlan {
-        if let Push::Skipped(reason) = self.push {
-            let mended = reason == SkipReason::NotThisApi && !self.strange && !self.is_busy();
-            return if mended && self.in_run {
-                // A look since then showed a template site: what was confirmed for it goes.
-                RetryPlan::Push
-            } else if reason.is_held_back() {
-                RetryPlan::Ask(reason)
-            } else {
-                RetryPlan::Nothing
-            };
-        }
-        match self.phase {
-            Phase::Rest => {}
-            Phase::LookWaits if matches!(self.verify, Verify::Settling | Verify::Serving) => {
-                return RetryPlan::Settles;
-            }
-            _ => return RetryPlan::Busy,
-        }
-        let put_again = matches!(
-            self.push,
-            Push::Failed(_) | Push::Unknown(_) | Push::Cancelled | Push::NotStarted
-        ) || (self.expected.is_some()
-            && matches!(self.verify, Verify::Mismatch | Verify::NoKey));
-        if put_again && !self.in_run {
-            RetryPlan::OtherRun
-        } else if put_again {
-            RetryPlan::Push
-        } else if matches!(self.verify, Verify::Failed(_)) {
-            RetryPlan::Look
-        } else {
-            RetryPlan::Nothing
-        }
-    }
-
     /// Orders a PUT of `key`. What a site waits for from an earlier run ends here (`superseded` there).
     pub fn order_push(&mut self, key: PublishableKey, allow: Allow, again: bool, now: Moment) -> Next {
         self.before_retry = again.then(|| Box::new(self.clone()));
@@ -344,7 +274,7 @@ impl SiteState {
     fn snapshot(&self, now: Moment) -> Served {
         let settles = self.window.is_some_and(|window| now < window.until);
         match &self.last_put {
-            Some((key, _)) if settles => Served::Key(key.clone()),
+            Some(put) if settles => Served::Key(put.key.clone()),
             _ => self.now.clone(),
         }
     }
@@ -540,6 +470,7 @@ impl SiteState {
         };
         self.strange = false;
         self.unanswered = false;
+        self.shown_at = self.asked_at;
         self.looked_at = Some(now);
     }
 

@@ -84,12 +84,11 @@ impl SiteState {
 
     fn matched(&mut self, expected: PublishableKey, policy: &Policy, now: Moment) -> Next {
         let asked = self.asked_at.unwrap_or(now);
-        let in_time = |stored: Moment| asked < stored + policy.settle;
-        let recent = self.last_put.as_ref().filter(|(_, stored)| in_time(*stored));
+        let recent = self.last_put.as_ref().filter(|put| asked < put.settled_at);
         let unseen = match self.push {
             Push::Unknown(_) => true,
             // A gateway's error, say: the site may have stored the key all the same.
-            Push::Failed(_) | Push::Cancelled => recent.is_some_and(|(key, _)| *key == expected),
+            Push::Failed(_) | Push::Cancelled => recent.is_some_and(|put| put.key == expected),
             _ => false,
         };
         let in_window = self.open_window_of_look(now).is_some();

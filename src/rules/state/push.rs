@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Call, Next, Phase, SiteState, Window};
+use super::{Call, LastPut, Next, Phase, SiteState, Window};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::retry::{Policy, Retry};
@@ -72,13 +72,13 @@ impl SiteState {
                 self.push = Push::Stored;
                 self.problem = None;
                 self.doubt = None;
-                self.may_be_stored(now);
+                self.may_be_stored(policy, now);
                 return self.open_window(policy, now);
             }
             PutVerdict::Problem(problem) => problem,
         };
         if problem.may_be_stored() {
-            self.may_be_stored(now);
+            self.may_be_stored(policy, now);
         }
         if problem.row().doubtful {
             self.doubt = Some(now);
@@ -95,12 +95,17 @@ impl SiteState {
         }
     }
 
-    fn may_be_stored(&mut self, now: Moment) {
-        let before = std::mem::replace(&mut self.last_put, self.expected.clone().map(|key| (key, now)));
-        // It may have been stored, and caches may have read it, though no look showed it.
-        if let Some((key, at)) = before.filter(|(key, _)| self.expected.as_ref() != Some(key)) {
-            self.remember(key, at);
+    fn may_be_stored(&mut self, policy: &Policy, now: Moment) {
+        let Some(key) = self.expected.clone() else { return };
+        // The one before may have been stored, and caches may have read it, though no look showed it.
+        if let Some(before) = self.last_put.take().filter(|before| before.key != key) {
+            self.remember(before.key, before.at);
         }
+        self.last_put = Some(LastPut {
+            key,
+            at: now,
+            settled_at: now + policy.settle,
+        });
     }
 
     /// The site asks for a longer wait than a run takes: the note says until when.
