@@ -124,6 +124,13 @@ pub enum Command {
     Stop,
 }
 
+impl Command {
+    /// Whether [`Event::Taken`] answers it.
+    pub fn is_answered(&self) -> bool {
+        matches!(self, Self::Push(_) | Self::Retry { .. })
+    }
+}
+
 /// How much a message matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {

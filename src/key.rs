@@ -36,7 +36,7 @@ impl KeyMode {
     }
 
     /// What keys of this mode begin with.
-    pub fn prefix(self) -> &'static str {
+    pub const fn prefix(self) -> &'static str {
         match self {
             Self::Live => "pk_live_",
             Self::Test => "pk_test_",
@@ -136,9 +136,8 @@ impl PublishableKey {
         if key.is_empty() {
             return Err(KeyRefusal::Empty);
         }
-        let prefix = [KeyMode::Live, KeyMode::Test]
+        let prefix = PREFIXES
             .into_iter()
-            .map(KeyMode::prefix)
             .find(|prefix| key.starts_with(prefix))
             .ok_or_else(|| without_prefix(key))?;
         let rest = &key[prefix.len()..];
@@ -223,6 +222,9 @@ impl PublishableKey {
     }
 }
 
+/// What publishable keys begin with.
+pub const PREFIXES: [&str; 2] = [KeyMode::Live.prefix(), KeyMode::Test.prefix()];
+
 /// What begins a key inside another one. Stripe's keys have no `_` behind their prefix, so that no key of
 /// theirs is refused for it.
 const KEYS_INSIDE: [(&str, Option<&str>); 9] = [
@@ -265,8 +267,7 @@ fn without_prefix(text: &str) -> KeyRefusal {
     if let Some(invisible) = first_invisible(text) {
         return invisible;
     }
-    let has_key = [KeyMode::Live, KeyMode::Test].map(KeyMode::prefix);
-    if has_key.iter().any(|prefix| text.contains(prefix)) {
+    if PREFIXES.iter().any(|prefix| text.contains(prefix)) {
         KeyRefusal::BeforePrefix
     } else {
         KeyRefusal::Prefix

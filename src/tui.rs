@@ -117,12 +117,9 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether the engine answers it by [`Event::Taken`].
+    /// Whether it is an order that the engine answers.
     fn is_answered(&self) -> bool {
-        let (Self::Engine(command) | Self::WithMasterKeys(command)) = self else {
-            return false;
-        };
-        matches!(command, Command::Push(_) | Command::Retry { .. })
+        matches!(self, Self::Engine(command) | Self::WithMasterKeys(command) if command.is_answered())
     }
 }
 

@@ -216,10 +216,7 @@ impl Follower {
     }
 
     fn tell_what_is_waited_for(&self, session: &Session) {
-        if self.open + self.untold_count > 0 {
-            return;
-        }
-        if self.followed.wait == Some(Duration::ZERO) {
+        if self.open + self.untold_count > 0 || self.followed.wait == Some(Duration::ZERO) {
             return;
         }
         let results = self.results(session);

@@ -17,7 +17,7 @@ use super::{Common, log};
 use crate::config::{Config, Searched};
 use crate::engine::{Attempts, Command};
 use crate::report::some_names;
-use crate::rules::plan::{Confirm, Plan, PlanAction};
+use crate::rules::plan::{Confirm, Plan};
 use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::SkipReason;
 use crate::site::{Site, SiteId};
@@ -85,8 +85,7 @@ pub(super) async fn push(config: Option<PathBuf>, args: PushArgs) -> anyhow::Res
         let _closed = writeln!(std::io::stderr(), "nothing sent");
         return Ok(Status::NothingSent);
     }
-    let puts = plan.rows.iter().filter(|row| row.action == PlanAction::Put);
-    let needed: Vec<SiteId> = puts.map(|row| row.site).collect();
+    let needed: Vec<SiteId> = plan.put_sites().collect();
     if needed.is_empty() {
         let _closed = writeln!(std::io::stderr(), "no site is to get the key: nothing is sent");
     }
@@ -232,8 +231,8 @@ async fn confirmed(
         bail!("nobody is here to confirm the push: give --yes");
     }
     let mut err = std::io::stderr();
-    let puts = plan.rows.iter().filter(|row| row.action == PlanAction::Put);
-    let names: Vec<&str> = puts.map(|row| sites[row.site.index()].name.as_str()).collect();
+    let puts = plan.put_sites();
+    let names: Vec<&str> = puts.map(|site| sites[site.index()].name.as_str()).collect();
     writeln!(
         err,
         "{} ({}) to {} of {}: {}",

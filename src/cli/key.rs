@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::signals::{Signals, on_a_thread};
 use super::status::Interrupted;
-use crate::key::{KeyMode, PublishableKey, SECRET_PREFIXES, secret_inside, secret_prefix};
+use crate::key::{PREFIXES, PublishableKey, SECRET_PREFIXES, secret_inside, secret_prefix};
 
 /// The longest key that is read, in bytes; a longer text is refused by the key's own rules.
 const READ_LIMIT: u64 = 4096;
@@ -55,9 +55,8 @@ fn is_glued_to_key(flag: &str) -> bool {
 }
 
 fn is_like_a_key(text: &str) -> bool {
-    let publishable = [KeyMode::Live, KeyMode::Test].map(KeyMode::prefix);
     secret_prefix(text).is_some()
-        || publishable
+        || PREFIXES
             .iter()
             .any(|prefix| text.trim_start().starts_with(prefix))
 }

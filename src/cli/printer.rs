@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 /// How long a terminal that is not read may hold up the end of an interrupted run.
 const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How a run is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Telling {

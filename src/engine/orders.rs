@@ -14,7 +14,7 @@ use crate::text::Count;
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Carries out an order. None is taken while the engine stops.
     pub(super) async fn obey(&mut self, order: Command) {
-        let answered = matches!(order, Command::Push(_) | Command::Retry { .. });
+        let answered = order.is_answered();
         if !self.stopping {
             self.carry_out(order).await;
         }
@@ -75,8 +75,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// Puts the run on record before its first request; without that there is none.
     async fn record(&mut self, plan: &Plan, now: Moment) -> Option<RunInfo> {
-        let puts = plan.rows.iter().filter(|row| row.action == PlanAction::Put);
-        let sites: Vec<_> = puts.map(|row| self.sites[row.site.index()].url.clone()).collect();
+        let puts = plan.put_sites();
+        let sites: Vec<_> = puts.map(|site| self.sites[site.index()].url.clone()).collect();
         let puts = sites.len();
         let run = NewRun {
             key: plan.key.clone(),

@@ -26,7 +26,7 @@ pub struct Expiry {
     pub unseen: Vec<usize>,
     /// Sites whose PUT, or the proof of it, is still to come: their caches may answer anything.
     pub unproven: usize,
-    /// When the last of these proofs is due, if all of them have a time.
+    /// When the last of these proofs is due, as far as they have a time that is still to come.
     pub proven_at: Option<Moment>,
     /// How long before the looks a push of another process may have gone, of which a cache would tell nothing;
     /// none where the run is our own.

@@ -148,10 +148,13 @@ impl Plan {
 
     /// How many sites get a PUT.
     pub fn puts(&self) -> usize {
-        self.rows
-            .iter()
-            .filter(|row| row.action == PlanAction::Put)
-            .count()
+        self.put_sites().count()
+    }
+
+    /// The sites that get a PUT, in the order of the list.
+    pub fn put_sites(&self) -> impl Iterator<Item = SiteId> {
+        let puts = self.rows.iter().filter(|row| row.action == PlanAction::Put);
+        puts.map(|row| row.site)
     }
 
     /// How many sites are left out for `reason`.

@@ -269,12 +269,16 @@ impl SiteState {
         Next::At(now, self.first_call(now))
     }
 
+    /// Whether the settle time of a PUT runs.
+    fn settles(&self, now: Moment) -> bool {
+        self.window.is_some_and(|window| now < window.until)
+    }
+
     /// What a rollback would put back: what the last look showed, or, while caches may still show older keys,
     /// the key that was stored last.
     fn snapshot(&self, now: Moment) -> Served {
-        let settles = self.window.is_some_and(|window| now < window.until);
         match &self.last_put {
-            Some(put) if settles => Served::Key(put.key.clone()),
+            Some(put) if self.settles(now) => Served::Key(put.key.clone()),
             _ => self.now.clone(),
         }
     }
@@ -345,7 +349,7 @@ impl SiteState {
                 self.alarm = false;
                 self.looks = 0;
                 self.phase = Phase::LookWaits;
-                if self.window.is_none_or(|window| now >= window.until) {
+                if !self.settles(now) {
                     self.verify = Verify::Queued;
                 }
                 self.next_at = None;

@@ -198,9 +198,7 @@ impl KeyField {
     }
 
     fn check(&mut self, now: Moment) -> Edited {
-        let inside = PublishableKey::parse(self.text.value()).err();
-        let inside = inside.filter(|refusal| refusal.is_secret());
-        match secret(self.text.value()).or(inside) {
+        match secret(self.text.value()) {
             Some(refusal) => self.refuse(refusal, now),
             None => Edited::Editing,
         }

@@ -54,8 +54,7 @@ impl SiteState {
     fn hold_back(&mut self, reason: SkipReason, policy: &Policy, now: Moment) {
         self.expected = self.expected_before.take();
         self.push = Push::Skipped(reason);
-        let settles = self.window.is_some_and(|window| now < window.until);
-        self.looks_allowed = if settles { policy.attempts } else { 1 };
+        self.looks_allowed = if self.settles(now) { policy.attempts } else { 1 };
     }
 
     /// The PUT was answered, or its answer is lost.

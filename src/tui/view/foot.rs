@@ -47,19 +47,18 @@ const WORDS: [(&str, Part); 12] = [
 
 /// ` ███████████████░  done 237/240  failed 3  settling 5  serving 229  verified 2  queued 1  proof ~14:07`
 pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
+    /// The bar of a wide screen, in columns.
+    const BAR: usize = 30;
+
     let mut strip = Strip::new(model, area.width);
     strip.push(" ", Part::Text);
     let wide = area.width >= WIDE;
     if let Some(run) = &model.run {
-        let columns = if wide { 30 } else { 0 };
         // Not "sent": a site that was held back had its turn, too.
         let done = model.done();
-        let filled = (done * columns)
-            .checked_div(run.puts)
-            .unwrap_or(columns)
-            .min(columns);
         if wide {
-            bar(model, &mut strip, filled, columns);
+            let filled = (done * BAR).checked_div(run.puts).unwrap_or(BAR).min(BAR);
+            bar(model, &mut strip, filled, BAR);
             strip.push("  ", Part::Text);
         }
         strip.push(&format!("done {done}/{}", run.puts), Part::Text);
