@@ -8,15 +8,15 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::key::PublishableKey;
-use crate::rules::moment::Moment;
+use crate::rules::moment::{Moment, ORIGIN};
 use crate::rules::outcome::Cause;
 use crate::rules::plan::Plan;
 use crate::rules::retry::Policy;
+use crate::rules::run::RunPhase;
 use crate::rules::state::{Allow, SiteState};
-use crate::rules::tally::RunPhase;
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
-use crate::store::{Request, RunId, Store};
+use crate::store::{Request, RunId, Store, StoreError};
 use crate::text::CleanText;
 
 /// Who may call now: slots, limits of a backend, what waits and until when. Pure.
@@ -27,27 +27,34 @@ mod call;
 mod run;
 /// What each command does.
 mod orders;
+/// What goes on record, and what comes back.
+mod records;
 
-/// Monotonic and wall time of this process.
+/// Monotonic and wall time, the same in all processes of this machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: tokio::time::Instant,
+    /// The machine's monotonic time at `start`.
+    base: Duration,
     wall: fn() -> Timestamp,
 }
 
 impl Clock {
-    /// A clock that begins now.
+    /// The machine's clock.
     pub fn start() -> Self {
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         Self {
             start: tokio::time::Instant::now(),
+            base: ORIGIN + Duration::try_from(monotonic).unwrap_or_default(),
             wall: Timestamp::now,
         }
     }
 
-    /// A clock that begins now, with another wall clock.
+    /// A clock that counts from now, with another wall clock.
     pub fn with_wall(wall: fn() -> Timestamp) -> Self {
         Self {
             start: tokio::time::Instant::now(),
+            base: Duration::ZERO,
             wall,
         }
     }
@@ -55,7 +62,7 @@ impl Clock {
     /// Now.
     pub fn now(&self) -> Moment {
         Moment {
-            since_start: self.start.elapsed(),
+            since_start: self.base + self.start.elapsed(),
             wall: (self.wall)(),
         }
     }
@@ -67,7 +74,7 @@ impl Clock {
 
     /// The instant to sleep until for a time since the start.
     fn instant_of(&self, since_start: Duration) -> tokio::time::Instant {
-        self.start + since_start
+        self.start + since_start.saturating_sub(self.base)
     }
 }
 
@@ -103,6 +110,10 @@ pub enum Command {
         /// What the operator allows for held-back sites.
         allow: Allow,
     },
+    /// Takes up a run that a process before has left: what may have been stored is looked at, then the rest goes.
+    Resume(LeftRun),
+    /// Ends such a run: what it did not reach is not expected any more.
+    Close(RunId),
     /// Looks at these sites.
     Look {
         /// Which sites.
@@ -127,8 +138,19 @@ pub enum Command {
 impl Command {
     /// Whether [`Event::Taken`] answers it.
     pub fn is_answered(&self) -> bool {
-        matches!(self, Self::Push(_) | Self::Retry { .. })
+        matches!(self, Self::Push(_) | Self::Retry { .. } | Self::Resume(_))
     }
+}
+
+/// A run that a process before has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftRun {
+    /// Its number.
+    pub id: RunId,
+    /// Its key.
+    pub key: PublishableKey,
+    /// When it began.
+    pub began: Moment,
 }
 
 /// How much a message matters.
@@ -209,7 +231,9 @@ pub enum Event {
     Run(RunInfo),
     /// Something to read.
     Message(Message),
-    /// A push or a retry was taken, or refused; the events before this one tell which.
+    /// A push was ordered, and no run began: nothing is sent.
+    NotBegun(StoreError),
+    /// A push, a retry or a resumption was taken, or refused; the events before this one tell which.
     Taken,
 }
 

@@ -6,6 +6,8 @@ pub mod moment;
 pub mod outcome;
 /// The words for what happened to a site's PUT and what its GETs say, with glyphs, roles and ranks.
 pub mod status;
+/// A run's number, what it is for, where it is.
+pub mod run;
 /// When a failed request goes again, and when a settling site is looked at.
 pub mod retry;
 /// One site's state, and what it becomes on each event.

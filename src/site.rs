@@ -21,6 +21,19 @@ const MAX_URL: usize = 2000;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SiteUrl(Url);
 
+impl serde::Serialize for SiteUrl {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for SiteUrl {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = String::deserialize(deserializer)?;
+        Self::parse(&raw).map_err(serde::de::Error::custom)
+    }
+}
+
 /// Why a text is no site address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SiteUrlRefusal {

@@ -1,32 +1,75 @@
-//! What outlives a run, in the terms of the domain: intents, outcomes, results. One implementation a
-//! database; today there is one in memory.
+//! What outlives a run, in the terms of the domain: runs, intents, outcomes, what is known of each site. One
+//! implementation a database; `tests/store.rs` holds the contract that each of them must keep.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::key::PublishableKey;
+use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
-use crate::rules::state::Served;
+use crate::rules::retry::Policy;
+use crate::rules::run::Kind;
+use crate::rules::state::{Allow, Served, SiteState};
+use crate::rules::status::{Push, SkipReason, Verify};
 use crate::site::SiteUrl;
 use crate::text::CleanText;
 
-/// In memory: for the time until the program ends, and for tests.
+pub use crate::rules::run::RunId;
+
+/// In memory: for tests, and for the time until the program ends.
 pub mod memory;
 
-/// A run's number, counted from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
-pub struct RunId(pub u64);
+/// Who began a run: what the system says, and what the environment claims.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Operator {
+    /// The name of the process's user.
+    pub user: CleanText,
+    /// `$SUDO_USER`: a claim.
+    pub sudo_user: Option<CleanText>,
+    /// The machine.
+    pub host: CleanText,
+    /// The address in `$SSH_CONNECTION`: a claim.
+    pub ssh_client: Option<CleanText>,
+    /// The process.
+    pub pid: u32,
+}
 
 /// What is known when a run begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {
+    /// What it is for.
+    pub kind: Kind,
+    /// The run that it repeats or takes back.
+    pub parent: Option<RunId>,
     /// The key that goes out.
     pub key: PublishableKey,
+    /// What was confirmed for its sites.
+    pub allow: Allow,
     /// When.
-    pub at: Timestamp,
-    /// The sites that get a PUT.
-    pub sites: Vec<SiteUrl>,
+    pub at: Moment,
+    /// Its sites, those that are left out too.
+    pub sites: Vec<PlannedSite>,
+}
+
+/// A site of a run, as it was when the run began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedSite {
+    /// Which.
+    pub site: SiteUrl,
+    /// Its name.
+    pub name: CleanText,
+    /// Its group.
+    pub group: Option<CleanText>,
+    /// Why it gets no PUT, if it gets none.
+    pub left_out: Option<SkipReason>,
+    /// The key that it gets.
+    pub key: PublishableKey,
+    /// What the plan showed that it serves.
+    pub serves: Served,
 }
 
 /// A PUT that is about to be sent. On disk before it is.
@@ -38,12 +81,14 @@ pub struct Intent {
     pub site: SiteUrl,
     /// Which of the site's PUTs in this run, from 1.
     pub number: u32,
+    /// What is sent.
+    pub key: PublishableKey,
     /// When.
-    pub at: Timestamp,
+    pub at: Moment,
 }
 
 /// Which request an attempt made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Request {
     /// The PUT of the key.
@@ -67,14 +112,12 @@ impl Request {
 pub struct Outcome {
     /// In which run; none for a look outside of one.
     pub run: Option<RunId>,
-    /// To which site.
-    pub site: SiteUrl,
     /// PUT or GET.
     pub request: Request,
     /// Which of the site's PUTs (or GETs) in this run, from 1.
     pub number: u32,
     /// When the answer came, or the wait for it ended.
-    pub at: Timestamp,
+    pub at: Moment,
     /// How long it took, in milliseconds.
     pub ms: u64,
     /// The HTTP status, if one came.
@@ -87,22 +130,264 @@ pub struct Outcome {
     pub note: CleanText,
 }
 
-/// Why something could not be recorded. A PUT that cannot be recorded is not sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
+/// Something that has happened to a site.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Which site.
+    pub site: SiteUrl,
+    /// When.
+    pub at: Moment,
+    /// The request behind it, if it was one.
+    pub outcome: Option<Outcome>,
+    /// All that is known of the site now. In the row of its run ([`SiteState::run`]) too, until that has ended.
+    pub state: SiteState,
+    /// The sentence that goes with it.
+    pub note: CleanText,
+}
 
-/// Where runs are recorded.
+/// What came of recording something.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Recorded {
+    /// It is what is known of the site from now on.
+    Known,
+    /// The request is on record, but another process has sent the site a PUT that this one did not know of: what
+    /// it records is known of the site, not what was handed over.
+    TakenOver(Box<SiteState>),
+}
+
+/// Who sends on a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Which run, once that has a number.
+    pub run: Option<RunId>,
+    /// Who.
+    pub by: Operator,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Why something could not be recorded or read. A PUT that cannot be recorded is not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Another run is sending: one at a time does.
+    #[error("{}", busy(.0))]
+    Busy(Box<Holder>),
+    /// The database failed; what, and what to do.
+    #[error("{0}")]
+    Failed(String),
+}
+
+fn busy(holder: &Holder) -> String {
+    let run = holder
+        .run
+        .map_or("a run".to_owned(), |run| format!("run {}", run.0));
+    format!(
+        "{run} of {} is sending (PID {}, since {:.0}): opening the screen attaches to it",
+        holder.by.user, holder.by.pid, holder.since
+    )
+}
+
+/// A run on record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRecord {
+    /// Its number.
+    pub id: RunId,
+    /// What it is for.
+    pub kind: Kind,
+    /// The run that it repeats or takes back.
+    pub parent: Option<RunId>,
+    /// Its key.
+    pub key: PublishableKey,
+    /// Who began it.
+    pub by: Operator,
+    /// When.
+    pub began: Moment,
+    /// When nothing was left to send.
+    pub sent: Option<Moment>,
+    /// When nothing was left to wait for, or it was closed.
+    pub ended: Option<Moment>,
+    /// Whether it was closed with something left to send.
+    pub closed: bool,
+    /// Whether a process works on it now.
+    pub live: bool,
+    /// How long it took, by a clock that nobody sets; none where that is not known (it goes on, or the machine
+    /// was started anew in between).
+    pub took: Option<Duration>,
+    /// By how much the wall clock was set meanwhile, where it was set by a second or more.
+    pub clock_set: Option<SignedDuration>,
+    /// How many of its sites have each word ([`crate::rules::tally::word`]).
+    pub counts: BTreeMap<String, usize>,
+}
+
+impl RunRecord {
+    /// Its sites, those that were left out too.
+    pub fn sites(&self) -> usize {
+        self.counts.values().sum()
+    }
+}
+
+/// A site of a run on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSite {
+    /// The site as it was when the run began.
+    pub planned: PlannedSite,
+    /// What happened to the PUT.
+    pub push: Push,
+    /// What the GETs said.
+    pub verify: Verify,
+    /// The last HTTP status.
+    pub http: Option<u16>,
+    /// PUTs sent.
+    pub puts: u32,
+    /// What it served just before its PUT: what a rollback puts back.
+    pub before: Served,
+    /// What it served when it was last looked at in the run.
+    pub now: Served,
+    /// The last word on it.
+    pub note: CleanText,
+    /// When something last happened to it in the run.
+    pub at: Option<Timestamp>,
+}
+
+/// An attempt on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAttempt {
+    /// In which run.
+    pub run: Option<RunId>,
+    /// To which site.
+    pub site: SiteUrl,
+    /// PUT or GET.
+    pub request: Request,
+    /// Which of the site's in the run, from 1.
+    pub number: u32,
+    /// When it was sent (a PUT), or answered (a GET).
+    pub at: Timestamp,
+    /// Whether it was answered, or the wait for an answer ended.
+    pub ended: bool,
+    /// How long it took, in milliseconds.
+    pub ms: Option<u64>,
+    /// The HTTP status, if one came.
+    pub http: Option<u16>,
+    /// Why it failed, if it did.
+    pub cause: Option<Cause>,
+    /// What happened, in words.
+    pub note: CleanText,
+}
+
+/// A key that a site was seen to serve, from its first to its last look in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What: never [`Served::Unknown`].
+    pub served: Served,
+    /// The first look that showed it.
+    pub first: Timestamp,
+    /// The last.
+    pub last: Timestamp,
+    /// The run that had sent it there before, if one had.
+    pub pushed_by: Option<RunId>,
+}
+
+/// Where runs are recorded. What one process writes, the others read.
 pub trait Store: Send + Sync + 'static {
-    /// Records a run and gives it its number.
+    /// Begins a run and gives it its number; from now on no other run sends on this store.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while another one sends.
     fn begin_run(&self, run: NewRun) -> impl Future<Output = Result<RunId, StoreError>> + Send;
 
-    /// Records that a PUT is about to be sent. It is durable when this returns.
+    /// Takes up a run that was begun: it sends again, and no other.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while another one sends, or another process works on this one.
+    fn resume_run(&self, run: RunId, at: Moment) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Nothing of the run is left to send: another one may. Proofs may be due.
+    fn run_sent(&self, run: RunId, at: Moment) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Nothing of the run is left to do or to wait for. What a later run took over ends as superseded in it.
+    fn end_run(&self, run: RunId, at: Moment) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Ends a run with something left to send: it expects nothing of the sites that it did not reach.
+    fn close_run(&self, run: RunId, at: Moment) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Records that a PUT is about to be sent. It is durable when the future is done, and so is everything that
+    /// was recorded before.
     fn record_intent(&self, intent: Intent) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Records what came of a request.
-    fn record_outcome(&self, outcome: Outcome) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Records what has happened to a site. It has its place among the records when this returns, and is durable
+    /// when the future is done.
+    fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static;
 
-    /// Records that nothing of the run is left to do or to wait for.
-    fn end_run(&self, run: RunId, at: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// What is known of each of these sites: what was recorded last, what a process that is gone left open
+    /// (`unknown`), and what it did not reach (`not_started`). What a live process works on is as it was recorded.
+    fn last_known(
+        &self,
+        sites: &[SiteUrl],
+        policy: &Policy,
+        now: Moment,
+    ) -> impl Future<Output = Result<Vec<SiteState>, StoreError>> + Send;
+
+    /// The newest runs, newest first, `count` at most.
+    fn runs(&self, count: usize) -> impl Future<Output = Result<Vec<RunRecord>, StoreError>> + Send;
+
+    /// Runs that have not ended, and that no process works on: newest first.
+    fn unfinished_runs(&self) -> impl Future<Output = Result<Vec<RunRecord>, StoreError>> + Send;
+
+    /// The sites of a run, in the order of its plan. None of an unknown run.
+    fn run_sites(&self, run: RunId) -> impl Future<Output = Result<Vec<RunSite>, StoreError>> + Send;
+
+    /// The attempts on a site, in order, the newest `count`; those of one run, or of all.
+    fn attempts(
+        &self,
+        run: Option<RunId>,
+        site: &SiteUrl,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<StoredAttempt>, StoreError>> + Send;
+
+    /// The keys that a site was seen to serve, in order, the newest `count`.
+    fn timeline(
+        &self,
+        site: &SiteUrl,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<Seen>, StoreError>> + Send;
+
+    /// Drops runs that ended before `before`, with their attempts and what was seen until then; never the last
+    /// known state of a site. Returns how many runs.
+    fn prune(&self, before: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send;
+}
+
+/// What a store has of one site: from it [`Kept::restore`] makes what is known of the site now.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    /// What was recorded last.
+    pub state: Option<SiteState>,
+    /// Whether that was before the machine's last start, so that only the wall clock tells its age.
+    pub before_restart: bool,
+    /// Whether the run that had the site last is worked on by a process that lives.
+    pub live: bool,
+    /// A PUT with an intent and no outcome, of a run that no process works on.
+    pub open_put: Option<(RunId, PublishableKey)>,
+    /// The newest unfinished run that no process works on, if it planned a PUT here and recorded none.
+    pub not_reached: Option<(RunId, PublishableKey, Allow)>,
+}
+
+impl Kept {
+    /// What is known of the site now.
+    pub fn restore(self, policy: &Policy, now: Moment) -> SiteState {
+        let mut state = self.state.unwrap_or_default();
+        if self.before_restart {
+            state.after_restart(policy, now);
+        }
+        if self.live {
+            state.is_elsewhere();
+            return state;
+        }
+        state.orphaned(policy, now);
+        if let Some((run, key)) = self.open_put {
+            state.put_left_open(run, key, policy, now);
+        } else if let Some((run, key, allow)) = self.not_reached {
+            state.not_reached(run, key, allow, now);
+        }
+        state
+    }
 }

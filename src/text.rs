@@ -12,6 +12,14 @@ use unicode_width::UnicodeWidthStr;
 #[derive(Clone, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct CleanText(Box<str>);
 
+impl<'de> serde::Deserialize<'de> for CleanText {
+    /// Cleaned again: what is read may have been written by anybody.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = String::deserialize(deserializer)?;
+        Ok(Self::new(&raw, 2 * NOTE_LIMIT))
+    }
+}
+
 /// How long a note may be, in characters. Long enough for a sentence of a site's error.
 pub const NOTE_LIMIT: usize = 300;
 

@@ -16,8 +16,8 @@ use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, PROBLEMS, Problem, PutVerdict};
 use stripe_propagate::rules::plan::Plan;
 use stripe_propagate::rules::retry::Policy;
+use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::rules::state::{Allow, SiteState};
-use stripe_propagate::rules::tally::RunPhase;
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
 use stripe_propagate::site_api::SiteApi;
 use stripe_propagate::store::memory::MemoryStore;
@@ -303,6 +303,7 @@ async fn watch(mut events: UnboundedReceiver<Event>, count: usize) -> (Vec<SiteS
         match event {
             Event::Site { site, state } => states[site.index()] = *state,
             Event::Run(info) => phase = Some(info.phase),
+            Event::NotBegun(error) => panic!("{error}"),
             Event::Attempt(_) | Event::Message(_) | Event::Taken => {}
         }
     }

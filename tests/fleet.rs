@@ -11,9 +11,9 @@ use stripe_propagate::demo::faults::Fault;
 use stripe_propagate::demo::{Fleet, FleetOptions};
 use stripe_propagate::engine::{self, Clock, Command, Event, Settings};
 use stripe_propagate::rules::plan::Plan;
+use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::rules::state::{Allow, SiteState};
 use stripe_propagate::rules::status::{Push, Verify};
-use stripe_propagate::rules::tally::RunPhase;
 use stripe_propagate::secret::MasterKey;
 use stripe_propagate::site::{MasterKeyId, Site, SiteId};
 use stripe_propagate::site_api::{HttpSettings, HttpSiteApi};
@@ -113,6 +113,7 @@ impl Trial {
                 }
                 Event::Run(info) if info.phase == RunPhase::Settled && sending => return,
                 Event::Run(_) => sending = true,
+                Event::NotBegun(error) => panic!("{error}"),
                 Event::Attempt(_) | Event::Message(_) | Event::Taken => {}
             }
         }

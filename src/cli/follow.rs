@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use anyhow::Context;
 use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
@@ -11,9 +12,9 @@ use crate::engine::{Attempt, Command, Event, Level, RunInfo, sleep_until};
 use crate::key::PublishableKey;
 use crate::report::{self, Results, ServedKeys, json};
 use crate::rules::moment::Moment;
+use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
-use crate::rules::tally::RunPhase;
 use crate::site::SiteId;
 
 /// While only settling sites are left, a line tells so this often.
@@ -151,7 +152,7 @@ impl Follower {
             }
             Event::Attempt(attempt) => self.tell_attempt(&attempt, session),
             Event::Run(run) => self.take_run(run, session),
-            // A run that cannot be recorded does not begin.
+            Event::NotBegun(error) => return Err(error).context("nothing sent"),
             Event::Message(message) if message.level == Level::Error && self.followed.run.is_none() => {
                 anyhow::bail!(message.text)
             }

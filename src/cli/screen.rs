@@ -15,7 +15,7 @@ use super::status::Status;
 use crate::config::{Config, Searched, UiSettings};
 use crate::demo::Fleet;
 use crate::engine::Command;
-use crate::rules::tally::RunPhase;
+use crate::rules::run::RunPhase;
 use crate::site::SiteId;
 use crate::text::{CleanText, NOTE_LIMIT};
 use crate::tui::Leave;

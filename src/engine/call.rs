@@ -13,7 +13,7 @@ use crate::text::CleanText;
 /// What came of one request.
 pub(super) enum Finished {
     Put(Answer<PutVerdict>, Attempt),
-    Look(Answer<LookVerdict>, Attempt),
+    Look(Answer<LookVerdict>, Attempt, Served),
     /// The intent could not be recorded: nothing was sent.
     NotRecorded(StoreError),
     /// The task ended before its time: whether the request was sent, nobody knows.
@@ -44,7 +44,8 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
                 run,
                 site: self.site().url.clone(),
                 number: self.number,
-                at: self.clock.now().wall,
+                key: key.clone(),
+                at: self.clock.now(),
             };
             if let Err(error) = self.store.record_intent(intent).await {
                 return Finished::NotRecorded(error);
@@ -57,7 +58,6 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
         };
         let words = problem.map_or("stored".to_owned(), |problem| describe(problem, &answer.detail));
         let attempt = self.attempt(Request::Put, &answer, problem, &words);
-        self.record(&attempt, Served::Unknown).await;
         Finished::Put(answer, attempt)
     }
 
@@ -82,8 +82,7 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
             ),
         };
         let attempt = self.attempt(Request::Get, &answer, problem, &words);
-        self.record(&attempt, served).await;
-        Finished::Look(answer, attempt)
+        Finished::Look(answer, attempt, served)
     }
 
     fn attempt<V>(
@@ -117,23 +116,21 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
         );
         attempt
     }
+}
 
-    async fn record(&self, attempt: &Attempt, served: Served) {
-        let outcome = Outcome {
-            run: attempt.run,
-            site: self.site().url.clone(),
-            request: attempt.request,
-            number: attempt.number,
-            at: attempt.at.wall,
-            ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
-            http: attempt.http,
-            cause: attempt.cause,
+impl Attempt {
+    /// As it goes on record.
+    pub(super) fn outcome(&self, served: Served) -> Outcome {
+        Outcome {
+            run: self.run,
+            request: self.request,
+            number: self.number,
+            at: self.at,
+            ms: u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            http: self.http,
+            cause: self.cause,
             served,
-            note: attempt.note.clone(),
-        };
-        if let Err(error) = self.store.record_outcome(outcome).await {
-            // The request is made; its intent stays open, and the next start looks at the site.
-            tracing::error!(%error, "an outcome could not be recorded");
+            note: self.note.clone(),
         }
     }
 }

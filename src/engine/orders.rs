@@ -1,14 +1,14 @@
-use super::run::Engine;
-use super::{Attempts, Command, Event, Level, RunInfo};
+use super::run::{Engine, Pending, Slot};
+use super::{Attempts, Command, Event, LeftRun, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
-use crate::rules::plan::{Plan, PlanAction};
+use crate::rules::plan::{Plan, PlanAction, PlanRow};
+use crate::rules::run::RunPhase;
 use crate::rules::state::{Allow, RetryPlan};
 use crate::rules::status::Push;
-use crate::rules::tally::RunPhase;
 use crate::site::SiteId;
 use crate::site_api::SiteApi;
-use crate::store::{NewRun, Store};
+use crate::store::{NewRun, PlannedSite, RunId, Store};
 use crate::text::Count;
 
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
@@ -27,7 +27,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     async fn carry_out(&mut self, order: Command) {
         match order {
             Command::Push(plan) => self.begin(plan).await,
-            Command::Retry { sites, allow } => self.retry(&sites, allow),
+            Command::Retry { sites, allow } => self.retry(&sites, allow).await,
+            Command::Resume(left) => self.resume(left).await,
+            Command::Close(run) => self.close(run).await,
             Command::Look {
                 sites,
                 expected,
@@ -57,33 +59,51 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return self.say(Level::Warning, refusal);
         }
         let now = self.clock.now();
-        let Some(info) = self.record(&plan, now).await else {
+        let Some(info) = self.begin_on_record(&plan, now).await else {
             return;
         };
-        self.close_earlier(now).await;
+        self.leave_earlier(now).await;
         self.schedule.paused = false;
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
         for row in plan.rows {
+            self.slots[row.site.index()].planned = Some(row.key.clone());
             match row.action {
-                PlanAction::Put => self.order_push(row.site, plan.key.clone(), plan.allow, false, now),
+                PlanAction::Put => self.order_push(row.site, row.key, plan.allow, false, now),
                 PlanAction::Skip(reason) => self.change(row.site, |state| state.skip(reason, now)),
             }
         }
     }
 
     /// Puts the run on record before its first request; without that there is none.
-    async fn record(&mut self, plan: &Plan, now: Moment) -> Option<RunInfo> {
-        let puts = plan.put_sites();
-        let sites: Vec<_> = puts.map(|site| self.sites[site.index()].url.clone()).collect();
-        let puts = sites.len();
-        let run = NewRun {
-            key: plan.key.clone(),
-            at: now.wall,
-            sites,
+    async fn begin_on_record(&mut self, plan: &Plan, now: Moment) -> Option<RunInfo> {
+        let puts = plan.puts();
+        let planned = |row: &PlanRow| {
+            let site = &self.sites[row.site.index()];
+            PlannedSite {
+                site: site.url.clone(),
+                name: site.name.clone(),
+                group: site.group.clone(),
+                left_out: match row.action {
+                    PlanAction::Put => None,
+                    PlanAction::Skip(reason) => Some(reason),
+                },
+                key: row.key.clone(),
+                serves: row.serves.clone(),
+            }
         };
-        match self.store.begin_run(run).await {
+        let run = NewRun {
+            kind: plan.kind,
+            parent: plan.parent,
+            key: plan.key.clone(),
+            allow: plan.allow,
+            at: now,
+            sites: plan.rows.iter().map(planned).collect(),
+        };
+        let begun = self.store.begin_run(run).await;
+        self.holds_store |= begun.is_ok();
+        match begun {
             Ok(id) => Some(RunInfo {
                 id,
                 key: plan.key.clone(),
@@ -93,57 +113,60 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 puts,
             }),
             Err(error) => {
-                let refusal = format!("nothing sent: the run cannot be recorded ({error})");
-                self.say(Level::Error, refusal);
+                self.tell(Event::NotBegun(error));
                 None
             }
         }
     }
 
-    /// Ends the run before: what still settles of it goes on, nothing of it is left to do.
-    async fn close_earlier(&mut self, now: Moment) {
-        if let Some(earlier) = self.run.take().filter(|run| run.ended.is_none()) {
-            self.end_run(earlier.id, now).await;
-        }
-        for index in 0..self.slots.len() {
-            self.slots[index].gets = 0;
-            if self.slots[index].state.in_run {
-                self.change(SiteId::at(index), |state| state.in_run = false);
-            }
-        }
-    }
-
     fn order_push(&mut self, site: SiteId, key: PublishableKey, allow: Allow, again: bool, now: Moment) {
+        let run = self.run.as_ref().map(|run| run.id);
         let slot = &mut self.slots[site.index()];
         slot.background = false;
         if slot.state.is_calling() {
-            slot.pending = Some((key, allow));
-            return self.change(site, |state| state.await_push(now));
+            slot.pending = Some(Pending::Push(key, allow));
+            return self.change(site, |state| {
+                state.run = run;
+                state.await_push(now);
+            });
         }
-        let next = self.change(site, |state| state.order_push(key, allow, again, now));
+        let next = self.change(site, |state| {
+            state.run = run;
+            state.order_push(key, allow, again, now)
+        });
         self.follow(site, next, now);
     }
 
-    fn retry(&mut self, sites: &[SiteId], allow: Allow) {
+    async fn retry(&mut self, sites: &[SiteId], allow: Allow) {
         let now = self.clock.now();
-        let Some(run_key) = self.run.as_ref().map(|run| run.key.clone()) else {
+        let Some(run) = self.run.as_ref().map(|run| run.id) else {
             return self.look(sites, None, Attempts::Policy, false);
         };
+        let plan = |site: &SiteId| self.slots[site.index()].state.retry_plan();
+        let bold = allow.mode_change || allow.unrecognised;
+        let pushes = |site: &SiteId| match plan(site) {
+            RetryPlan::Push => true,
+            RetryPlan::Ask(_) => bold,
+            _ => false,
+        };
+        if sites.iter().any(pushes) && !self.hold_store(run, now).await {
+            return;
+        }
         for &site in sites {
-            match self.slots[site.index()].state.retry_plan() {
-                RetryPlan::OtherRun => {
+            let slot = &self.slots[site.index()];
+            let key = slot.planned.clone().or_else(|| slot.state.expected.clone());
+            match (slot.state.retry_plan(), key) {
+                (RetryPlan::OtherRun, _) => {
                     let name = &self.sites[site.index()].name;
                     self.say(
                         Level::Info,
-                        format!("{name} failed in an earlier run: p plans a push to it"),
+                        format!("{name} failed in an earlier run: r on it plans a run of its own"),
                     );
                 }
-                RetryPlan::Push => self.order_push(site, run_key.clone(), allow, true, now),
-                RetryPlan::Ask(_) if allow.mode_change || allow.unrecognised => {
-                    self.order_push(site, run_key.clone(), allow, true, now);
-                }
-                RetryPlan::Look => self.look(&[site], None, Attempts::Policy, false),
-                RetryPlan::Ask(_) | RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing => {
+                (RetryPlan::Push, Some(key)) => self.order_push(site, key, allow, true, now),
+                (RetryPlan::Ask(_), Some(key)) if bold => self.order_push(site, key, allow, true, now),
+                (RetryPlan::Look, _) => self.look(&[site], None, Attempts::Policy, false),
+                _ => {
                     let name = &self.sites[site.index()].name;
                     self.say(Level::Info, format!("{name}: nothing to retry just now"));
                 }
@@ -154,6 +177,64 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         {
             run.ended = None;
         }
+    }
+
+    /// Takes up a run that a process before has left.
+    async fn resume(&mut self, left: LeftRun) {
+        if self.open > 0 {
+            return self.say(Level::Warning, "a run is sending: it comes first".to_owned());
+        }
+        let now = self.clock.now();
+        if !self.hold_store(left.id, now).await {
+            return;
+        }
+        self.leave_earlier(now).await;
+        let of_run = |slot: &Slot| slot.state.run == Some(left.id);
+        let puts = self.slots.iter().filter(|slot| of_run(slot)).count();
+        let info = RunInfo {
+            id: left.id,
+            key: left.key,
+            phase: RunPhase::Sending,
+            started: left.began,
+            ended: None,
+            puts,
+        };
+        tracing::info!(run = info.id.0, key = %info.key, "run goes on");
+        self.tell(Event::Run(info.clone()));
+        self.run = Some(info);
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            if slot.state.run != Some(left.id) {
+                continue;
+            }
+            let site = SiteId::at(index);
+            slot.planned = slot.state.expected.clone();
+            if slot.state.is_calling() {
+                slot.pending = Some(Pending::Rest);
+                self.change(site, |state| state.in_run = true);
+                continue;
+            }
+            let next = self.change(site, |state| state.order_rest(now));
+            self.follow(site, next, now);
+        }
+    }
+
+    /// Closes a run that a process before has left: what it did not reach is not expected any more.
+    async fn close(&mut self, run: RunId) {
+        let now = self.clock.now();
+        if let Err(error) = self.store.close_run(run, now).await {
+            return self.say(
+                Level::Error,
+                format!("run {} could not be closed: {error}", run.0),
+            );
+        }
+        for index in 0..self.slots.len() {
+            if self.slots[index].state.run == Some(run) {
+                self.change(SiteId::at(index), |state| state.run_closed(now));
+                self.record(SiteId::at(index), None);
+            }
+        }
+        self.say(Level::Info, format!("run {} is closed", run.0));
     }
 
     fn look(
@@ -189,6 +270,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
             if slot.pending.take().is_some() {
                 self.change(site, |state| state.push = Push::Cancelled);
+                self.record(site, None);
                 continue;
             }
             let calling = slot.state.is_calling();
@@ -196,6 +278,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             if !calling {
                 self.schedule.forget(site);
                 self.follow(site, next, now);
+                self.record(site, None);
             }
         }
     }

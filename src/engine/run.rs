@@ -11,11 +11,11 @@ use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_unti
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
-use crate::rules::state::{Allow, Call, Next, SiteState};
-use crate::rules::tally::RunPhase;
+use crate::rules::run::RunPhase;
+use crate::rules::state::{Allow, Call, Next, Served, SiteState};
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
-use crate::store::{RunId, Store};
+use crate::store::{Recorded, RunId, Store, StoreError};
 use crate::text::CleanText;
 
 /// A site and what is under way for it.
@@ -25,8 +25,18 @@ pub(super) struct Slot {
     pub(super) background: bool,
     /// GETs in this run.
     pub(super) gets: u32,
-    /// A push that begins when the look that is out has ended.
-    pub(super) pending: Option<(PublishableKey, Allow)>,
+    /// What begins when the look that is out has ended.
+    pub(super) pending: Option<Pending>,
+    /// What the run that goes on planned to put here.
+    pub(super) planned: Option<PublishableKey>,
+}
+
+/// What waits for the end of a look.
+pub(super) enum Pending {
+    /// A push.
+    Push(PublishableKey, Allow),
+    /// What a process that is gone has left over.
+    Rest,
 }
 
 /// Owns all state. Nothing in it waits for the network or the terminal.
@@ -42,6 +52,16 @@ pub(super) struct Engine<Api, Db> {
     calls: JoinSet<Finished>,
     out: HashMap<Id, (SiteId, Call, Lane)>,
     pub(super) run: Option<RunInfo>,
+    /// Runs before it of which something still waits for its proof.
+    pub(super) earlier: Vec<RunInfo>,
+    /// Sites of each run that will change by themselves; no run without any.
+    pub(super) busy_of: HashMap<RunId, usize>,
+    /// Whether no other run may send: something of ours is still to be sent.
+    pub(super) holds_store: bool,
+    /// Records that are not durable yet.
+    pub(super) recording: JoinSet<(SiteId, Result<Recorded, StoreError>)>,
+    /// Whether the store took no record lately.
+    pub(super) unrecorded: bool,
     /// Sites of the run whose PUT is still to come or out.
     pub(super) open: usize,
     /// Sites of the run that will change by themselves.
@@ -65,6 +85,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             background: false,
             gets: 0,
             pending: None,
+            planned: None,
         };
         let mut known = known;
         known.resize_with(sites.len(), SiteState::default);
@@ -80,6 +101,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             calls: JoinSet::new(),
             out: HashMap::new(),
             run: None,
+            earlier: Vec::new(),
+            busy_of: HashMap::new(),
+            holds_store: false,
+            recording: JoinSet::new(),
+            unrecorded: false,
             open: 0,
             busy: 0,
             stopping: false,
@@ -90,10 +116,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Until stopped, or until nobody can give orders and nothing is open.
     pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>) {
         let mut handles = true;
+        self.wait_for_what_is_left();
         loop {
             self.fill_slots();
             self.tell_phase().await;
-            let idle = self.calls.is_empty() && (self.stopping || (!handles && self.busy == 0));
+            let still = self.busy == 0 && self.busy_of.is_empty();
+            let idle = self.calls.is_empty() && (self.stopping || (!handles && still));
             if idle {
                 break;
             }
@@ -105,8 +133,40 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     None => handles = false,
                 },
                 Some(done) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.finished(done),
+                Some(done) = self.recording.join_next(), if !self.recording.is_empty() => self.take_record(done),
                 () = sleep_until(wait) => self.schedule.wake(self.clock.now()),
             }
+        }
+        self.finish().await;
+    }
+
+    /// What the store says that sites wait for, from a process before.
+    fn wait_for_what_is_left(&mut self) {
+        let now = self.clock.now();
+        for index in 0..self.slots.len() {
+            let state = &self.slots[index].state;
+            if state.is_busy() {
+                count_run(&mut self.busy_of, None, state.run);
+                let next = state.wait_left(now);
+                self.follow(SiteId::at(index), next, now);
+            }
+        }
+    }
+
+    fn take_record(&mut self, done: Result<(SiteId, Result<Recorded, StoreError>), JoinError>) {
+        // A store that panics has recorded nothing.
+        let Ok((site, result)) = done else { return };
+        self.recorded(site, result);
+    }
+
+    /// Nothing more is sent: what was answered goes on record.
+    async fn finish(&mut self) {
+        let now = self.clock.now();
+        if let Some(run) = self.run.as_ref().map(|run| run.id) {
+            self.let_go_of_store(run, now).await;
+        }
+        while let Some(done) = self.recording.join_next().await {
+            self.take_record(done);
         }
         for index in 0..self.slots.len() {
             if self.slots[index].state.is_busy() {
@@ -140,7 +200,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             store: Arc::clone(&self.store),
             sites: Arc::clone(&self.sites),
             clock: self.clock,
-            run: self.run.as_ref().filter(|_| slot.state.in_run).map(|run| run.id),
+            run: slot
+                .state
+                .run
+                .filter(|_| slot.state.in_run || slot.state.is_settling()),
             site,
             number,
         };
@@ -165,9 +228,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         };
         let now = self.clock.now();
         let next = self.take_in(site, call, finished, now);
-        if let Some((key, allow)) = self.slots[site.index()].pending.take() {
+        if let Some(pending) = self.slots[site.index()].pending.take() {
             self.release(site, lane);
-            let next = self.change(site, |state| state.order_push(key, allow, false, now));
+            let next = self.change(site, |state| match pending {
+                Pending::Push(key, allow) => state.order_push(key, allow, false, now),
+                Pending::Rest => state.order_rest(now),
+            });
             return self.follow(site, next, now);
         }
         match next {
@@ -196,18 +262,24 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let dice = self.dice.f64();
         match finished {
             Finished::Put(answer, attempt) => {
+                let outcome = attempt.outcome(Served::Unknown);
                 self.tell(Event::Attempt(attempt));
-                self.change(site, |state| state.put_answered(&answer, &policy, now, dice))
+                let next = self.change(site, |state| state.put_answered(&answer, &policy, now, dice));
+                self.record(site, Some(outcome));
+                next
             }
-            Finished::Look(answer, attempt) => {
+            Finished::Look(answer, attempt, served) => {
+                let outcome = attempt.outcome(served);
                 self.tell(Event::Attempt(attempt));
-                self.change(site, |state| {
+                let next = self.change(site, |state| {
                     if call == Call::LookBefore {
                         state.looked_before(&answer, &policy, now, dice)
                     } else {
                         state.looked(&answer, &policy, now, dice)
                     }
-                })
+                });
+                self.record(site, Some(outcome));
+                next
             }
             Finished::Lost if call == Call::Put => {
                 let answer = lost(PutVerdict::Problem(Problem::ConnectionLost));
@@ -260,8 +332,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             (of_run(state.push.is_open()), of_run(state.is_busy()))
         };
         let before = counts(&slot.state);
+        let run_before = slot.state.run.filter(|_| slot.state.is_busy());
         let result = how(&mut slot.state);
         let after = counts(&slot.state);
+        let run_after = slot.state.run.filter(|_| slot.state.is_busy());
+        if run_before != run_after {
+            count_run(&mut self.busy_of, run_before, run_after);
+        }
         self.open = self.open + after.0 - before.0;
         self.busy = self.busy + after.1 - before.1;
         let state = Box::new(slot.state.clone());
@@ -272,12 +349,18 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Tells where the run is, when that changed.
     pub(super) async fn tell_phase(&mut self) {
         let now = self.clock.now();
-        let Some(run) = &mut self.run else { return };
-        if run.ended.is_some() {
-            return;
+        if !self.earlier.is_empty() {
+            self.end_earlier(now).await;
         }
         if self.open == 0 {
             self.schedule.paused = false;
+            if let Some(id) = self.run.as_ref().map(|run| run.id) {
+                self.let_go_of_store(id, now).await;
+            }
+        }
+        let Some(run) = &mut self.run else { return };
+        if run.ended.is_some() {
+            return;
         }
         let phase = match (self.schedule.paused, self.open, self.busy) {
             (true, ..) => RunPhase::Paused,
@@ -299,15 +382,6 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.tell(Event::Run(info));
     }
 
-    pub(super) async fn end_run(&mut self, id: RunId, now: Moment) {
-        if let Err(error) = self.store.end_run(id, now.wall).await {
-            self.say(
-                Level::Error,
-                format!("the end of run {} could not be recorded ({error})", id.0),
-            );
-        }
-    }
-
     pub(super) fn say(&self, level: Level, text: String) {
         let at = self.clock.now();
         self.tell(Event::Message(Message { at, level, text }));
@@ -316,6 +390,21 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     pub(super) fn tell(&self, event: Event) {
         // Nobody listens any more: the run goes on without.
         let _gone = self.events.send(event);
+    }
+}
+
+/// A site more or less of these runs will change by itself.
+fn count_run(busy_of: &mut HashMap<RunId, usize>, less: Option<RunId>, more: Option<RunId>) {
+    if let Some(run) = more {
+        *busy_of.entry(run).or_default() += 1;
+    }
+    if let Some(run) = less
+        && let Some(busy) = busy_of.get_mut(&run)
+    {
+        *busy -= 1;
+        if *busy == 0 {
+            busy_of.remove(&run);
+        }
     }
 }
 

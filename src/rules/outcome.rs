@@ -4,7 +4,8 @@ use crate::key::PublishableKey;
 use crate::text::CleanText;
 
 /// Why something failed, in the words of screen, JSON and history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The site refuses the master key.
     RefusedKey,
@@ -53,7 +54,8 @@ impl Cause {
 }
 
 /// What was wrong with one request or its answer. Each has a row in [`PROBLEMS`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Problem {
     /// No master key could be read for this site; nothing was sent.
     NoMasterKey,

@@ -1,3 +1,4 @@
+use super::run::{Kind, RunId};
 use super::state::{Allow, Served, SiteState};
 use super::status::{Push, SkipReason};
 use crate::key::{KeyMode, PublishableKey};
@@ -20,6 +21,8 @@ pub struct PlanRow {
     pub site: SiteId,
     /// What is done to it.
     pub action: PlanAction,
+    /// The key that it gets.
+    pub key: PublishableKey,
     /// What it serves as far as is known: the old of old → new.
     pub serves: Served,
 }
@@ -88,6 +91,10 @@ pub enum Confirm {
 /// What a push would do, before it does anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    /// What the run is for.
+    pub kind: Kind,
+    /// The run that it repeats or takes back.
+    pub parent: Option<RunId>,
     /// The key that goes out.
     pub key: PublishableKey,
     /// Each selected site, in the order of the list.
@@ -123,6 +130,7 @@ impl Plan {
             rows.push(PlanRow {
                 site: id,
                 action,
+                key: key.clone(),
                 serves: known.now.clone(),
             });
         }
@@ -139,6 +147,8 @@ impl Plan {
             dangers.push(Danger::Unrecognised { sites: unrecognised });
         }
         Self {
+            kind: Kind::Push,
+            parent: None,
             key,
             rows,
             allow,

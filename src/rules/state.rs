@@ -17,9 +17,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::moment::Moment;
 use super::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use super::retry::{LOOK_IS_FRESH, Policy};
+use super::run::RunId;
 use super::status::{Push, SkipReason, Verify};
 use crate::key::PublishableKey;
 use crate::text::CleanText;
@@ -28,13 +31,16 @@ use crate::text::CleanText;
 mod push;
 /// What is asked of a state.
 mod asked;
+/// What a process that is gone has left behind.
+mod left;
 /// The answers of looks.
 mod looks;
 #[cfg(test)]
 mod tests;
 
 /// What a site was last seen to serve.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Served {
     /// Never seen.
     #[default]
@@ -90,7 +96,7 @@ pub enum Next {
 }
 
 /// What the operator says to questions that a push of one site can raise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Allow {
     /// Replace a key of the other mode.
     pub mode_change: bool,
@@ -110,7 +116,7 @@ impl Allow {
 }
 
 /// A PUT that was stored, or may have been.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct LastPut {
     key: PublishableKey,
     /// When its answer came.
@@ -120,14 +126,15 @@ struct LastPut {
 }
 
 /// The time in which a site's processes may still answer different keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Window {
     begin: Moment,
     until: Moment,
 }
 
 /// The part of an operation that a site is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Phase {
     #[default]
     Rest,
@@ -141,7 +148,10 @@ enum Phase {
 }
 
 /// All that is known of one site. Public fields are for showing; only the methods change it.
-#[derive(Debug, Clone, PartialEq, Default)]
+///
+/// Written as JSON it is what the store and other processes get to know: fields may be added, none renamed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, set and cleared on its own"
@@ -179,6 +189,10 @@ pub struct SiteState {
     pub looked_at: Option<Moment>,
     /// Whether it belongs to the run that goes on, or went last.
     pub in_run: bool,
+    /// The run that last had it in its plan.
+    pub run: Option<RunId>,
+    /// Since when this key is expected.
+    pub expected_since: Option<Moment>,
     phase: Phase,
     window: Option<Window>,
     /// Keys that were pushed or seen there, with the last time that they were current.
@@ -205,6 +219,7 @@ pub struct SiteState {
     /// The last PUT that was stored, or may have been.
     last_put: Option<LastPut>,
     /// What a retry that was cancelled before its first request goes back to.
+    #[serde(skip)]
     before_retry: Option<Box<SiteState>>,
     /// Nothing was seen of what it served before the PUT: any other key may still come from a cache.
     blind: bool,
@@ -218,6 +233,8 @@ pub struct SiteState {
     stopping: bool,
     /// A look was ordered while a request was out.
     look_wanted: bool,
+    /// Whether the PUT may have been stored by a process that is gone: a look that shows its key makes it needless.
+    unless_served: bool,
 }
 
 /// What a retry of a site means now.
@@ -227,7 +244,7 @@ pub enum RetryPlan {
     Push,
     /// Only its look goes again.
     Look,
-    /// It failed in an earlier run: a retry would send that run's key, or one that was never planned for it.
+    /// It failed in an earlier run: a retry is a run of its own, with that run's key.
     OtherRun,
     /// It was held back: the operator must say that it may go.
     Ask(SkipReason),
@@ -260,6 +277,7 @@ impl SiteState {
         self.allow = if again { self.allow.or(allow) } else { allow };
         self.tries = 0;
         self.doubt = None;
+        self.unless_served = false;
         self.stopping = false;
         self.look_wanted = false;
         self.alarm = false;
@@ -286,6 +304,9 @@ impl SiteState {
     /// Expects another key from now on; returns what was expected before.
     fn expect(&mut self, key: Option<PublishableKey>, now: Moment) -> Option<PublishableKey> {
         let old = std::mem::replace(&mut self.expected, key);
+        if old != self.expected {
+            self.expected_since = Some(now);
+        }
         // Caches may still answer what was put there a moment ago, whatever is expected now.
         self.window = self.window.filter(|window| now < window.until);
         if let Some(old) = old
@@ -308,7 +329,7 @@ impl SiteState {
 
     fn first_call(&self, now: Moment) -> Call {
         // A look that ended after the plan was made may have shown why not to send: one more decides.
-        let odd = self.strange || (self.serves_other_mode() && !self.allow.mode_change);
+        let odd = self.strange || self.unless_served || (self.serves_other_mode() && !self.allow.mode_change);
         if !odd && (self.is_look_fresh(now) || self.looked_in_run) {
             Call::Put
         } else {

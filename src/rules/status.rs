@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::outcome::Cause;
 
 /// What a state means for the one who looks at it. A theme gives each role a colour.
@@ -45,7 +47,8 @@ const fn look(word: &'static str, glyph: &'static str, ascii: &'static str, role
 }
 
 /// Why a site is left out of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SkipReason {
     /// Its `mode` in the config does not allow the key.
     WrongMode,
@@ -109,7 +112,8 @@ impl SkipReason {
 }
 
 /// What happened to a site's PUT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Push {
     /// Not in this run.
     #[default]
@@ -172,7 +176,8 @@ impl Push {
 }
 
 /// What a site's GETs say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verify {
     /// Not looked at.
     #[default]

@@ -58,7 +58,7 @@ pub fn ending(state: &SiteState) -> Ending {
 }
 
 /// The one word that sums a site up: VERIFY's, or PUSH's where nothing was stored.
-fn word(state: &SiteState) -> &'static str {
+pub fn word(state: &SiteState) -> &'static str {
     match state.push {
         Push::Idle | Push::Stored => state.verify.look().word,
         push => push.look().word,
@@ -174,34 +174,6 @@ fn take_one<Key: Ord>(counts: &mut BTreeMap<Key, usize>, key: &Key) {
         *count -= 1;
         if *count == 0 {
             counts.remove(key);
-        }
-    }
-}
-
-/// Where a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunPhase {
-    /// PUTs are out or to come.
-    Sending,
-    /// The operator paused it.
-    Paused,
-    /// It halted by itself.
-    Halted,
-    /// All is sent; proofs are due.
-    Settling,
-    /// Each site has its last word.
-    Settled,
-}
-
-impl RunPhase {
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Sending => "sending",
-            Self::Paused => "paused",
-            Self::Halted => "halted",
-            Self::Settling => "settling",
-            Self::Settled => "settled",
         }
     }
 }

@@ -2,7 +2,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::{Intent, NewRun, Outcome, RunId, Store, StoreError};
+use super::{
+    Intent, NewRun, Record, Recorded, RunId, RunRecord, RunSite, Seen, Store, StoreError, StoredAttempt,
+};
+use crate::rules::moment::Moment;
+use crate::rules::retry::Policy;
+use crate::rules::state::SiteState;
+use crate::site::SiteUrl;
 
 /// A store that ends with the process.
 #[derive(Debug, Default)]
@@ -30,16 +36,66 @@ impl Store for MemoryStore {
         Ok(RunId(*runs))
     }
 
+    async fn resume_run(&self, _run: RunId, _at: Moment) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn run_sent(&self, _run: RunId, _at: Moment) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn end_run(&self, _run: RunId, _at: Moment) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close_run(&self, _run: RunId, _at: Moment) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn record_intent(&self, intent: Intent) -> Result<(), StoreError> {
         lock(&self.intents).push(intent);
         Ok(())
     }
 
-    async fn record_outcome(&self, _outcome: Outcome) -> Result<(), StoreError> {
-        Ok(())
+    fn record(&self, _record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static {
+        std::future::ready(Ok(Recorded::Known))
     }
 
-    async fn end_run(&self, _run: RunId, _at: Timestamp) -> Result<(), StoreError> {
-        Ok(())
+    async fn last_known(
+        &self,
+        sites: &[SiteUrl],
+        _policy: &Policy,
+        _now: Moment,
+    ) -> Result<Vec<SiteState>, StoreError> {
+        Ok(vec![SiteState::default(); sites.len()])
+    }
+
+    async fn runs(&self, _count: usize) -> Result<Vec<RunRecord>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn unfinished_runs(&self) -> Result<Vec<RunRecord>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn run_sites(&self, _run: RunId) -> Result<Vec<RunSite>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn attempts(
+        &self,
+        _run: Option<RunId>,
+        _site: &SiteUrl,
+        _count: usize,
+    ) -> Result<Vec<StoredAttempt>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn timeline(&self, _site: &SiteUrl, _count: usize) -> Result<Vec<Seen>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn prune(&self, _before: Timestamp) -> Result<usize, StoreError> {
+        Ok(0)
     }
 }

@@ -5,7 +5,7 @@ use super::model::Model;
 use super::screen::Screen;
 use super::{Effect, Leave, orders};
 use crate::engine::{Attempts, Command, Level};
-use crate::rules::tally::RunPhase;
+use crate::rules::run::RunPhase;
 use crate::site::SiteId;
 
 /// A key that can be pressed.

@@ -45,7 +45,7 @@ pub enum Pressed {
     /// It closes, and this is to be done.
     Closes(Vec<Effect>),
     /// Another one takes its place.
-    Becomes(Dialog),
+    Becomes(Box<Dialog>),
 }
 
 /// Gives a key press to a dialog.

@@ -12,9 +12,10 @@ use crate::engine::{Attempt, Level, Message, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::expiry::Expiry;
 use crate::rules::moment::{Moment, clock};
+use crate::rules::run::RunPhase;
 use crate::rules::state::{RetryPlan, SiteState};
 use crate::rules::status::{Push, Verify};
-use crate::rules::tally::{RunPhase, Tally};
+use crate::rules::tally::Tally;
 use crate::site::{Site, SiteId};
 use crate::text::{Count, fit};
 

@@ -8,9 +8,9 @@ use super::screen::Screen;
 use super::{Effect, Input, Message, looks_pasted};
 use crate::engine::{Event, Level, RunInfo};
 use crate::rules::moment::Moment;
+use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
-use crate::rules::tally::RunPhase;
 use crate::site::SiteId;
 use crate::text::Count;
 
@@ -71,6 +71,7 @@ fn take_event(model: &mut Model, event: Event) {
             model.take_attempt(attempt);
         }
         Event::Message(message) => model.take_message(message),
+        Event::NotBegun(error) => model.say(Level::Error, format!("nothing sent: {error}")),
         Event::Run(run) => take_run(model, run),
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
@@ -227,7 +228,7 @@ fn press_in_dialog(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
             effects
         }
         Pressed::Becomes(next) => {
-            screen.dialog = Some(next);
+            screen.dialog = Some(*next);
             Vec::new()
         }
     }

@@ -9,6 +9,11 @@ impl SiteState {
         self.phase != Phase::Rest
     }
 
+    /// Whether a settle time of its run goes on, or what its PUT came to is still to be seen.
+    pub fn is_settling(&self) -> bool {
+        self.window.is_some()
+    }
+
     /// Whether a request is out.
     pub fn is_calling(&self) -> bool {
         matches!(self.phase, Phase::LookingBefore | Phase::Putting | Phase::Looking)

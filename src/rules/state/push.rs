@@ -20,6 +20,13 @@ impl SiteState {
         self.see(&answer.verdict, now);
         self.before = self.snapshot(now);
         self.blind &= matches!(answer.verdict, LookVerdict::Problem(_));
+        let served = self.now.key().is_some() && self.now.key() == self.expected.as_ref();
+        if std::mem::take(&mut self.unless_served) && served {
+            // What a process that is gone sent has arrived: the match makes it stored.
+            self.push = Push::Unknown(Problem::ConnectionLost.cause());
+            self.stopping = false;
+            return self.judge_verdict(&answer.verdict, policy, now);
+        }
         if self.stopping {
             return self.end_push(Push::Cancelled);
         }
@@ -94,7 +101,7 @@ impl SiteState {
         }
     }
 
-    fn may_be_stored(&mut self, policy: &Policy, now: Moment) {
+    pub(super) fn may_be_stored(&mut self, policy: &Policy, now: Moment) {
         let Some(key) = self.expected.clone() else { return };
         // The one before may have been stored, and caches may have read it, though no look showed it.
         if let Some(before) = self.last_put.take().filter(|before| before.key != key) {

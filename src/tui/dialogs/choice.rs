@@ -162,7 +162,7 @@ impl Choice {
             }
             Meaning::RetryWithRunsKey(sites) => vec![again(sites)],
             Meaning::PlanWithFieldsKey(sites) => match PlanDialog::of_push(model, sites) {
-                Ok(plan) => return Pressed::Becomes(Dialog::Plan(plan)),
+                Ok(plan) => return Pressed::Becomes(Box::new(Dialog::Plan(plan))),
                 Err(why) => {
                     model.say(Level::Warning, why);
                     Vec::new()

@@ -1,0 +1,172 @@
+use super::{Allow, Call, Next, Phase, SiteState};
+use crate::key::PublishableKey;
+use crate::rules::moment::Moment;
+use crate::rules::outcome::Problem;
+use crate::rules::retry::Policy;
+use crate::rules::run::RunId;
+use crate::rules::status::{Push, Verify};
+
+impl SiteState {
+    /// Translates each moment in it, for a state that was written down before the machine started anew.
+    pub fn translate(&mut self, to_now: &dyn Fn(Moment) -> Moment) {
+        let single = [
+            &mut self.at,
+            &mut self.next_at,
+            &mut self.until,
+            &mut self.looked_at,
+            &mut self.expected_since,
+            &mut self.asked_at,
+            &mut self.shown_at,
+            &mut self.doubt,
+        ];
+        for moment in single.into_iter().flatten() {
+            *moment = to_now(*moment);
+        }
+        for (_, current) in &mut self.recent {
+            *current = to_now(*current);
+        }
+    }
+
+    /// [`SiteState::translate`] of what still runs: a wait that was begun keeps its length, and what a clock that
+    /// was set makes look younger or older never ends it early.
+    pub fn after_restart(&mut self, policy: &Policy, now: Moment) {
+        self.translate(&|moment| moment.after_restart(now));
+        if let Some(window) = &mut self.window {
+            window.begin = window.begin.after_restart(now);
+            window.until = window.begin + policy.settle;
+            self.until = self.until.map(|_| window.until);
+        }
+        if let Some(put) = &mut self.last_put {
+            put.at = put.at.after_restart(now);
+            put.settled_at = put.at + policy.settle;
+        }
+        let settled = self.settle_end();
+        self.next_at = self.next_at.and(settled).map(|at| at.max(now));
+    }
+
+    /// The process that worked on it is gone. What had its turn keeps its word, what waits for a look goes on to,
+    /// and what was to be sent is left over.
+    pub fn orphaned(&mut self, policy: &Policy, now: Moment) {
+        self.in_run = false;
+        self.stopping = false;
+        self.look_wanted = false;
+        match self.phase {
+            Phase::Rest => {}
+            Phase::PushWaits | Phase::LookingBefore | Phase::Putting if self.doubt.is_some() => {
+                self.left_in_doubt(policy, now);
+            }
+            Phase::PushWaits | Phase::LookingBefore | Phase::Putting => {
+                let push = if self.puts > 0 {
+                    Push::Cancelled
+                } else {
+                    Push::NotStarted
+                };
+                self.end_push(push);
+            }
+            Phase::LookWaits | Phase::Looking => {
+                self.phase = Phase::LookWaits;
+                self.next_at = Some(self.next_at.unwrap_or(now));
+            }
+        }
+    }
+
+    /// Another process works on it: nothing is waited for here.
+    pub fn is_elsewhere(&mut self) {
+        self.in_run = false;
+        self.phase = Phase::Rest;
+    }
+
+    /// A run of another process has sent it a PUT: `newest` is what that knows of it. In the run of this process
+    /// its part ends.
+    pub fn taken_over(&mut self, newest: Self) {
+        let own = (self.in_run && self.push != Push::Idle).then_some((self.push, self.run));
+        *self = newest;
+        if let Some((push, run)) = own {
+            self.in_run = true;
+            (self.push, self.run) = (push, run);
+            self.verify = Verify::Superseded;
+        }
+    }
+
+    /// A process is gone that had recorded that it sends `key` in `run`, and not what came of it: a look decides.
+    pub fn put_left_open(&mut self, run: RunId, key: PublishableKey, policy: &Policy, now: Moment) {
+        self.planned(run, key, now);
+        self.puts = self.puts.max(1);
+        self.at = Some(now);
+        self.may_be_stored(policy, now);
+        self.left_in_doubt(policy, now);
+    }
+
+    fn left_in_doubt(&mut self, policy: &Policy, now: Moment) {
+        self.problem = Some(Problem::ConnectionLost);
+        self.doubt = Some(now);
+        self.push = Push::Unknown(Problem::ConnectionLost.cause());
+        self.open_window(policy, now);
+        self.next_at = Some(now);
+    }
+
+    /// `run` had it in its plan and ended before its turn.
+    pub fn not_reached(&mut self, run: RunId, key: PublishableKey, allow: Allow, now: Moment) {
+        self.planned(run, key, now);
+        self.allow = allow;
+        self.puts = 0;
+        self.push = Push::NotStarted;
+        if !self.settles(now) {
+            self.verify = Verify::Unchecked;
+            self.phase = Phase::Rest;
+        }
+    }
+
+    fn planned(&mut self, run: RunId, key: PublishableKey, now: Moment) {
+        if self.run != Some(run) {
+            self.run = Some(run);
+            self.expected_before = self.expect(Some(key), now);
+        }
+    }
+
+    /// Whether a run that is taken up again has something to send here, or must find out.
+    pub fn is_left_over(&self) -> bool {
+        matches!(self.push, Push::Unknown(_) | Push::NotStarted | Push::Cancelled)
+    }
+
+    /// Takes up again what a process that is gone has left over. What may have been stored is looked at first.
+    pub fn order_rest(&mut self, now: Moment) -> Next {
+        let Some(key) = self.expected.clone().filter(|_| self.is_left_over()) else {
+            self.in_run = true;
+            return self.wait_left(now);
+        };
+        let unknown = matches!(self.push, Push::Unknown(_));
+        let allow = self.allow;
+        let next = self.order_push(key, allow, self.puts > 0, now);
+        self.allow = allow;
+        self.before_retry = None;
+        self.unless_served = unknown;
+        match next {
+            Next::At(at, _) if unknown => Next::At(at, Call::LookBefore),
+            next => next,
+        }
+    }
+
+    /// What a state that was read from the store still waits for.
+    pub fn wait_left(&self, now: Moment) -> Next {
+        match self.phase {
+            Phase::LookWaits => Next::At(self.next_at.unwrap_or(now), Call::Look),
+            _ => Next::Rest,
+        }
+    }
+
+    /// The run that did not reach it is closed: it expects nothing of it any more.
+    pub fn run_closed(&mut self, now: Moment) {
+        if self.push == Push::NotStarted {
+            self.expected = self.expected_before.take();
+            self.push = Push::Idle;
+            self.at = Some(now);
+        }
+    }
+
+    /// Whether it is not known to serve what is expected of it.
+    pub fn is_owed(&self) -> bool {
+        let served = matches!(self.verify, Verify::Verified | Verify::Serving);
+        self.expected.is_some() && !served && !self.push.is_open()
+    }
+}
