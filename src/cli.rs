@@ -18,8 +18,14 @@ mod headless;
 mod printer;
 /// A run from its first event to its last, in plain lines or JSON.
 mod follow;
+/// `resume`.
+mod resume;
 /// The screen.
 mod screen;
+/// Carries out what the screen orders, here or in the run of another process.
+mod steer;
+/// Who runs the program.
+mod who;
 /// `demo`.
 mod demo;
 /// The log file.
@@ -35,12 +41,25 @@ use status::Status;
 #[derive(Debug, Parser)]
 #[command(name = "stripe-propagate", version, after_help = EXAMPLES, disable_help_subcommand = true)]
 struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+struct Globals {
     /// The config file. Default: `$STRIPE_PROPAGATE_CONFIG`, ./config.toml, or
     /// ~/.config/stripe-propagate/config.toml.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Option<Command>,
+    /// The store: what outlives a run. Default: store.db in the XDG state directory.
+    #[arg(long, value_name = "FILE", global = true)]
+    store: Option<PathBuf>,
+    /// Open the screen to watch: it sends nothing and steers nothing.
+    #[arg(long)]
+    read_only: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -50,12 +69,14 @@ Examples:
   stripe-propagate push --key-file key.txt --yes      push and verify without a screen
   pass show stripe/pk | stripe-propagate push --key-stdin --yes --json
   stripe-propagate verify                             what does each site serve?
+  stripe-propagate resume --yes                       finish a run that broke off
 
 Exit status:
   0  every site is verified, or left out on purpose; of `verify` without a key: every site answered
   1  any other end of any site
   2  wrong usage or config, or a question unanswered: nothing was sent
   3  nothing failed, but some proofs were not due when the wait ended
+  5  another run is sending: opening the screen attaches to it
   130  interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -68,6 +89,8 @@ enum Command {
     /// With a key it tells which of them serve that key, else which key each serves.
     #[command(after_help = KEY_HELP)]
     Verify(headless::VerifyArgs),
+    /// Take up a run that was not finished: look at what may have been stored, then push the rest.
+    Resume(resume::ResumeArgs),
     /// Try it on shops inside this machine, which fail in every way.
     Demo(demo::DemoArgs),
 }
@@ -148,9 +171,10 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<Result<Cli
 
 fn run(cli: Cli) -> anyhow::Result<Status> {
     match cli.command {
-        None => in_runtime(screen::run(cli.config)),
-        Some(Command::Push(args)) => in_runtime(headless::push(cli.config, args)),
-        Some(Command::Verify(args)) => in_runtime(headless::verify(cli.config, args)),
+        None => in_runtime(screen::run(cli.globals)),
+        Some(Command::Push(args)) => in_runtime(headless::push(&cli.globals, args)),
+        Some(Command::Verify(args)) => in_runtime(headless::verify(&cli.globals, args)),
+        Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
         Some(Command::Demo(args)) => in_runtime(demo::run(args)),
     }
 }

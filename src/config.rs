@@ -42,6 +42,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// `[ui]`.
     pub ui: UiSettings,
+    /// `[store]`.
+    pub store: StoreSettings,
     /// `[log]`.
     pub log: LogSettings,
 }
@@ -87,6 +89,15 @@ pub struct UiSettings {
     pub ascii: Option<bool>,
     /// Whether the mouse is captured.
     pub mouse: bool,
+}
+
+/// `[store]`: what outlives a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// The file; none is the XDG state directory's.
+    pub path: Option<PathBuf>,
+    /// Runs that ended longer ago than this are dropped.
+    pub retention: Duration,
 }
 
 /// `[log]`.
@@ -148,6 +159,7 @@ struct RawConfig {
     verify: RawVerify,
     tls: RawTls,
     ui: RawUi,
+    store: RawStore,
     log: RawLog,
 }
 
@@ -184,6 +196,13 @@ struct RawUi {
     fps: Option<Spanned<i64>>,
     ascii: Option<bool>,
     mouse: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawStore {
+    path: Option<PathBuf>,
+    retention: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -236,12 +255,22 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
             ascii: raw.ui.ascii,
             mouse: raw.ui.mouse.unwrap_or(false),
         },
+        store: StoreSettings {
+            path: raw.store.path.map(|path| file::resolve(&path, place)),
+            retention: match &raw.store.retention {
+                Some(retention) => at.days("retention", retention)?,
+                None => RETENTION,
+            },
+        },
         log: LogSettings {
             file: raw.log.file.map(|path| file::resolve(&path, place)),
             level: raw.log.level.unwrap_or_default(),
         },
     })
 }
+
+/// How long runs are kept.
+const RETENTION: Duration = Duration::from_hours(400 * 24);
 
 /// Waits are bounded, so that a slip of the pen does not make a run that never ends.
 const HOUR: Duration = Duration::from_hours(1);

@@ -23,12 +23,14 @@ use crate::text::CleanText;
 mod schedule;
 /// One request, with its intent before and its outcome after.
 mod call;
+/// What is on its way to the store.
+mod records;
 /// The task that owns the state.
 mod run;
 /// What each command does.
 mod orders;
 /// What goes on record, and what comes back.
-mod records;
+mod recording;
 
 /// Monotonic and wall time, the same in all processes of this machine.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +101,7 @@ pub enum Attempts {
 }
 
 /// An order to the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Begins a run. Refused (a message says so) while another run sends or is paused.
     Push(Plan),
@@ -133,6 +135,13 @@ pub enum Command {
     Cancel,
     /// Cancels, lets what is out end, settles nothing more, and ends the engine.
     Stop,
+    /// Lets what is out end and ends the engine. What is not sent is left over: the run can be taken up again.
+    Leave,
+    /// This is known now of the sites, in the order of the list: another process has worked on them. A site that
+    /// something goes on for keeps what is known here.
+    Know(Vec<SiteState>),
+    /// An order could not be given, for lack of a master key: tells so.
+    Refuse(String),
 }
 
 impl Command {
@@ -151,6 +160,8 @@ pub struct LeftRun {
     pub key: PublishableKey,
     /// When it began.
     pub began: Moment,
+    /// Where something is left to send, or to find out.
+    pub sites: Vec<SiteId>,
 }
 
 /// How much a message matters.
@@ -233,7 +244,9 @@ pub enum Event {
     Message(Message),
     /// A push was ordered, and no run began: nothing is sent.
     NotBegun(StoreError),
-    /// A push, a retry or a resumption was taken, or refused; the events before this one tell which.
+    /// An order was not given: nothing is sent. Why, for the operator.
+    Refused(String),
+    /// A push, a retry or a resumption was taken, or was not; the events before this one tell which.
     Taken,
 }
 

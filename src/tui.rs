@@ -33,6 +33,7 @@ pub mod run;
 use crossterm::event::{KeyCode, KeyEvent};
 
 use crate::engine::{Command, Event};
+use crate::store::{Holder, RunRecord};
 
 /// Something that the screen is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,12 +48,14 @@ pub enum Message {
         /// Its height.
         rows: u16,
     },
-    /// The engine tells.
+    /// The engine tells, or a run of another process that the screen is attached to.
     Engine(Event),
+    /// Whose run is shown and steered from now on; none for this process's own.
+    Attached(Option<Holder>),
+    /// A run that a process before has left, and that nobody works on.
+    Left(Box<RunRecord>),
     /// The time that [`model::Model::wake_at`] asked for has come.
     Wake,
-    /// The master keys that a command needs were read (or not, and why, for the operator).
-    MasterKeys(Result<(), String>),
     /// The demo's sites were mended: how many.
     Healed(usize),
     /// The screen is back from being suspended.
@@ -101,11 +104,9 @@ impl Input {
 /// Something that the screen wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// An order for the engine that needs no master key.
+    /// An order, for the engine of this process or for the run that the screen is attached to. Master keys that it
+    /// needs are read first; if one cannot be, [`Event::Refused`] tells so.
     Engine(Command),
-    /// Reads the master keys that these sites need if they are not read yet (the answer is
-    /// [`Message::MasterKeys`]), and then, if that went well, gives the order.
-    WithMasterKeys(Command),
     /// Draws everything afresh.
     Redraw,
     /// Stops the process until the shell continues it.
@@ -119,7 +120,7 @@ pub enum Effect {
 impl Effect {
     /// Whether it is an order that the engine answers.
     fn is_answered(&self) -> bool {
-        matches!(self, Self::Engine(command) | Self::WithMasterKeys(command) if command.is_answered())
+        matches!(self, Self::Engine(command) if command.is_answered())
     }
 }
 

@@ -304,6 +304,7 @@ async fn watch(mut events: UnboundedReceiver<Event>, count: usize) -> (Vec<SiteS
             Event::Site { site, state } => states[site.index()] = *state,
             Event::Run(info) => phase = Some(info.phase),
             Event::NotBegun(error) => panic!("{error}"),
+            Event::Refused(why) => panic!("{why}"),
             Event::Attempt(_) | Event::Message(_) | Event::Taken => {}
         }
     }

@@ -114,6 +114,7 @@ impl Trial {
                 Event::Run(info) if info.phase == RunPhase::Settled && sending => return,
                 Event::Run(_) => sending = true,
                 Event::NotBegun(error) => panic!("{error}"),
+                Event::Refused(why) => panic!("{why}"),
                 Event::Attempt(_) | Event::Message(_) | Event::Taken => {}
             }
         }

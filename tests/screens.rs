@@ -88,6 +88,7 @@ impl Trial {
             ascii: false,
             theme: Theme::Colour,
             demo: false,
+            read_only: false,
             zone: TimeZone::UTC,
         };
         let mut start = Start {

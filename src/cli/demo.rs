@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::headless::carry_out;
 use super::printer::Telling;
 use super::screen;
-use super::session::Session;
+use super::session::{Db, Left, Session};
 use super::signals::Signals;
 use super::status::Status;
 use crate::config::{self, Config, Place};
@@ -49,8 +49,10 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Status> {
         return serve(&fleet, folder).await;
     }
     let config = config(&fleet)?;
-    let mut session = Session::open(&config, Some(fleet.ca_pem().as_bytes().to_vec()))?;
+    let ca_pem = fleet.ca_pem().as_bytes().to_vec();
+    let mut session = Session::open(&config, Some(ca_pem), Db::default(), Left::Awaited).await?;
     session
+        .local
         .master_keys
         .set(MasterKey::parse(fleet.master_key().to_owned())?);
     if !args.headless && std::io::stdout().is_terminal() {

@@ -137,7 +137,7 @@ impl Follower {
             key: self.followed.key.as_ref(),
             now: session.clock.now(),
             zone: &self.zone,
-            hidden_for: self.followed.run.is_none().then_some(session.settle),
+            hidden_for: self.followed.run.is_none().then_some(session.policy.settle),
             served: ServedKeys::default(),
         }
     }
@@ -152,6 +152,7 @@ impl Follower {
             }
             Event::Attempt(attempt) => self.tell_attempt(&attempt, session),
             Event::Run(run) => self.take_run(run, session),
+            Event::Refused(why) => anyhow::bail!("nothing sent: {why}"),
             Event::NotBegun(error) => return Err(error).context("nothing sent"),
             Event::Message(message) if message.level == Level::Error && self.followed.run.is_none() => {
                 anyhow::bail!(message.text)
@@ -190,9 +191,9 @@ impl Follower {
                 crate::text::Count(run.puts, "site")
             ));
         }
-        if run.phase == RunPhase::Paused {
+        if run.phase == RunPhase::Halted {
             // Nobody is here to go on: the store takes no records.
-            session.handle.send(Command::Cancel);
+            session.local.handle.send(Command::Cancel);
         }
         self.followed.key = Some(run.key.clone());
         self.followed.run = Some(run);
@@ -237,7 +238,7 @@ impl Follower {
         }
         self.printer
             .happens("stopping: what is out ends, the rest is cancelled; once more stops at once");
-        session.handle.send(Command::Stop);
+        session.local.handle.send(Command::Stop);
     }
 
     /// Tells the results.

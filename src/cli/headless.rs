@@ -1,6 +1,5 @@
 use std::collections::HashSet;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -10,10 +9,10 @@ use jiff::SignedDuration;
 use super::follow::{Followed, follow};
 use super::key::{KeyArgs, refuse_strays};
 use super::printer::Telling;
-use super::session::{Session, find_config};
+use super::session::{Left, Session, find_config};
 use super::signals::{Signals, on_a_thread};
 use super::status::Status;
-use super::{Common, log};
+use super::{Common, Globals, log};
 use crate::config::{Config, Searched};
 use crate::engine::{Attempts, Command};
 use crate::report::some_names;
@@ -53,7 +52,7 @@ pub(super) struct VerifyArgs {
     common: Common,
 }
 
-fn wait(text: &str) -> Result<Duration, String> {
+pub(super) fn wait(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -64,9 +63,9 @@ fn wait(text: &str) -> Result<Duration, String> {
 }
 
 /// `push`.
-pub(super) async fn push(config: Option<PathBuf>, args: PushArgs) -> anyhow::Result<Status> {
+pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_with_sites(config)?;
+    let config = config_with_sites(globals)?;
     let selection = select(&config.sites, &args.common.sites)?;
     let mut signals = Signals::listen()?;
     let key = args.key.read(&mut signals).await?;
@@ -74,7 +73,7 @@ pub(super) async fn push(config: Option<PathBuf>, args: PushArgs) -> anyhow::Res
         let _closed = writeln!(std::io::stderr(), "warning: the key has {odd}");
     }
     log::start(&config.log);
-    let mut session = Session::of_config(&config)?;
+    let mut session = Session::of_config(&config, globals, Left::LeftAlone).await?;
     let allow = Allow {
         mode_change: args.allow_mode_change,
         unrecognised: args.allow_unrecognised,
@@ -89,7 +88,7 @@ pub(super) async fn push(config: Option<PathBuf>, args: PushArgs) -> anyhow::Res
     if needed.is_empty() {
         let _closed = writeln!(std::io::stderr(), "no site is to get the key: nothing is sent");
     }
-    let load = session.master_keys.load(&needed);
+    let load = session.local.master_keys.load(&needed);
     let loaded = signals.unless_stopped(load).await;
     loaded.context("nothing sent")?;
     carry_out(
@@ -112,21 +111,21 @@ pub(super) async fn carry_out(
 ) -> anyhow::Result<Status> {
     let followed = Followed {
         selection: plan.rows.iter().map(|row| row.site).collect(),
-        states: vec![SiteState::default(); session.sites.len()],
+        states: session.known.clone(),
         key: Some(plan.key.clone()),
         run: None,
         interrupted: false,
         wait,
         telling,
     };
-    session.handle.send(Command::Push(plan));
+    session.local.handle.send(Command::Push(plan));
     follow(session, followed, signals).await
 }
 
 /// `verify`.
-pub(super) async fn verify(config: Option<PathBuf>, args: VerifyArgs) -> anyhow::Result<Status> {
+pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_with_sites(config)?;
+    let config = config_with_sites(globals)?;
     let mut selection = select(&config.sites, &args.common.sites)?;
     let mut signals = Signals::listen()?;
     let key = if args.key.is_given() {
@@ -139,8 +138,8 @@ pub(super) async fn verify(config: Option<PathBuf>, args: VerifyArgs) -> anyhow:
         bail!("all of these sites are disabled in the config: there is nothing to look at");
     }
     log::start(&config.log);
-    let mut session = Session::of_config(&config)?;
-    session.handle.send(Command::Look {
+    let mut session = Session::of_config(&config, globals, Left::LeftAlone).await?;
+    session.local.handle.send(Command::Look {
         sites: selection.clone(),
         expected: key.clone(),
         attempts: Attempts::Policy,
@@ -148,7 +147,7 @@ pub(super) async fn verify(config: Option<PathBuf>, args: VerifyArgs) -> anyhow:
     });
     let followed = Followed {
         selection,
-        states: vec![SiteState::default(); session.sites.len()],
+        states: session.known.clone(),
         key,
         run: None,
         interrupted: false,
@@ -158,12 +157,12 @@ pub(super) async fn verify(config: Option<PathBuf>, args: VerifyArgs) -> anyhow:
     follow(&mut session, followed, &mut signals).await
 }
 
-fn telling(json: bool) -> Telling {
+pub(super) fn telling(json: bool) -> Telling {
     if json { Telling::Json } else { Telling::Plain }
 }
 
-fn config_with_sites(explicit: Option<PathBuf>) -> anyhow::Result<Config> {
-    let config = match find_config(explicit)? {
+pub(super) fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
+    let config = match find_config(globals)? {
         Ok(config) => config,
         Err(Searched(places)) => {
             let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();

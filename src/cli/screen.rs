@@ -1,26 +1,27 @@
 use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
 use jiff::tz::TimeZone;
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::follow::{Followed, follow};
-use super::log;
 use super::printer::Telling;
-use super::session::{MasterKeys, Session, find_config};
+use super::session::{Left as LeftWaiting, Session, find_config};
 use super::signals::Signals;
 use super::status::Status;
+use super::steer::Steer;
+use super::{Globals, log, who};
 use crate::config::{Config, Searched, UiSettings};
 use crate::demo::Fleet;
 use crate::engine::Command;
 use crate::rules::run::RunPhase;
-use crate::site::SiteId;
 use crate::text::{CleanText, NOTE_LIMIT};
 use crate::tui::Leave;
 use crate::tui::model::{Model, Options, Start};
-use crate::tui::run::{self, Behaviour, Left, Surroundings};
+use crate::tui::run::{self, Behaviour, Left};
 use crate::tui::screen::Screen;
 use crate::tui::theme::Theme;
 
@@ -29,23 +30,20 @@ const FRAMES_OVER_SSH: u32 = 5;
 const FRAMES: u32 = 20;
 
 /// The screen, on the operator's config.
-pub(super) async fn run(explicit: Option<PathBuf>) -> anyhow::Result<Status> {
+pub(super) async fn run(globals: Globals) -> anyhow::Result<Status> {
     let size = terminal()?;
-    let (config, searched) = match find_config(explicit)? {
+    let (config, searched) = match find_config(&globals)? {
         Ok(config) => (config, Vec::new()),
         Err(Searched(places)) => (Config::empty(), places),
     };
     log::start(&config.log);
-    let session = Session::of_config(&config)?;
-    let around = Around {
-        master_keys: Arc::clone(&session.master_keys),
-        fleet: None,
-    };
-    let start = Start {
+    let session = Session::of_config(&config, &globals, LeftWaiting::Awaited).await?;
+    let mut start = Start {
         searched,
         ..start(&session, &config, size)
     };
-    show(session, &config, start, around).await
+    start.options.read_only = globals.read_only;
+    show(session, &config, start, None).await
 }
 
 /// The screen, on a fleet of the demo, with a key that none of its sites serves typed in.
@@ -58,11 +56,7 @@ pub(super) async fn show_demo(
     let mut start = start(&session, config, size);
     start.key = Some(fleet.new_key().clone());
     start.options.demo = true;
-    let around = Around {
-        master_keys: Arc::clone(&session.master_keys),
-        fleet: Some(fleet),
-    };
-    show(session, config, start, around).await
+    show(session, config, start, Some(fleet)).await
 }
 
 /// The terminal's size, if there is one that can show a screen.
@@ -85,7 +79,7 @@ fn start(session: &Session, config: &Config, size: (u16, u16)) -> Start {
     let no_colour = variable("NO_COLOR").is_some();
     Start {
         sites: Arc::clone(&session.sites),
-        states: Vec::new(),
+        states: session.known.clone(),
         operator: operator(),
         config: name_of(&config.path),
         searched: Vec::new(),
@@ -94,6 +88,7 @@ fn start(session: &Session, config: &Config, size: (u16, u16)) -> Start {
             ascii: needs_ascii(&config.ui, |name| variable(name)),
             theme: if no_colour { Theme::NoColour } else { Theme::Colour },
             demo: false,
+            read_only: false,
             zone: TimeZone::system(),
         },
         size,
@@ -102,13 +97,8 @@ fn start(session: &Session, config: &Config, size: (u16, u16)) -> Start {
 
 /// `user@host`.
 fn operator() -> String {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    let system = rustix::system::uname();
-    let host = system.nodename().to_string_lossy();
-    let host = host.split('.').next().unwrap_or_default();
-    let user = user.unwrap_or_else(|_| format!("uid{}", rustix::process::getuid().as_raw()));
-    let text = format!("{user}@{host}");
-    CleanText::new(&text, NOTE_LIMIT).to_string()
+    let who = who::operator();
+    format!("{}@{}", who.user, who.host)
 }
 
 fn name_of(path: &Path) -> String {
@@ -130,23 +120,12 @@ fn needs_ascii(ui: &UiSettings, variable: impl Fn(&str) -> Option<std::ffi::OsSt
     console || !utf8
 }
 
-struct Around {
-    master_keys: Arc<MasterKeys>,
+async fn show(
+    session: Session,
+    config: &Config,
+    start: Start,
     fleet: Option<Arc<Fleet>>,
-}
-
-impl Surroundings for Around {
-    async fn load_master_keys(&self, sites: Vec<SiteId>) -> Result<(), String> {
-        let read = self.master_keys.load(&sites).await;
-        read.map_err(|error| format!("{error:#}"))
-    }
-
-    fn heal(&self) -> usize {
-        self.fleet.as_ref().map_or(0, |fleet| fleet.heal())
-    }
-}
-
-async fn show(mut session: Session, config: &Config, start: Start, around: Around) -> anyhow::Result<Status> {
+) -> anyhow::Result<Status> {
     let over_ssh = std::env::var_os("SSH_CONNECTION").is_some();
     let behaviour = Behaviour {
         fps: config
@@ -158,16 +137,14 @@ async fn show(mut session: Session, config: &Config, start: Start, around: Aroun
     };
     // From before the screen has them, so that none is lost when it is left.
     let mut signals = Signals::listen()?;
-    let screen = Screen::new(start, session.clock.now());
-    let (left, screen) = run::run(
-        screen,
-        behaviour,
-        session.handle.clone(),
-        &mut session.events,
-        Arc::new(around),
-        session.clock,
-    )
-    .await?;
+    let clock = session.clock;
+    let screen = Screen::new(start, clock.now());
+    let (tell, mut told) = unbounded_channel();
+    let (order, orders) = unbounded_channel();
+    let steer = tokio::spawn(Steer::new(session, fleet, tell).run(orders));
+    let (left, screen) = run::run(screen, behaviour, order, &mut told, clock).await?;
+    // The screen has let go of its orders: that ends who carries them out.
+    let mut session = steer.await?;
     after(&mut session, left, screen.model, &mut signals).await
 }
 
@@ -187,7 +164,7 @@ async fn after(
         Left::HungUp if phase == Some(RunPhase::Paused) => (Telling::Silent, Command::Cancel),
         Left::HungUp => (Telling::Silent, Command::GoOn),
     };
-    session.handle.send(go_on);
+    session.local.handle.send(go_on);
     if !model.is_run_open() {
         if left == Left::Terminated {
             return Ok(Status::Interrupted);

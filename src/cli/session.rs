@@ -2,41 +2,63 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use etcetera::BaseStrategy;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::config::{self, Config, Found, Searched};
-use crate::engine::{self, Clock, Event, Handle, Settings};
+use super::Globals;
+use crate::config::{self, Config, Found, Searched, StoreSettings};
+use crate::engine::{self, Clock, Command, Event, Handle, Settings};
+use crate::rules::retry::Policy;
+use crate::rules::state::SiteState;
 use crate::secret::{MasterKey, SecretSource, Surroundings, open_plain};
-use crate::site::{MasterKeyId, Site, SiteId};
+use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
 use crate::site_api::{HttpSettings, HttpSiteApi};
 use crate::store::memory::MemoryStore;
+use crate::store::{Store, StoreError};
 
 /// The config that the command line, the environment or the usual places name; or where it was looked for.
-pub(super) fn find_config(explicit: Option<PathBuf>) -> anyhow::Result<Result<Config, Searched>> {
-    match config::find(&config::Surroundings::of_process(explicit)) {
+pub(super) fn find_config(globals: &Globals) -> anyhow::Result<Result<Config, Searched>> {
+    match config::find(&config::Surroundings::of_process(globals.config.clone())) {
         Found::File(path) => Ok(Ok(config::load(&path)?)),
         Found::Nowhere(searched) => Ok(Err(searched)),
     }
 }
 
+/// The store of the program.
+pub(super) type Db = MemoryStore;
+
 /// A config brought to life.
 pub(super) struct Session {
     pub(super) sites: Arc<[Site]>,
-    pub(super) handle: Handle,
+    /// What the store knew of each site when the session began.
+    pub(super) known: Vec<SiteState>,
+    pub(super) local: Local,
     pub(super) events: UnboundedReceiver<Event>,
-    pub(super) master_keys: Arc<MasterKeys>,
+    pub(super) store: Arc<Db>,
     pub(super) clock: Clock,
-    /// How long caches may answer an old key.
-    pub(super) settle: Duration,
+    pub(super) policy: Policy,
+}
+
+/// What a session does with what a process before has left waiting for a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Looks when it is time.
+    Awaited,
+    /// Leaves it to others: it does what it was told, and ends.
+    LeftAlone,
 }
 
 impl Session {
     /// Starts an engine on the config's sites. `ca_pem` is a certificate authority besides the system's.
-    pub(super) fn open(config: &Config, ca_pem: Option<Vec<u8>>) -> anyhow::Result<Self> {
+    pub(super) async fn open(
+        config: &Config,
+        ca_pem: Option<Vec<u8>>,
+        store: Db,
+        left: Left,
+    ) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let api = HttpSiteApi::new(&HttpSettings {
             connect_timeout: config.push.connect_timeout,
@@ -47,16 +69,23 @@ impl Session {
         })?;
         let api = Arc::new(api);
         let sites: Arc<[Site]> = config.sites.clone().into();
+        let policy = config.policy();
+        let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
+        let mut known = store.last_known(&urls, &policy, clock.now()).await?;
+        if left == Left::LeftAlone {
+            known.iter_mut().for_each(SiteState::is_elsewhere);
+        }
         let settings = Settings {
             concurrency: config.push.concurrency,
             per_backend: config.push.per_backend,
-            policy: config.policy(),
+            policy: policy.clone(),
         };
+        let store = Arc::new(store);
         let (handle, events) = engine::start(
             Arc::clone(&sites),
-            Vec::new(),
+            known.clone(),
             Arc::clone(&api),
-            Arc::new(MemoryStore::default()),
+            Arc::clone(&store),
             settings,
             clock,
         );
@@ -68,26 +97,80 @@ impl Session {
         };
         Ok(Self {
             sites,
-            handle,
+            known,
+            local: Local {
+                handle,
+                master_keys: Arc::new(master_keys),
+            },
             events,
-            master_keys: Arc::new(master_keys),
+            store,
             clock,
-            settle: config.policy().settle,
+            policy,
         })
     }
 
-    /// As [`Session::open`], with the config's own certificate authority.
-    pub(super) fn of_config(config: &Config) -> anyhow::Result<Self> {
+    /// As [`Session::open`], with the config's own certificate authority and store.
+    pub(super) async fn of_config(config: &Config, globals: &Globals, left: Left) -> anyhow::Result<Self> {
         let read =
             |path: &PathBuf| read_ca_file(path).with_context(|| format!("tls.ca_file {}", path.display()));
         let ca_pem = config.ca_file.as_ref().map(read).transpose()?;
-        Self::open(config, ca_pem)
+        let store = open_store(&config.store, globals).await?;
+        Self::open(config, ca_pem, store, left).await
+    }
+
+    /// What the store knows of each site now.
+    pub(super) async fn last_known(&self) -> Result<Vec<SiteState>, StoreError> {
+        let urls: Vec<SiteUrl> = self.sites.iter().map(|site| site.url.clone()).collect();
+        self.store.last_known(&urls, &self.policy, self.clock.now()).await
     }
 
     /// Every site, in the order of the list.
     pub(super) fn all(&self) -> Vec<SiteId> {
         (0..).map(SiteId).take(self.sites.len()).collect()
     }
+}
+
+/// The engine of this process, and the master keys that it needs.
+#[derive(Clone)]
+pub(super) struct Local {
+    pub(super) handle: Handle,
+    pub(super) master_keys: Arc<MasterKeys>,
+}
+
+impl Local {
+    /// Gives an order to the engine, once the master keys that it needs are read. That may take seconds (a
+    /// command): nothing waits for it. If one cannot be read, the engine's events tell that nothing is sent.
+    pub(super) fn order(&self, command: Command) {
+        let needed: Vec<SiteId> = match &command {
+            Command::Push(plan) => plan.put_sites().collect(),
+            Command::Retry { sites, .. } => sites.clone(),
+            Command::Resume(run) => run.sites.clone(),
+            _ => return self.handle.send(command),
+        };
+        let local = self.clone();
+        tokio::spawn(async move {
+            local.handle.send(match local.master_keys.load(&needed).await {
+                Ok(()) => command,
+                Err(error) => Command::Refuse(format!("{error:#}")),
+            });
+        });
+    }
+}
+
+async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<Db> {
+    let _path = match globals.store.as_ref().or(settings.path.as_ref()) {
+        Some(path) => path.clone(),
+        None => state_folder()?.join("store.db"),
+    };
+    Ok(MemoryStore::default())
+}
+
+/// Where the program keeps what outlives it, if nobody says otherwise.
+pub(super) fn state_folder() -> anyhow::Result<PathBuf> {
+    let strategy = etcetera::choose_base_strategy()
+        .context("the home directory is not known: set store.path and log.file")?;
+    let state = strategy.state_dir().unwrap_or_else(|| strategy.data_dir());
+    Ok(state.join("stripe-propagate"))
 }
 
 /// Certificate authorities take at most so many bytes.

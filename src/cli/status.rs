@@ -1,4 +1,5 @@
 use crate::rules::tally::{Ending, Tally};
+use crate::store::StoreError;
 
 /// How a command ends (the table of exit statuses is in the README).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(super) enum Status {
     NothingSent,
     /// Nothing failed, but some proofs were not due when the wait ended.
     Waits,
+    /// Another run is sending on the store: nothing was sent.
+    Busy,
     /// By a signal.
     Interrupted,
 }
@@ -25,9 +28,25 @@ impl Status {
     pub(super) fn of_error(error: &anyhow::Error) -> Self {
         if error.is::<Interrupted>() {
             Self::Interrupted
+        } else if let Some(StoreError::Busy(_)) = error.downcast_ref() {
+            Self::Busy
         } else {
             Self::NothingSent
         }
+    }
+
+    /// The worse of two ends.
+    pub(super) fn worse(self, other: Self) -> Self {
+        let order = [
+            Self::Interrupted,
+            Self::Busy,
+            Self::NothingSent,
+            Self::Bad,
+            Self::Waits,
+            Self::Good,
+        ];
+        let worst = order.into_iter().find(|status| [self, other].contains(status));
+        worst.unwrap_or(self)
     }
 
     pub(super) fn code(self) -> u8 {
@@ -36,6 +55,7 @@ impl Status {
             Self::Bad => 1,
             Self::NothingSent => 2,
             Self::Waits => 3,
+            Self::Busy => 5,
             Self::Interrupted => 130,
         }
     }

@@ -3,7 +3,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use toml::Spanned;
 
 use crate::key::secret_inside;
@@ -98,6 +98,24 @@ impl Places<'_> {
                 format!("{name} must be a time from {least} to \"1h\""),
             )
         })
+    }
+}
+
+impl Places<'_> {
+    /// A time of a day or more, which may be written in days.
+    pub(super) fn days(&self, name: &str, value: &Spanned<String>) -> Result<Duration, ConfigError> {
+        let span = value.get_ref().parse::<Span>().ok();
+        let relative = SpanRelativeTo::days_are_24_hours();
+        let duration = span.and_then(|span| span.to_duration(relative).ok());
+        let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
+        duration
+            .filter(|duration| *duration >= Duration::from_hours(24))
+            .ok_or_else(|| {
+                self.error(
+                    Some(value.span()),
+                    format!("{name} must be a time of a day or more, such as \"400 days\""),
+                )
+            })
     }
 }
 

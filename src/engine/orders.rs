@@ -4,7 +4,7 @@ use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::plan::{Plan, PlanAction, PlanRow};
 use crate::rules::run::RunPhase;
-use crate::rules::state::{Allow, RetryPlan};
+use crate::rules::state::{Allow, RetryPlan, SiteState};
 use crate::rules::status::Push;
 use crate::site::SiteId;
 use crate::site_api::SiteApi;
@@ -14,7 +14,7 @@ use crate::text::Count;
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Carries out an order. None is taken while the engine stops.
     pub(super) async fn obey(&mut self, order: Command) {
-        let answered = order.is_answered();
+        let answered = order.is_answered() || matches!(order, Command::Refuse(_));
         if !self.stopping {
             self.carry_out(order).await;
         }
@@ -39,12 +39,31 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.look(&sites, expected.as_ref(), attempts, background);
             }
             Command::Pause => self.schedule.paused = self.open > 0,
-            Command::GoOn => self.schedule.paused = false,
+            Command::GoOn => {
+                self.schedule.paused = false;
+                self.halted = false;
+            }
             Command::Cancel => self.cancel(),
             Command::Stop => {
                 self.cancel();
-                self.stopping = true;
-                self.schedule.forget_all();
+                self.stop();
+            }
+            Command::Leave => self.stop(),
+            Command::Know(states) => self.know(states),
+            Command::Refuse(why) => self.tell(Event::Refused(why)),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.schedule.forget_all();
+    }
+
+    fn know(&mut self, states: Vec<SiteState>) {
+        for (index, known) in states.into_iter().enumerate().take(self.slots.len()) {
+            let state = &self.slots[index].state;
+            if !state.is_busy() && *state != known {
+                self.change(SiteId::at(index), |state| *state = known);
             }
         }
     }
@@ -63,7 +82,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return;
         };
         self.leave_earlier(now).await;
-        self.schedule.paused = false;
+        (self.schedule.paused, self.halted) = (false, false);
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
@@ -102,7 +121,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             sites: plan.rows.iter().map(planned).collect(),
         };
         let begun = self.store.begin_run(run).await;
-        self.holds_store |= begun.is_ok();
+        self.records.holds_store |= begun.is_ok();
         match begun {
             Ok(id) => Some(RunInfo {
                 id,
@@ -189,8 +208,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return;
         }
         self.leave_earlier(now).await;
-        let of_run = |slot: &Slot| slot.state.run == Some(left.id);
-        let puts = self.slots.iter().filter(|slot| of_run(slot)).count();
+        let of_run = |slot: &&Slot| slot.state.run == Some(left.id);
+        let puts = self.slots.iter().filter(of_run).count();
         let info = RunInfo {
             id: left.id,
             key: left.key,
@@ -261,7 +280,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     fn cancel(&mut self) {
         let now = self.clock.now();
         let policy = self.settings.policy.clone();
-        self.schedule.paused = false;
+        (self.schedule.paused, self.halted) = (false, false);
         for index in 0..self.slots.len() {
             let site = SiteId::at(index);
             let slot = &mut self.slots[index];

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::call::{Finished, Work};
+use super::records::Records;
 use super::schedule::{Lane, Schedule};
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
 use crate::key::PublishableKey;
@@ -15,7 +16,7 @@ use crate::rules::run::RunPhase;
 use crate::rules::state::{Allow, Call, Next, Served, SiteState};
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
-use crate::store::{Recorded, RunId, Store, StoreError};
+use crate::store::{RunId, Store};
 use crate::text::CleanText;
 
 /// A site and what is under way for it.
@@ -53,15 +54,12 @@ pub(super) struct Engine<Api, Db> {
     out: HashMap<Id, (SiteId, Call, Lane)>,
     pub(super) run: Option<RunInfo>,
     /// Runs before it of which something still waits for its proof.
-    pub(super) earlier: Vec<RunInfo>,
+    pub(super) earlier: Vec<RunId>,
     /// Sites of each run that will change by themselves; no run without any.
     pub(super) busy_of: HashMap<RunId, usize>,
-    /// Whether no other run may send: something of ours is still to be sent.
-    pub(super) holds_store: bool,
-    /// Records that are not durable yet.
-    pub(super) recording: JoinSet<(SiteId, Result<Recorded, StoreError>)>,
-    /// Whether the store took no record lately.
-    pub(super) unrecorded: bool,
+    pub(super) records: Records,
+    /// Whether the pause is the program's own.
+    pub(super) halted: bool,
     /// Sites of the run whose PUT is still to come or out.
     pub(super) open: usize,
     /// Sites of the run that will change by themselves.
@@ -103,9 +101,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             run: None,
             earlier: Vec::new(),
             busy_of: HashMap::new(),
-            holds_store: false,
-            recording: JoinSet::new(),
-            unrecorded: false,
+            records: Records::default(),
+            halted: false,
             open: 0,
             busy: 0,
             stopping: false,
@@ -133,7 +130,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     None => handles = false,
                 },
                 Some(done) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.finished(done),
-                Some(done) = self.recording.join_next(), if !self.recording.is_empty() => self.take_record(done),
+                Some(done) = self.records.next() => self.recorded(done),
                 () = sleep_until(wait) => self.schedule.wake(self.clock.now()),
             }
         }
@@ -151,12 +148,19 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.follow(SiteId::at(index), next, now);
             }
         }
-    }
-
-    fn take_record(&mut self, done: Result<(SiteId, Result<Recorded, StoreError>), JoinError>) {
-        // A store that panics has recorded nothing.
-        let Ok((site, result)) = done else { return };
-        self.recorded(site, result);
+        // One with something left to send ends when that is sent, or when it is closed.
+        let left = self
+            .slots
+            .iter()
+            .map(|slot| &slot.state)
+            .filter(|state| state.is_left_over());
+        let left: HashSet<RunId> = left.filter_map(|state| state.run).collect();
+        self.earlier = self
+            .busy_of
+            .keys()
+            .copied()
+            .filter(|run| !left.contains(run))
+            .collect();
     }
 
     /// Nothing more is sent: what was answered goes on record.
@@ -165,8 +169,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if let Some(run) = self.run.as_ref().map(|run| run.id) {
             self.let_go_of_store(run, now).await;
         }
-        while let Some(done) = self.recording.join_next().await {
-            self.take_record(done);
+        while let Some(done) = self.records.next().await {
+            self.recorded(done);
         }
         for index in 0..self.slots.len() {
             if self.slots[index].state.is_busy() {
@@ -296,10 +300,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 })
             }
             Finished::NotRecorded(error) => {
-                self.schedule.paused = true;
+                (self.schedule.paused, self.halted) = (true, true);
                 self.say(
                     Level::Error,
-                    format!("paused: the store takes no records, so nothing is sent ({error})"),
+                    format!("halted: the store takes no records, so nothing is sent ({error})"),
                 );
                 self.change(site, |state| state.put_unsent(now))
             }
@@ -363,6 +367,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return;
         }
         let phase = match (self.schedule.paused, self.open, self.busy) {
+            (true, ..) if self.halted => RunPhase::Halted,
             (true, ..) => RunPhase::Paused,
             (false, 1.., _) => RunPhase::Sending,
             (false, 0, 1..) => RunPhase::Settling,

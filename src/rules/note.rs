@@ -52,7 +52,8 @@ fn sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
         }
         Push::Cancelled if state.puts > 0 => return "stopped before its next try: push it again".to_owned(),
         Push::Cancelled => return "stopped: not sent, push it again".to_owned(),
-        Push::NotStarted => return "the run halted before its turn".to_owned(),
+        Push::NotStarted if state.puts > 0 => return "the run ended before its next try".to_owned(),
+        Push::NotStarted => return "the run ended before its turn".to_owned(),
         _ => {}
     }
     verify_sentence(state, clock)

@@ -45,6 +45,16 @@ pub enum RunPhase {
 }
 
 impl RunPhase {
+    /// Whether PUTs are out or to come, now or once somebody says so.
+    pub fn is_sending(self) -> bool {
+        matches!(self, Self::Sending | Self::Paused | Self::Halted)
+    }
+
+    /// Whether it waits for somebody to say that it goes on.
+    pub fn is_held(self) -> bool {
+        matches!(self, Self::Paused | Self::Halted)
+    }
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {

@@ -124,7 +124,7 @@ pub static ACTIONS: &[Action] = &[
         demo_only: false,
         footer: |model| {
             model.is_sending().then(|| {
-                if phase(model) == Some(RunPhase::Paused) {
+                if phase(model).is_some_and(RunPhase::is_held) {
                     "go on or cancel".to_owned()
                 } else {
                     "pause".to_owned()
@@ -187,6 +187,14 @@ pub static ACTIONS: &[Action] = &[
             screen.dialog = Some(Dialog::Pager(Pager::messages()));
             Vec::new()
         },
+    },
+    Action {
+        name: "owed",
+        keys: &[key('o')],
+        help: "the sites that are owed a key, and a run that was left unfinished",
+        demo_only: false,
+        footer: |model| (!model.left.is_empty()).then(|| "unfinished run".to_owned()),
+        run: orders::owed,
     },
     Action {
         name: "push",
@@ -399,7 +407,7 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
         return Vec::new();
     }
     screen.dialog = Some(Dialog::Choice(Choice::paused(model.failed_sites())));
-    if phase(model) == Some(RunPhase::Paused) {
+    if phase(model).is_some_and(RunPhase::is_held) {
         Vec::new()
     } else {
         vec![Effect::Engine(Command::Pause)]
@@ -423,7 +431,7 @@ fn quit(screen: &mut Screen) -> Vec<Effect> {
     }
     let question = Choice::quit(
         screen.model.is_sending(),
-        phase(&screen.model) == Some(RunPhase::Paused),
+        phase(&screen.model).is_some_and(RunPhase::is_held),
     );
     screen.dialog = Some(Dialog::Choice(question));
     Vec::new()

@@ -15,7 +15,7 @@ mod pager;
 /// The plan of a push, and the phrase that confirms it.
 mod plan;
 
-pub use choice::Choice;
+pub use choice::{Choice, OLD_RUN};
 pub use pager::{HelpLine, Pager};
 pub use plan::PlanDialog;
 

@@ -17,6 +17,7 @@ use crate::rules::state::{RetryPlan, SiteState};
 use crate::rules::status::{Push, Verify};
 use crate::rules::tally::Tally;
 use crate::site::{Site, SiteId};
+use crate::store::{Holder, RunRecord};
 use crate::text::{Count, fit};
 
 /// The smallest screen that is drawn, in columns and rows.
@@ -25,6 +26,8 @@ pub(super) const SMALLEST: (u16, u16) = (60, 15);
 const FIRST_ROW: u16 = 5;
 /// The order rests so long after the cursor was moved.
 const ORDER_RESTS: Duration = Duration::from_secs(3);
+/// What is known of a site is taken for true so long when the screen opens.
+const KNOWN_FOR: Duration = Duration::from_hours(1);
 /// Messages that are kept.
 const MESSAGES: usize = 1000;
 /// Attempts of a site that are kept.
@@ -60,6 +63,8 @@ pub struct Options {
     pub theme: Theme,
     /// Whether the sites are the demo's, which `H` mends.
     pub demo: bool,
+    /// Whether nothing may be sent or steered from this screen.
+    pub read_only: bool,
     /// Where times of day are read.
     pub zone: TimeZone,
 }
@@ -89,6 +94,10 @@ pub struct Model {
     pub(super) ordered: usize,
     /// Why the last of them was not sent, if its master key could not be read.
     pub(super) refused_order: Option<String>,
+    /// Whose run is shown and steered, if it is another process's.
+    pub(super) attached: Option<Holder>,
+    /// Runs that a process before has left, newest first.
+    pub(super) left: Vec<RunRecord>,
     /// Sites for which a retry does something.
     pub(super) failed: usize,
     /// Sites that a retry asks about first.
@@ -121,16 +130,31 @@ impl Model {
             run: None,
             ordered: 0,
             refused_order: None,
+            attached: None,
+            left: Vec::new(),
             failed: 0,
             held_back: 0,
             now,
         };
+        for state in &model.states {
+            let (failed, held_back) = retry_counts(state);
+            model.failed += failed;
+            model.held_back += held_back;
+        }
         model.greet();
         model
     }
 
     fn greet(&mut self) {
-        let text = if self.sites.is_empty() {
+        let owed = self.owed().len();
+        if owed > 0 {
+            let text = match owed {
+                1 => "1 site is owed a key: o tells which".to_owned(),
+                owed => format!("{owed} sites are owed a key: o lists them"),
+            };
+            self.say(Level::Warning, text);
+        }
+        let text = if self.sites.is_empty() || owed > 0 {
             return;
         } else if self.field.key().is_some() {
             format!("P reviews and pushes {}", self.sites.len())
@@ -166,6 +190,28 @@ impl Model {
         self.all().into_iter().filter(fails).collect()
     }
 
+    /// Sites that are not known to serve what is expected of them, the longest so first.
+    pub fn owed(&self) -> Vec<SiteId> {
+        let mut owed: Vec<SiteId> = self
+            .all()
+            .into_iter()
+            .filter(|id| self.state(*id).is_owed())
+            .collect();
+        owed.sort_by_key(|id| self.state(*id).expected_since);
+        owed
+    }
+
+    /// Sites of which what is known is so old that a screen that opens looks at them.
+    pub fn to_look_at_first(&self) -> Vec<SiteId> {
+        let old = |id: &SiteId| {
+            let looked = self.state(*id).looked_at;
+            looked.is_none_or(|looked| self.now.since(looked) >= KNOWN_FOR)
+        };
+        let mut sites = self.enabled(self.order.clone());
+        sites.retain(old);
+        sites
+    }
+
     /// Those of `sites` that the config does not disable: only they are asked for anything.
     pub fn enabled(&self, sites: Vec<SiteId>) -> Vec<SiteId> {
         let mut sites = sites;
@@ -197,7 +243,7 @@ impl Model {
     pub(super) fn say_retry(&mut self, sites: usize) {
         if let Some(run) = &self.run {
             let sites = Count(sites, "site");
-            let paused = if run.phase == RunPhase::Paused {
+            let paused = if run.phase.is_held() {
                 ", once the run goes on"
             } else {
                 ""
@@ -224,9 +270,7 @@ impl Model {
 
     /// Whether PUTs of a run are out or to come.
     pub fn is_sending(&self) -> bool {
-        self.run
-            .as_ref()
-            .is_some_and(|run| matches!(run.phase, RunPhase::Sending | RunPhase::Paused))
+        self.run.as_ref().is_some_and(|run| run.phase.is_sending())
     }
 
     /// Sites of the run whose PUT is still to come or out.
@@ -388,12 +432,7 @@ impl Model {
         let rank = |state: &SiteState| attention(state);
         self.order_is_stale |= rank(old) != rank(&state);
         self.tally.replace(old, &state);
-        let counts = |state: &SiteState| match state.retry_plan() {
-            RetryPlan::Push | RetryPlan::Look => (1, 0),
-            RetryPlan::Ask(_) => (0, 1),
-            _ => (0, 0),
-        };
-        let (before, after) = (counts(old), counts(&state));
+        let (before, after) = (retry_counts(old), retry_counts(&state));
         self.failed = self.failed + after.0 - before.0;
         self.held_back = self.held_back + after.1 - before.1;
         self.states[id.index()] = state;
@@ -459,5 +498,14 @@ fn attention(state: &SiteState) -> u8 {
         u8::MAX
     } else {
         state.push.look().rank.max(state.verify.look().rank)
+    }
+}
+
+/// How many sites more a retry does something for, and asks about first.
+fn retry_counts(state: &SiteState) -> (usize, usize) {
+    match state.retry_plan() {
+        RetryPlan::Push | RetryPlan::Look | RetryPlan::OtherRun => (1, 0),
+        RetryPlan::Ask(_) => (0, 1),
+        _ => (0, 0),
     }
 }

@@ -1,5 +1,5 @@
 use super::Effect;
-use super::dialogs::{Choice, Dialog, PlanDialog};
+use super::dialogs::{Choice, Dialog, Pager, PlanDialog};
 use super::model::Model;
 use super::screen::Screen;
 use crate::engine::{Command, Level};
@@ -20,6 +20,7 @@ pub(super) fn plan_push(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
 /// Repeats what failed on `sites`; asks where a word is needed, and says why where nothing is to be done.
 pub(super) fn retry(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
     let alone = sites.len() == 1;
+    let mut earlier = Vec::new();
     let mut again = Vec::new();
     let mut held_back = Vec::new();
     let mut pushes = false;
@@ -31,11 +32,15 @@ pub(super) fn retry(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
             }
             RetryPlan::Look => again.push(id),
             RetryPlan::Ask(_) => held_back.push(id),
-            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing | RetryPlan::OtherRun if alone => {
+            RetryPlan::OtherRun => earlier.push(id),
+            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing if alone => {
                 say_why_not(&mut screen.model, id);
             }
-            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing | RetryPlan::OtherRun => {}
+            RetryPlan::Settles | RetryPlan::Busy | RetryPlan::Nothing => {}
         }
+    }
+    if again.is_empty() && !earlier.is_empty() {
+        return plan_retry(screen, &earlier);
     }
     if again.is_empty() && !held_back.is_empty() {
         ask_for_held_back(screen, &held_back);
@@ -77,7 +82,43 @@ fn order_retry(screen: &mut Screen, sites: Vec<SiteId>, pushes: bool) -> Vec<Eff
         return Vec::new();
     }
     model.say_retry(sites.len());
-    vec![Effect::WithMasterKeys(command)]
+    vec![Effect::Engine(command)]
+}
+
+/// What failed in an earlier run gets a run of its own, with that run's key: through a plan, since it is not what
+/// was confirmed today. Of several runs the newest comes first.
+fn plan_retry(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
+    let newest = sites.iter().filter_map(|id| screen.model.state(*id).run).max();
+    let of_newest = |id: &SiteId| screen.model.state(*id).run == newest;
+    let chosen: Vec<SiteId> = sites.iter().copied().filter(of_newest).collect();
+    let key = chosen
+        .first()
+        .and_then(|id| screen.model.state(*id).expected.clone());
+    let Some(key) = key else { return Vec::new() };
+    match PlanDialog::of_retry(&screen.model, newest, key, &chosen) {
+        Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
+        Err(why) => screen.model.say(Level::Warning, why),
+    }
+    let others = sites.len() - chosen.len();
+    if others > 0 {
+        let text = format!(
+            "{} of earlier runs come after that: R once more",
+            Count(others, "site")
+        );
+        screen.model.say(Level::Info, text);
+    }
+    Vec::new()
+}
+
+/// Asks about the newest unfinished run again, or lists the sites that are owed a key.
+pub(super) fn owed(screen: &mut Screen) -> Vec<Effect> {
+    let model = &screen.model;
+    let unfinished = model.left.last().filter(|_| !model.options.read_only);
+    screen.dialog = Some(match unfinished {
+        Some(run) => Dialog::Choice(Choice::unfinished(model, run)),
+        None => Dialog::Pager(Pager::owed()),
+    });
+    Vec::new()
 }
 
 fn ask_for_held_back(screen: &mut Screen, sites: &[SiteId]) {
@@ -94,7 +135,6 @@ fn say_why_not(model: &mut Model, id: SiteId) {
         .unwrap_or_default();
     let text = match state.retry_plan() {
         RetryPlan::Settles => format!("{name} settles{when}"),
-        RetryPlan::OtherRun => format!("{name} failed in an earlier run: p plans a push to it"),
         RetryPlan::Busy => format!("{name} is being worked on"),
         _ if state.verify == Verify::ExposedSecret => {
             format!("{name}: its PUT was stored; roll the SECRET key that it shows, then v looks again")

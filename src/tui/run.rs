@@ -1,5 +1,3 @@
-use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,22 +11,12 @@ use super::screen::Screen;
 use super::terminal::Terminal;
 use super::update::update;
 use super::{Effect, Leave, Message};
-use crate::engine::{Attempts, Clock, Command, Event, Handle, Level, Message as Told, sleep_until};
-use crate::site::SiteId;
+use crate::engine::{Attempts, Clock, Command, Event, Level, Message as Told, sleep_until};
 
 /// Events of the engine that are taken in at most before the operator's keys have their turn again.
 const DRAIN: usize = 5000;
 /// Between the signal that suspends the process and what comes after it.
 const STOPPING: Duration = Duration::from_millis(100);
-
-/// What the screen needs besides the terminal and the engine.
-pub trait Surroundings: Send + Sync + 'static {
-    /// Reads the master keys that these sites take, where they are not read yet.
-    fn load_master_keys(&self, sites: Vec<SiteId>) -> impl Future<Output = Result<(), String>> + Send;
-
-    /// Mends the demo's sick sites; returns how many there were.
-    fn heal(&self) -> usize;
-}
 
 /// How the screen behaves.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +43,7 @@ pub enum Left {
 /// What the loop listens to, besides the frame timer.
 struct Ears<'a> {
     heard: UnboundedReceiver<Heard>,
-    events: &'a mut UnboundedReceiver<Event>,
-    messages: UnboundedReceiver<Message>,
+    told: &'a mut UnboundedReceiver<Message>,
     signals: Signals,
 }
 
@@ -94,14 +81,12 @@ enum Woke {
     EngineEnded,
 }
 
-struct Show<Around> {
+struct Show {
     screen: Screen,
     terminal: Terminal,
     frames: Frames,
-    engine: Handle,
-    around: Arc<Around>,
+    orders: UnboundedSender<Effect>,
     clock: Clock,
-    tell: UnboundedSender<Message>,
     /// When the next frame may be drawn, if one is owed.
     owed: Option<Instant>,
     drawn: Instant,
@@ -109,16 +94,16 @@ struct Show<Around> {
 }
 
 /// Shows `screen` until it is left, and returns it. The terminal is given back then; what becomes of the run is
-/// the caller's.
+/// the caller's. What the screen is `told` comes from outside, and the effects that are no matter of the terminal
+/// are carried out there: they go to `orders`.
 ///
 /// # Errors
 /// When the terminal cannot be taken.
-pub async fn run<Around: Surroundings>(
+pub async fn run(
     screen: Screen,
     behaviour: Behaviour,
-    engine: Handle,
-    events: &mut UnboundedReceiver<Event>,
-    around: Arc<Around>,
+    orders: UnboundedSender<Effect>,
+    told: &mut UnboundedReceiver<Message>,
     clock: Clock,
 ) -> anyhow::Result<(Left, Screen)> {
     let signals = Signals::new().context("listening to signals")?;
@@ -126,34 +111,26 @@ pub async fn run<Around: Surroundings>(
     terminal.mind_panics();
     let (speak, heard) = unbounded_channel();
     let _listener = Listener::start(speak).context("starting the thread that reads")?;
-    let (tell, messages) = unbounded_channel();
     let (columns, rows) = screen.model.size;
     let mut show = Show {
         frames: Frames::new(columns, rows)?,
         screen,
         terminal,
-        engine,
-        around,
+        orders,
         clock,
-        tell,
         owed: Some(Instant::now()),
         drawn: Instant::now(),
         distance: Duration::from_secs(1) / behaviour.fps.max(1),
     };
-    if behaviour.look_at_start && !show.screen.model.sites.is_empty() {
-        show.look_at_all();
+    if behaviour.look_at_start {
+        show.look_at_what_is_old();
     }
-    let ears = Ears {
-        heard,
-        events,
-        messages,
-        signals,
-    };
+    let ears = Ears { heard, told, signals };
     let left = show.run(ears).await?;
     Ok((left, show.screen))
 }
 
-impl<Around: Surroundings> Show<Around> {
+impl Show {
     async fn run(&mut self, mut ears: Ears<'_>) -> anyhow::Result<Left> {
         let mut engine_lives = true;
         let left = loop {
@@ -192,8 +169,8 @@ impl<Around: Surroundings> Show<Around> {
             Woke::Message(message) => {
                 let mut left = self.take(message, false)?;
                 for _ in 0..DRAIN {
-                    let Ok(event) = ears.events.try_recv() else { break };
-                    left = left.or(self.take(Message::Engine(event), false)?);
+                    let Ok(message) = ears.told.try_recv() else { break };
+                    left = left.or(self.take(message, false)?);
                 }
                 Ok(left)
             }
@@ -231,12 +208,11 @@ impl<Around: Surroundings> Show<Around> {
             _ = ears.signals.interrupt.recv() => Woke::Left(Left::Terminated),
             _ = ears.signals.resized.recv() => Woke::Resized,
             _ = ears.signals.continued.recv() => Woke::Continued,
-            Some(message) = ears.messages.recv() => Woke::Prompt(message),
             () = sleep_until(due) => Woke::Draw,
             () = self.terminal.ready(), if waits => Woke::Draw,
             () = sleep_until(wake) => Woke::Prompt(Message::Wake),
-            event = ears.events.recv(), if engine_lives => match event {
-                Some(event) => Woke::Message(Message::Engine(event)),
+            message = ears.told.recv(), if engine_lives => match message {
+                Some(message) => Woke::Message(message),
                 None => Woke::EngineEnded,
             },
         }
@@ -247,9 +223,8 @@ impl<Around: Surroundings> Show<Around> {
     async fn await_order(&mut self, ears: &mut Ears<'_>) -> anyhow::Result<Option<Left>> {
         while self.screen.model.ordered > 0 {
             let message = tokio::select! {
-                Some(message) = ears.messages.recv() => message,
-                event = ears.events.recv() => match event {
-                    Some(event) => Message::Engine(event),
+                message = ears.told.recv() => match message {
+                    Some(message) => message,
                     None => break,
                 },
                 _ = ears.signals.terminate.recv() => return Ok(Some(Left::Terminated)),
@@ -277,42 +252,30 @@ impl<Around: Surroundings> Show<Around> {
 
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Left>> {
         match effect {
-            Effect::Engine(command) => self.engine.send(command),
-            Effect::WithMasterKeys(command) => self.order_with_keys(command),
+            order @ (Effect::Engine(_) | Effect::Heal) => self.order(order),
             Effect::Redraw => return self.resized(true),
             Effect::Suspend => return self.suspend(),
-            Effect::Heal => {
-                let _gone = self.tell.send(Message::Healed(self.around.heal()));
-            }
             Effect::Quit(leave) => return Ok(Some(Left::ByOperator(leave))),
         }
         Ok(None)
     }
 
-    /// Reads the master keys, which may take seconds (a command), while the screen goes on.
-    fn order_with_keys(&self, command: Command) {
-        let sites = match &command {
-            Command::Push(plan) => plan.rows.iter().map(|row| row.site).collect(),
-            Command::Retry { sites, .. } => sites.clone(),
-            _ => Vec::new(),
-        };
-        let (around, engine, tell) = (Arc::clone(&self.around), self.engine.clone(), self.tell.clone());
-        tokio::spawn(async move {
-            let read = around.load_master_keys(sites).await;
-            if read.is_ok() {
-                engine.send(command);
-            }
-            let _gone = tell.send(Message::MasterKeys(read));
-        });
+    fn order(&self, order: Effect) {
+        // Who carries it out has ended: its closed channel of messages tells so.
+        let _ended = self.orders.send(order);
     }
 
-    fn look_at_all(&self) {
-        self.engine.send(Command::Look {
-            sites: self.screen.model.enabled(self.screen.model.order.clone()),
+    fn look_at_what_is_old(&self) {
+        let sites = self.screen.model.to_look_at_first();
+        if sites.is_empty() {
+            return;
+        }
+        self.order(Effect::Engine(Command::Look {
+            sites,
             expected: None,
             attempts: Attempts::One,
             background: true,
-        });
+        }));
     }
 
     fn draw_if_due(&mut self) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::actions::ACTIONS;
-use super::dialogs::{self, Dialog, Pressed};
+use super::dialogs::{self, Choice, Dialog, Pressed};
 use super::field::{Edited, secret};
 use super::model::Model;
 use super::screen::Screen;
@@ -12,6 +12,7 @@ use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
 use crate::site::SiteId;
+use crate::store::{Holder, RunRecord};
 use crate::text::Count;
 
 /// What a message makes of the screen, and what it wants done.
@@ -36,13 +37,10 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
             model.keep_cursor_in_view();
         }
         Message::Engine(event) => take_event(model, event),
+        Message::Attached(to) => take_attached(model, to),
+        Message::Left(run) => return take_left(screen, *run),
         Message::Wake => model.field.wake(now),
-        Message::MasterKeys(Ok(())) | Message::Resumed => {}
-        Message::MasterKeys(Err(why)) => {
-            model.ordered = model.ordered.saturating_sub(1);
-            model.say(Level::Error, format!("nothing sent: {why}"));
-            model.refused_order = Some(why);
-        }
+        Message::Resumed => {}
         Message::Healed(sites) => {
             let text = if sites == 0 {
                 "all sites of the demo are well already".to_owned()
@@ -71,10 +69,51 @@ fn take_event(model: &mut Model, event: Event) {
             model.take_attempt(attempt);
         }
         Event::Message(message) => model.take_message(message),
+        Event::Refused(why) => {
+            model.say(Level::Error, format!("nothing sent: {why}"));
+            model.refused_order = Some(why);
+        }
         Event::NotBegun(error) => model.say(Level::Error, format!("nothing sent: {error}")),
         Event::Run(run) => take_run(model, run),
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
+}
+
+fn take_attached(model: &mut Model, to: Option<Holder>) {
+    match (&to, &model.attached) {
+        (Some(holder), _) => {
+            let of = holder
+                .run
+                .map_or_else(String::new, |run| format!("run {} of ", run.0));
+            let text = format!(
+                "attached to {of}{} (PID {}): what is ordered here is done there",
+                holder.by.user, holder.by.pid
+            );
+            model.say(Level::Info, text);
+        }
+        (None, Some(_)) => {
+            model.run = None;
+            model.say(
+                Level::Info,
+                "the process of the run has ended: this is what it left on record",
+            );
+        }
+        (None, None) => {}
+    }
+    model.attached = to;
+}
+
+/// A run that nobody works on: asked about at once, unless something else is being asked.
+fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
+    let model = &mut screen.model;
+    model.left.retain(|known| known.id != run.id);
+    let text = format!("run {} was not finished: o asks about it again", run.id.0);
+    model.say(Level::Warning, text);
+    if screen.dialog.is_none() && !model.options.read_only && !model.is_too_small() {
+        screen.dialog = Some(Dialog::Choice(Choice::unfinished(model, &run)));
+    }
+    screen.model.left.push(run);
+    Vec::new()
 }
 
 fn take_run(model: &mut Model, run: RunInfo) {
@@ -106,6 +145,7 @@ fn take_run(model: &mut Model, run: RunInfo) {
         };
         model.say(Level::Info, format!("run {}: {text}", run.id.0));
     }
+    model.left.retain(|left| left.id != run.id);
     model.run = Some(run);
 }
 

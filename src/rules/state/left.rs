@@ -56,12 +56,7 @@ impl SiteState {
                 self.left_in_doubt(policy, now);
             }
             Phase::PushWaits | Phase::LookingBefore | Phase::Putting => {
-                let push = if self.puts > 0 {
-                    Push::Cancelled
-                } else {
-                    Push::NotStarted
-                };
-                self.end_push(push);
+                self.end_push(Push::NotStarted);
             }
             Phase::LookWaits | Phase::Looking => {
                 self.phase = Phase::LookWaits;
@@ -126,7 +121,7 @@ impl SiteState {
 
     /// Whether a run that is taken up again has something to send here, or must find out.
     pub fn is_left_over(&self) -> bool {
-        matches!(self.push, Push::Unknown(_) | Push::NotStarted | Push::Cancelled)
+        matches!(self.push, Push::Unknown(_) | Push::NotStarted)
     }
 
     /// Takes up again what a process that is gone has left over. What may have been stored is looked at first.
@@ -157,9 +152,11 @@ impl SiteState {
 
     /// The run that did not reach it is closed: it expects nothing of it any more.
     pub fn run_closed(&mut self, now: Moment) {
-        if self.push == Push::NotStarted {
+        if self.push == Push::NotStarted && self.puts == 0 {
             self.expected = self.expected_before.take();
-            self.push = Push::Idle;
+        }
+        if self.push == Push::NotStarted {
+            self.push = Push::Cancelled;
             self.at = Some(now);
         }
     }

@@ -1,14 +1,23 @@
+use std::time::Duration;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
 use super::{Dialog, PlanDialog, Pressed, draw_box};
-use crate::engine::{Command, Level};
+use crate::engine::{Command, LeftRun, Level};
+use crate::rules::run::RunId;
 use crate::rules::state::Allow;
+use crate::rules::status::Push;
 use crate::site::SiteId;
+use crate::store::RunRecord;
+use crate::text::Count;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 use crate::tui::{Effect, Leave};
+
+/// A run this old is asked about again: its key may have been replaced since.
+pub const OLD_RUN: Duration = Duration::from_hours(1);
 
 /// A question with a few answers; `Esc` is always the harmless one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +52,10 @@ enum Meaning {
     Leave(Leave),
     RetryWithRunsKey(Vec<SiteId>),
     PlanWithFieldsKey(Vec<SiteId>),
+    /// Takes up a run that was left; asks once more if it is old.
+    Resume(Box<LeftRun>, Option<String>),
+    /// Ends it.
+    Close(RunId),
 }
 
 fn answer(key: char, label: &'static str, meaning: Meaning) -> Answer {
@@ -50,7 +63,7 @@ fn answer(key: char, label: &'static str, meaning: Meaning) -> Answer {
 }
 
 fn again(sites: &[SiteId]) -> Effect {
-    Effect::WithMasterKeys(Command::Retry {
+    Effect::Engine(Command::Retry {
         sites: sites.to_vec(),
         allow: Allow::default(),
     })
@@ -138,6 +151,79 @@ impl Choice {
         }
     }
 
+    /// A run that a process before has left, and that nobody works on.
+    pub fn unfinished(model: &Model, run: &RunRecord) -> Self {
+        let of_run = || {
+            model
+                .all()
+                .into_iter()
+                .filter(|id| model.state(*id).run == Some(run.id))
+        };
+        let is_unknown = |id: &SiteId| matches!(model.state(*id).push, Push::Unknown(_));
+        let left: Vec<SiteId> = of_run().filter(|id| model.state(*id).is_left_over()).collect();
+        let unknown = left.iter().filter(|id| is_unknown(id)).count();
+        let mask = model.mask(&run.key);
+        let mode = run.key.mode().word().to_uppercase();
+        let text = format!(
+            "Run {} of {} ({mode} {mask}, begun {}) was not finished: {} done, {unknown} unknown, {} to do.",
+            run.id.0,
+            run.by.user,
+            model.clock(run.began),
+            of_run().count() - left.len(),
+            left.len() - unknown,
+        );
+        let age = model.now.since(run.began);
+        let old = (age >= OLD_RUN).then(|| {
+            let hours = age.as_secs() / 3600;
+            format!(
+                "Run {} is {} old. Its key {mask} may have been replaced since: is it still the right one?",
+                run.id.0,
+                Count(usize::try_from(hours).unwrap_or(usize::MAX), "hour")
+            )
+        });
+        let resumed = LeftRun {
+            id: run.id,
+            key: run.key.clone(),
+            began: run.began,
+            sites: left,
+        };
+        let answers = vec![
+            answer(
+                'g',
+                "go on: look at the unknown, then push the rest",
+                Meaning::Resume(Box::new(resumed), old),
+            ),
+            answer(
+                'x',
+                "close it: what it did not reach is left as it is",
+                Meaning::Close(run.id),
+            ),
+        ];
+        Self {
+            title: "unfinished run",
+            text: Told::Text(text),
+            answers,
+            escape: "later (o asks again)",
+        }
+    }
+
+    fn old_run(run: &LeftRun, question: String) -> Self {
+        let answers = vec![
+            answer(
+                'y',
+                "yes: go on with it",
+                Meaning::Resume(Box::new(run.clone()), None),
+            ),
+            answer('x', "no: close the run", Meaning::Close(run.id)),
+        ];
+        Self {
+            title: "an old run",
+            text: Told::Text(question),
+            answers,
+            escape: "later (o asks again)",
+        }
+    }
+
     pub(super) fn press(&self, model: &mut Model, press: KeyEvent) -> Pressed {
         if press.modifiers.contains(KeyModifiers::CONTROL) {
             return Pressed::Stays;
@@ -159,6 +245,18 @@ impl Choice {
             Meaning::GoOnAndRetry(sites) => {
                 model.say_retry(sites.len());
                 vec![Effect::Engine(Command::GoOn), again(sites)]
+            }
+            Meaning::Resume(run, Some(question)) => {
+                let asked = Self::old_run(run, question.clone());
+                return Pressed::Becomes(Box::new(Dialog::Choice(asked)));
+            }
+            Meaning::Resume(run, None) => {
+                model.left.retain(|left| left.id != run.id);
+                vec![Effect::Engine(Command::Resume((**run).clone()))]
+            }
+            Meaning::Close(run) => {
+                model.left.retain(|left| left.id != *run);
+                vec![Effect::Engine(Command::Close(*run))]
             }
             Meaning::RetryWithRunsKey(sites) => vec![again(sites)],
             Meaning::PlanWithFieldsKey(sites) => match PlanDialog::of_push(model, sites) {

@@ -7,7 +7,9 @@ use crate::engine::{Attempt, Level};
 use crate::key::PublishableKey;
 use crate::rules::note::note;
 use crate::rules::status::Role;
+use crate::rules::tally::word;
 use crate::site::SiteId;
+use crate::text::pad;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
@@ -22,6 +24,7 @@ pub struct Pager {
 enum Page {
     Detail(SiteId),
     Messages,
+    Owed,
     Help(Vec<HelpLine>),
 }
 
@@ -43,6 +46,11 @@ impl Pager {
     /// All messages, newest first.
     pub fn messages() -> Self {
         Self::of(Page::Messages)
+    }
+
+    /// The sites that are not known to serve what is expected of them.
+    pub fn owed() -> Self {
+        Self::of(Page::Owed)
     }
 
     /// All keys.
@@ -78,6 +86,7 @@ impl Pager {
         let title = match &self.page {
             Page::Detail(site) => format!("{}  (j k scroll, Esc closes)", model.site(*site).name),
             Page::Messages => "messages, newest first  (j k scroll, Esc closes)".to_owned(),
+            Page::Owed => "owed a key  (j k scroll, Esc closes)".to_owned(),
             Page::Help(_) => "keys  (j k scroll, Esc closes)".to_owned(),
         };
         let lines = lines(&self.page, model);
@@ -95,6 +104,7 @@ fn lines(page: &Page, model: &Model) -> Vec<Line<'static>> {
     match page {
         Page::Detail(site) => detail(model, *site),
         Page::Messages => messages(model),
+        Page::Owed => owed(model),
         Page::Help(lines) => help(model, lines),
     }
 }
@@ -190,6 +200,41 @@ fn attempt_line(model: &Model, attempt: &Attempt) -> Line<'static> {
             model.options.theme.style(Part::Status(role)),
         ),
     ])
+}
+
+/// Which sites are owed which key since when, whatever run left them so.
+fn owed(model: &Model) -> Vec<Line<'static>> {
+    let owed = model.owed();
+    if owed.is_empty() {
+        return vec![Line::raw(
+            "none: each site serves what was last pushed to it, as far as was seen",
+        )];
+    }
+    let line = |id: &SiteId| {
+        let state = model.state(*id);
+        let key = state
+            .expected
+            .as_ref()
+            .map(|key| model.mask(key))
+            .unwrap_or_default();
+        let since = state
+            .expected_since
+            .map(|since| model.clock(since))
+            .unwrap_or_default();
+        let run = state
+            .run
+            .map_or_else(String::new, |run| format!(" (run {})", run.0));
+        let word = word(state);
+        let note = note(state, &|at| model.clock(at));
+        let note = if note.is_empty() {
+            note
+        } else {
+            format!(": {note}")
+        };
+        let name = pad(model.site(*id).name.as_str(), 20);
+        Line::raw(model.text(&format!("{name} {key} since {since}{run}  {word}{note}")))
+    };
+    owed.iter().map(line).collect()
 }
 
 fn messages(model: &Model) -> Vec<Line<'static>> {

@@ -6,6 +6,7 @@ use super::{Pressed, draw_box};
 use crate::engine::{Command, Level};
 use crate::key::{PublishableKey, SECRET_PREFIXES};
 use crate::rules::plan::{Confirm, Plan, PlanAction, PlanRow};
+use crate::rules::run::{Kind, RunId};
 use crate::rules::state::Allow;
 use crate::rules::status::{Role, SkipReason};
 use crate::site::SiteId;
@@ -39,18 +40,52 @@ impl PlanDialog {
         let Some(key) = model.field.key() else {
             return Err("there is no key to push: press e and paste a publishable key".to_owned());
         };
+        Self::of(model, Kind::Push, None, key, sites)
+    }
+
+    /// The plan of a run that repeats what failed in an earlier one, with its key.
+    ///
+    /// # Errors
+    /// Why there is none, for the operator.
+    pub fn of_retry(
+        model: &Model,
+        parent: Option<RunId>,
+        key: PublishableKey,
+        sites: &[SiteId],
+    ) -> Result<Self, String> {
+        Self::of(model, Kind::Retry, parent, key, sites)
+    }
+
+    fn of(
+        model: &Model,
+        kind: Kind,
+        parent: Option<RunId>,
+        key: PublishableKey,
+        sites: &[SiteId],
+    ) -> Result<Self, String> {
+        if model.options.read_only {
+            return Err("this screen is read-only: nothing is sent from it".to_owned());
+        }
         if model.is_sending() {
             return Err("a run is still sending: c pauses or cancels it".to_owned());
         }
         if sites.is_empty() {
             return Err("there are no sites to push to".to_owned());
         }
-        let careful = plan(model, key.clone(), sites, Allow::default());
+        let careful = Plan {
+            kind,
+            parent,
+            ..plan(model, key.clone(), sites, Allow::default())
+        };
         let allow = Allow {
             mode_change: true,
             unrecognised: false,
         };
-        let bolder = plan(model, key, sites, allow);
+        let bolder = Plan {
+            kind,
+            parent,
+            ..plan(model, key, sites, allow)
+        };
         let bolder = (bolder.puts() > careful.puts()).then_some(bolder);
         Ok(Self::new(careful, bolder, None))
     }
@@ -95,7 +130,7 @@ impl PlanDialog {
             },
             None => Command::Push(plan.clone()),
         };
-        Pressed::Closes(vec![Effect::WithMasterKeys(command)])
+        Pressed::Closes(vec![Effect::Engine(command)])
     }
 
     pub(super) fn press(&mut self, model: &mut Model, press: KeyEvent) -> Pressed {
@@ -160,14 +195,14 @@ impl PlanDialog {
     }
 
     pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
-        let title = if self.retry.is_some() {
-            "held back: push all the same?"
-        } else {
-            "plan"
+        let title = match (self.retry.is_some(), self.plan.parent) {
+            (true, _) => "held back: push all the same?".to_owned(),
+            (false, Some(parent)) => format!("plan: {} of run {}", self.plan.kind.word(), parent.0),
+            (false, None) => "plan".to_owned(),
         };
         let height = usize::from(frame.area().height);
         let lines = lines(self, model, height.saturating_sub(16).max(2));
-        draw_box(model, frame, title, lines, 0);
+        draw_box(model, frame, &title, lines, 0);
     }
 }
 

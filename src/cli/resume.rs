@@ -1,0 +1,157 @@
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::follow::{Followed, follow};
+use super::headless::{config_with_sites, telling, wait};
+use super::session::{Left, Session};
+use super::signals::{Signals, on_a_thread};
+use super::status::Status;
+use super::{Globals, log};
+use crate::engine::{Command, LeftRun};
+use crate::rules::run::RunId;
+use crate::rules::status::Push;
+use crate::site::SiteId;
+use crate::store::{RunRecord, Store};
+use crate::tui::dialogs::OLD_RUN;
+
+/// Flags of `resume`.
+#[derive(Debug, Args)]
+pub(super) struct ResumeArgs {
+    /// One JSON object a line: attempts as they happen, results at the end.
+    #[arg(long)]
+    json: bool,
+    /// Do not ask; for scripts and cron.
+    #[arg(long)]
+    yes: bool,
+    /// Also take up a run that is older than an hour: its key may have been replaced since.
+    #[arg(long)]
+    allow_old_run: bool,
+    /// Wait at most so long for proofs, once all is sent and looked at ("90s", "5 min", 0).
+    #[arg(long, value_name = "DURATION", value_parser = wait)]
+    wait: Option<Duration>,
+}
+
+/// `resume`.
+pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<Status> {
+    let config = config_with_sites(globals)?;
+    let mut signals = Signals::listen()?;
+    log::start(&config.log);
+    let mut session = Session::of_config(&config, globals, Left::Awaited).await?;
+    let mut runs = session.store.unfinished_runs().await?;
+    // What began first is finished first.
+    runs.reverse();
+    if runs.is_empty() {
+        say("no run was left unfinished: there is nothing to resume");
+        return Ok(Status::Good);
+    }
+    let mut worst = Status::Good;
+    for run in runs {
+        let ended = resume(&mut session, &run, &args, &mut signals).await?;
+        if ended == Status::Interrupted {
+            return Ok(ended);
+        }
+        worst = worst.worse(ended);
+    }
+    Ok(worst)
+}
+
+async fn resume(
+    session: &mut Session,
+    run: &RunRecord,
+    args: &ResumeArgs,
+    signals: &mut Signals,
+) -> anyhow::Result<Status> {
+    let known = session.last_known().await?;
+    let all = session.all();
+    let of_run = |id: &SiteId| known[id.index()].run == Some(run.id);
+    let selection: Vec<SiteId> = all.into_iter().filter(of_run).collect();
+    let left: Vec<SiteId> = selection
+        .iter()
+        .copied()
+        .filter(|id| known[id.index()].is_left_over())
+        .collect();
+    let unknown = left
+        .iter()
+        .filter(|id| matches!(known[id.index()].push, Push::Unknown(_)))
+        .count();
+    say(&format!(
+        "run {} of {} ({} {}, begun {:.0}) was not finished: {} done, {unknown} unknown, {} to do",
+        run.id.0,
+        run.by.user,
+        run.key.mode().word(),
+        run.key,
+        run.began.wall,
+        selection.len() - left.len(),
+        left.len() - unknown,
+    ));
+    if !left.is_empty() {
+        let old = session.clock.now().since(run.began) >= OLD_RUN;
+        if !may_go_on(run.id, old, args, signals).await? {
+            say("nothing sent");
+            return Ok(Status::NothingSent);
+        }
+        let load = session.local.master_keys.load(&left);
+        signals.unless_stopped(load).await.context("nothing sent")?;
+    }
+    session.local.handle.send(Command::Resume(LeftRun {
+        id: run.id,
+        key: run.key.clone(),
+        began: run.began,
+        sites: left,
+    }));
+    let followed = Followed {
+        selection,
+        states: known,
+        key: Some(run.key.clone()),
+        run: None,
+        interrupted: false,
+        wait: args.wait,
+        telling: telling(args.json),
+    };
+    follow(session, followed, signals).await
+}
+
+/// Whether the rest is to be sent. An old run has a question of its own.
+async fn may_go_on(run: RunId, old: bool, args: &ResumeArgs, signals: &mut Signals) -> anyhow::Result<bool> {
+    let here = std::io::stdin().is_terminal();
+    if old && !args.allow_old_run {
+        if args.yes || !here {
+            bail!(
+                "run {} is older than an hour, and its key may have been replaced since: give --allow-old-run if \
+                 it is still the right one",
+                run.0
+            );
+        }
+        let question = "it is older than an hour, and its key may have been replaced since. Is it still the right one? type yes: ";
+        if !asked(question, "yes", signals).await? {
+            return Ok(false);
+        }
+    }
+    if args.yes {
+        return Ok(true);
+    }
+    if !here {
+        bail!("nobody is here to say that the run shall go on: give --yes");
+    }
+    asked("look at the unknown, then push the rest? type y: ", "y", signals).await
+}
+
+async fn asked(question: &str, answer: &str, signals: &mut Signals) -> anyhow::Result<bool> {
+    let mut err = std::io::stderr();
+    write!(err, "{question}")?;
+    err.flush()?;
+    let line = on_a_thread(|| {
+        let mut typed = String::new();
+        std::io::stdin().lock().read_line(&mut typed)?;
+        Ok(typed)
+    });
+    Ok(signals.unless_stopped(line).await?.trim() == answer)
+}
+
+fn say(text: &str) {
+    // Nobody reads it: the run goes on all the same.
+    let _closed = writeln!(std::io::stderr(), "{text}");
+}
