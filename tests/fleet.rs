@@ -217,6 +217,7 @@ async fn each_fault_ends_in_its_own_words_and_is_mended_by_a_retry() {
     let allow = Allow {
         mode_change: false,
         unrecognised: true,
+        ..Allow::default()
     };
     trial.handle.send(Command::Retry {
         sites: trial.all(),

@@ -194,7 +194,7 @@ impl Story {
     fn queued(mut self) -> Self {
         let allow = Allow {
             mode_change: true,
-            unrecognised: false,
+            ..Allow::default()
         };
         self.0.order_push(new_key(), allow, false, at(10));
         self

@@ -21,6 +21,7 @@ use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::SkipReason;
 use crate::site::{Site, SiteId};
 use crate::text::Count;
+use crate::tui::model::KNOWN_FOR;
 
 /// Flags of `push`.
 #[derive(Debug, Args)]
@@ -41,6 +42,9 @@ pub(super) struct PushArgs {
     /// Also send key and master key to what does not answer like a template site.
     #[arg(long)]
     allow_unrecognised: bool,
+    /// Also replace a key that someone else has put on a site since it was last looked at from here.
+    #[arg(long)]
+    allow_changed: bool,
 }
 
 /// Flags of `verify`.
@@ -77,9 +81,14 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
     let allow = Allow {
         mode_change: args.allow_mode_change,
         unrecognised: args.allow_unrecognised,
+        changed: args.allow_changed,
     };
     let unknown = SiteState::default();
-    let plan = Plan::new(key, selection, &session.sites, |_| &unknown, allow);
+    let now = session.clock.now();
+    // What was seen long ago is no reason to leave a site out, or to say that somebody changed it.
+    let lately = |state: &&SiteState| state.looked_at.is_some_and(|at| now.since(at) < KNOWN_FOR);
+    let state = |id: SiteId| Some(&session.known[id.index()]).filter(lately).unwrap_or(&unknown);
+    let plan = Plan::new(key, selection, &session.sites, state, allow);
     if !args.yes && !confirmed(&plan, &session.sites, args.key.stdin, &mut signals).await? {
         let _closed = writeln!(std::io::stderr(), "nothing sent");
         return Ok(Status::NothingSent);

@@ -87,7 +87,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
         for row in plan.rows {
-            self.slots[row.site.index()].planned = Some(row.key.clone());
+            let slot = &mut self.slots[row.site.index()];
+            slot.planned = Some(row.key.clone());
+            slot.state.plan_showed(row.serves);
             match row.action {
                 PlanAction::Put => self.order_push(row.site, row.key, plan.allow, false, now),
                 PlanAction::Skip(reason) => self.change(row.site, |state| state.skip(reason, now)),

@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::run::{Kind, RunId};
 use super::state::{Allow, Served, SiteState};
 use super::status::{Push, SkipReason};
@@ -25,6 +27,20 @@ pub struct PlanRow {
     pub key: PublishableKey,
     /// What it serves as far as is known: the old of old → new.
     pub serves: Served,
+    /// Whether the key may never have been stored there: what was seen may have come from the environment or the
+    /// central dashboard (a rollback only).
+    pub doubtful: bool,
+}
+
+/// A site that a rollback puts back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutBack {
+    /// Which site.
+    pub site: SiteId,
+    /// What it had before.
+    pub before: Served,
+    /// Whether that was pushed from here once, so that it was stored and no fallback.
+    pub was_pushed: bool,
 }
 
 /// Something that the operator must have read before the run goes: each adds a word to the phrase.
@@ -34,6 +50,11 @@ pub enum Danger {
     OverOtherMode {
         /// The mode that they serve.
         mode: KeyMode,
+        /// How many.
+        sites: usize,
+    },
+    /// Someone else has put another key on sites since they were planned before.
+    Changed {
         /// How many.
         sites: usize,
     },
@@ -54,6 +75,7 @@ impl Danger {
             Self::OverOtherMode {
                 mode: KeyMode::Test, ..
             } => "over-test",
+            Self::Changed { .. } => "changed",
             Self::Unrecognised { .. } => "unrecognised",
         }
     }
@@ -69,6 +91,10 @@ impl Danger {
                     Count(sites, "site")
                 )
             }
+            Self::Changed { sites } => format!(
+                "{} got another key from someone else since the plan, which this would replace",
+                Count(sites, "site")
+            ),
             Self::Unrecognised { sites } => {
                 let did = Count(sites, "site");
                 format!("{did} did not answer like a template site, and would get the master key")
@@ -117,35 +143,18 @@ impl Plan {
         state: impl Fn(SiteId) -> &'a SiteState,
         allow: Allow,
     ) -> Self {
-        let mut over = 0;
-        let mut unrecognised = 0;
-        let mut rows = Vec::new();
-        for id in selection {
-            let (site, known) = (&sites[id.index()], state(id));
-            let action = action(&key, site, known, allow);
-            if action == PlanAction::Put {
-                over += usize::from(serves_other_mode(&key, known));
-                unrecognised += usize::from(known.push == Push::Skipped(SkipReason::NotThisApi));
-            }
-            rows.push(PlanRow {
+        let row = |id: SiteId| {
+            let known = state(id);
+            PlanRow {
                 site: id,
-                action,
+                action: action(&key, &sites[id.index()], known, allow),
                 key: key.clone(),
                 serves: known.now.clone(),
-            });
-        }
-        let mode = if key.mode() == KeyMode::Live {
-            KeyMode::Test
-        } else {
-            KeyMode::Live
+                doubtful: false,
+            }
         };
-        let mut dangers = Vec::new();
-        if over > 0 {
-            dangers.push(Danger::OverOtherMode { mode, sites: over });
-        }
-        if unrecognised > 0 && allow.unrecognised {
-            dangers.push(Danger::Unrecognised { sites: unrecognised });
-        }
+        let rows: Vec<PlanRow> = selection.into_iter().map(row).collect();
+        let dangers = dangers(&rows, &state, allow);
         Self {
             kind: Kind::Push,
             parent: None,
@@ -154,6 +163,56 @@ impl Plan {
             allow,
             dangers,
         }
+    }
+
+    /// Plans to put back what sites had before `parent`; none where no site had a key. Each gets its own.
+    pub fn rollback<'a>(
+        parent: RunId,
+        put_back: &[PutBack],
+        sites: &[Site],
+        state: impl Fn(SiteId) -> &'a SiteState,
+        allow: Allow,
+    ) -> Option<Self> {
+        let mut keys: BTreeMap<&PublishableKey, usize> = BTreeMap::new();
+        for key in put_back.iter().filter_map(|site| site.before.key()) {
+            *keys.entry(key).or_default() += 1;
+        }
+        let (&key, _) = keys.iter().max_by_key(|&(_, count)| count)?;
+        let row = |back: &PutBack| {
+            let known = state(back.site);
+            let own = back.before.key();
+            PlanRow {
+                site: back.site,
+                action: own.map_or(PlanAction::Skip(SkipReason::NotReversible), |own| {
+                    action(own, &sites[back.site.index()], known, allow)
+                }),
+                key: own.unwrap_or(key).clone(),
+                serves: known.now.clone(),
+                doubtful: own.is_some() && !back.was_pushed,
+            }
+        };
+        let rows: Vec<PlanRow> = put_back.iter().map(row).collect();
+        let dangers = dangers(&rows, &state, allow);
+        Some(Self {
+            kind: Kind::Rollback,
+            parent: Some(parent),
+            key: key.clone(),
+            rows,
+            allow,
+            dangers,
+        })
+    }
+
+    /// How many sites get a key that may never have been stored there.
+    pub fn doubtful(&self) -> usize {
+        let doubtful = |row: &&PlanRow| row.action == PlanAction::Put && row.doubtful;
+        self.rows.iter().filter(doubtful).count()
+    }
+
+    /// How many different keys go out.
+    pub fn keys(&self) -> usize {
+        let puts = self.rows.iter().filter(|row| row.action == PlanAction::Put);
+        puts.map(|row| &row.key).collect::<BTreeSet<_>>().len()
     }
 
     /// How many sites get a PUT.
@@ -177,8 +236,14 @@ impl Plan {
 
     /// How many sites that get a PUT serve the key already, as far as was seen.
     pub fn serving_already(&self) -> usize {
-        let serves = |row: &&PlanRow| row.action == PlanAction::Put && row.serves.key() == Some(&self.key);
+        let serves = |row: &&PlanRow| row.action == PlanAction::Put && row.serves.key() == Some(&row.key);
         self.rows.iter().filter(serves).count()
+    }
+
+    /// Whether a live key goes out.
+    fn goes_live(&self) -> bool {
+        let live = |row: &PlanRow| row.action == PlanAction::Put && row.key.mode() == KeyMode::Live;
+        self.rows.iter().any(live)
     }
 
     /// What confirms it.
@@ -187,10 +252,10 @@ impl Plan {
         if puts == 0 {
             return Confirm::Nothing;
         }
-        if self.key.mode() == KeyMode::Test && puts <= SMALL_TEST_RUN && self.dangers.is_empty() {
+        if !self.goes_live() && puts <= SMALL_TEST_RUN && self.dangers.is_empty() {
             return Confirm::Yes;
         }
-        let mode = (self.key.mode() == KeyMode::Live).then_some("live".to_owned());
+        let mode = self.goes_live().then_some("live".to_owned());
         let dangers = self.dangers.iter().map(|danger| danger.word().to_owned());
         let words: Vec<String> = mode
             .into_iter()
@@ -199,6 +264,39 @@ impl Plan {
             .collect();
         Confirm::Phrase(words.join(" "))
     }
+}
+
+/// What makes these rows more than routine.
+fn dangers<'a>(
+    rows: &[PlanRow],
+    state: &impl Fn(SiteId) -> &'a SiteState,
+    allow: Allow,
+) -> Vec<Danger> {
+    let puts = || rows.iter().filter(|row| row.action == PlanAction::Put);
+    let over = |mode: KeyMode| {
+        let over = |row: &&PlanRow| {
+            let serves = state(row.site).now.key().map(PublishableKey::mode);
+            row.key.mode() != mode && serves == Some(mode)
+        };
+        puts().filter(over).count()
+    };
+    let held_back = |reason| puts().filter(|row| state(row.site).push == Push::Skipped(reason)).count();
+    let mut dangers = Vec::new();
+    for mode in [KeyMode::Live, KeyMode::Test] {
+        let sites = over(mode);
+        if sites > 0 {
+            dangers.push(Danger::OverOtherMode { mode, sites });
+        }
+    }
+    let sites = held_back(SkipReason::ChangedMeanwhile);
+    if sites > 0 && allow.changed {
+        dangers.push(Danger::Changed { sites });
+    }
+    let sites = held_back(SkipReason::NotThisApi);
+    if sites > 0 && allow.unrecognised {
+        dangers.push(Danger::Unrecognised { sites });
+    }
+    dangers
 }
 
 fn action(key: &PublishableKey, site: &Site, known: &SiteState, allow: Allow) -> PlanAction {
@@ -279,7 +377,7 @@ mod tests {
             &states,
             Allow {
                 mode_change: true,
-                unrecognised: false,
+                ..Allow::default()
             },
         );
         assert_eq!(bold.confirm(), Confirm::Phrase("live 2 over-test".to_owned()));

@@ -102,6 +102,9 @@ pub struct Allow {
     pub mode_change: bool,
     /// Send the PUT to something that does not answer like a template site.
     pub unrecognised: bool,
+    /// Replace a key that someone else has put there since the plan.
+    #[serde(default)]
+    pub changed: bool,
 }
 
 impl Allow {
@@ -111,6 +114,7 @@ impl Allow {
         Self {
             mode_change: self.mode_change || other.mode_change,
             unrecognised: self.unrecognised || other.unrecognised,
+            changed: self.changed || other.changed,
         }
     }
 }
@@ -233,6 +237,8 @@ pub struct SiteState {
     stopping: bool,
     /// A look was ordered while a request was out.
     look_wanted: bool,
+    /// What the plan showed that it serves.
+    shown: Served,
     /// Whether the PUT may have been stored by a process that is gone: a look that shows its key makes it needless.
     unless_served: bool,
 }
@@ -257,6 +263,11 @@ pub enum RetryPlan {
 }
 
 impl SiteState {
+    /// The plan of the push that is ordered next showed that the site serves this.
+    pub fn plan_showed(&mut self, serves: Served) {
+        self.shown = serves;
+    }
+
     /// Orders a PUT of `key`. What a site waits for from an earlier run ends here (`superseded` there).
     pub fn order_push(&mut self, key: PublishableKey, allow: Allow, again: bool, now: Moment) -> Next {
         self.before_retry = again.then(|| Box::new(self.clone()));

@@ -62,6 +62,8 @@ pub enum SkipReason {
     ChangedMeanwhile,
     /// What answers there is not a template site.
     NotThisApi,
+    /// It had no key before the run that is taken back, and no call takes a key away.
+    NotReversible,
 }
 
 impl SkipReason {
@@ -74,6 +76,7 @@ impl SkipReason {
             Self::Equal => "equal",
             Self::ChangedMeanwhile => "changed_meanwhile",
             Self::NotThisApi => "not_this_api",
+            Self::NotReversible => "not_reversible",
         }
     }
 
@@ -85,6 +88,7 @@ impl SkipReason {
             Self::Disabled => "disabled in the config",
             Self::Equal => "serves this key already",
             Self::ChangedMeanwhile => "its key was changed by someone else since the plan: left as it is",
+            Self::NotReversible => "had no key, or it was not seen which: cannot be put back by a call",
             Self::NotThisApi => {
                 "does not answer like a template site: the key and the master key were held back"
             }
@@ -96,7 +100,8 @@ impl SkipReason {
         match self {
             Self::OtherMode => Some("R, or --allow-mode-change, pushes it all the same"),
             Self::NotThisApi => Some("is its url right? R, or --allow-unrecognised, pushes it all the same"),
-            Self::WrongMode | Self::Disabled | Self::Equal | Self::ChangedMeanwhile => None,
+            Self::ChangedMeanwhile => Some("R, or --allow-changed, pushes it all the same"),
+            Self::WrongMode | Self::Disabled | Self::Equal | Self::NotReversible => None,
         }
     }
 

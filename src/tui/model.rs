@@ -27,7 +27,7 @@ const FIRST_ROW: u16 = 5;
 /// The order rests so long after the cursor was moved.
 const ORDER_RESTS: Duration = Duration::from_secs(3);
 /// What is known of a site is taken for true so long when the screen opens.
-const KNOWN_FOR: Duration = Duration::from_hours(1);
+pub const KNOWN_FOR: Duration = Duration::from_hours(1);
 /// Messages that are kept.
 const MESSAGES: usize = 1000;
 /// Attempts of a site that are kept.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Call, LastPut, Next, Phase, SiteState, Window};
+use super::{Call, LastPut, Next, Phase, Served, SiteState, Window};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::retry::{Policy, Retry};
@@ -17,6 +17,7 @@ impl SiteState {
     ) -> Next {
         self.take_answer(answer, now);
         self.looked_in_run = true;
+        let changed = self.is_changed_meanwhile(&answer.verdict, policy, now) && !self.allow.changed;
         self.see(&answer.verdict, now);
         self.before = self.snapshot(now);
         self.blind &= matches!(answer.verdict, LookVerdict::Problem(_));
@@ -33,6 +34,10 @@ impl SiteState {
         match &answer.verdict {
             LookVerdict::Serves(_) if self.serves_other_mode() && !self.allow.mode_change => {
                 self.hold_back(SkipReason::OtherMode, policy, now);
+                self.judge_verdict(&answer.verdict, policy, now)
+            }
+            LookVerdict::Serves(_) if changed => {
+                self.hold_back(SkipReason::ChangedMeanwhile, policy, now);
                 self.judge_verdict(&answer.verdict, policy, now)
             }
             LookVerdict::Problem(problem)
@@ -55,6 +60,23 @@ impl SiteState {
                 Next::Now(Call::Put)
             }
         }
+    }
+
+    /// Whether the site serves another key than the plan showed, and not one that was pushed or seen there within
+    /// the settle time: someone else has put it there.
+    fn is_changed_meanwhile(&self, verdict: &LookVerdict, policy: &Policy, now: Moment) -> bool {
+        let LookVerdict::Serves(serves) = verdict else {
+            return false;
+        };
+        let lately = |at: Moment| now.since(at) <= policy.settle;
+        let seen = self.recent.iter().any(|(key, at)| key == serves && lately(*at));
+        let pushed = self.last_put.as_ref().is_some_and(|put| put.key == *serves && lately(put.at));
+        let shown = match &self.shown {
+            Served::Key(shown) => shown != serves,
+            Served::NoKey => true,
+            Served::Unknown | Served::Secret => false,
+        };
+        shown && self.expected.as_ref() != Some(serves) && !seen && !pushed
     }
 
     /// Nothing is sent: what was expected before is expected again, and what settled goes on to do so.

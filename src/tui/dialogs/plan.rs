@@ -79,7 +79,7 @@ impl PlanDialog {
         };
         let allow = Allow {
             mode_change: true,
-            unrecognised: false,
+            ..Allow::default()
         };
         let bolder = Plan {
             kind,
@@ -96,6 +96,7 @@ impl PlanDialog {
         let allow = Allow {
             mode_change: true,
             unrecognised: true,
+            changed: true,
         };
         let plan = plan(model, key, sites, allow);
         Some(Self::new(plan, None, Some(sites.to_vec())))
