@@ -30,10 +30,14 @@ mod input;
 /// The loop: waits for input, engine, signals and the frame timer; carries out effects.
 pub mod run;
 
+use std::path::PathBuf;
+
 use crossterm::event::{KeyCode, KeyEvent};
 
 use crate::engine::{Command, Event};
-use crate::store::{Holder, RunRecord};
+use crate::rules::plan::PutBack;
+use crate::site::{SiteId, SiteUrl};
+use crate::store::{Holder, RunId, RunRecord, RunSite, Seen, StoredAttempt};
 
 /// Something that the screen is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +58,8 @@ pub enum Message {
     Attached(Option<Holder>),
     /// A run that a process before has left, and that nobody works on.
     Left(Box<RunRecord>),
+    /// What was read from the store.
+    Read(Reading),
     /// The time that [`model::Model::wake_at`] asked for has come.
     Wake,
     /// The demo's sites were mended: how many.
@@ -101,12 +107,59 @@ impl Input {
     }
 }
 
+/// Something that the screen wants from the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// The runs on record.
+    Runs,
+    /// The sites of a run.
+    Run(RunId),
+    /// The attempts on a site in a run.
+    Attempts(RunId, SiteUrl),
+    /// What these sites of a run had before it; none means all.
+    PutBack(RunId, Option<Vec<SiteId>>),
+    /// The keys that a site was seen to serve.
+    Timeline(SiteId),
+    /// A run as a document in a file.
+    Export {
+        /// Which run.
+        run: RunId,
+        /// Which file; its end says which format.
+        path: PathBuf,
+        /// Whether a file that is there already is replaced.
+        replace: bool,
+    },
+}
+
+/// What was read from the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reading {
+    /// The runs on record, newest first.
+    Runs(Vec<RunRecord>),
+    /// The sites of a run.
+    Run(RunId, Vec<RunSite>),
+    /// The attempts on a site in the run that was asked for.
+    Attempts(SiteUrl, Vec<StoredAttempt>),
+    /// What sites had before a run.
+    PutBack(RunId, Vec<PutBack>),
+    /// The keys that a site was seen to serve.
+    Timeline(SiteId, Vec<Seen>),
+    /// The file was written.
+    Exported(PathBuf),
+    /// The file is there already.
+    Exists(PathBuf),
+    /// It could not be read or written: why, for the operator.
+    Failed(String),
+}
+
 /// Something that the screen wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// An order, for the engine of this process or for the run that the screen is attached to. Master keys that it
     /// needs are read first; if one cannot be, [`Event::Refused`] tells so.
     Engine(Command),
+    /// Reads something from the store; [`Message::Read`] brings it.
+    Read(Wanted),
     /// Draws everything afresh.
     Redraw,
     /// Stops the process until the shell continues it.

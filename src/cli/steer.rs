@@ -54,6 +54,7 @@ impl Steer {
                 let healed = self.fleet.as_ref().map_or(0, |fleet| fleet.heal());
                 self.say(Message::Healed(healed));
             }
+            Effect::Read(wanted) => self.read(wanted),
             // What concerns the terminal is done by the screen itself.
             Effect::Redraw | Effect::Suspend | Effect::Quit(_) => {}
         }

@@ -1,9 +1,9 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::dialogs::{Choice, Dialog, HelpLine, Pager};
+use super::dialogs::{Choice, Dialog, HelpLine, History, Pager};
 use super::model::Model;
 use super::screen::Screen;
-use super::{Effect, Leave, orders};
+use super::{Effect, Leave, Wanted, orders};
 use crate::engine::{Attempts, Command, Level};
 use crate::rules::run::RunPhase;
 use crate::site::SiteId;
@@ -170,11 +170,11 @@ pub static ACTIONS: &[Action] = &[
         demo_only: false,
         footer: |model| with_sites(model, "detail"),
         run: |screen| {
-            screen.dialog = screen
-                .model
-                .selected()
-                .map(|site| Dialog::Pager(Pager::detail(site)));
-            Vec::new()
+            let Some(site) = screen.model.selected() else {
+                return Vec::new();
+            };
+            screen.dialog = Some(Dialog::Pager(Pager::detail(site)));
+            vec![Effect::Read(Wanted::Timeline(site))]
         },
     },
     Action {
@@ -195,6 +195,25 @@ pub static ACTIONS: &[Action] = &[
         demo_only: false,
         footer: |model| (!model.left.is_empty()).then(|| "unfinished run".to_owned()),
         run: orders::owed,
+    },
+    Action {
+        name: "history",
+        keys: &[key('h')],
+        help: "runs on record: their sites and attempts, retry, roll back, export",
+        demo_only: false,
+        footer: |_| Some("history".to_owned()),
+        run: |screen| {
+            screen.dialog = Some(Dialog::History(History::new()));
+            vec![Effect::Read(Wanted::Runs)]
+        },
+    },
+    Action {
+        name: "roll back",
+        keys: &[key('u')],
+        help: "put back what the site under the cursor had before its last run",
+        demo_only: false,
+        footer: silent,
+        run: roll_back,
     },
     Action {
         name: "push",
@@ -385,6 +404,21 @@ fn look(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
         attempts: Attempts::Policy,
         background: false,
     })]
+}
+
+fn roll_back(screen: &mut Screen) -> Vec<Effect> {
+    let model = &mut screen.model;
+    let Some(site) = model.selected() else {
+        return Vec::new();
+    };
+    match model.state(site).run {
+        Some(run) => vec![Effect::Read(Wanted::PutBack(run, Some(vec![site])))],
+        None => {
+            let text = format!("{}: no run has pushed to it, so there is nothing to put back", model.site(site).name);
+            model.say(Level::Info, text);
+            Vec::new()
+        }
+    }
 }
 
 fn retries(model: &Model) -> Option<String> {

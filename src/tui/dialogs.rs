@@ -8,6 +8,8 @@ use super::Effect;
 use super::model::Model;
 use super::theme::Part;
 
+/// Runs on record.
+mod history;
 /// A few answers to one question.
 mod choice;
 /// Text that is scrolled: detail, messages, help.
@@ -15,6 +17,7 @@ mod pager;
 /// The plan of a push, and the phrase that confirms it.
 mod plan;
 
+pub use history::History;
 pub use choice::{Choice, OLD_RUN};
 pub use pager::{HelpLine, Pager};
 pub use plan::PlanDialog;
@@ -28,12 +31,18 @@ pub enum Dialog {
     Choice(Choice),
     /// Something to read.
     Pager(Pager),
+    /// Runs on record.
+    History(History),
 }
 
 impl Dialog {
     /// Whether it takes words, so that each letter is text.
     pub fn takes_text(&self) -> bool {
-        matches!(self, Self::Plan(plan) if plan.asks_for_words())
+        match self {
+            Self::Plan(plan) => plan.asks_for_words(),
+            Self::History(history) => history.takes_text(),
+            Self::Choice(_) | Self::Pager(_) => false,
+        }
     }
 }
 
@@ -42,6 +51,8 @@ impl Dialog {
 pub enum Pressed {
     /// The dialog stays.
     Stays,
+    /// It stays, and this is to be done.
+    StaysAnd(Vec<Effect>),
     /// It closes, and this is to be done.
     Closes(Vec<Effect>),
     /// Another one takes its place.
@@ -54,6 +65,7 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
         Dialog::Plan(dialog) => dialog.press(model, press),
         Dialog::Choice(dialog) => dialog.press(model, press),
         Dialog::Pager(dialog) => dialog.press(model, press),
+        Dialog::History(dialog) => dialog.press(model, press),
     }
 }
 
@@ -63,6 +75,7 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
         Dialog::Plan(dialog) => dialog.draw(model, frame),
         Dialog::Choice(dialog) => dialog.draw(model, frame),
         Dialog::Pager(dialog) => dialog.draw(model, frame),
+        Dialog::History(dialog) => dialog.draw(model, frame),
     }
 }
 
@@ -87,6 +100,24 @@ fn last_scroll(model: &Model, lines: Vec<Line<'static>>) -> usize {
 
 fn wrapped(lines: Vec<Line<'static>>) -> Paragraph<'static> {
     Paragraph::new(lines).wrap(Wrap { trim: false })
+}
+
+/// Rows of which one is under the cursor: as many as there is room for, each on one line.
+fn listing(model: &Model, rows: Vec<String>, cursor: usize, room: usize) -> Vec<Line<'static>> {
+    let columns = usize::from(model.size.0.saturating_sub(10).clamp(16, 88));
+    let first = cursor.saturating_sub(room.saturating_sub(1));
+    let more = rows.len().saturating_sub(first + room);
+    let draw = |(index, row): (usize, String)| {
+        let part = if index == cursor { Part::Cursor } else { Part::Text };
+        Line::styled(model.fit(&row, columns), model.options.theme.style(part))
+    };
+    let shown = rows.into_iter().enumerate().skip(first).take(room);
+    let mut lines: Vec<Line<'static>> = shown.map(draw).collect();
+    if more > 0 {
+        let label = model.options.theme.style(Part::Label);
+        lines.push(Line::styled(format!("{more} more below"), label));
+    }
+    lines
 }
 
 /// Draws a box in the middle with `lines` in it, as high as they need.

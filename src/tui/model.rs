@@ -16,8 +16,8 @@ use crate::rules::run::RunPhase;
 use crate::rules::state::{RetryPlan, SiteState};
 use crate::rules::status::{Push, Verify};
 use crate::rules::tally::Tally;
-use crate::site::{Site, SiteId};
-use crate::store::{Holder, RunRecord};
+use crate::site::{Site, SiteId, SiteUrl};
+use crate::store::{Holder, RunRecord, Seen};
 use crate::text::{Count, fit};
 
 /// The smallest screen that is drawn, in columns and rows.
@@ -96,6 +96,8 @@ pub struct Model {
     pub(super) refused_order: Option<String>,
     /// Whose run is shown and steered, if it is another process's.
     pub(super) attached: Option<Holder>,
+    /// The keys that a site was seen to serve, for its detail.
+    pub(super) timeline: Option<(SiteId, Vec<Seen>)>,
     /// Runs that a process before has left, newest first.
     pub(super) left: Vec<RunRecord>,
     /// Sites for which a retry does something.
@@ -131,6 +133,7 @@ impl Model {
             ordered: 0,
             refused_order: None,
             attached: None,
+            timeline: None,
             left: Vec::new(),
             failed: 0,
             held_back: 0,
@@ -167,6 +170,11 @@ impl Model {
     /// A site.
     pub fn site(&self, id: SiteId) -> &Site {
         &self.sites[id.index()]
+    }
+
+    /// The site of this address.
+    pub fn site_of(&self, url: &SiteUrl) -> Option<SiteId> {
+        self.sites.iter().position(|site| site.url == *url).map(SiteId::at)
     }
 
     /// What is known of a site.

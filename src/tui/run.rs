@@ -252,7 +252,7 @@ impl Show {
 
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Left>> {
         match effect {
-            order @ (Effect::Engine(_) | Effect::Heal) => self.order(order),
+            order @ (Effect::Engine(_) | Effect::Read(_) | Effect::Heal) => self.order(order),
             Effect::Redraw => return self.resized(true),
             Effect::Suspend => return self.suspend(),
             Effect::Quit(leave) => return Ok(Some(Left::ByOperator(leave))),

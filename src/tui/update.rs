@@ -1,11 +1,11 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::actions::ACTIONS;
-use super::dialogs::{self, Choice, Dialog, Pressed};
+use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::field::{Edited, secret};
 use super::model::Model;
 use super::screen::Screen;
-use super::{Effect, Input, Message, looks_pasted};
+use super::{Effect, Input, Message, Reading, looks_pasted};
 use crate::engine::{Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::run::RunPhase;
@@ -39,6 +39,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         Message::Engine(event) => take_event(model, event),
         Message::Attached(to) => take_attached(model, to),
         Message::Left(run) => return take_left(screen, *run),
+        Message::Read(reading) => take_reading(screen, reading),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Healed(sites) => {
@@ -101,6 +102,23 @@ fn take_attached(model: &mut Model, to: Option<Holder>) {
         (None, None) => {}
     }
     model.attached = to;
+}
+
+fn take_reading(screen: &mut Screen, reading: Reading) {
+    let model = &mut screen.model;
+    match reading {
+        Reading::Failed(why) => model.say(Level::Error, why),
+        Reading::Timeline(site, seen) => model.timeline = Some((site, seen)),
+        Reading::PutBack(run, sites) => match PlanDialog::of_rollback(model, run, &sites) {
+            Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
+            Err(why) => model.say(Level::Warning, why),
+        },
+        reading => {
+            if let Some(Dialog::History(history)) = &mut screen.dialog {
+                history.take(reading, model);
+            }
+        }
+    }
 }
 
 /// A run that nobody works on: asked about at once, unless something else is being asked.
@@ -263,6 +281,7 @@ fn press_in_dialog(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     };
     match dialogs::press(dialog, &mut screen.model, event) {
         Pressed::Stays => Vec::new(),
+        Pressed::StaysAnd(effects) => effects,
         Pressed::Closes(effects) => {
             screen.dialog = None;
             effects

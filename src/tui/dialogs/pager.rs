@@ -5,10 +5,12 @@ use ratatui::text::{Line, Span};
 use super::{Pressed, draw_box, last_scroll};
 use crate::engine::{Attempt, Level};
 use crate::key::PublishableKey;
+use crate::rules::moment::Moment;
 use crate::rules::note::note;
 use crate::rules::status::Role;
 use crate::rules::tally::word;
 use crate::site::SiteId;
+use crate::store::Seen;
 use crate::text::pad;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
@@ -153,6 +155,7 @@ fn detail(model: &Model, id: SiteId) -> Vec<Line<'static>> {
     if !note.is_empty() {
         lines.push(fact(model, "note", &note));
     }
+    lines.extend(timeline(model, id));
     lines.push(Line::raw(""));
     lines.extend(attempts(model, id));
     lines.push(Line::raw(""));
@@ -161,6 +164,23 @@ fn detail(model: &Model, id: SiteId) -> Vec<Line<'static>> {
         model.options.theme.style(Part::Label),
     ));
     lines
+}
+
+/// Which key it was seen to serve, from when to when, and who put it there.
+fn timeline(model: &Model, id: SiteId) -> Vec<Line<'static>> {
+    let seen = model.timeline.as_ref().filter(|(site, _)| *site == id);
+    let line = |seen: &Seen| {
+        let since_start = model.now.since_start;
+        let clock = |wall| model.clock(Moment { since_start, wall });
+        let by = match seen.pushed_by {
+            Some(run) => format!("pushed by run {}", run.0),
+            None => "not pushed by us".to_owned(),
+        };
+        let served = seen.served.words(|key| model.mask(key));
+        let text = format!("{served} seen {} to {}, {by}", clock(seen.first), clock(seen.last));
+        fact(model, "", &text)
+    };
+    seen.into_iter().flat_map(|(_, seen)| seen.iter().rev().map(line)).collect()
 }
 
 fn attempts(model: &Model, id: SiteId) -> Vec<Line<'static>> {

@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 use super::{Pressed, draw_box};
 use crate::engine::{Command, Level};
 use crate::key::{PublishableKey, SECRET_PREFIXES};
-use crate::rules::plan::{Confirm, Plan, PlanAction, PlanRow};
+use crate::rules::plan::{Confirm, Plan, PlanAction, PlanRow, PutBack};
 use crate::rules::run::{Kind, RunId};
 use crate::rules::state::Allow;
 use crate::rules::status::{Role, SkipReason};
@@ -87,6 +87,29 @@ impl PlanDialog {
             ..plan(model, key, sites, allow)
         };
         let bolder = (bolder.puts() > careful.puts()).then_some(bolder);
+        Ok(Self::new(careful, bolder, None))
+    }
+
+    /// The plan that puts back what sites had before `run`.
+    ///
+    /// # Errors
+    /// Why there is none, for the operator.
+    pub fn of_rollback(model: &Model, run: RunId, sites: &[PutBack]) -> Result<Self, String> {
+        if model.options.read_only {
+            return Err("this screen is read-only: nothing is sent from it".to_owned());
+        }
+        if model.is_sending() {
+            return Err("a run is still sending: c pauses or cancels it".to_owned());
+        }
+        let state = |id| model.state(id);
+        let plan = |allow| Plan::rollback(run, sites, &model.sites, state, allow);
+        let nothing = || format!("nothing of run {} can be put back: no site had a key before", run.0);
+        let careful = plan(Allow::default()).ok_or_else(nothing)?;
+        let allow = Allow {
+            mode_change: true,
+            ..Allow::default()
+        };
+        let bolder = plan(allow).filter(|bolder| bolder.puts() > careful.puts());
         Ok(Self::new(careful, bolder, None))
     }
 
@@ -236,7 +259,24 @@ fn lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'static>> 
             "{already} of them seen to serve it already: pushed all the same, it may be a fallback"
         ))));
     }
-    for reason in [SkipReason::Disabled, SkipReason::WrongMode, SkipReason::OtherMode] {
+    if plan.keys() > 1 {
+        let text = format!("{} go out: to each site what it had", Count(plan.keys(), "key"));
+        lines.push(Line::raw(model.text(&text)));
+    }
+    if plan.doubtful() > 0 {
+        let text = format!(
+            "{} doubtful: what was seen there was never pushed from here, and may be a fallback",
+            Count(plan.doubtful(), "site")
+        );
+        lines.push(Line::styled(model.text(&text), theme.style(Part::Status(Role::Warning))));
+    }
+    let reasons = [
+        SkipReason::Disabled,
+        SkipReason::WrongMode,
+        SkipReason::OtherMode,
+        SkipReason::NotReversible,
+    ];
+    for reason in reasons {
         let left_out = dialog.plan.skipped(reason);
         if left_out > 0 {
             lines.push(Line::raw(model.text(&format!(
@@ -280,7 +320,9 @@ fn row_lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'stati
         .map(|row| {
             let old = row.serves.words(|key| model.mask(key));
             let then = match row.action {
-                PlanAction::Put => model.mask(&plan.key),
+                PlanAction::Put if row.doubtful => format!("{} (doubtful)", model.mask(&row.key)),
+                PlanAction::Put => model.mask(&row.key),
+                PlanAction::Skip(SkipReason::NotReversible) => "not reversible".to_owned(),
                 PlanAction::Skip(_) => "left out".to_owned(),
             };
             let name = pad(model.site(row.site).name.as_str(), 26);
