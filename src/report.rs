@@ -1,4 +1,4 @@
-//! Results for people and scripts. Pure: values in, text out.
+//! Results for people and scripts. Pure: values in, text out; [`save`] alone writes a file.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -18,6 +18,10 @@ use crate::text::{Count, pad, width};
 
 /// One JSON object a line.
 pub mod json;
+/// A run on record as one document: CSV, JSON, Markdown, HTML.
+pub mod export;
+/// A document in a file.
+pub mod save;
 
 /// What a report is about.
 #[derive(Debug, Clone)]
