@@ -20,6 +20,10 @@ mod printer;
 mod follow;
 /// `resume`.
 mod resume;
+/// `export`.
+mod export;
+/// What the store is asked for, and how a run is written down.
+mod reading;
 /// The screen.
 mod screen;
 /// Carries out what the screen orders, here or in the run of another process.
@@ -91,6 +95,8 @@ enum Command {
     Verify(headless::VerifyArgs),
     /// Take up a run that was not finished: look at what may have been stored, then push the rest.
     Resume(resume::ResumeArgs),
+    /// Write a run as a document: HTML, CSV, JSON or Markdown.
+    Export(export::ExportArgs),
     /// Try it on shops inside this machine, which fail in every way.
     Demo(demo::DemoArgs),
 }
@@ -175,6 +181,7 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(Command::Push(args)) => in_runtime(headless::push(&cli.globals, args)),
         Some(Command::Verify(args)) => in_runtime(headless::verify(&cli.globals, args)),
         Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
+        Some(Command::Export(args)) => in_runtime(export::run(&cli.globals, args)),
         Some(Command::Demo(args)) => in_runtime(demo::run(args)),
     }
 }

@@ -241,6 +241,8 @@ pub struct RunSite {
     pub puts: u32,
     /// What it served just before its PUT: what a rollback puts back.
     pub before: Served,
+    /// Whether that is a key that a run on record stored there: then it is no fallback (contract.md).
+    pub before_pushed: bool,
     /// What it served when it was last looked at in the run.
     pub now: Served,
     /// The last word on it.
@@ -336,11 +338,11 @@ pub trait Store: Send + Sync + 'static {
     /// The sites of a run, in the order of its plan. None of an unknown run.
     fn run_sites(&self, run: RunId) -> impl Future<Output = Result<Vec<RunSite>, StoreError>> + Send;
 
-    /// The attempts on a site, in order, the newest `count`; those of one run, or of all.
+    /// The attempts, in order, the newest `count`; those of one run, or on one site, or of all.
     fn attempts(
         &self,
         run: Option<RunId>,
-        site: &SiteUrl,
+        site: Option<&SiteUrl>,
         count: usize,
     ) -> impl Future<Output = Result<Vec<StoredAttempt>, StoreError>> + Send;
 

@@ -88,6 +88,7 @@ fn proven(name: &str) -> RunSite {
         http: Some(200),
         puts: 1,
         before: serves("Old1"),
+        before_pushed: false,
         now: serves("New1"),
         note: CleanText::default(),
         at: Some(at(341)),

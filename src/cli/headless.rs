@@ -36,6 +36,13 @@ pub(super) struct PushArgs {
     /// Wait at most so long for proofs, once all is sent and looked at ("90s", "5 min", 0).
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
+    #[command(flatten)]
+    allow: AllowArgs,
+}
+
+/// What a script says to the questions that a push can raise.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct AllowArgs {
     /// Also replace a key of the other mode (live over test, or test over live).
     #[arg(long)]
     allow_mode_change: bool,
@@ -45,6 +52,16 @@ pub(super) struct PushArgs {
     /// Also replace a key that someone else has put on a site since it was last looked at from here.
     #[arg(long)]
     allow_changed: bool,
+}
+
+impl From<AllowArgs> for Allow {
+    fn from(args: AllowArgs) -> Self {
+        Self {
+            mode_change: args.allow_mode_change,
+            unrecognised: args.allow_unrecognised,
+            changed: args.allow_changed,
+        }
+    }
 }
 
 /// Flags of `verify`.
@@ -78,16 +95,16 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
     }
     log::start(&config.log);
     let mut session = Session::of_config(&config, globals, Left::LeftAlone).await?;
-    let allow = Allow {
-        mode_change: args.allow_mode_change,
-        unrecognised: args.allow_unrecognised,
-        changed: args.allow_changed,
-    };
+    let allow = args.allow.into();
     let unknown = SiteState::default();
     let now = session.clock.now();
     // What was seen long ago is no reason to leave a site out, or to say that somebody changed it.
     let lately = |state: &&SiteState| state.looked_at.is_some_and(|at| now.since(at) < KNOWN_FOR);
-    let state = |id: SiteId| Some(&session.known[id.index()]).filter(lately).unwrap_or(&unknown);
+    let state = |id: SiteId| {
+        Some(&session.known[id.index()])
+            .filter(lately)
+            .unwrap_or(&unknown)
+    };
     let plan = Plan::new(key, selection, &session.sites, state, allow);
     if !args.yes && !confirmed(&plan, &session.sites, args.key.stdin, &mut signals).await? {
         let _closed = writeln!(std::io::stderr(), "nothing sent");

@@ -139,7 +139,7 @@ async fn may_go_on(run: RunId, old: bool, args: &ResumeArgs, signals: &mut Signa
     asked("look at the unknown, then push the rest? type y: ", "y", signals).await
 }
 
-async fn asked(question: &str, answer: &str, signals: &mut Signals) -> anyhow::Result<bool> {
+pub(super) async fn asked(question: &str, answer: &str, signals: &mut Signals) -> anyhow::Result<bool> {
     let mut err = std::io::stderr();
     write!(err, "{question}")?;
     err.flush()?;

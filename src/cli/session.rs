@@ -157,7 +157,7 @@ impl Local {
     }
 }
 
-async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<Db> {
+pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<Db> {
     let _path = match globals.store.as_ref().or(settings.path.as_ref()) {
         Some(path) => path.clone(),
         None => state_folder()?.join("store.db"),

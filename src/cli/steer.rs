@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use super::reading;
 use super::session::Session;
 use crate::demo::Fleet;
 use crate::engine::Event;
 use crate::store::Store;
-use crate::tui::{Effect, Message};
+use crate::tui::{Effect, Message, Wanted};
 
 /// Stands between the screen and the engine: carries out what the screen orders, and tells it what happens.
 pub(super) struct Steer {
@@ -58,6 +59,15 @@ impl Steer {
             // What concerns the terminal is done by the screen itself.
             Effect::Redraw | Effect::Suspend | Effect::Quit(_) => {}
         }
+    }
+
+    /// Reads beside all else: a long history holds up nothing.
+    fn read(&self, wanted: Wanted) {
+        let (store, sites) = (Arc::clone(&self.session.store), Arc::clone(&self.session.sites));
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            let _left = tell.send(Message::Read(reading::read(&*store, &sites, wanted).await));
+        });
     }
 
     fn say(&self, message: Message) {

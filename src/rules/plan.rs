@@ -267,11 +267,7 @@ impl Plan {
 }
 
 /// What makes these rows more than routine.
-fn dangers<'a>(
-    rows: &[PlanRow],
-    state: &impl Fn(SiteId) -> &'a SiteState,
-    allow: Allow,
-) -> Vec<Danger> {
+fn dangers<'a>(rows: &[PlanRow], state: &impl Fn(SiteId) -> &'a SiteState, allow: Allow) -> Vec<Danger> {
     let puts = || rows.iter().filter(|row| row.action == PlanAction::Put);
     let over = |mode: KeyMode| {
         let over = |row: &&PlanRow| {
@@ -280,7 +276,11 @@ fn dangers<'a>(
         };
         puts().filter(over).count()
     };
-    let held_back = |reason| puts().filter(|row| state(row.site).push == Push::Skipped(reason)).count();
+    let held_back = |reason| {
+        puts()
+            .filter(|row| state(row.site).push == Push::Skipped(reason))
+            .count()
+    };
     let mut dangers = Vec::new();
     for mode in [KeyMode::Live, KeyMode::Test] {
         let sites = over(mode);

@@ -85,7 +85,7 @@ impl Store for MemoryStore {
     async fn attempts(
         &self,
         _run: Option<RunId>,
-        _site: &SiteUrl,
+        _site: Option<&SiteUrl>,
         _count: usize,
     ) -> Result<Vec<StoredAttempt>, StoreError> {
         Ok(Vec::new())

@@ -1,6 +1,6 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::dialogs::{Choice, Dialog, HelpLine, History, Pager};
+use super::dialogs::{Choice, Dialog, HelpLine, Pager};
 use super::model::Model;
 use super::screen::Screen;
 use super::{Effect, Leave, Wanted, orders};
@@ -203,7 +203,7 @@ pub static ACTIONS: &[Action] = &[
         demo_only: false,
         footer: |_| Some("history".to_owned()),
         run: |screen| {
-            screen.dialog = Some(Dialog::History(History::new()));
+            screen.dialog = Some(Dialog::History(Box::default()));
             vec![Effect::Read(Wanted::Runs)]
         },
     },
@@ -411,14 +411,13 @@ fn roll_back(screen: &mut Screen) -> Vec<Effect> {
     let Some(site) = model.selected() else {
         return Vec::new();
     };
-    match model.state(site).run {
-        Some(run) => vec![Effect::Read(Wanted::PutBack(run, Some(vec![site])))],
-        None => {
-            let text = format!("{}: no run has pushed to it, so there is nothing to put back", model.site(site).name);
-            model.say(Level::Info, text);
-            Vec::new()
-        }
+    if let Some(run) = model.state(site).run {
+        return vec![Effect::Read(Wanted::PutBack(run, Some(vec![site])))];
     }
+    let name = &model.site(site).name;
+    let text = format!("{name}: no run has pushed to it, so there is nothing to put back");
+    model.say(Level::Info, text);
+    Vec::new()
 }
 
 fn retries(model: &Model) -> Option<String> {

@@ -17,8 +17,8 @@ mod pager;
 /// The plan of a push, and the phrase that confirms it.
 mod plan;
 
-pub use history::History;
 pub use choice::{Choice, OLD_RUN};
+pub use history::History;
 pub use pager::{HelpLine, Pager};
 pub use plan::PlanDialog;
 
@@ -32,7 +32,7 @@ pub enum Dialog {
     /// Something to read.
     Pager(Pager),
     /// Runs on record.
-    History(History),
+    History(Box<History>),
 }
 
 impl Dialog {

@@ -174,7 +174,10 @@ impl Model {
 
     /// The site of this address.
     pub fn site_of(&self, url: &SiteUrl) -> Option<SiteId> {
-        self.sites.iter().position(|site| site.url == *url).map(SiteId::at)
+        self.sites
+            .iter()
+            .position(|site| site.url == *url)
+            .map(SiteId::at)
     }
 
     /// What is known of a site.

@@ -70,7 +70,10 @@ impl SiteState {
         };
         let lately = |at: Moment| now.since(at) <= policy.settle;
         let seen = self.recent.iter().any(|(key, at)| key == serves && lately(*at));
-        let pushed = self.last_put.as_ref().is_some_and(|put| put.key == *serves && lately(put.at));
+        let pushed = self
+            .last_put
+            .as_ref()
+            .is_some_and(|put| put.key == *serves && lately(put.at));
         let shown = match &self.shown {
             Served::Key(shown) => shown != serves,
             Served::NoKey => true,

@@ -7,7 +7,6 @@ use ratatui::text::Line;
 use super::{Dialog, PlanDialog, Pressed, draw_box, listing};
 use crate::engine::Level;
 use crate::rules::moment::Moment;
-use crate::rules::run::RunId;
 use crate::rules::state::Served;
 use crate::rules::status::{Push, Verify};
 use crate::site::{SiteId, SiteUrl};
@@ -21,7 +20,7 @@ use crate::tui::{Effect, Reading, Wanted};
 const PATH_LIMIT: usize = 200;
 
 /// Runs on record, newest first; one opens to its sites, a site to its attempts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct History {
     /// None until they are read.
     runs: Option<Vec<RunRecord>>,
@@ -64,17 +63,6 @@ fn failed(site: &RunSite) -> bool {
 }
 
 impl History {
-    /// Before anything of it is read.
-    pub fn new() -> Self {
-        Self {
-            runs: None,
-            cursor: 0,
-            open: None,
-            file: None,
-            replaces: None,
-        }
-    }
-
     /// Whether a file name is being typed.
     pub(super) fn takes_text(&self) -> bool {
         self.file.is_some()
@@ -172,7 +160,10 @@ impl History {
                 Pressed::StaysAnd(vec![Effect::Read(Wanted::Run(id))])
             }
             Some(open) if open.site.is_none() => {
-                let url = open.shown().get(open.cursor).map(|site| site.planned.site.clone());
+                let url = open
+                    .shown()
+                    .get(open.cursor)
+                    .map(|site| site.planned.site.clone());
                 let id = open.run.id;
                 url.map_or(Pressed::Stays, |url| {
                     Pressed::StaysAnd(vec![Effect::Read(Wanted::Attempts(id, url))])
@@ -208,7 +199,10 @@ impl History {
     /// Plans to repeat what failed in the open run.
     fn retry(&self, model: &mut Model) -> Pressed {
         let Some(open) = self.open.as_ref().filter(|open| open.sites.is_some()) else {
-            model.say(Level::Info, "Enter opens the run; then r repeats what failed in it");
+            model.say(
+                Level::Info,
+                "Enter opens the run; then r repeats what failed in it",
+            );
             return Pressed::Stays;
         };
         let failed: Vec<SiteId> = open
@@ -242,8 +236,7 @@ impl History {
             }
             KeyCode::Char('u') if press.modifiers.contains(KeyModifiers::CONTROL) => file.clear(),
             KeyCode::Char(letter)
-                if !press.modifiers.contains(KeyModifiers::CONTROL)
-                    && file.chars().count() < PATH_LIMIT =>
+                if !press.modifiers.contains(KeyModifiers::CONTROL) && file.chars().count() < PATH_LIMIT =>
             {
                 file.push(letter);
             }
@@ -289,7 +282,9 @@ impl History {
         };
         if let Some(file) = &self.file {
             lines.push(Line::raw(""));
-            lines.push(Line::raw("write it to a file that ends in .html, .csv, .json or .md:"));
+            lines.push(Line::raw(
+                "write it to a file that ends in .html, .csv, .json or .md:",
+            ));
             lines.push(Line::raw(format!("> {file}_")));
         }
         if let Some(path) = &self.replaces {
@@ -321,14 +316,18 @@ fn wall(model: &Model, wall: jiff::Timestamp) -> String {
 
 /// Number, what, key, who, when, how long, how it ended.
 fn run_line(run: &RunRecord, model: &Model) -> String {
-    let took = run.took.map_or_else(String::new, |took| format!(" {} s", took.as_secs()));
+    let took = run
+        .took
+        .map_or_else(String::new, |took| format!(" {} s", took.as_secs()));
     let end = match (run.live, run.ended, run.closed) {
         (true, ..) => " (goes on)",
         (false, None, _) => " (unfinished)",
         (false, Some(_), true) => " (closed)",
         (false, Some(_), false) => "",
     };
-    let parent = run.parent.map_or_else(String::new, |parent| format!(" of {}", parent.0));
+    let parent = run
+        .parent
+        .map_or_else(String::new, |parent| format!(" of {}", parent.0));
     format!(
         "{:>4}  {}  {}{parent}  {}  {}{took}{end}  {}{}",
         run.id.0,
@@ -342,7 +341,11 @@ fn run_line(run: &RunRecord, model: &Model) -> String {
 }
 
 fn counts(run: &RunRecord) -> String {
-    let counts: Vec<String> = run.counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    let counts: Vec<String> = run
+        .counts
+        .iter()
+        .map(|(word, count)| format!("{count} {word}"))
+        .collect();
     counts.join(", ")
 }
 
@@ -360,11 +363,20 @@ fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'st
     );
     let label = model.options.theme.style(Part::Label);
     let by = &open.run.by;
-    let sudo = by.sudo_user.as_ref().map_or_else(String::new, |user| format!(" (sudo: {user})"));
-    let from = by.ssh_client.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+    let sudo = by
+        .sudo_user
+        .as_ref()
+        .map_or_else(String::new, |user| format!(" (sudo: {user})"));
+    let from = by
+        .ssh_client
+        .as_ref()
+        .map_or_else(String::new, |from| format!(" from {from}"));
     let mut lines = vec![
         Line::styled(model.text(&run_line(&open.run, model)), label),
-        Line::styled(model.text(&format!("      by {}{sudo} on {}{from}", by.user, by.host)), label),
+        Line::styled(
+            model.text(&format!("      by {}{sudo} on {}{from}", by.user, by.host)),
+            label,
+        ),
         Line::raw(""),
     ];
     if open.sites.is_none() {
@@ -402,13 +414,19 @@ fn draw_attempts(
     attempts: &[StoredAttempt],
     model: &Model,
 ) -> (String, Vec<Line<'static>>) {
-    let title = format!("{url} in run {}: {}  (Esc back)", open.run.id.0, Count(attempts.len(), "attempt"));
+    let title = format!(
+        "{url} in run {}: {}  (Esc back)",
+        open.run.id.0,
+        Count(attempts.len(), "attempt")
+    );
     if attempts.is_empty() {
         return (title, vec![Line::raw("no request was made to it in this run")]);
     }
     let line = |attempt: &StoredAttempt| {
         let http = attempt.http.map_or("   ".to_owned(), |status| status.to_string());
-        let ms = attempt.ms.map_or_else(|| "      ".to_owned(), |ms| format!("{ms:>6} ms"));
+        let ms = attempt
+            .ms
+            .map_or_else(|| "      ".to_owned(), |ms| format!("{ms:>6} ms"));
         let note = if attempt.ended {
             attempt.note.as_str()
         } else {
@@ -416,7 +434,10 @@ fn draw_attempts(
         };
         let at = wall(model, attempt.at);
         let request = attempt.request.word();
-        Line::raw(model.text(&format!("{at}  {request} {:<2} {http} {ms}  {note}", attempt.number)))
+        Line::raw(model.text(&format!(
+            "{at}  {request} {:<2} {http} {ms}  {note}",
+            attempt.number
+        )))
     };
     (title, attempts.iter().map(line).collect())
 }

@@ -177,10 +177,16 @@ fn timeline(model: &Model, id: SiteId) -> Vec<Line<'static>> {
             None => "not pushed by us".to_owned(),
         };
         let served = seen.served.words(|key| model.mask(key));
-        let text = format!("{served} seen {} to {}, {by}", clock(seen.first), clock(seen.last));
+        let text = format!(
+            "{served} seen {} to {}, {by}",
+            clock(seen.first),
+            clock(seen.last)
+        );
         fact(model, "", &text)
     };
-    seen.into_iter().flat_map(|(_, seen)| seen.iter().rev().map(line)).collect()
+    seen.into_iter()
+        .flat_map(|(_, seen)| seen.iter().rev().map(line))
+        .collect()
 }
 
 fn attempts(model: &Model, id: SiteId) -> Vec<Line<'static>> {

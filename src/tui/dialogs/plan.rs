@@ -103,7 +103,12 @@ impl PlanDialog {
         }
         let state = |id| model.state(id);
         let plan = |allow| Plan::rollback(run, sites, &model.sites, state, allow);
-        let nothing = || format!("nothing of run {} can be put back: no site had a key before", run.0);
+        let nothing = || {
+            format!(
+                "nothing of run {} can be put back: no site had a key before",
+                run.0
+            )
+        };
         let careful = plan(Allow::default()).ok_or_else(nothing)?;
         let allow = Allow {
             mode_change: true,
@@ -259,33 +264,7 @@ fn lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'static>> 
             "{already} of them seen to serve it already: pushed all the same, it may be a fallback"
         ))));
     }
-    if plan.keys() > 1 {
-        let text = format!("{} go out: to each site what it had", Count(plan.keys(), "key"));
-        lines.push(Line::raw(model.text(&text)));
-    }
-    if plan.doubtful() > 0 {
-        let text = format!(
-            "{} doubtful: what was seen there was never pushed from here, and may be a fallback",
-            Count(plan.doubtful(), "site")
-        );
-        lines.push(Line::styled(model.text(&text), theme.style(Part::Status(Role::Warning))));
-    }
-    let reasons = [
-        SkipReason::Disabled,
-        SkipReason::WrongMode,
-        SkipReason::OtherMode,
-        SkipReason::NotReversible,
-    ];
-    for reason in reasons {
-        let left_out = dialog.plan.skipped(reason);
-        if left_out > 0 {
-            lines.push(Line::raw(model.text(&format!(
-                "{} left out: {}",
-                Count(left_out, "site"),
-                reason.sentence()
-            ))));
-        }
-    }
+    lines.extend(notes(dialog, model));
     if let Some(odd) = plan.key.odd_length() {
         let text = model.text(&format!("the key has {odd}"));
         lines.push(Line::styled(text, theme.style(Part::Status(Role::Warning))));
@@ -303,6 +282,44 @@ fn lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'static>> 
     lines.extend(row_lines(dialog, model, rows));
     lines.push(Line::raw(""));
     lines.extend(question(dialog, model));
+    lines
+}
+
+/// What is not as usual, without being a danger.
+fn notes(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
+    let theme = model.options.theme;
+    let plan = dialog.bolder.as_ref().unwrap_or(&dialog.plan);
+    let mut lines = Vec::new();
+    if plan.keys() > 1 {
+        let text = format!("{} go out: to each site what it had", Count(plan.keys(), "key"));
+        lines.push(Line::raw(model.text(&text)));
+    }
+    if plan.doubtful() > 0 {
+        let text = format!(
+            "{} doubtful: what was seen there was never pushed from here, and may be a fallback",
+            Count(plan.doubtful(), "site")
+        );
+        lines.push(Line::styled(
+            model.text(&text),
+            theme.style(Part::Status(Role::Warning)),
+        ));
+    }
+    let reasons = [
+        SkipReason::Disabled,
+        SkipReason::WrongMode,
+        SkipReason::OtherMode,
+        SkipReason::NotReversible,
+    ];
+    for reason in reasons {
+        let left_out = dialog.plan.skipped(reason);
+        if left_out > 0 {
+            lines.push(Line::raw(model.text(&format!(
+                "{} left out: {}",
+                Count(left_out, "site"),
+                reason.sentence()
+            ))));
+        }
+    }
     lines
 }
 

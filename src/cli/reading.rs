@@ -1,0 +1,114 @@
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::report::export::{Format, RunExport, render};
+use crate::report::save::save;
+use crate::rules::plan::PutBack;
+use crate::site::{Site, SiteId, SiteUrl};
+use crate::store::{RunId, Store};
+use crate::tui::{Reading, Wanted};
+
+/// Runs that the history shows.
+const RUNS: usize = 500;
+/// Attempts, or keys that were seen, that a site's page shows.
+const LINES: usize = 200;
+
+/// Reads from the store what the screen wants.
+pub(super) async fn read(store: &impl Store, sites: &[Site], wanted: Wanted) -> Reading {
+    let url = |id: SiteId| &sites[id.index()].url;
+    let read = async {
+        Ok(match wanted {
+            Wanted::Runs => Reading::Runs(store.runs(RUNS).await?),
+            Wanted::Run(run) => Reading::Run(run, store.run_sites(run).await?),
+            Wanted::Attempts(run, site) => {
+                let attempts = store.attempts(Some(run), Some(&site), LINES).await?;
+                Reading::Attempts(site, attempts)
+            }
+            Wanted::Timeline(site) => Reading::Timeline(site, store.timeline(url(site), LINES).await?),
+            Wanted::PutBack(run, only) => {
+                let only = only.map(|only| only.into_iter().map(|id| url(id).clone()).collect());
+                Reading::PutBack(run, put_back(store, sites, run, only).await?)
+            }
+            Wanted::Export { run, path, replace } => match export(store, run, &path, replace).await? {
+                Written::Done => Reading::Exported(path),
+                Written::IsThere => Reading::Exists(path),
+            },
+        })
+    };
+    let read: anyhow::Result<Reading> = read.await;
+    read.unwrap_or_else(|error| Reading::Failed(format!("{error:#}")))
+}
+
+/// What the sites of a run had before it, those that no longer stand in the list left out; only these, if given.
+pub(super) async fn put_back(
+    store: &impl Store,
+    sites: &[Site],
+    run: RunId,
+    only: Option<Vec<SiteUrl>>,
+) -> anyhow::Result<Vec<PutBack>> {
+    let of_run = store.run_sites(run).await?;
+    let wanted = of_run.into_iter().filter(|site| {
+        let chosen = only.as_ref().is_none_or(|only| only.contains(&site.planned.site));
+        chosen && site.planned.left_out.is_none() && site.puts > 0
+    });
+    let of_list = |site: &crate::store::RunSite| {
+        let place = sites.iter().position(|listed| listed.url == site.planned.site)?;
+        Some(PutBack {
+            site: SiteId::at(place),
+            before: site.before.clone(),
+            was_pushed: site.before_pushed,
+        })
+    };
+    Ok(wanted.filter_map(|site| of_list(&site)).collect())
+}
+
+/// What came of writing a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It is there.
+    Done,
+    /// Another file is there already, and stays.
+    IsThere,
+}
+
+/// Writes a run as a document; the file's end says in which format.
+pub(super) async fn export(
+    store: &impl Store,
+    run: RunId,
+    path: &Path,
+    replace: bool,
+) -> anyhow::Result<Written> {
+    let Some(format) = Format::of_path(path) else {
+        bail!(
+            "{}: the name must end in .html, .csv, .json or .md",
+            path.display()
+        );
+    };
+    let runs = store.runs(usize::MAX).await?;
+    let Some(record) = runs.into_iter().find(|known| known.id == run) else {
+        bail!("there is no run {} on record", run.0);
+    };
+    let sites = store.run_sites(run).await?;
+    let attempts = store.attempts(Some(run), None, usize::MAX).await?;
+    let text = render(
+        format,
+        &RunExport {
+            run: &record,
+            sites: &sites,
+            attempts: &attempts,
+            zone: &TimeZone::system(),
+            at: Timestamp::now(),
+        },
+    );
+    match save(path, &text, replace) {
+        Ok(()) => Ok(Written::Done),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && !replace && path.is_file() => {
+            Ok(Written::IsThere)
+        }
+        Err(error) => Err(error).context("the document was not written"),
+    }
+}
