@@ -27,6 +27,7 @@ mod log;
 /// The signals that end a command.
 mod signals;
 
+use crate::config::Config;
 use status::Status;
 
 /// Put one Stripe publishable key on many shops, and know for certain which of them serve it.
@@ -39,6 +40,12 @@ struct Cli {
     /// ~/.config/stripe-propagate/config.toml.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+    /// The log file. Default: `log.file` of the config, or the XDG state directory's.
+    #[arg(long, value_name = "FILE", global = true)]
+    log: Option<PathBuf>,
+    /// Log more; -vv logs everything. Never to the terminal.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -103,6 +110,7 @@ pub fn main() -> ExitCode {
         say_error(&error);
         Status::of_error(&error)
     });
+    log::finish();
     ExitCode::from(status.code())
 }
 
@@ -147,11 +155,19 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<Result<Cli
 }
 
 fn run(cli: Cli) -> anyhow::Result<Status> {
+    let wants_log = cli.log.is_some();
+    log::choose(cli.log, cli.verbose);
     match cli.command {
         None => in_runtime(screen::run(cli.config)),
         Some(Command::Push(args)) => in_runtime(headless::push(cli.config, args)),
         Some(Command::Verify(args)) => in_runtime(headless::verify(cli.config, args)),
-        Some(Command::Demo(args)) => in_runtime(demo::run(args)),
+        Some(Command::Demo(args)) => {
+            // Its shops are not worth a line in the log of the real ones.
+            if wants_log {
+                log::start(&Config::empty().log);
+            }
+            in_runtime(demo::run(args))
+        }
     }
 }
 
