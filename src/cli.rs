@@ -64,6 +64,12 @@ struct Globals {
     /// Open the screen to watch: it sends nothing and steers nothing.
     #[arg(long)]
     read_only: bool,
+    /// The log file. Default: `log.file` of the config, or the XDG state directory's.
+    #[arg(long, value_name = "FILE", global = true)]
+    log: Option<PathBuf>,
+    /// Log more; -vv logs everything. Never to the terminal.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
 }
 
 const EXAMPLES: &str = "\
@@ -132,6 +138,7 @@ pub fn main() -> ExitCode {
         say_error(&error);
         Status::of_error(&error)
     });
+    log::finish();
     ExitCode::from(status.code())
 }
 
@@ -182,7 +189,7 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(Command::Verify(args)) => in_runtime(headless::verify(&cli.globals, args)),
         Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
         Some(Command::Export(args)) => in_runtime(export::run(&cli.globals, args)),
-        Some(Command::Demo(args)) => in_runtime(demo::run(args)),
+        Some(Command::Demo(args)) => in_runtime(demo::run(&cli.globals, args)),
     }
 }
 

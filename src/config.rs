@@ -109,8 +109,24 @@ pub struct LogSettings {
     pub level: LogLevel,
 }
 
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+impl LogSettings {
+    /// With what the command line says: another file, and `-v` (1) or `-vv` (2) for more than the config asks.
+    #[must_use]
+    pub fn overridden(self, file: Option<PathBuf>, verbose: u8) -> Self {
+        let least = match verbose {
+            0 => self.level,
+            1 => LogLevel::Debug,
+            _ => LogLevel::Trace,
+        };
+        Self {
+            file: file.or(self.file),
+            level: self.level.max(least),
+        }
+    }
+}
+
+/// How much is logged, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Failures.

@@ -8,10 +8,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::headless::carry_out;
 use super::printer::Telling;
-use super::screen;
 use super::session::{Db, Left, Session};
 use super::signals::Signals;
 use super::status::Status;
+use super::{Globals, log, screen};
 use crate::config::{self, Config, Place};
 use crate::demo::faults::{FAULTS, Fault};
 use crate::demo::{Fleet, FleetOptions};
@@ -39,7 +39,11 @@ pub(super) struct DemoArgs {
 }
 
 /// `demo`.
-pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Status> {
+pub(super) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<Status> {
+    // Its shops are not worth a line in the log of the real ones.
+    if globals.log.is_some() {
+        log::start(&Config::empty().log, globals);
+    }
     let options = FleetOptions {
         sites: args.sites as usize,
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..100_000)),

@@ -93,7 +93,7 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
     if let Some(odd) = key.odd_length() {
         let _closed = writeln!(std::io::stderr(), "warning: the key has {odd}");
     }
-    log::start(&config.log);
+    log::start(&config.log, globals);
     let mut session = Session::of_config(&config, globals, Left::LeftAlone).await?;
     let allow = args.allow.into();
     let unknown = SiteState::default();
@@ -163,7 +163,7 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     if selection.is_empty() {
         bail!("all of these sites are disabled in the config: there is nothing to look at");
     }
-    log::start(&config.log);
+    log::start(&config.log, globals);
     let mut session = Session::of_config(&config, globals, Left::LeftAlone).await?;
     session.local.handle.send(Command::Look {
         sites: selection.clone(),

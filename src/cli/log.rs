@@ -1,29 +1,64 @@
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use etcetera::BaseStrategy;
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::lines::Lines;
+use self::rotating::Rotating;
+use super::Globals;
 use crate::config::{LogLevel, LogSettings};
 
+/// A file of bounded size that several processes write to.
+mod rotating;
+/// One record, one line, without keys.
+mod lines;
+
+/// A file is rotated before it is longer than this, in bytes: it and five old ones.
+const LIMIT: u64 = 10 * 1024 * 1024;
+
+/// The first reason why something is not in the log.
+static GAP: OnceLock<String> = OnceLock::new();
+
 /// Begins to log. A log that cannot be written is a warning: it stops no push.
-pub(super) fn start(settings: &LogSettings) {
-    if let Err(error) = open(settings) {
-        let _closed = writeln!(std::io::stderr(), "warning: no log: {error:#}");
+pub(super) fn start(settings: &LogSettings, globals: &Globals) {
+    let settings = settings.clone().overridden(globals.log.clone(), globals.verbose);
+    if let Err(error) = begin(settings) {
+        warn(&format!("no log: {error:#}"));
     }
 }
 
-fn open(settings: &LogSettings) -> anyhow::Result<()> {
-    let path = settings.file.clone().map_or_else(default_path, Ok)?;
-    let file = open_file(&path).with_context(|| format!("opening {}", path.display()))?;
-    let level = match settings.level {
+/// Tells that the log has a gap, if it has one. At the end: before, the screen may have the terminal, and a
+/// terminal that reads no more would hold up the push.
+pub(super) fn finish() {
+    if let Some(error) = GAP.get() {
+        warn(&format!("the log is not whole: {error}"));
+    }
+}
+
+fn warn(what: &str) {
+    let text = crate::text::CleanText::new(what, 2000);
+    let _closed = writeln!(std::io::stderr(), "warning: {text}");
+}
+
+fn begin(settings: LogSettings) -> anyhow::Result<()> {
+    let path = settings.file.map_or_else(default_path, Ok)?;
+    let file = Rotating::open(path.clone(), LIMIT).with_context(|| format!("opening {}", path.display()))?;
+    let gap = move |error: std::io::Error| {
+        GAP.get_or_init(|| format!("{}: {error}", path.display()));
+    };
+    subscriber(Lines::new(file, Box::new(gap)), settings.level).try_init()?;
+    Ok(())
+}
+
+fn subscriber(lines: Lines, level: LogLevel) -> impl Subscriber + Send + Sync {
+    let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
@@ -36,12 +71,10 @@ fn open(settings: &LogSettings) -> anyhow::Result<()> {
         .with_target("stripe_propagate", level);
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
-        .with_writer(Mutex::new(file));
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .try_init()?;
-    Ok(())
+        // Or it would write on the screen what it cannot format.
+        .log_internal_errors(false)
+        .with_writer(lines);
+    tracing_subscriber::registry().with(filter).with(lines)
 }
 
 fn default_path() -> anyhow::Result<PathBuf> {
@@ -49,25 +82,4 @@ fn default_path() -> anyhow::Result<PathBuf> {
         etcetera::choose_base_strategy().context("the home directory is not known: set log.file")?;
     let state = strategy.state_dir().unwrap_or_else(|| strategy.data_dir());
     Ok(state.join("stripe-propagate").join("stripe-propagate.log"))
-}
-
-/// Opens the file to append to it, readable by the user alone, and follows no link to it.
-fn open_file(path: &Path) -> std::io::Result<File> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    // A named pipe is not waited for.
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("is no plain file"));
-    }
-    // One that was there already may have been readable by others.
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    Ok(file)
 }

@@ -38,7 +38,7 @@ pub(super) struct ResumeArgs {
 pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<Status> {
     let config = config_with_sites(globals)?;
     let mut signals = Signals::listen()?;
-    log::start(&config.log);
+    log::start(&config.log, globals);
     let mut session = Session::of_config(&config, globals, Left::Awaited).await?;
     let mut runs = session.store.unfinished_runs().await?;
     // What began first is finished first.

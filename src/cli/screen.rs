@@ -36,7 +36,7 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Status> {
         Ok(config) => (config, Vec::new()),
         Err(Searched(places)) => (Config::empty(), places),
     };
-    log::start(&config.log);
+    log::start(&config.log, &globals);
     let session = Session::of_config(&config, &globals, LeftWaiting::Awaited).await?;
     let mut start = Start {
         searched,
