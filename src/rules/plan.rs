@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::run::{Kind, RunId};
 use super::state::{Allow, Served, SiteState};
 use super::status::{Push, SkipReason};
@@ -6,7 +8,8 @@ use crate::site::{Site, SiteId};
 use crate::text::Count;
 
 /// What a run does to one site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PlanAction {
     /// A PUT.
     Put,
@@ -15,7 +18,7 @@ pub enum PlanAction {
 }
 
 /// One site of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanRow {
     /// Which site.
     pub site: SiteId,
@@ -28,7 +31,8 @@ pub struct PlanRow {
 }
 
 /// Something that the operator must have read before the run goes: each adds a word to the phrase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Danger {
     /// Sites serve a key of the other mode, which the run would replace.
     OverOtherMode {
@@ -89,7 +93,7 @@ pub enum Confirm {
 }
 
 /// What a push would do, before it does anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// What the run is for.
     pub kind: Kind,
