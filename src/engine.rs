@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::key::PublishableKey;
@@ -92,7 +93,8 @@ pub struct Settings {
 }
 
 /// How many GETs an ordered look may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Attempts {
     /// One: a look in passing.
     One,
@@ -101,7 +103,8 @@ pub enum Attempts {
 }
 
 /// An order to the engine.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Begins a run. Refused (a message says so) while another run sends or is paused.
     Push(Plan),
@@ -152,7 +155,7 @@ impl Command {
 }
 
 /// A run that a process before has left.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftRun {
     /// Its number.
     pub id: RunId,
@@ -165,7 +168,8 @@ pub struct LeftRun {
 }
 
 /// How much a message matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Level {
     /// For information.
     Info,
@@ -176,7 +180,7 @@ pub enum Level {
 }
 
 /// Something for the operator to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// When.
     pub at: Moment,
@@ -187,7 +191,7 @@ pub struct Message {
 }
 
 /// One request and what came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// In which run, if any.
     pub run: Option<RunId>,
@@ -210,7 +214,7 @@ pub struct Attempt {
 }
 
 /// The run as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunInfo {
     /// Its number.
     pub id: RunId,
@@ -227,7 +231,8 @@ pub struct RunInfo {
 }
 
 /// What the engine tells.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A site's state changed.
     Site {

@@ -24,6 +24,8 @@ pub mod store;
 pub mod engine;
 /// Results for people and scripts: JSON lines, tables, the summary.
 pub mod report;
+/// Runs of other processes: offered on a socket, watched and steered from any screen.
+pub mod attach;
 /// The screen.
 pub mod tui;
 /// A fleet of template sites on loopback, with every fault.

@@ -193,7 +193,7 @@ impl SiteMode {
 }
 
 /// A site's place in the list of one process. Stable until the list is loaded again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct SiteId(pub u32);
 
 impl SiteId {

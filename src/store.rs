@@ -167,7 +167,8 @@ pub struct Holder {
 }
 
 /// Why something could not be recorded or read. A PUT that cannot be recorded is not sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StoreError {
     /// Another run is sending: one at a time does.
     #[error("{}", busy(.0))]

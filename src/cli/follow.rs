@@ -53,7 +53,10 @@ pub(super) async fn follow(
         let deadline = watch.deadline();
         tokio::select! {
             event = session.events.recv() => match event {
-                Some(event) => watch.take(event, session)?,
+                Some(event) => {
+                    session.take_note(&event);
+                    watch.take(event, session)?;
+                }
                 None => break,
             },
             () = signals.stop() => watch.stop(session, &mut interrupted),

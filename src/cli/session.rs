@@ -6,18 +6,21 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use etcetera::BaseStrategy;
 use tokio::sync::Mutex;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::Globals;
+use super::{Globals, who};
+use crate::attach::{About, Hub, Offer};
 use crate::config::{self, Config, Found, Searched, StoreSettings};
 use crate::engine::{self, Clock, Command, Event, Handle, Settings};
 use crate::rules::retry::Policy;
+use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::secret::{MasterKey, SecretSource, Surroundings, open_plain};
 use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
 use crate::site_api::{HttpSettings, HttpSiteApi};
 use crate::store::memory::MemoryStore;
-use crate::store::{Store, StoreError};
+use crate::store::{Operator, Store, StoreError};
+use crate::text::CleanText;
 
 /// The config that the command line, the environment or the usual places name; or where it was looked for.
 pub(super) fn find_config(globals: &Globals) -> anyhow::Result<Result<Config, Searched>> {
@@ -37,6 +40,11 @@ pub(super) struct Session {
     pub(super) known: Vec<SiteState>,
     pub(super) local: Local,
     pub(super) events: UnboundedReceiver<Event>,
+    hub: Hub,
+    /// Where its run is offered to other processes: the folder of the store.
+    pub(super) folder: PathBuf,
+    by: Operator,
+    offer: Option<Offer>,
     pub(super) store: Arc<Db>,
     pub(super) clock: Clock,
     pub(super) policy: Policy,
@@ -56,7 +64,7 @@ impl Session {
     pub(super) async fn open(
         config: &Config,
         ca_pem: Option<Vec<u8>>,
-        store: Db,
+        place: StorePlace,
         left: Left,
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
@@ -71,6 +79,7 @@ impl Session {
         let sites: Arc<[Site]> = config.sites.clone().into();
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
+        let store = place.store;
         let mut known = store.last_known(&urls, &policy, clock.now()).await?;
         if left == Left::LeftAlone {
             known.iter_mut().for_each(SiteState::is_elsewhere);
@@ -81,7 +90,7 @@ impl Session {
             policy: policy.clone(),
         };
         let store = Arc::new(store);
-        let (handle, events) = engine::start(
+        let (handle, told) = engine::start(
             Arc::clone(&sites),
             known.clone(),
             Arc::clone(&api),
@@ -89,6 +98,7 @@ impl Session {
             settings,
             clock,
         );
+        let (hub, events) = Hub::start(Arc::clone(&sites), known.clone(), told);
         let master_keys = MasterKeys {
             sources: config.master_keys.clone(),
             sites: Arc::clone(&sites),
@@ -103,6 +113,10 @@ impl Session {
                 master_keys: Arc::new(master_keys),
             },
             events,
+            hub,
+            folder: place.folder,
+            by: who::operator(),
+            offer: None,
             store,
             clock,
             policy,
@@ -116,6 +130,34 @@ impl Session {
         let ca_pem = config.ca_file.as_ref().map(read).transpose()?;
         let store = open_store(&config.store, globals).await?;
         Self::open(config, ca_pem, store, left).await
+    }
+
+    /// Takes note of what the engine tells: while it has a run, that is offered to other processes, which may
+    /// steer it.
+    pub(super) fn take_note(&mut self, event: &Event) {
+        let Event::Run(run) = event else { return };
+        if run.phase == RunPhase::Settled {
+            self.offer = None;
+        } else if self.offer.is_none() {
+            let about = About {
+                pid: self.by.pid,
+                by: self.by.clone(),
+                version: CleanText::note(env!("CARGO_PKG_VERSION")),
+            };
+            let (order, orders) = unbounded_channel();
+            match self.hub.offer(&self.folder, about, order) {
+                Ok(offer) => self.offer = Some(offer),
+                Err(error) => tracing::warn!(%error, "no other screen can attach to this run"),
+            }
+            tokio::spawn(take_orders(self.local.clone(), orders));
+        }
+    }
+
+    /// Tells who is attached all that has happened, before the process ends.
+    pub(super) async fn close(self) {
+        if let Some(offer) = self.offer {
+            offer.close().await;
+        }
     }
 
     /// What the store knows of each site now.
@@ -157,7 +199,28 @@ impl Local {
     }
 }
 
-pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<Db> {
+pub(super) /// Carries out what the screens of other processes order. They steer the run; they do not begin another one here.
+async fn take_orders(local: Local, mut orders: UnboundedReceiver<Command>) {
+    while let Some(order) = orders.recv().await {
+        match order {
+            Command::Stop => local.order(Command::Cancel),
+            order @ (Command::Retry { .. }
+            | Command::Look { .. }
+            | Command::Pause
+            | Command::GoOn
+            | Command::Cancel) => local.order(order),
+            _ => {}
+        }
+    }
+}
+
+/// A store, and the folder in which processes that work on it find each other.
+pub(super) struct StorePlace {
+    pub(super) store: Db,
+    pub(super) folder: PathBuf,
+}
+
+async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<Db> {
     let _path = match globals.store.as_ref().or(settings.path.as_ref()) {
         Some(path) => path.clone(),
         None => state_folder()?.join("store.db"),

@@ -1,38 +1,189 @@
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 
 use super::reading;
 use super::session::Session;
+use crate::attach::{Attached, Changed, Found, Watch, find};
 use crate::demo::Fleet;
-use crate::engine::Event;
-use crate::store::Store;
+use crate::engine::{Command, Event, Level, Message as Told, sleep_until};
+use crate::rules::run::RunPhase;
+use crate::site::SiteId;
+use crate::store::{Holder, Store, StoreError};
 use crate::tui::{Effect, Message, Wanted};
 
-/// Stands between the screen and the engine: carries out what the screen orders, and tells it what happens.
+/// What other processes write is read at most so often.
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+/// Stands between the screen and what it steers: the engine of this process, or the run of another one that it is
+/// attached to. Carries out what the screen orders, and tells it what happens.
 pub(super) struct Steer {
     session: Session,
     /// The demo's sites, which `H` mends.
     fleet: Option<Arc<Fleet>>,
     tell: UnboundedSender<Message>,
+    remote: Option<Remote>,
+    watch: Option<Watch>,
+    /// Whether a run of this process goes on.
+    own_run: bool,
+    /// When the store is read again, since another process has written to it.
+    read_at: Option<Instant>,
+}
+
+/// The run of another process.
+struct Remote {
+    attached: Attached,
+    holder: Holder,
+    sends: bool,
 }
 
 impl Steer {
-    pub(super) fn new(session: Session, fleet: Option<Arc<Fleet>>, tell: UnboundedSender<Message>) -> Self {
-        Self { session, fleet, tell }
+    pub(super) fn new(
+        session: Session,
+        fleet: Option<Arc<Fleet>>,
+        tell: UnboundedSender<Message>,
+    ) -> Self {
+        let watch = Watch::new(&session.folder);
+        let watch = watch.inspect_err(|error| tracing::warn!(%error, "other processes are not noticed"));
+        Self {
+            session,
+            fleet,
+            tell,
+            remote: None,
+            watch: watch.ok(),
+            own_run: false,
+            read_at: None,
+        }
     }
 
     /// Until the screen is left; gives the session back then.
     pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Effect>) -> Session {
+        self.look_for_runs().await;
         self.tell_of_what_was_left().await;
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => self.carry_out(order),
+                    Some(order) => self.carry_out(order).await,
                     None => return self.session,
                 },
-                Some(event) = self.session.events.recv() => self.say(Message::Engine(event)),
+                Some(event) = self.session.events.recv() => self.take_own(event).await,
+                event = next_event(&mut self.remote) => match event {
+                    Some(event) => self.take_remote(event),
+                    None => self.detached().await,
+                },
+                changed = next_change(&mut self.watch) => match changed {
+                    Changed::Runs => self.look_for_runs().await,
+                    Changed::Store => self.read_soon(),
+                },
+                () = sleep_until(self.read_at) => self.read_again().await,
             }
+        }
+    }
+
+    /// Attaches to the run of another process, if one goes on and none of this process does.
+    async fn look_for_runs(&mut self) {
+        if self.own_run || self.remote.is_some() {
+            return;
+        }
+        let own = std::process::id();
+        for found in find(&self.session.folder).await {
+            if found.about.pid == own {
+                continue;
+            }
+            match found.attach(&self.session.sites).await {
+                Ok(attached) => return self.attach(&found, attached),
+                Err(error) => self.warn(error.to_string()),
+            }
+        }
+    }
+
+    fn attach(&mut self, found: &Found, attached: Attached) {
+        let since = found.run.as_ref().map_or_else(jiff::Timestamp::now, |run| run.started.wall);
+        let holder = Holder {
+            run: found.number,
+            by: crate::store::Operator {
+                pid: found.about.pid,
+                ..found.about.by.clone()
+            },
+            since,
+        };
+        if attached.foreign_sites > 0 {
+            self.warn(format!(
+                "{} of that run are not in this config: nothing is shown of them",
+                crate::text::Count(attached.foreign_sites, "site")
+            ));
+        }
+        self.say(Message::Attached(Some(holder.clone())));
+        self.remote = Some(Remote {
+            attached,
+            holder,
+            sends: found.sends,
+        });
+    }
+
+    /// The run of another process has ended, or its process has.
+    async fn detached(&mut self) {
+        self.remote = None;
+        self.say(Message::Attached(None));
+        self.read_store().await;
+        self.tell_of_what_was_left().await;
+        self.look_for_runs().await;
+    }
+
+    fn take_remote(&mut self, event: Event) {
+        if let (Event::Run(run), Some(remote)) = (&event, &mut self.remote) {
+            remote.sends = run.phase.is_sending();
+            remote.holder.run = Some(run.id);
+        }
+        self.say(Message::Engine(event));
+    }
+
+    async fn take_own(&mut self, event: Event) {
+        self.session.take_note(&event);
+        let mut settled = false;
+        if let Event::Run(run) = &event {
+            settled = run.phase == RunPhase::Settled;
+            self.own_run = !settled;
+        }
+        // While the run of another process is shown, what stands still here is not.
+        let is_shown = self.remote.is_none() || !matches!(event, Event::Site { .. } | Event::Run(_));
+        if is_shown {
+            self.say(Message::Engine(event));
+        }
+        if settled {
+            self.look_for_runs().await;
+        }
+    }
+
+    /// What others write while a run of this process goes on is read when that has settled.
+    fn read_soon(&mut self) {
+        self.read_at = self.read_at.or_else(|| Some(Instant::now() + READ_EVERY));
+    }
+
+    async fn read_again(&mut self) {
+        self.read_at = None;
+        if self.remote.is_none() && !self.own_run {
+            match self.session.last_known().await {
+                Ok(states) => self.session.local.handle.send(Command::Know(states)),
+                Err(error) => self.warn(error.to_string()),
+            }
+        }
+    }
+
+    /// Shows what is on record, and has the engine begin with it.
+    async fn read_store(&self) {
+        match self.session.last_known().await {
+            Ok(states) => {
+                for (index, state) in states.iter().enumerate() {
+                    let (site, state) = (SiteId::at(index), Box::new(state.clone()));
+                    self.say(Message::Engine(Event::Site { site, state }));
+                }
+                self.session.local.handle.send(Command::Know(states));
+            }
+            Err(error) => self.warn(error.to_string()),
         }
     }
 
@@ -44,13 +195,13 @@ impl Steer {
                     self.say(Message::Left(Box::new(run)));
                 }
             }
-            Err(error) => self.say(Message::Engine(Event::Refused(error.to_string()))),
+            Err(error) => self.warn(error.to_string()),
         }
     }
 
-    fn carry_out(&self, order: Effect) {
+    async fn carry_out(&mut self, order: Effect) {
         match order {
-            Effect::Engine(command) => self.session.local.order(command),
+            Effect::Engine(command) => self.order(command).await,
             Effect::Heal => {
                 let healed = self.fleet.as_ref().map_or(0, |fleet| fleet.heal());
                 self.say(Message::Healed(healed));
@@ -58,6 +209,29 @@ impl Steer {
             Effect::Read(wanted) => self.read(wanted),
             // What concerns the terminal is done by the screen itself.
             Effect::Redraw | Effect::Suspend | Effect::Quit(_) => {}
+        }
+    }
+
+    async fn order(&mut self, command: Command) {
+        let begins = matches!(command, Command::Push(_) | Command::Resume(_));
+        match &self.remote {
+            Some(remote) if begins && remote.sends => {
+                let busy = StoreError::Busy(Box::new(remote.holder.clone()));
+                self.say(Message::Engine(Event::NotBegun(busy)));
+                self.say(Message::Engine(Event::Taken));
+            }
+            Some(_) if begins => {
+                // What that run still waits for, it goes on to wait for.
+                self.remote = None;
+                self.say(Message::Attached(None));
+                self.read_store().await;
+                self.session.local.order(command);
+            }
+            Some(remote) if !matches!(command, Command::Close(_)) => {
+                // Its end is told by its events.
+                let _ended = remote.attached.orders.send(command);
+            }
+            _ => self.session.local.order(command),
         }
     }
 
@@ -70,8 +244,28 @@ impl Steer {
         });
     }
 
+    fn warn(&self, text: String) {
+        let at = self.session.clock.now();
+        let level = Level::Warning;
+        self.say(Message::Engine(Event::Message(Told { at, level, text })));
+    }
+
     fn say(&self, message: Message) {
         // The screen is being left: what is told now is told by who follows.
         let _left = self.tell.send(message);
+    }
+}
+
+async fn next_event(remote: &mut Option<Remote>) -> Option<Event> {
+    match remote {
+        Some(remote) => remote.attached.events.recv().await,
+        None => pending().await,
+    }
+}
+
+async fn next_change(watch: &mut Option<Watch>) -> Changed {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => pending().await,
     }
 }

@@ -60,12 +60,16 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     fn know(&mut self, states: Vec<SiteState>) {
+        let now = self.clock.now();
         for (index, known) in states.into_iter().enumerate().take(self.slots.len()) {
-            let state = &self.slots[index].state;
+            let (site, state) = (SiteId::at(index), &self.slots[index].state);
             if !state.is_busy() && *state != known {
-                self.change(SiteId::at(index), |state| *state = known);
+                let next = known.wait_left(now);
+                self.change(site, |state| *state = known);
+                self.follow(site, next, now);
             }
         }
+        self.await_left_runs();
     }
 
     async fn begin(&mut self, plan: Plan) {

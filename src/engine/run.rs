@@ -148,19 +148,22 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.follow(SiteId::at(index), next, now);
             }
         }
-        // One with something left to send ends when that is sent, or when it is closed.
-        let left = self
-            .slots
-            .iter()
-            .map(|slot| &slot.state)
-            .filter(|state| state.is_left_over());
+        self.await_left_runs();
+    }
+
+    /// Runs of a process before end when nothing of them waits for its proof any more; one with something left to
+    /// send when that is sent, or when it is closed.
+    pub(super) fn await_left_runs(&mut self) {
+        let left = self.slots.iter().map(|slot| &slot.state).filter(|state| state.is_left_over());
         let left: HashSet<RunId> = left.filter_map(|state| state.run).collect();
-        self.earlier = self
-            .busy_of
-            .keys()
-            .copied()
-            .filter(|run| !left.contains(run))
-            .collect();
+        let own = self.run.as_ref().map(|run| run.id);
+        let settling = self.busy_of.keys().copied();
+        let settling = settling.filter(|run| !left.contains(run) && Some(*run) != own);
+        for run in settling.collect::<Vec<_>>() {
+            if !self.earlier.contains(&run) {
+                self.earlier.push(run);
+            }
+        }
     }
 
     /// Nothing more is sent: what was answered goes on record.

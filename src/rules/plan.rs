@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::run::{Kind, RunId};
 use super::state::{Allow, Served, SiteState};
 use super::status::{Push, SkipReason};
@@ -8,7 +10,8 @@ use crate::site::{Site, SiteId};
 use crate::text::Count;
 
 /// What a run does to one site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PlanAction {
     /// A PUT.
     Put,
@@ -17,7 +20,7 @@ pub enum PlanAction {
 }
 
 /// One site of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanRow {
     /// Which site.
     pub site: SiteId,
@@ -44,7 +47,8 @@ pub struct PutBack {
 }
 
 /// Something that the operator must have read before the run goes: each adds a word to the phrase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Danger {
     /// Sites serve a key of the other mode, which the run would replace.
     OverOtherMode {
@@ -115,7 +119,7 @@ pub enum Confirm {
 }
 
 /// What a push would do, before it does anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// What the run is for.
     pub kind: Kind,
