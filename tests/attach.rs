@@ -113,11 +113,14 @@ async fn nobody_waits_for_a_screen_that_takes_nothing_and_it_gets_the_newest_of_
     assert_eq!(newest, expected.collect());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_screen_that_takes_nothing_for_half_a_minute_is_dropped() {
     let folder = TempDir::new().unwrap();
     let _process = Process::start(folder.path(), 11, many(5000), Vec::new());
     let stalled = raw(folder.path(), 11, HELLO).await;
+    stalled.get_ref().readable().await.unwrap();
+    // From here on the process writes until nothing more is taken, then only time passes.
+    tokio::time::pause();
     tokio::time::sleep(Duration::from_secs(31)).await;
     let mut lines = stalled.lines();
     let mut told = 0;

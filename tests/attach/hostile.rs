@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use stripe_propagate::attach::AttachError;
+use stripe_propagate::attach::{self, AttachError};
 use stripe_propagate::engine::Command;
 use stripe_propagate::store::RunId;
 use tempfile::TempDir;
@@ -12,19 +12,21 @@ use tokio::sync::mpsc;
 
 use super::harness::{HELLO, Process, about, attached, found, raw, sites};
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn who_says_nothing_is_not_waited_for() {
     let folder = TempDir::new().unwrap();
-    let _process = Process::start(folder.path(), 11, sites("a"), Vec::new());
-    let mut silent = UnixStream::connect(folder.path().join("11.sock")).await.unwrap();
+    let socket = folder.path().join("11.sock");
+    let process = Process::start(folder.path(), 11, sites("a"), Vec::new());
+    let found = found(folder.path()).await;
+    let mut silent = UnixStream::connect(&socket).await.unwrap();
+    tokio::time::pause();
     let mut said = Vec::new();
     silent.read_to_end(&mut said).await.unwrap();
     assert!(said.is_empty());
-    // Nor by a screen: for a process that is stopped the system takes connections, and no more.
-    let stopped = UnixListener::bind(folder.path().join("12.sock")).unwrap();
-    let found = found(folder.path()).await;
-    assert_eq!(found.about.pid, 11);
-    std::fs::rename(folder.path().join("12.sock"), folder.path().join("11.sock")).unwrap();
+    // Nor does a screen wait: for a process that is stopped the system takes connections, and no more.
+    drop(process);
+    let stopped = UnixListener::bind(&socket).unwrap();
+    assert!(attach::find(folder.path()).await.is_empty());
     let error = found.attach(&sites("a")).await.unwrap_err();
     assert_eq!(
         error.to_string(),
