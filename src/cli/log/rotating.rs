@@ -241,7 +241,7 @@ mod tests {
             .iter()
             .map(|file| fs::read_to_string(file).unwrap())
             .collect();
-        assert!(texts.len() > 2, "it was rotated");
+        assert!(texts.len() > 1, "it was rotated");
         let lines: Vec<&str> = texts.iter().flat_map(|text| text.lines()).collect();
         let expected: BTreeSet<String> = (0..WRITERS)
             .flat_map(|writer| (0..LINES).map(move |line| format!("writer {writer} {line:07}")))
