@@ -324,6 +324,37 @@ fn a_run_without_sites_calls_nothing_safe() {
 }
 
 #[test]
+fn a_run_in_which_each_site_had_its_own_key_stays_readable() {
+    const SITES: usize = 2000;
+
+    let sites: Vec<RunSite> = (0..SITES)
+        .map(|number| {
+            let mut site = proven("a");
+            site.planned.serves = Served::Unknown;
+            site.before = serves(&format!("{number:05}"));
+            site
+        })
+        .collect();
+    let (safe, sentence) = judge(&sites);
+    assert!(safe);
+    assert!(
+        sentence.ends_with("as far as can be seen from here (named: 10 of 2000 old keys)"),
+        "{sentence}"
+    );
+    let unsafe_site = with(proven("b"), Push::Stored, Verify::Settling, serves("01999"));
+    let (safe, sentence) = judge(&[&sites[..], &[unsafe_site]].concat());
+    assert!(!safe);
+    assert!(
+        sentence.starts_with("do not expire pk_live_…1999 yet: 1 site serves it ("),
+        "{sentence}"
+    );
+    for format in FORMATS {
+        let length = document(format, &run(), &sites, &[]).len();
+        assert!(length < SITES * 1500, "{format:?}: {length}");
+    }
+}
+
+#[test]
 fn the_extension_names_the_format() {
     let of = |name: &str| Format::of_path(Path::new(name));
     assert_eq!(of("a/run.CSV"), Some(Format::Csv));

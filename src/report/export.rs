@@ -5,7 +5,7 @@
 //! their fingerprint behind it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
@@ -89,7 +89,8 @@ pub fn render(format: Format, export: &RunExport<'_>) -> String {
 /// What all formats tell.
 struct Told<'a> {
     export: &'a RunExport<'a>,
-    keys: BTreeSet<&'a PublishableKey>,
+    /// The keys of the run by their masks: each site may have had one of its own.
+    masks: HashMap<String, Vec<&'a PublishableKey>>,
     old_keys: OldKeys,
 }
 
@@ -101,16 +102,22 @@ impl<'a> Told<'a> {
             served.chain([&site.planned.key])
         };
         let keys = export.sites.iter().flat_map(of_site);
+        let keys: BTreeSet<&PublishableKey> = keys.chain([&export.run.key]).collect();
+        let mut masks: HashMap<String, Vec<&PublishableKey>> = HashMap::new();
+        for key in keys {
+            masks.entry(key.mask()).or_default().push(key);
+        }
         Self {
             export,
-            keys: keys.chain([&export.run.key]).collect(),
+            masks,
             old_keys: OldKeys::of(export.run, export.sites),
         }
     }
 
     /// A key's mask, told apart from the others of this run.
     fn mask(&self, key: &PublishableKey) -> String {
-        key.mask_among(self.keys.iter().copied())
+        let alike = self.masks.get(&key.mask());
+        key.mask_among(alike.into_iter().flatten().copied())
     }
 
     /// What a site served, for people.

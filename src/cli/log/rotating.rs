@@ -13,9 +13,9 @@ const KEEP: u32 = 5;
 
 /// A file that lines are added to and that is renamed before it is too long.
 ///
-/// Why not a crate: tracing-appender 0.2 rotates by time alone and lets the umask decide who reads; it and those
-/// that rotate by size (rolling-file, file-rotate, tracing-rolling-file) follow links and take the file for their
-/// own, so that of two processes one goes on writing to what the other has renamed, or both rename.
+/// Why not a crate: tracing-appender 0.2 rotates by time alone, follows links and lets the umask decide who reads.
+/// Those that rotate by size (file-rotate, rolling-file, tracing-rolling-file) take the file for their own: of two
+/// processes one goes on writing to what the other has renamed, or both rename.
 ///
 /// Here a line is one write at the end of the file, which the system keeps whole, and before it comes a look at
 /// whether the name still means the file that is open. Who renames holds a lock, and the others meanwhile write
@@ -241,7 +241,7 @@ mod tests {
             .iter()
             .map(|file| fs::read_to_string(file).unwrap())
             .collect();
-        assert!(texts.len() > 2, "it was rotated");
+        assert!(texts.len() > 1, "it was rotated");
         let lines: Vec<&str> = texts.iter().flat_map(|text| text.lines()).collect();
         let expected: BTreeSet<String> = (0..WRITERS)
             .flat_map(|writer| (0..LINES).map(move |line| format!("writer {writer} {line:07}")))

@@ -63,7 +63,8 @@ fn answer(told: &Told<'_>, text: &mut String) {
             let _written = writeln!(text, "<li>{what}: <bdi>{names}</bdi></li>");
         }
     };
-    for old in &told.old_keys.keys {
+    let (first, more) = told.old_keys.named();
+    for old in first {
         let key = escape(&told.mask(&old.key));
         let [now, before] = [&old.now, &old.before].map(|places| Count(places.len(), "site"));
         item(&format!("<code>{key}</code> served by {now}"), &old.now);
@@ -76,6 +77,9 @@ fn answer(told: &Told<'_>, text: &mut String) {
         let places = told.old_keys.places(standing);
         let count = Count(places.len(), "site");
         item(&format!("{count} {}", standing.sentence()), &places);
+    }
+    if more > 0 {
+        let _written = writeln!(text, "<li>{}: see the table</li>", Count(more, "more old key"));
     }
     let _written = writeln!(text, "</ul>\n<p>{}</p>\n<p>{}</p>", escape(BASIS), escape(UNSEEN));
 }

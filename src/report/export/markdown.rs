@@ -51,7 +51,8 @@ fn answer(told: &Told<'_>, text: &mut String) {
         cell(BASIS)
     );
     let _written = writeln!(text);
-    for old in &told.old_keys.keys {
+    let (first, more) = told.old_keys.named();
+    for old in first {
         let key = cell(&told.mask(&old.key));
         for (places, when) in [(&old.now, "served by"), (&old.before, "served before by")] {
             if !places.is_empty() {
@@ -60,6 +61,9 @@ fn answer(told: &Told<'_>, text: &mut String) {
                 let _written = writeln!(text, "- {key} {when} {count}: {names}");
             }
         }
+    }
+    if more > 0 {
+        let _written = writeln!(text, "- {}: see the table", Count(more, "more old key"));
     }
     for standing in [Standing::Unseen, Standing::Unproven] {
         let places = told.old_keys.places(standing);

@@ -71,12 +71,16 @@ pub struct OldKeySites {
 /// after it is not in the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldKeys {
-    /// The old keys, the most served first.
+    /// The old keys, the most served first: as many as there are sites, where each had its own.
     pub keys: Vec<OldKeySites>,
     /// What each site of the run says, in the run's order.
     pub standings: Vec<Standing>,
+    /// With the keys that are named.
     expiry: Expiry,
 }
+
+/// How many old keys are named to people.
+const NAMED: usize = 10;
 
 impl OldKeys {
     /// Judges a run. Safe is only what each of its sites bears out.
@@ -127,7 +131,14 @@ impl OldKeys {
 
     /// Whether no site of the run is known or feared to serve an old key. A run without sites tells nothing.
     pub fn is_safe(&self) -> bool {
-        !self.standings.is_empty() && self.expiry.is_safe()
+        let bears_it_out = |one: &Standing| matches!(one, Standing::Proven | Standing::LeftOut);
+        !self.standings.is_empty() && self.standings.iter().all(bears_it_out)
+    }
+
+    /// The old keys that are named to people, and how many more there are.
+    pub fn named(&self) -> (&[OldKeySites], usize) {
+        let named = &self.keys[..self.keys.len().min(NAMED)];
+        (named, self.keys.len() - named.len())
     }
 
     /// The answer in one line. `mask` writes a key.
@@ -136,7 +147,15 @@ impl OldKeys {
             return "no site was in this run: it tells nothing about an old key".to_owned();
         }
         // The record holds no end of a settle time, so that no time of day is ever written.
-        self.expiry.sentence(mask, &|_| String::new())
+        let sentence = self.expiry.sentence(mask, &|_| String::new());
+        match self.named() {
+            (_, 0) => sentence,
+            (named, _) => format!(
+                "{sentence} (named: {} of {})",
+                named.len(),
+                Count(self.keys.len(), "old key")
+            ),
+        }
     }
 
     /// How many sites stand how, none of them zero.
@@ -209,7 +228,7 @@ fn expiry(keys: &[OldKeySites], standings: &[Standing]) -> Expiry {
         .filter(|(_, one)| **one == Standing::Unseen)
         .map(|(place, _)| place)
         .collect();
-    let old = keys.iter().map(|key| OldKey {
+    let old = keys.iter().take(NAMED).map(|key| OldKey {
         key: key.key.clone(),
         serving: key.now.len(),
         until: None,
