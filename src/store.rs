@@ -20,6 +20,10 @@ use crate::text::CleanText;
 
 pub use crate::rules::run::RunId;
 
+/// What a process that is gone leaves in the rows of its runs.
+mod left;
+/// In a file: what a run leaves behind for the next process.
+pub mod sqlite;
 /// In memory: for tests, and for the time until the program ends.
 pub mod memory;
 

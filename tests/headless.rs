@@ -193,7 +193,7 @@ fn a_healthy_site_is_verified_or_still_waits_for_its_proof() {
     assert_eq!(other.code, Some(1), "{}", other.out);
     let seen = stage.run(&["verify", "--site", &site], "");
     assert_eq!(
-        (seen.code, seen.out.contains("seen")),
+        (seen.code, seen.out.contains("verified")),
         (Some(0), true),
         "{}",
         seen.out

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::headless::carry_out;
 use super::printer::Telling;
-use super::session::{Db, Left, Session};
+use super::session::{Left, Session, store_at};
 use super::signals::Signals;
 use super::status::Status;
 use super::{Globals, log, screen};
@@ -54,7 +54,12 @@ pub(super) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<Sta
     }
     let config = config(&fleet)?;
     let ca_pem = fleet.ca_pem().as_bytes().to_vec();
-    let mut session = Session::open(&config, Some(ca_pem), Db::default(), Left::Awaited).await?;
+    // Its runs are nobody's: they go with it, and never into the operator's store.
+    let folder = tempfile::Builder::new()
+        .prefix("stripe-propagate-demo-")
+        .tempdir()?;
+    let place = store_at(&folder.path().join("store.db"))?;
+    let mut session = Session::open(&config, Some(ca_pem), place, Left::Awaited).await?;
     session
         .local
         .master_keys

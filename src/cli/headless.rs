@@ -117,14 +117,10 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
     let load = session.local.master_keys.load(&needed);
     let loaded = signals.unless_stopped(load).await;
     loaded.context("nothing sent")?;
-    carry_out(
-        &mut session,
-        plan,
-        args.wait,
-        telling(args.common.json),
-        &mut signals,
-    )
-    .await
+    let telling = telling(args.common.json);
+    let status = carry_out(&mut session, plan, args.wait, telling, &mut signals).await?;
+    session.close().await;
+    Ok(status)
 }
 
 /// Gives the plan to the engine and follows it to its end.
@@ -180,7 +176,9 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
         wait: None,
         telling: telling(args.common.json),
     };
-    follow(&mut session, followed, &mut signals).await
+    let status = follow(&mut session, followed, &mut signals).await?;
+    session.close().await;
+    Ok(status)
 }
 
 pub(super) fn telling(json: bool) -> Telling {

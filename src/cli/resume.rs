@@ -55,6 +55,7 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
         }
         worst = worst.worse(ended);
     }
+    session.close().await;
     Ok(worst)
 }
 

@@ -145,7 +145,9 @@ async fn show(
     let (left, screen) = run::run(screen, behaviour, order, &mut told, clock).await?;
     // The screen has let go of its orders: that ends who carries them out.
     let mut session = steer.await?;
-    after(&mut session, left, screen.model, &mut signals).await
+    let status = after(&mut session, left, screen.model, &mut signals).await?;
+    session.close().await;
+    Ok(status)
 }
 
 /// What becomes of the run when the screen is left.

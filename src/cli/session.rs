@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use etcetera::BaseStrategy;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -18,7 +19,7 @@ use crate::rules::state::SiteState;
 use crate::secret::{MasterKey, SecretSource, Surroundings, open_plain};
 use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
 use crate::site_api::{HttpSettings, HttpSiteApi};
-use crate::store::memory::MemoryStore;
+use crate::store::sqlite::SqliteStore;
 use crate::store::{Operator, Store, StoreError};
 use crate::text::CleanText;
 
@@ -31,7 +32,7 @@ pub(super) fn find_config(globals: &Globals) -> anyhow::Result<Result<Config, Se
 }
 
 /// The store of the program.
-pub(super) type Db = MemoryStore;
+pub(super) type Db = SqliteStore;
 
 /// A config brought to life.
 pub(super) struct Session {
@@ -154,8 +155,8 @@ impl Session {
     }
 
     /// Tells who is attached all that has happened, before the process ends.
-    pub(super) async fn close(self) {
-        if let Some(offer) = self.offer {
+    pub(super) async fn close(mut self) {
+        if let Some(offer) = self.offer.take() {
             offer.close().await;
         }
     }
@@ -199,7 +200,7 @@ impl Local {
     }
 }
 
-pub(super) /// Carries out what the screens of other processes order. They steer the run; they do not begin another one here.
+/// Carries out what the screens of other processes order. They steer the run; they do not begin another one here.
 async fn take_orders(local: Local, mut orders: UnboundedReceiver<Command>) {
     while let Some(order) = orders.recv().await {
         match order {
@@ -220,12 +221,31 @@ pub(super) struct StorePlace {
     pub(super) folder: PathBuf,
 }
 
-async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<Db> {
-    let _path = match globals.store.as_ref().or(settings.path.as_ref()) {
+/// The operator's store, rid of runs that are older than the config keeps them.
+pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<StorePlace> {
+    let path = match globals.store.as_ref().or(settings.path.as_ref()) {
         Some(path) => path.clone(),
         None => state_folder()?.join("store.db"),
     };
-    Ok(MemoryStore::default())
+    let place = store_at(&path)?;
+    let kept = SignedDuration::try_from(settings.retention).unwrap_or(SignedDuration::MAX);
+    let before = Timestamp::now().saturating_sub(kept).unwrap_or(Timestamp::MIN);
+    let dropped = place.store.prune(before).await?;
+    if dropped > 0 {
+        tracing::info!(
+            dropped,
+            "runs that ended longer ago than store.retention were dropped"
+        );
+    }
+    Ok(place)
+}
+
+/// The store in this file.
+pub(super) fn store_at(path: &Path) -> anyhow::Result<StorePlace> {
+    let store = SqliteStore::open(path, who::operator())?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).to_owned();
+    Ok(StorePlace { store, folder })
 }
 
 /// Where the program keeps what outlives it, if nobody says otherwise.

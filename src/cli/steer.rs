@@ -41,11 +41,7 @@ struct Remote {
 }
 
 impl Steer {
-    pub(super) fn new(
-        session: Session,
-        fleet: Option<Arc<Fleet>>,
-        tell: UnboundedSender<Message>,
-    ) -> Self {
+    pub(super) fn new(session: Session, fleet: Option<Arc<Fleet>>, tell: UnboundedSender<Message>) -> Self {
         let watch = Watch::new(&session.folder);
         let watch = watch.inspect_err(|error| tracing::warn!(%error, "other processes are not noticed"));
         Self {
@@ -101,7 +97,10 @@ impl Steer {
     }
 
     fn attach(&mut self, found: &Found, attached: Attached) {
-        let since = found.run.as_ref().map_or_else(jiff::Timestamp::now, |run| run.started.wall);
+        let since = found
+            .run
+            .as_ref()
+            .map_or_else(jiff::Timestamp::now, |run| run.started.wall);
         let holder = Holder {
             run: found.number,
             by: crate::store::Operator {

@@ -148,6 +148,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let run = self.run.as_ref().map(|run| run.id);
         let slot = &mut self.slots[site.index()];
         slot.background = false;
+        slot.on_record = None;
         if slot.state.is_calling() {
             slot.pending = Some(Pending::Push(key, allow));
             return self.change(site, |state| {
@@ -278,6 +279,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         for &site in sites {
             let slot = &mut self.slots[site.index()];
             slot.background = background && !slot.state.is_busy();
+            slot.on_record = expected
+                .filter(|key| slot.state.expected.as_ref() != Some(key))
+                .map(|_| {
+                    let mut state = slot.state.clone();
+                    state.order_look(None, attempts, now);
+                    state
+                });
             let next = self.change(site, |state| state.order_look(expected.cloned(), attempts, now));
             self.follow(site, next, now);
         }

@@ -12,7 +12,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Puts on record what has happened to a site, and all that is known of it now. Nothing waits for it but the
     /// end of the engine: the store keeps the order.
     pub(super) fn record(&mut self, site: SiteId, outcome: Option<Outcome>) {
-        let state = self.slots[site.index()].state.clone();
+        let state = self.slots[site.index()].to_record().clone();
         let note = note(&state, &|moment| format!("{:.0}", moment.wall));
         let recorded = self.store.record(Record {
             site: self.sites[site.index()].url.clone(),

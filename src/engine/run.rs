@@ -30,6 +30,16 @@ pub(super) struct Slot {
     pub(super) pending: Option<Pending>,
     /// What the run that goes on planned to put here.
     pub(super) planned: Option<PublishableKey>,
+    /// What goes on record in the place of `state`, while that is judged by a key that somebody asked about: the
+    /// site is owed no key for that.
+    pub(super) on_record: Option<SiteState>,
+}
+
+impl Slot {
+    /// What goes on record.
+    pub(super) fn to_record(&self) -> &SiteState {
+        self.on_record.as_ref().unwrap_or(&self.state)
+    }
 }
 
 /// What waits for the end of a look.
@@ -84,6 +94,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             gets: 0,
             pending: None,
             planned: None,
+            on_record: None,
         };
         let mut known = known;
         known.resize_with(sites.len(), SiteState::default);
@@ -154,7 +165,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Runs of a process before end when nothing of them waits for its proof any more; one with something left to
     /// send when that is sent, or when it is closed.
     pub(super) fn await_left_runs(&mut self) {
-        let left = self.slots.iter().map(|slot| &slot.state).filter(|state| state.is_left_over());
+        let left = self
+            .slots
+            .iter()
+            .map(|slot| &slot.state)
+            .filter(|state| state.is_left_over());
         let left: HashSet<RunId> = left.filter_map(|state| state.run).collect();
         let own = self.run.as_ref().map(|run| run.id);
         let settling = self.busy_of.keys().copied();
@@ -194,6 +209,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let policy = self.settings.policy.clone();
         self.change(site, |state| state.calling(call, &policy, now));
         let slot = &mut self.slots[site.index()];
+        if let Some(state) = &mut slot.on_record {
+            state.calling(call, &policy, now);
+        }
         if call != Call::Put {
             slot.gets += 1;
         }
@@ -278,6 +296,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Finished::Look(answer, attempt, served) => {
                 let outcome = attempt.outcome(served);
                 self.tell(Event::Attempt(attempt));
+                if let Some(state) = &mut self.slots[site.index()].on_record {
+                    state.looked(&answer, &policy, now, dice);
+                }
                 let next = self.change(site, |state| {
                     if call == Call::LookBefore {
                         state.looked_before(&answer, &policy, now, dice)

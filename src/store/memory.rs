@@ -1,26 +1,89 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use self::data::{Data, Me};
 use super::{
-    Intent, NewRun, Record, Recorded, RunId, RunRecord, RunSite, Seen, Store, StoreError, StoredAttempt,
+    Holder, Intent, NewRun, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, Store, StoreError,
+    StoredAttempt,
 };
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::rules::state::SiteState;
 use crate::site::SiteUrl;
 
-/// A store that ends with the process.
-#[derive(Debug, Default)]
+/// What is kept, and how it changes.
+mod data;
+/// What is asked of it.
+mod reads;
+
+/// A store that ends with the process. Nothing in it waits for a disk: what the engine costs by itself.
+#[derive(Debug)]
 pub struct MemoryStore {
-    runs: Mutex<u64>,
-    intents: Mutex<Vec<Intent>>,
+    data: Arc<Mutex<Data>>,
+    me: Me,
+    by: Operator,
+    /// The version of each site that this process knows.
+    versions: Mutex<HashMap<SiteUrl, u64>>,
+    /// The policy that was asked with last.
+    policy: Mutex<Policy>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new(Operator::default())
+    }
 }
 
 impl MemoryStore {
+    /// An empty one. `by` is who works.
+    pub fn new(by: Operator) -> Self {
+        Self::on(Arc::default(), by)
+    }
+
+    fn on(data: Arc<Mutex<Data>>, by: Operator) -> Self {
+        let me = lock(&data).enter();
+        Self {
+            data,
+            me,
+            by,
+            versions: Mutex::default(),
+            policy: Mutex::default(),
+        }
+    }
+
+    /// As if another process opened the store while this one goes on.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self::on(Arc::clone(&self.data), self.by.clone())
+    }
+
+    /// As if this process had died and another opened the store. What is still done with this one counts as done
+    /// by a process that nobody sees.
+    #[must_use]
+    pub fn reopen(&self) -> Self {
+        lock(&self.data).die(self.me);
+        self.beside()
+    }
+
     /// The PUTs that were about to be sent, in order.
     pub fn intents(&self) -> Vec<Intent> {
-        lock(&self.intents).clone()
+        lock(&self.data).intents.clone()
+    }
+
+    fn holder(&self, run: Option<RunId>, since: Timestamp) -> Holder {
+        Holder {
+            run,
+            by: self.by.clone(),
+            since,
+        }
+    }
+}
+
+impl Drop for MemoryStore {
+    fn drop(&mut self) {
+        lock(&self.data).die(self.me);
     }
 }
 
@@ -30,72 +93,106 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Store for MemoryStore {
-    async fn begin_run(&self, _run: NewRun) -> Result<RunId, StoreError> {
-        let mut runs = lock(&self.runs);
-        *runs += 1;
-        Ok(RunId(*runs))
+    async fn begin_run(&self, run: NewRun) -> Result<RunId, StoreError> {
+        let mut data = lock(&self.data);
+        data.must_be_free()?;
+        let holder = self.holder(None, run.at.wall);
+        Ok(data.begin(self.me, holder, run))
     }
 
-    async fn resume_run(&self, _run: RunId, _at: Moment) -> Result<(), StoreError> {
+    async fn resume_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        let mut data = lock(&self.data);
+        if data.sends_for(self.me, run) {
+            return Ok(());
+        }
+        data.must_exist(run)?;
+        data.must_be_free()?;
+        data.must_be_mine(self.me, run)?;
+        data.reopen(self.me, self.holder(Some(run), at.wall), run);
         Ok(())
     }
 
-    async fn run_sent(&self, _run: RunId, _at: Moment) -> Result<(), StoreError> {
+    async fn run_sent(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        lock(&self.data).sent(run, at);
         Ok(())
     }
 
-    async fn end_run(&self, _run: RunId, _at: Moment) -> Result<(), StoreError> {
+    async fn end_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        lock(&self.data).end(run, at);
         Ok(())
     }
 
-    async fn close_run(&self, _run: RunId, _at: Moment) -> Result<(), StoreError> {
+    async fn close_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        let mut data = lock(&self.data);
+        data.must_exist(run)?;
+        data.must_be_mine(self.me, run)?;
+        data.close(run, at, &lock(&self.policy));
         Ok(())
     }
 
     async fn record_intent(&self, intent: Intent) -> Result<(), StoreError> {
-        lock(&self.intents).push(intent);
+        let version = lock(&self.data).intend(&intent);
+        lock(&self.versions).insert(intent.site, version);
         Ok(())
     }
 
-    fn record(&self, _record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static {
-        std::future::ready(Ok(Recorded::Known))
+    fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static {
+        let mut versions = lock(&self.versions);
+        let known = versions.get(&record.site).copied().unwrap_or_default();
+        let site = record.site.clone();
+        let (recorded, version) = lock(&self.data).record(self.me, known, record, &lock(&self.policy));
+        versions.insert(site, version);
+        std::future::ready(Ok(recorded))
     }
 
     async fn last_known(
         &self,
         sites: &[SiteUrl],
-        _policy: &Policy,
-        _now: Moment,
+        policy: &Policy,
+        now: Moment,
     ) -> Result<Vec<SiteState>, StoreError> {
-        Ok(vec![SiteState::default(); sites.len()])
+        lock(&self.policy).clone_from(policy);
+        let mut versions = lock(&self.versions);
+        let data = lock(&self.data);
+        let state = |site: &SiteUrl| {
+            let (version, kept) = data.known(site);
+            versions.insert(site.clone(), version);
+            kept.restore(policy, now)
+        };
+        Ok(sites.iter().map(state).collect())
     }
 
-    async fn runs(&self, _count: usize) -> Result<Vec<RunRecord>, StoreError> {
-        Ok(Vec::new())
+    async fn runs(&self, count: usize) -> Result<Vec<RunRecord>, StoreError> {
+        Ok(lock(&self.data).runs().take(count).collect())
     }
 
     async fn unfinished_runs(&self) -> Result<Vec<RunRecord>, StoreError> {
-        Ok(Vec::new())
+        let mut data = lock(&self.data);
+        data.end_idle();
+        Ok(data
+            .runs()
+            .filter(|run| run.ended.is_none() && !run.live)
+            .collect())
     }
 
-    async fn run_sites(&self, _run: RunId) -> Result<Vec<RunSite>, StoreError> {
-        Ok(Vec::new())
+    async fn run_sites(&self, run: RunId) -> Result<Vec<RunSite>, StoreError> {
+        Ok(lock(&self.data).run_sites(run))
     }
 
     async fn attempts(
         &self,
-        _run: Option<RunId>,
-        _site: Option<&SiteUrl>,
-        _count: usize,
+        run: Option<RunId>,
+        site: Option<&SiteUrl>,
+        count: usize,
     ) -> Result<Vec<StoredAttempt>, StoreError> {
-        Ok(Vec::new())
+        Ok(lock(&self.data).attempts(run, site, count))
     }
 
-    async fn timeline(&self, _site: &SiteUrl, _count: usize) -> Result<Vec<Seen>, StoreError> {
-        Ok(Vec::new())
+    async fn timeline(&self, site: &SiteUrl, count: usize) -> Result<Vec<Seen>, StoreError> {
+        Ok(lock(&self.data).timeline(site, count))
     }
 
-    async fn prune(&self, _before: Timestamp) -> Result<usize, StoreError> {
-        Ok(0)
+    async fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {
+        Ok(lock(&self.data).prune(before))
     }
 }

@@ -152,12 +152,14 @@ impl SiteState {
 
     /// The run that did not reach it is closed: it expects nothing of it any more.
     pub fn run_closed(&mut self, now: Moment) {
-        if self.push == Push::NotStarted && self.puts == 0 {
-            self.expected = self.expected_before.take();
+        if self.push != Push::NotStarted {
+            return;
         }
-        if self.push == Push::NotStarted {
-            self.push = Push::Cancelled;
-            self.at = Some(now);
+        self.at = Some(now);
+        self.push = Push::Cancelled;
+        if self.puts == 0 {
+            self.push = Push::Idle;
+            self.expected = self.expected_before.take();
         }
     }
 

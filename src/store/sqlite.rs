@@ -1,0 +1,305 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use self::fault::fault;
+use self::lock::{Lives, is_live};
+use self::place::Place;
+use self::shared::{Shared, lock};
+use self::writer::{Change, Job, Writer};
+use super::{
+    Intent, Kept, NewRun, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, Store, StoreError,
+    StoredAttempt,
+};
+use crate::rules::moment::Moment;
+use crate::rules::retry::Policy;
+use crate::rules::state::SiteState;
+use crate::site::SiteUrl;
+
+/// `SQLite`'s errors in words, with the way out.
+mod fault;
+/// Values in columns.
+mod columns;
+/// Where the store is: files that are ours alone.
+mod place;
+/// Who sends, and who works on a run: locks that a dead process does not keep.
+mod lock;
+/// The tables, and how a file of an older version becomes one of this.
+mod schema;
+/// What writing and reading share.
+mod shared;
+/// What the store has of each site.
+mod known;
+/// Intents and records.
+mod changes;
+/// Runs: their beginning, their end, their counts.
+mod runs;
+/// Attempts, rows of a run, what was seen.
+mod reads;
+/// One thread writes: what waits goes into one transaction.
+mod writer;
+/// Runs that are begun, taken up, closed: who may.
+mod turns;
+
+pub use place::set_aside;
+
+/// A store in a file, shared by the processes of one user on one machine.
+///
+/// One thread writes, another reads. Dropping it writes what is queued.
+#[derive(Debug)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+    writes: Option<Sender<Job>>,
+    reads: Option<Sender<Read>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+impl SqliteStore {
+    /// Opens the store at `path`, or begins an empty one; an older one is copied and upgraded. `by` is who works.
+    ///
+    /// # Errors
+    /// When it is not safe there, damaged, of a newer version, or cannot be written: what, and what to do.
+    pub fn open(path: &Path, by: Operator) -> Result<Self, StoreError> {
+        let place = Place::prepare(path)?;
+        let conn = schema::open(&place)?;
+        let boot = columns::this_boot(&conn).map_err(|error| fault(&place.file, &error))?;
+        let reader = schema::reader(&place)?;
+        let shared = Arc::new(Shared::new(place, boot));
+        let mut writer = Writer::new(conn, Arc::clone(&shared), by);
+        writer.end_idle()?;
+        let (asks, jobs) = mpsc::channel();
+        let (reads, questions) = mpsc::channel();
+        let writer = begin("store writer", move || writer.run(&jobs))?;
+        let reader = begin("store reader", move || answer_all(&reader, &questions))?;
+        Ok(Self {
+            shared,
+            writes: Some(asks),
+            reads: Some(reads),
+            threads: vec![writer, reader],
+        })
+    }
+
+    /// Waits until all that was handed over so far is written, at most so long: for an end without [`Drop`].
+    ///
+    /// # Errors
+    /// When something is not written: why not.
+    pub fn flush(&self, limit: Duration) -> Result<(), StoreError> {
+        let (reply, done) = mpsc::channel();
+        self.ask(Job::Alone(Box::new(move |writer| {
+            let _nobody_waits = reply.send(writer.flush());
+        })));
+        match done.recv_timeout(limit) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => Err(StoreError::Failed(format!(
+                "the store {} did not write everything within {} s",
+                self.shared.place.file.display(),
+                limit.as_secs()
+            ))),
+            Err(RecvTimeoutError::Disconnected) => Err(ended()),
+        }
+    }
+
+    /// An answer that never comes tells that the writer is gone.
+    fn ask(&self, job: Job) {
+        if let Some(writes) = &self.writes {
+            let _gone = writes.send(job);
+        }
+    }
+
+    fn change(
+        &self,
+        change: Change,
+    ) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static + use<> {
+        let (reply, done) = oneshot::channel();
+        self.ask(Job::Change(change, reply));
+        async move { done.await.unwrap_or_else(|_| Err(ended())) }
+    }
+
+    async fn alone<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, done) = oneshot::channel();
+        self.ask(Job::Alone(Box::new(move |writer| {
+            let _nobody_waits = reply.send(job(writer));
+        })));
+        done.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection, &Shared) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, done) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let read: Read = Box::new(move |conn| {
+            let answer = question(conn, &shared).map_err(|error| fault(&shared.place.file, &error));
+            let _nobody_waits = reply.send(answer);
+        });
+        if let Some(reads) = &self.reads {
+            let _gone = reads.send(read);
+        }
+        done.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.writes = None;
+        self.reads = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+fn begin(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(|error| StoreError::Failed(format!("the store cannot start a thread: {error}")))
+}
+
+fn answer_all(conn: &Connection, questions: &Receiver<Read>) {
+    for question in questions {
+        question(conn);
+    }
+}
+
+fn ended() -> StoreError {
+    StoreError::Failed("the store has ended: please report this".to_owned())
+}
+
+/// Which open runs a process works on, and then what `question` finds, as of one moment after that.
+fn with_lives<T>(
+    conn: &Connection,
+    shared: &Shared,
+    question: impl FnOnce(&Lives) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let lives = Lives::of(&shared.place, known::open_runs(conn)?);
+    let moment = conn.unchecked_transaction()?;
+    let answer = question(&lives)?;
+    moment.commit()?;
+    Ok(answer)
+}
+
+fn last_known(
+    conn: &Connection,
+    shared: &Shared,
+    sites: &[SiteUrl],
+    policy: &Policy,
+    now: Moment,
+) -> rusqlite::Result<Vec<SiteState>> {
+    let found = with_lives(conn, shared, |lives| {
+        known::known(conn, lives, shared.boot, sites)
+    })?;
+    shared.learn(found.iter().map(|known| (known.site, known.version)));
+    let mut kept: Vec<Kept> = std::iter::repeat_with(Kept::default).take(sites.len()).collect();
+    for known in found {
+        if let Some(place) = usize::try_from(known.index)
+            .ok()
+            .and_then(|index| kept.get_mut(index))
+        {
+            *place = known.kept;
+        }
+    }
+    Ok(kept.into_iter().map(|kept| kept.restore(policy, now)).collect())
+}
+
+impl Store for SqliteStore {
+    async fn begin_run(&self, run: NewRun) -> Result<RunId, StoreError> {
+        self.alone(move |writer| writer.begin(&run)).await
+    }
+
+    async fn resume_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        self.alone(move |writer| writer.resume(run, at)).await
+    }
+
+    async fn run_sent(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        self.change(Change::Sent(run, at)).await.map(drop)
+    }
+
+    async fn end_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        self.change(Change::Ended(run, at)).await.map(drop)
+    }
+
+    async fn close_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        self.alone(move |writer| writer.close(run, at)).await
+    }
+
+    async fn record_intent(&self, intent: Intent) -> Result<(), StoreError> {
+        self.change(Change::Intent(intent)).await.map(drop)
+    }
+
+    fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static {
+        self.change(Change::Record(Box::new(record)))
+    }
+
+    async fn last_known(
+        &self,
+        sites: &[SiteUrl],
+        policy: &Policy,
+        now: Moment,
+    ) -> Result<Vec<SiteState>, StoreError> {
+        lock(&self.shared.policy).clone_from(policy);
+        let (sites, policy) = (sites.to_vec(), policy.clone());
+        self.read(move |conn, shared| last_known(conn, shared, &sites, &policy, now))
+            .await
+    }
+
+    async fn runs(&self, count: usize) -> Result<Vec<RunRecord>, StoreError> {
+        self.read(move |conn, shared| {
+            with_lives(conn, shared, |lives| {
+                runs::newest(conn, lives, shared.boot, count)
+            })
+        })
+        .await
+    }
+
+    async fn unfinished_runs(&self) -> Result<Vec<RunRecord>, StoreError> {
+        self.alone(Writer::end_idle).await?;
+        self.read(|conn, shared| with_lives(conn, shared, |lives| runs::unfinished(conn, lives, shared.boot)))
+            .await
+    }
+
+    async fn run_sites(&self, run: RunId) -> Result<Vec<RunSite>, StoreError> {
+        self.read(move |conn, shared| {
+            let live = is_live(&shared.place, run);
+            reads::run_sites(conn, run, live)
+        })
+        .await
+    }
+
+    async fn attempts(
+        &self,
+        run: Option<RunId>,
+        site: Option<&SiteUrl>,
+        count: usize,
+    ) -> Result<Vec<StoredAttempt>, StoreError> {
+        let site = site.cloned();
+        self.read(move |conn, _| reads::attempts(conn, run, site.as_ref(), count))
+            .await
+    }
+
+    async fn timeline(&self, site: &SiteUrl, count: usize) -> Result<Vec<Seen>, StoreError> {
+        let site = site.clone();
+        self.read(move |conn, _| reads::timeline(conn, &site, count))
+            .await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {
+        let before = before.as_millisecond();
+        self.alone(move |writer| writer.in_one(|writer| runs::prune(&writer.conn, before)))
+            .await
+    }
+}

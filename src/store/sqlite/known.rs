@@ -1,0 +1,120 @@
+use std::collections::HashMap;
+
+use rusqlite::{Connection, Result, Row};
+
+use super::columns::{json, key, maybe, maybe_run, run, state};
+use super::lock::Lives;
+use crate::key::PublishableKey;
+use crate::rules::state::{Allow, SiteState};
+use crate::site::SiteUrl;
+use crate::store::left::is_not_reached;
+use crate::store::{Kept, RunId};
+
+/// What the store has of a site.
+pub(super) struct Known {
+    /// Where in the list that was asked for.
+    pub(super) index: i64,
+    pub(super) site: i64,
+    /// Rises with each PUT: who knows a lower one does not know of the last.
+    pub(super) version: i64,
+    pub(super) kept: Kept,
+}
+
+/// The runs that have not ended.
+pub(super) fn open_runs(conn: &Connection) -> Result<Vec<RunId>> {
+    let mut query = conn.prepare_cached("SELECT id FROM runs WHERE ended_wall IS NULL")?;
+    query.query_map([], |row| run(row, "id"))?.collect()
+}
+
+/// A row of a run in which something is still to come.
+struct Open {
+    run: RunId,
+    key: PublishableKey,
+    allow: Allow,
+    /// Whether a PUT was about to be sent, and nothing says what came of it.
+    doubt: bool,
+    /// Whether no PUT of it was about to be sent.
+    unreached: bool,
+}
+
+/// What is kept of each of `sites` that the store knows, in two queries.
+pub(super) fn known(conn: &Connection, lives: &Lives, boot: i64, sites: &[SiteUrl]) -> Result<Vec<Known>> {
+    let urls = json(&sites)?;
+    let open = open_rows(conn, &urls)?;
+    let mut query = conn.prepare_cached(
+        "SELECT asked.key AS place, s.id, s.version, s.state, s.boot, s.run, r.ended_wall IS NULL AS goes_on, \
+         r.closed FROM json_each(?1) asked JOIN sites s ON s.url = asked.value LEFT JOIN runs r ON r.id = s.run",
+    )?;
+    let of_row = |row: &Row<'_>| {
+        let site = row.get("id")?;
+        let rows = open.get(&site).map_or(&[][..], Vec::as_slice);
+        let state = state(row, "state");
+        let of_state = StateRun {
+            run: maybe_run(row, "run")?,
+            goes_on: row.get::<_, Option<bool>>("goes_on")?.unwrap_or_default(),
+            closed: row.get::<_, Option<bool>>("closed")?.unwrap_or_default(),
+        };
+        let before_restart = row
+            .get::<_, Option<i64>>("boot")?
+            .is_some_and(|kept| kept != boot);
+        Ok(Known {
+            index: row.get("place")?,
+            site,
+            version: row.get("version")?,
+            kept: Kept {
+                before_restart,
+                ..kept(state, &of_state, rows, lives)
+            },
+        })
+    };
+    query.query_map([urls], of_row)?.collect()
+}
+
+/// The run that the recorded state belongs to.
+struct StateRun {
+    run: Option<RunId>,
+    goes_on: bool,
+    closed: bool,
+}
+
+fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Lives) -> Kept {
+    let newest = rows.last();
+    let holder = newest
+        .map(|row| row.run)
+        .or(of_state.run.filter(|_| of_state.goes_on));
+    let dead = |row: &&Open| !lives.is_live(row.run);
+    let open_put = rows.iter().rev().filter(dead).find(|row| row.doubt);
+    let not_reached = newest
+        .filter(dead)
+        .filter(|row| row.unreached && is_not_reached(row.run, state.as_ref(), of_state.closed));
+    Kept {
+        live: holder.is_some_and(|run| lives.is_live(run)),
+        before_restart: false,
+        open_put: open_put.map(|row| (row.run, row.key.clone())),
+        not_reached: not_reached.map(|row| (row.run, row.key.clone(), row.allow)),
+        state,
+    }
+}
+
+/// By site, the oldest run first.
+fn open_rows(conn: &Connection, urls: &str) -> Result<HashMap<i64, Vec<Open>>> {
+    let mut query = conn.prepare_cached(
+        "SELECT rs.site, rs.run, rs.key, r.allow, rs.open_put, rs.puts = 0 AND rs.left IS NOT NULL AS unreached \
+         FROM json_each(?1) asked JOIN sites s ON s.url = asked.value \
+         JOIN run_sites rs ON rs.site = s.id AND rs.open = 1 \
+         JOIN runs r ON r.id = rs.run AND r.ended_wall IS NULL ORDER BY rs.run",
+    )?;
+    let mut open: HashMap<i64, Vec<Open>> = HashMap::new();
+    let mut rows = query.query([urls])?;
+    while let Some(row) = rows.next()? {
+        let allow: Option<Allow> = maybe(row, "allow")?;
+        open.entry(row.get("site")?).or_default().push(Open {
+            run: run(row, "run")?,
+            key: key(row, "key")?,
+            allow: allow.unwrap_or_default(),
+            doubt: row.get("open_put")?,
+            unreached: row.get("unreached")?,
+        });
+    }
+    Ok(open)
+}

@@ -1,0 +1,120 @@
+use rusqlite::types::Type;
+use rusqlite::{Connection, Error, Result, Row, params};
+
+use super::columns::{at, key, limit, maybe, maybe_run, number, time, value};
+use crate::site::SiteUrl;
+use crate::store::{PlannedSite, RunId, RunSite, Seen, StoredAttempt};
+use crate::text::CleanText;
+
+/// The address in a column.
+fn url(row: &Row<'_>, column: &str) -> Result<SiteUrl> {
+    let text = row.get_ref(column)?.as_str()?;
+    SiteUrl::parse(text).map_err(|error| Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+}
+
+/// The text in a column, cleaned again: the file may have been written by anybody.
+fn text(row: &Row<'_>, column: &str) -> Result<CleanText> {
+    row.get_ref(column)?
+        .as_str()
+        .map(CleanText::note)
+        .map_err(Into::into)
+}
+
+/// The sites of a run, in the order of its plan.
+pub(super) fn run_sites(conn: &Connection, id: RunId, live: bool) -> Result<Vec<RunSite>> {
+    let mut query = conn.prepare_cached(
+        "SELECT rs.*, s.url, iif(?2, rs.push, coalesce(rs.left, rs.push)) AS word, \
+         EXISTS (SELECT 1 FROM attempts a WHERE a.site = rs.site AND a.run < rs.run AND a.cause IS NULL \
+         AND a.ended AND a.key = iif(rs.before LIKE '{%', rs.before ->> '$.key', NULL)) AS before_pushed \
+         FROM run_sites rs JOIN sites s ON s.id = rs.site WHERE rs.run = ?1 ORDER BY rs.position",
+    )?;
+    query.query_map(params![number(id), live], run_site)?.collect()
+}
+
+fn run_site(row: &Row<'_>) -> Result<RunSite> {
+    let group: Option<String> = row.get("part_of")?;
+    Ok(RunSite {
+        planned: PlannedSite {
+            site: url(row, "url")?,
+            name: text(row, "name")?,
+            group: group.map(|group| CleanText::note(&group)),
+            left_out: maybe(row, "left_out")?,
+            key: key(row, "key")?,
+            serves: value(row, "serves")?,
+        },
+        push: value(row, "word")?,
+        verify: value(row, "verify")?,
+        http: row.get("http")?,
+        puts: row.get("puts")?,
+        before: value(row, "before")?,
+        before_pushed: row.get("before_pushed")?,
+        now: value(row, "now")?,
+        note: text(row, "note")?,
+        at: row.get::<_, Option<i64>>("at_wall")?.map(at),
+    })
+}
+
+/// The newest attempts, in order: of a run, on a site, or all.
+pub(super) fn attempts(
+    conn: &Connection,
+    of: Option<RunId>,
+    site: Option<&SiteUrl>,
+    count: usize,
+) -> Result<Vec<StoredAttempt>> {
+    let of_site = if site.is_some() {
+        "s.url = ?1"
+    } else {
+        "?1 IS NULL"
+    };
+    let of_run = if of.is_some() { "a.run = ?3" } else { "?3 IS NULL" };
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT a.*, s.url FROM attempts a JOIN sites s ON s.id = a.site WHERE {of_site} AND {of_run} \
+         ORDER BY a.id DESC LIMIT ?2"
+    ))?;
+    let of_row = |row: &Row<'_>| {
+        Ok(StoredAttempt {
+            run: maybe_run(row, "run")?,
+            site: url(row, "url")?,
+            request: value(row, "request")?,
+            number: row.get("number")?,
+            at: time(row, "at")?,
+            ended: row.get("ended")?,
+            ms: row.get::<_, Option<i64>>("ms")?.map(i64::cast_unsigned),
+            http: row.get("http")?,
+            cause: maybe(row, "cause")?,
+            note: text(row, "note")?,
+        })
+    };
+    let rows = query.query_map(
+        params![site.map(SiteUrl::to_string), limit(count), of.map(number)],
+        of_row,
+    )?;
+    in_order(rows.collect::<Result<Vec<_>>>())
+}
+
+/// The keys that a site was seen to serve, the newest ones, in order.
+pub(super) fn timeline(conn: &Connection, site: &SiteUrl, count: usize) -> Result<Vec<Seen>> {
+    let mut query = conn.prepare_cached(
+        "SELECT seen.* FROM seen JOIN sites s ON s.id = seen.site WHERE s.url = ?1 ORDER BY seen.id DESC LIMIT ?2",
+    )?;
+    let of_row = |row: &Row<'_>| {
+        Ok(Seen {
+            served: value(row, "served")?,
+            first: time(row, "first")?,
+            last: time(row, "last")?,
+            pushed_by: maybe_run(row, "pushed_by")?,
+        })
+    };
+    in_order(
+        query
+            .query_map(params![site.to_string(), limit(count)], of_row)?
+            .collect(),
+    )
+}
+
+fn in_order<T>(newest_first: Result<Vec<T>>) -> Result<Vec<T>> {
+    newest_first.map(|mut rows| {
+        rows.reverse();
+        rows
+    })
+}

@@ -1,0 +1,140 @@
+use rusqlite::TransactionBehavior::Immediate;
+use rusqlite::{Error, Result};
+
+use super::known::open_runs;
+use super::lock::{Held, holder_in, is_live, sends, works_on};
+use super::runs;
+use super::shared::lock;
+use super::writer::Writer;
+use crate::rules::moment::Moment;
+use crate::store::{Holder, NewRun, RunId, StoreError};
+
+impl Writer {
+    fn holder(&self, run: Option<RunId>, at: Moment) -> Holder {
+        Holder {
+            run,
+            by: self.by.clone(),
+            since: at.wall,
+        }
+    }
+
+    /// The right to send, or who has it.
+    fn take_sends(&self, run: Option<RunId>, at: Moment) -> std::result::Result<Held, StoreError> {
+        let path = sends(&self.shared.place);
+        if self.sends.is_some() {
+            return Err(StoreError::Busy(Box::new(holder_in(&path))));
+        }
+        Held::take(path, &self.holder(run, at))
+    }
+
+    /// The right to work on `run`, if this process has not got it.
+    fn take_work(&self, run: RunId, at: Moment) -> std::result::Result<Option<Held>, StoreError> {
+        if self.works.contains_key(&run) {
+            return Ok(None);
+        }
+        Held::take(works_on(&self.shared.place, run), &self.holder(Some(run), at)).map(Some)
+    }
+
+    pub(super) fn begin(&mut self, new: &NewRun) -> std::result::Result<RunId, StoreError> {
+        let mut sends = self.take_sends(None, new.at)?;
+        let path = self.shared.place.file.clone();
+        let sql = |error: Error| super::fault::fault(&path, &error);
+        let transaction = self.conn.transaction_with_behavior(Immediate).map_err(sql)?;
+        let id = runs::begin(&transaction, &self.by, self.shared.boot, new).map_err(sql)?;
+        let holder = Holder {
+            run: Some(id),
+            by: self.by.clone(),
+            since: new.at.wall,
+        };
+        // Before others can see the run: none must think that nobody works on it.
+        let works = Held::take(works_on(&self.shared.place, id), &holder)?;
+        if let Err(error) = transaction.commit() {
+            works.delete();
+            return Err(sql(error));
+        }
+        sends.name(&holder)?;
+        self.works.insert(id, works);
+        self.sends = Some((id, sends));
+        Ok(id)
+    }
+
+    pub(super) fn resume(&mut self, run: RunId, at: Moment) -> std::result::Result<(), StoreError> {
+        if self.sends.as_ref().is_some_and(|(sends, _)| *sends == run) {
+            return Ok(());
+        }
+        self.must_exist(run)?;
+        let sends = self.take_sends(Some(run), at)?;
+        let works = self.take_work(run, at)?;
+        let reopened = self.in_one(|writer| runs::reopen(&writer.conn, run));
+        if let Err(error) = reopened {
+            if let Some(works) = works {
+                works.delete();
+            }
+            return Err(error);
+        }
+        self.works.extend(works.map(|works| (run, works)));
+        self.sends = Some((run, sends));
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, run: RunId, at: Moment) -> std::result::Result<(), StoreError> {
+        self.must_exist(run)?;
+        let works = self.take_work(run, at)?;
+        let policy = lock(&self.shared.policy).clone();
+        let boot = self.shared.boot;
+        let closed = self.in_one(|writer| runs::close(&writer.conn, boot, &policy, run, at));
+        if closed.is_ok() {
+            self.leave(run);
+        }
+        if let Some(works) = works {
+            works.delete();
+        }
+        closed
+    }
+
+    fn must_exist(&self, run: RunId) -> std::result::Result<(), StoreError> {
+        let exists = runs::exists(&self.conn, run).map_err(|error| self.fault(&error))?;
+        let absent = || StoreError::Failed(format!("there is no run {} on record", run.0));
+        exists.then_some(()).ok_or_else(absent)
+    }
+
+    /// What `change` does is done as a whole or not at all.
+    pub(super) fn in_one<T>(
+        &mut self,
+        change: impl FnOnce(&Self) -> Result<T>,
+    ) -> std::result::Result<T, StoreError> {
+        let done = self.conn.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            let done = change(self)?;
+            self.conn.execute_batch("COMMIT")?;
+            Ok(done)
+        });
+        if done.is_err() && !self.conn.is_autocommit() {
+            // SQLite may have rolled back by itself; then there is nothing to do.
+            let _rolled_back = self.conn.execute_batch("ROLLBACK");
+        }
+        done.map_err(|error| self.fault(&error))
+    }
+
+    /// Ends the runs whose process died with nothing left to do.
+    pub(super) fn end_idle(&mut self) -> std::result::Result<(), StoreError> {
+        let open = open_runs(&self.conn).map_err(|error| self.fault(&error))?;
+        for run in open {
+            if self.works.contains_key(&run) || is_live(&self.shared.place, run) {
+                continue;
+            }
+            let Some(last) = runs::idle(&self.conn, run).map_err(|error| self.fault(&error))? else {
+                continue;
+            };
+            // Somebody may have taken it up in the meantime, and then it is not over.
+            let Ok(Some(works)) = self.take_work(run, last.moment) else {
+                continue;
+            };
+            self.in_one(|writer| match runs::idle(&writer.conn, run)? {
+                Some(last) => runs::end(&writer.conn, last.boot, run, last.moment),
+                None => Ok(()),
+            })?;
+            works.delete();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use rusqlite::{Connection, Error, Result, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::changes::Changes;
+use super::fault::{fault, passes};
+use super::lock::Held;
+use super::runs;
+use super::shared::{Shared, lock};
+use crate::rules::moment::Moment;
+use crate::store::{Intent, Operator, Record, Recorded, RunId, StoreError};
+
+/// So many changes go into one transaction at most.
+const BATCH: usize = 4096;
+/// How soon what could not be written is tried again while nothing else happens.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+
+/// Something to be written, together with what waits beside it.
+#[derive(Debug)]
+pub(super) enum Change {
+    Intent(Intent),
+    Record(Box<Record>),
+    Sent(RunId, Moment),
+    Ended(RunId, Moment),
+}
+
+/// Who waits until it is durable.
+pub(super) type Reply = oneshot::Sender<std::result::Result<Recorded, StoreError>>;
+
+/// What the writer is asked for.
+pub(super) enum Job {
+    /// Goes into the next transaction.
+    Change(Change, Reply),
+    /// Comes after all that was asked for before.
+    Alone(Box<dyn FnOnce(&mut Writer) + Send>),
+}
+
+/// The one that writes, on a thread of its own.
+pub(super) struct Writer {
+    pub(super) conn: Connection,
+    pub(super) shared: Arc<Shared>,
+    pub(super) by: Operator,
+    /// The right to send, and the run that has it.
+    pub(super) sends: Option<(RunId, Held)>,
+    /// The runs that this process works on.
+    pub(super) works: HashMap<RunId, Held>,
+    /// What has happened and could not be written yet, in order.
+    unwritten: Vec<Change>,
+    /// Why not.
+    trouble: Option<StoreError>,
+}
+
+impl Writer {
+    pub(super) fn new(conn: Connection, shared: Arc<Shared>, by: Operator) -> Self {
+        Self {
+            conn,
+            shared,
+            by,
+            sends: None,
+            works: HashMap::new(),
+            unwritten: Vec::new(),
+            trouble: None,
+        }
+    }
+
+    /// Until nobody asks any more.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        while let Some(first) = self.wait(jobs) {
+            let mut batch = Vec::new();
+            let mut alone = None;
+            let mut next = Some(first);
+            while let Some(job) = next {
+                match job {
+                    Job::Change(change, reply) => batch.push((change, Some(reply))),
+                    Job::Alone(job) => {
+                        alone = Some(job);
+                        break;
+                    }
+                }
+                next = jobs.try_recv().ok().filter(|_| batch.len() < BATCH);
+            }
+            self.write(batch);
+            if let Some(job) = alone {
+                job(&mut self);
+            }
+        }
+        self.write(Vec::new());
+        if let Some(trouble) = &self.trouble {
+            tracing::error!(%trouble, unwritten = self.unwritten.len(), "what happened could not be recorded");
+        }
+    }
+
+    fn wait(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
+        loop {
+            if self.unwritten.is_empty() {
+                return jobs.recv().ok();
+            }
+            match jobs.recv_timeout(TRY_AGAIN) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Timeout) => self.write(Vec::new()),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Writes what is left from before, and the batch.
+    pub(super) fn write(&mut self, batch: Vec<(Change, Option<Reply>)>) {
+        let left = std::mem::take(&mut self.unwritten);
+        let all: Vec<_> = left
+            .into_iter()
+            .map(|change| (change, None))
+            .chain(batch)
+            .collect();
+        if all.is_empty() {
+            return;
+        }
+        match self.commit(&all) {
+            Ok(done) => self.written(all, done),
+            Err(error) if passes(&error) => self.not_written(all, &error),
+            // One of them cannot be written, ever: the others must not suffer for it.
+            Err(_) => all.into_iter().for_each(|change| self.write_one(change)),
+        }
+    }
+
+    fn write_one(&mut self, change: (Change, Option<Reply>)) {
+        let one = vec![change];
+        match self.commit(&one) {
+            Ok(done) => self.written(one, done),
+            Err(error) if passes(&error) => self.not_written(one, &error),
+            Err(error) => {
+                let error = fault(&self.shared.place.file, &error);
+                tracing::error!(%error, "something cannot be recorded");
+                for (_, reply) in one {
+                    answer(reply, Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// All of it in one transaction, or nothing.
+    fn commit(&mut self, all: &[(Change, Option<Reply>)]) -> Result<Vec<Recorded>> {
+        let transaction = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let policy = lock(&self.shared.policy).clone();
+        let known = lock(&self.shared.versions);
+        let mut changes = Changes {
+            conn: &transaction,
+            place: &self.shared.place,
+            boot: self.shared.boot,
+            policy: &policy,
+            own: &self.works,
+            known: &known,
+            learnt: HashMap::new(),
+        };
+        let mut done = Vec::with_capacity(all.len());
+        for (change, _) in all {
+            done.push(match change {
+                Change::Intent(intent) => changes.intend(intent).map(|()| Recorded::Known),
+                Change::Record(record) => changes.record(record),
+                Change::Sent(run, at) => {
+                    runs::sent(&transaction, self.shared.boot, *run, *at).map(|()| Recorded::Known)
+                }
+                Change::Ended(run, at) => {
+                    runs::end(&transaction, self.shared.boot, *run, *at).map(|()| Recorded::Known)
+                }
+            }?);
+        }
+        let learnt = changes.learnt;
+        drop(known);
+        transaction.commit()?;
+        self.shared.learn(learnt);
+        Ok(done)
+    }
+
+    fn written(&mut self, all: Vec<(Change, Option<Reply>)>, done: Vec<Recorded>) {
+        if self.unwritten.is_empty() {
+            self.trouble = None;
+        }
+        for ((change, reply), done) in all.into_iter().zip(done) {
+            match change {
+                Change::Sent(run, _) => self.let_others_send(run),
+                Change::Ended(run, _) => self.leave(run),
+                Change::Intent(_) | Change::Record(_) => {}
+            }
+            answer(reply, Ok(done));
+        }
+    }
+
+    /// What has happened is kept, and tried again; a PUT that was only intended is not sent.
+    fn not_written(&mut self, all: Vec<(Change, Option<Reply>)>, error: &Error) {
+        let error = fault(&self.shared.place.file, error);
+        for (change, reply) in all {
+            if let Change::Sent(run, _) | Change::Ended(run, _) = change {
+                self.let_others_send(run);
+            }
+            if !matches!(change, Change::Intent(_)) {
+                self.unwritten.push(change);
+            }
+            answer(reply, Err(error.clone()));
+        }
+        self.trouble = (!self.unwritten.is_empty()).then_some(error);
+    }
+
+    /// Tries once more, and says what is still not written.
+    pub(super) fn flush(&mut self) -> std::result::Result<(), StoreError> {
+        self.write(Vec::new());
+        self.trouble.clone().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn let_others_send(&mut self, run: RunId) {
+        self.sends.take_if(|(sends, _)| *sends == run);
+    }
+
+    /// Nothing of the run is left for this process.
+    pub(super) fn leave(&mut self, run: RunId) {
+        self.let_others_send(run);
+        if let Some(held) = self.works.remove(&run) {
+            held.delete();
+        }
+    }
+
+    /// In words what failed on this store.
+    pub(super) fn fault(&self, error: &Error) -> StoreError {
+        fault(&self.shared.place.file, error)
+    }
+}
+
+/// Nobody may be left who waits for it.
+fn answer(reply: Option<Reply>, result: std::result::Result<Recorded, StoreError>) {
+    if let Some(reply) = reply {
+        let _nobody_waits = reply.send(result);
+    }
+}

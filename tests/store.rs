@@ -1,0 +1,46 @@
+//! The contract of a store: each promise is kept by every kind of it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "store/promises.rs"]
+mod promises;
+#[path = "store/shop.rs"]
+mod shop;
+
+/// Each promise as a test of each kind of store.
+macro_rules! promised {
+    ($($promise:ident)*) => {
+        mod in_memory {
+            $(#[tokio::test] async fn $promise() { super::promises::$promise(&super::shop::Memory::default()).await; })*
+        }
+        mod in_sqlite {
+            $(#[tokio::test] async fn $promise() { super::promises::$promise(&super::shop::Sqlite::default()).await; })*
+        }
+    };
+}
+
+promised! {
+    a_run_is_on_record_with_its_plan
+    runs_are_numbered_and_the_newest_come_first
+    one_run_sends_at_a_time
+    a_process_that_dies_lets_others_send
+    a_run_that_settles_elsewhere_is_left_to_its_process
+    a_run_that_nobody_began_cannot_be_taken_up_or_closed
+    what_is_recorded_is_known_to_all_and_after_death
+    records_keep_the_order_in_which_they_were_handed_over
+    an_intent_without_outcome_is_unknown_once_its_process_is_gone
+    what_a_dead_run_did_not_reach_is_not_started
+    a_closed_run_expects_nothing_where_it_did_not_come
+    the_newest_of_several_left_runs_decides
+    a_later_put_takes_a_site_over
+    what_a_later_run_sends_is_not_left_over_in_an_earlier_one
+    a_look_beside_a_run_hides_no_put
+    a_look_beside_a_run_is_known_where_nothing_is_sent
+    the_end_of_a_run_is_for_good
+    a_dead_run_with_nothing_left_ends_by_itself
+    a_retry_takes_up_a_run_that_had_ended
+    attempts_are_kept_in_order
+    the_timeline_tells_what_was_seen_and_who_sent_it
+    pruning_drops_old_runs_and_never_what_is_known
+    many_sites_are_asked_for_at_once
+}
