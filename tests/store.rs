@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "store/files.rs"]
+mod files;
+#[path = "store/processes.rs"]
+mod processes;
 #[path = "store/promises.rs"]
 mod promises;
 #[path = "store/shop.rs"]
