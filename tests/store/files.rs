@@ -368,7 +368,7 @@ async fn two_stores_on_one_file_write_at_once() {
     };
     tokio::join!(write(0), write(1));
     for (name, reader) in [("a", &stores[1]), ("b", &stores[0])] {
-        let attempts = reader.attempts(None, &url(name), 999).await.unwrap();
+        let attempts = reader.attempts(None, Some(&url(name)), 999).await.unwrap();
         assert_eq!(attempts.len() as u64, LOOKS);
         assert_eq!(known(reader, name, LOOKS).await.verify.look().word, "seen");
     }

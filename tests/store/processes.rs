@@ -172,7 +172,7 @@ async fn child_fills_the_disk() {
     assert_eq!(known(&db, "a", 53).await.at, Some(at(49)));
     assert_eq!(run(&db, id).await.sent, Some(at(51)));
     assert!(
-        db.attempts(None, &url("b"), 9).await.unwrap().is_empty(),
+        db.attempts(None, Some(&url("b")), 9).await.unwrap().is_empty(),
         "no PUT was sent to it"
     );
 
