@@ -26,6 +26,10 @@ mod export;
 mod reading;
 /// The screen.
 mod screen;
+/// The process that the shell waits for. The screen runs in a child of it, in the same process group, so that the
+/// shell gets its terminal back when the screen is left while its run goes on: a process cannot let go of the shell
+/// that waits for it, but this one can end before the child does.
+mod front;
 /// Carries out what the screen orders, here or in the run of another process.
 mod steer;
 /// Who runs the program.
@@ -183,6 +187,14 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<Result<Cli
 }
 
 fn run(cli: Cli) -> anyhow::Result<Status> {
+    let shows_screen = match &cli.command {
+        None => true,
+        Some(Command::Demo(args)) => args.shows_screen(),
+        Some(_) => false,
+    };
+    if shows_screen && front::is_needed() {
+        return front::stand(std::env::args_os()).map(Status::Other);
+    }
     match cli.command {
         None => in_runtime(screen::run(cli.globals)),
         Some(Command::Push(args)) => in_runtime(headless::push(&cli.globals, args)),

@@ -97,6 +97,7 @@ impl Trial {
             operator: "ops@bastion".to_owned(),
             config: "shops.toml".to_owned(),
             searched: Vec::new(),
+            run: None,
             key: None,
             options,
             size,

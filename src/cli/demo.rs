@@ -38,6 +38,13 @@ pub(super) struct DemoArgs {
     serve: Option<PathBuf>,
 }
 
+impl DemoArgs {
+    /// Whether it opens the screen, where there is a terminal.
+    pub(super) fn shows_screen(&self) -> bool {
+        !self.headless && self.serve.is_none()
+    }
+}
+
 /// `demo`.
 pub(super) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<Status> {
     // Its shops are not worth a line in the log of the real ones.
@@ -64,7 +71,7 @@ pub(super) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<Sta
         .local
         .master_keys
         .set(MasterKey::parse(fleet.master_key().to_owned())?);
-    if !args.headless && std::io::stdout().is_terminal() {
+    if args.shows_screen() && std::io::stdout().is_terminal() {
         // The sites serve until all is over, also after the screen is left.
         let fleet = Arc::new(fleet);
         return screen::show_demo(session, &config, Arc::clone(&fleet)).await;

@@ -17,6 +17,13 @@ use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
 use crate::site::SiteId;
 
+/// A held run of which the terminal is gone waits so long for another screen; then it is left as halted.
+const GRACE: Duration = Duration::from_hours(1);
+/// Two signals so short after each other are one: it went to the whole group, or was forwarded.
+const SAME_SIGNAL: Duration = Duration::from_millis(300);
+/// What the store may take to write what it was told, when the process ends at once.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// While only settling sites are left, a line tells so this often.
 const STILL_HERE: Duration = Duration::from_secs(30);
 
@@ -35,6 +42,9 @@ pub(super) struct Followed {
     pub(super) telling: Telling,
     /// Whether it is to be wound down already.
     pub(super) interrupted: bool,
+    /// Whether a held run waits for the screen of another process to say that it goes on. Otherwise nobody is
+    /// there to say so, and the rest is cancelled.
+    pub(super) attachable: bool,
 }
 
 /// Follows what the engine does to the selected sites until nothing more comes of itself, and tells it.
@@ -62,6 +72,7 @@ pub(super) async fn follow(
             () = signals.stop() => watch.stop(session, &mut interrupted),
             _ = still_here.tick() => watch.tell_what_is_waited_for(session),
             () = sleep_until(deadline), if !interrupted => break,
+            () = sleep_until(watch.held_until), if !interrupted => watch.leave_held(session),
         }
     }
     let status = watch.finish(session, interrupted);
@@ -89,6 +100,10 @@ struct Follower {
     sent_at: Option<Instant>,
     /// Whether that was told.
     sent_told: bool,
+    /// Until when a held run waits for another screen.
+    held_until: Option<Instant>,
+    /// When the operator wanted an end.
+    stopped_at: Option<Instant>,
 }
 
 /// Whether a site is not sent yet, or not looked at since.
@@ -116,6 +131,8 @@ impl Follower {
             open: states().filter(|state| is_open(state)).count(),
             sent_at: None,
             sent_told: false,
+            held_until: None,
+            stopped_at: None,
             printer,
             followed,
         }
@@ -194,7 +211,12 @@ impl Follower {
                 crate::text::Count(run.puts, "site")
             ));
         }
-        if run.phase == RunPhase::Halted {
+        let held = run.phase.is_held();
+        if !held {
+            self.held_until = None;
+        } else if self.followed.attachable {
+            self.held_until = self.held_until.or_else(|| Some(Instant::now() + GRACE));
+        } else if run.phase == RunPhase::Halted {
             // Nobody is here to go on: the store takes no records.
             session.local.handle.send(Command::Cancel);
         }
@@ -235,8 +257,24 @@ impl Follower {
         ));
     }
 
-    fn stop(&self, session: &Session, interrupted: &mut bool) {
+    /// Nobody came: what is not sent is left over, and `resume` takes it up.
+    fn leave_held(&mut self, session: &Session) {
+        self.held_until = None;
+        tracing::warn!("nobody has said within an hour that the run goes on: it is left as halted");
+        session.local.handle.send(Command::Leave);
+    }
+
+    fn stop(&mut self, session: &Session, interrupted: &mut bool) {
+        let now = Instant::now();
+        let before = self.stopped_at.replace(now);
+        if before.is_some_and(|before| now - before < SAME_SIGNAL) {
+            return;
+        }
         if std::mem::replace(interrupted, true) {
+            if let Err(error) = session.store.flush(LAST_WORDS) {
+                self.printer
+                    .happens(format!("the last records may be lost: {error}"));
+            }
             std::process::exit(i32::from(Status::Interrupted.code()));
         }
         self.printer

@@ -137,6 +137,7 @@ pub(super) async fn carry_out(
         key: Some(plan.key.clone()),
         run: None,
         interrupted: false,
+        attachable: false,
         wait,
         telling,
     };
@@ -173,6 +174,7 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
         key,
         run: None,
         interrupted: false,
+        attachable: false,
         wait: None,
         telling: telling(args.common.json),
     };

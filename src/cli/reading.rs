@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use crate::report::export::{Format, RunExport, render};
 use crate::report::save::save;
 use crate::rules::plan::PutBack;
+use crate::rules::status::Push;
 use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::{RunId, Store};
 use crate::tui::{Reading, Wanted};
@@ -53,7 +54,9 @@ pub(super) async fn put_back(
     let of_run = store.run_sites(run).await?;
     let wanted = of_run.into_iter().filter(|site| {
         let chosen = only.as_ref().is_none_or(|only| only.contains(&site.planned.site));
-        chosen && site.planned.left_out.is_none() && site.puts > 0
+        // What a PUT could not change is as it was.
+        let refused = matches!(site.push, Push::Failed(cause) if !cause.may_be_stored());
+        chosen && site.planned.left_out.is_none() && site.puts > 0 && !refused
     });
     let of_list = |site: &crate::store::RunSite| {
         let place = sites.iter().position(|listed| listed.url == site.planned.site)?;

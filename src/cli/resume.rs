@@ -109,6 +109,7 @@ async fn resume(
         key: Some(run.key.clone()),
         run: None,
         interrupted: false,
+        attachable: false,
         wait: args.wait,
         telling: telling(args.json),
     };

@@ -13,11 +13,10 @@ use super::session::{Left as LeftWaiting, Session, find_config};
 use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
-use super::{Globals, log, who};
+use super::{Globals, front, log, who};
 use crate::config::{Config, Searched, UiSettings};
 use crate::demo::Fleet;
-use crate::engine::Command;
-use crate::rules::run::RunPhase;
+use crate::engine::{Command, RunInfo};
 use crate::text::{CleanText, NOTE_LIMIT};
 use crate::tui::Leave;
 use crate::tui::model::{Model, Options, Start};
@@ -40,6 +39,7 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Status> {
     let session = Session::of_config(&config, &globals, LeftWaiting::Awaited).await?;
     let mut start = Start {
         searched,
+        run: session.last_run().await?,
         ..start(&session, &config, size)
     };
     start.options.read_only = globals.read_only;
@@ -83,6 +83,7 @@ fn start(session: &Session, config: &Config, size: (u16, u16)) -> Start {
         operator: operator(),
         config: name_of(&config.path),
         searched: Vec::new(),
+        run: None,
         key: None,
         options: Options {
             ascii: needs_ascii(&config.ui, |name| variable(name)),
@@ -135,6 +136,7 @@ async fn show(
         mouse: config.ui.mouse,
         look_at_start: config.verify.on_start,
     };
+    front::mind_the_front();
     // From before the screen has them, so that none is lost when it is left.
     let mut signals = Signals::listen()?;
     let clock = session.clock;
@@ -157,16 +159,16 @@ async fn after(
     model: Model,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
-    let phase = model.run().map(|run| run.phase);
-    let (telling, go_on) = match left {
+    let go_on = match left {
         Left::ByOperator(Leave::Idle) => return Ok(Status::Good),
-        Left::ByOperator(Leave::RunGoesOn) => (Telling::Plain, Command::GoOn),
-        Left::ByOperator(Leave::Cancel) | Left::Terminated => (Telling::Plain, Command::Stop),
-        // Nobody can be asked whether a paused run shall go on.
-        Left::HungUp if phase == Some(RunPhase::Paused) => (Telling::Silent, Command::Cancel),
-        Left::HungUp => (Telling::Silent, Command::GoOn),
+        Left::ByOperator(Leave::RunGoesOn) => Some(Command::GoOn),
+        Left::ByOperator(Leave::Cancel) | Left::Terminated => Some(Command::Stop),
+        // Nobody can be asked whether a paused run shall go on: it waits for another screen.
+        Left::HungUp => None,
     };
-    session.local.handle.send(go_on);
+    if let Some(go_on) = go_on {
+        session.local.handle.send(go_on);
+    }
     if !model.is_run_open() {
         if left == Left::Terminated {
             return Ok(Status::Interrupted);
@@ -179,17 +181,11 @@ async fn after(
     }
     // What was ordered and not taken yet tells of itself, if it still comes to that.
     let run = model.run().filter(|_| !model.is_ordered()).cloned();
-    if let Some(run) = run
-        .as_ref()
-        .filter(|_| left == Left::ByOperator(Leave::RunGoesOn))
-    {
-        // The terminal has just taken the screen's last bytes: it reads.
-        let _closed = writeln!(
-            std::io::stderr(),
-            "run {} goes on without the screen: ^Z and bg give the shell back, ^C cancels the rest",
-            run.id.0
-        );
-    }
+    let telling = match left {
+        Left::HungUp => Telling::Silent,
+        Left::ByOperator(Leave::RunGoesOn) => let_go(run.as_ref()),
+        _ => Telling::Plain,
+    };
     let followed = Followed {
         selection: session.all(),
         states: model.into_states(),
@@ -198,8 +194,26 @@ async fn after(
         wait: None,
         telling,
         interrupted: left == Left::Terminated,
+        attachable: telling == Telling::Silent,
     };
     follow(session, followed, signals).await
+}
+
+/// Gives the terminal back to the shell while the run goes on.
+fn let_go(run: Option<&RunInfo>) -> Telling {
+    let run = run.map_or_else(|| "the run".to_owned(), |run| format!("run {}", run.id.0));
+    let told = format!(
+        "{run} goes on without the screen (PID {}): opening the screen again attaches to it",
+        std::process::id()
+    );
+    if front::let_go(&told) {
+        return Telling::Silent;
+    }
+    let _closed = writeln!(
+        std::io::stderr(),
+        "{run} goes on without the screen: ^Z and bg give the shell back, ^C cancels the rest"
+    );
+    Telling::Plain
 }
 
 #[cfg(test)]

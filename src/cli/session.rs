@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::{Globals, who};
 use crate::attach::{About, Hub, Offer};
 use crate::config::{self, Config, Found, Searched, StoreSettings};
-use crate::engine::{self, Clock, Command, Event, Handle, Settings};
+use crate::engine::{self, Clock, Command, Event, Handle, RunInfo, Settings};
 use crate::rules::retry::Policy;
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
@@ -159,6 +159,21 @@ impl Session {
         if let Some(offer) = self.offer.take() {
             offer.close().await;
         }
+    }
+
+    /// The run that went last, if it has ended.
+    pub(super) async fn last_run(&self) -> anyhow::Result<Option<RunInfo>> {
+        let newest = self.store.runs(1).await?.into_iter().next();
+        Ok(newest
+            .filter(|run| run.ended.is_some() && !run.closed)
+            .map(|run| RunInfo {
+                id: run.id,
+                puts: run.sites() - run.counts.get("skipped").copied().unwrap_or_default(),
+                key: run.key,
+                phase: RunPhase::Settled,
+                started: run.began,
+                ended: run.ended,
+            }))
     }
 
     /// What the store knows of each site now.

@@ -16,6 +16,8 @@ pub(super) enum Status {
     Busy,
     /// By a signal.
     Interrupted,
+    /// As the process ended that did the work.
+    Other(u8),
 }
 
 /// The operator broke off a question.
@@ -57,6 +59,7 @@ impl Status {
             Self::Waits => 3,
             Self::Busy => 5,
             Self::Interrupted => 130,
+            Self::Other(code) => code,
         }
     }
 

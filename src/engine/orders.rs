@@ -61,8 +61,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     fn know(&mut self, states: Vec<SiteState>) {
         let now = self.clock.now();
-        for (index, known) in states.into_iter().enumerate().take(self.slots.len()) {
+        for (index, mut known) in states.into_iter().enumerate().take(self.slots.len()) {
             let (site, state) = (SiteId::at(index), &self.slots[index].state);
+            // What is on record may be of this engine's own run.
+            known.in_run = state.in_run && known.run == state.run;
             if !state.is_busy() && *state != known {
                 let next = known.wait_left(now);
                 self.change(site, |state| *state = known);

@@ -34,6 +34,13 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether a PUT that failed for it may have been stored all the same.
+    pub fn may_be_stored(self) -> bool {
+        PROBLEMS
+            .iter()
+            .any(|row| row.cause == self && row.problem.may_be_stored())
+    }
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {

@@ -46,6 +46,8 @@ pub struct Start {
     pub config: String,
     /// Where a config was looked for, if there is none.
     pub searched: Vec<PathBuf>,
+    /// The run that went last.
+    pub run: Option<RunInfo>,
     /// A key that stands in the field already.
     pub key: Option<PublishableKey>,
     /// How it looks.
@@ -129,7 +131,7 @@ impl Model {
             field: KeyField::new(start.key),
             messages: VecDeque::new(),
             attempts: HashMap::new(),
-            run: None,
+            run: start.run,
             ordered: 0,
             refused_order: None,
             attached: None,
@@ -292,7 +294,11 @@ impl Model {
 
     /// Sites of the run that had their turn: not those that wait, or were cancelled.
     pub fn done(&self) -> usize {
-        let of_run = self.states.iter().filter(|state| state.in_run);
+        let run = self.run.as_ref().map(|run| run.id);
+        let of_run = self
+            .states
+            .iter()
+            .filter(|state| state.in_run || (run.is_some() && state.run == run));
         let had_turn = |state: &&SiteState| {
             !state.push.is_open() && !matches!(state.push, Push::Cancelled | Push::NotStarted)
         };

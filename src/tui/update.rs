@@ -6,7 +6,7 @@ use super::field::{Edited, secret};
 use super::model::Model;
 use super::screen::Screen;
 use super::{Effect, Input, Message, Reading, looks_pasted};
-use crate::engine::{Event, Level, RunInfo};
+use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
@@ -18,13 +18,37 @@ use crate::text::Count;
 /// What a message makes of the screen, and what it wants done.
 pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect> {
     screen.model.now = now;
-    let effects = take(screen, message);
+    let mut effects = take(screen, message);
+    if screen.model.options.read_only {
+        only_watch(&mut screen.model, &mut effects);
+    }
     let orders = effects.iter().filter(|effect| effect.is_answered()).count();
     if orders > 0 {
         screen.model.ordered += orders;
         screen.model.refused_order = None;
     }
     effects
+}
+
+/// A screen that only watches sends nothing, and steers no run; it may look.
+fn only_watch(model: &mut Model, effects: &mut Vec<Effect>) {
+    let steers = |effect: &Effect| match effect {
+        Effect::Engine(Command::Look { .. }) => model.attached.is_some(),
+        Effect::Engine(_) => true,
+        _ => false,
+    };
+    let before = effects.len();
+    let kept: Vec<Effect> = std::mem::take(effects)
+        .into_iter()
+        .filter(|effect| !steers(effect))
+        .collect();
+    *effects = kept;
+    if effects.len() < before {
+        model.say(
+            Level::Info,
+            "this screen is read-only: it watches, and steers nothing",
+        );
+    }
 }
 
 fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
@@ -92,13 +116,14 @@ fn take_attached(model: &mut Model, to: Option<Holder>) {
             );
             model.say(Level::Info, text);
         }
-        (None, Some(_)) => {
+        (None, Some(_)) if model.is_run_open() => {
             model.run = None;
             model.say(
-                Level::Info,
-                "the process of the run has ended: this is what it left on record",
+                Level::Warning,
+                "the process of the run has ended before it: this is what it left on record",
             );
         }
+        (None, Some(_)) => model.say(Level::Info, "the process of the run has ended: all is on record"),
         (None, None) => {}
     }
     model.attached = to;

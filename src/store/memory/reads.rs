@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::data::{Attempt, Data, Run, Site};
 use crate::key::PublishableKey;
 use crate::rules::state::SiteState;
+use crate::rules::status::Push;
 use crate::rules::tally::word;
 use crate::site::SiteUrl;
 use crate::store::left::times;
@@ -55,10 +56,18 @@ impl Data {
     fn stored_before(&self, run: RunId, site: &SiteUrl, key: &PublishableKey) -> bool {
         let stored = |attempt: &Attempt| {
             let told = &attempt.stored;
-            told.run < Some(run) && told.ended && told.cause.is_none() && attempt.key.as_ref() == Some(key)
+            let row = told.run.and_then(|run| {
+                self.runs
+                    .get(&run)?
+                    .rows
+                    .iter()
+                    .find(|row| row.shown.planned.site == *site)
+            });
+            let stored = row.is_some_and(|row| row.shown.push == Push::Stored);
+            told.run < Some(run) && stored && attempt.key.as_ref() == Some(key)
         };
-        let site = self.sites.get(site);
-        site.is_some_and(|site| site.attempts.iter().any(stored))
+        let known = self.sites.get(site);
+        known.is_some_and(|site| site.attempts.iter().any(stored))
     }
 
     pub(super) fn run_sites(&self, id: RunId) -> Vec<RunSite> {

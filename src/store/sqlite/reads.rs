@@ -24,8 +24,8 @@ fn text(row: &Row<'_>, column: &str) -> Result<CleanText> {
 pub(super) fn run_sites(conn: &Connection, id: RunId, live: bool) -> Result<Vec<RunSite>> {
     let mut query = conn.prepare_cached(
         "SELECT rs.*, s.url, iif(?2, rs.push, coalesce(rs.left, rs.push)) AS word, \
-         EXISTS (SELECT 1 FROM attempts a WHERE a.site = rs.site AND a.run < rs.run AND a.cause IS NULL \
-         AND a.ended AND a.key = iif(rs.before LIKE '{%', rs.before ->> '$.key', NULL)) AS before_pushed \
+         EXISTS (SELECT 1 FROM attempts a JOIN run_sites e ON e.run = a.run AND e.site = a.site \
+         WHERE a.site = rs.site AND a.run < rs.run AND e.push = '\"stored\"' AND a.key = iif(rs.before LIKE '{%', rs.before ->> '$.key', NULL)) AS before_pushed \
          FROM run_sites rs JOIN sites s ON s.id = rs.site WHERE rs.run = ?1 ORDER BY rs.position",
     )?;
     query.query_map(params![number(id), live], run_site)?.collect()
