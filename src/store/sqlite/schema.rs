@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, Result, Transaction, TransactionBehavior};
 
 use super::fault::{damaged, fault};
@@ -103,10 +104,12 @@ CREATE INDEX seen_at_site ON seen (site);
 
 /// Opens the store for writing: checked, and upgraded where it is older.
 pub(super) fn open(place: &Place) -> std::result::Result<Connection, StoreError> {
-    let conn = connect(place)?;
+    let mut conn = connect(place)?;
     check(place, &conn)?;
     let sql = |error: Error| fault(&place.file, &error);
-    let mut conn = conn;
+    // What is refused is left as it is, and its log too.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(sql)?;
     upgrade(place, &mut conn)?;
     write_ahead(place, &conn)?;
     conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")
@@ -127,6 +130,7 @@ fn connect(place: &Place) -> std::result::Result<Connection, StoreError> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let open = || {
         let conn = Connection::open_with_flags(&place.file, flags)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         conn.busy_timeout(BUSY_LIMIT)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS);
         conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")?;
