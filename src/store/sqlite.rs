@@ -28,6 +28,8 @@ mod fault;
 mod columns;
 /// Where the store is: files that are ours alone.
 mod place;
+/// A damaged store out of the way.
+mod aside;
 /// Who sends, and who works on a run: locks that a dead process does not keep.
 mod lock;
 /// The tables, and how a file of an older version becomes one of this.
@@ -47,11 +49,13 @@ mod writer;
 /// Runs that are begun, taken up, closed: who may.
 mod turns;
 
-pub use place::set_aside;
+pub use aside::set_aside;
 
 /// A store in a file, shared by the processes of one user on one machine.
 ///
-/// One thread writes, another reads. Dropping it writes what is queued.
+/// One thread writes, another reads. Dropping it writes what is queued. What could not be written because the disk
+/// is full, or another process does not let go of the file, is an error for the one who waits for it; all but
+/// intents is kept all the same, and tried again until it is written.
 #[derive(Debug)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
@@ -75,7 +79,7 @@ impl SqliteStore {
         let reader = schema::reader(&place)?;
         let shared = Arc::new(Shared::new(place, boot));
         let mut writer = Writer::new(conn, Arc::clone(&shared), by);
-        writer.end_idle()?;
+        writer.end_idle();
         let (asks, jobs) = mpsc::channel();
         let (reads, questions) = mpsc::channel();
         let writer = begin("store writer", move || writer.run(&jobs))?;
@@ -273,7 +277,11 @@ impl Store for SqliteStore {
     }
 
     async fn unfinished_runs(&self) -> Result<Vec<RunRecord>, StoreError> {
-        self.alone(Writer::end_idle).await?;
+        self.alone(|writer| {
+            writer.end_idle();
+            Ok(())
+        })
+        .await?;
         self.read(|conn, shared| with_lives(conn, shared, |lives| runs::unfinished(conn, lives, shared.boot)))
             .await
     }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::state::Served;
 use stripe_propagate::store::sqlite::{SqliteStore, set_aside};
-use stripe_propagate::store::{Outcome, Request, Store};
+use stripe_propagate::store::{Outcome, Request, Store, StoreError};
 use stripe_propagate::text::CleanText;
 use tempfile::TempDir;
 
@@ -286,6 +286,13 @@ async fn a_damaged_store_is_left_as_it_is_until_it_is_moved_aside() {
     raw.unwrap().set_len(32 + 24 + 4096).unwrap();
     fs::write(home.path(), [0xAA; 8192]).unwrap();
     stays_as_it_is(&home).await;
+    let home = Sqlite::default();
+    let db = in_use(&home).await;
+    assert!(
+        matches!(set_aside(&home.path()), Err(StoreError::Busy(_))),
+        "a run sends on it"
+    );
+    drop(db);
     let nowhere = set_aside(&Sqlite::default().path()).unwrap_err().to_string();
     assert!(nowhere.contains("there is no store"), "{nowhere}");
 }
@@ -405,6 +412,20 @@ async fn two_stores_on_one_file_write_at_once() {
         let attempts = reader.attempts(None, &url(name), 999).await.unwrap();
         assert_eq!(attempts.len() as u64, LOOKS);
         assert_eq!(known(reader, name, LOOKS).await.verify.look().word, "seen");
+    }
+}
+
+#[test]
+fn many_may_open_a_new_store_at_once() {
+    for _round in 0..5 {
+        let home = Sqlite::default();
+        let path = home.path();
+        let open = || drop(SqliteStore::open(&path, by()).unwrap());
+        std::thread::scope(|scope| {
+            for _process in 0..8 {
+                scope.spawn(open);
+            }
+        });
     }
 }
 

@@ -143,9 +143,11 @@ fn connect(place: &Place) -> std::result::Result<Connection, StoreError> {
 fn check(place: &Place, conn: &Connection) -> std::result::Result<(), StoreError> {
     let path = &place.file;
     let sql = |error: Error| fault(path, &error);
-    let version = version(conn).map_err(sql)?;
-    let application: i32 = pragma(conn, "application_id").map_err(sql)?;
-    if application != APPLICATION && !is_empty(conn).map_err(sql)? {
+    // As of one moment: another process may be making it just now.
+    let conn = conn.unchecked_transaction().map_err(sql)?;
+    let version = version(&conn).map_err(sql)?;
+    let application: i32 = pragma(&conn, "application_id").map_err(sql)?;
+    if application != APPLICATION && !is_empty(&conn).map_err(sql)? {
         return Err(StoreError::Failed(format!(
             "{} is the database of another program: choose another place for the store",
             path.display()
@@ -161,7 +163,7 @@ fn check(place: &Place, conn: &Connection) -> std::result::Result<(), StoreError
     }
     let size = look_at(path)?.map_or(0, |known| known.len());
     if size <= CHEAP_TO_CHECK {
-        let found: String = pragma(conn, "quick_check(1)").map_err(sql)?;
+        let found: String = pragma(&conn, "quick_check(1)").map_err(sql)?;
         if found != "ok" {
             return Err(StoreError::Failed(damaged(path, &found)));
         }
@@ -228,9 +230,13 @@ fn copy(place: &Place, version: usize) -> std::result::Result<PathBuf, StoreErro
             Err(error) => return Err(failed("create", &path, &error)),
         }
     };
-    vacuum_into(place, &path)?;
-    file.sync_all().map_err(|error| failed("write", &path, &error))?;
-    Ok(path)
+    let sync = || file.sync_all().map_err(|error| failed("write", &path, &error));
+    let copied = vacuum_into(place, &path).and_then(|()| sync());
+    if copied.is_err() {
+        // Half a copy is none.
+        let _removed = std::fs::remove_file(&path);
+    }
+    copied.map(|()| path)
 }
 
 /// On a connection of its own, since the one that upgrades is in the middle of it.
