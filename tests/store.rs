@@ -4,6 +4,8 @@
 
 #[path = "store/files.rs"]
 mod files;
+#[path = "store/history.rs"]
+mod history;
 #[path = "store/processes.rs"]
 mod processes;
 #[path = "store/promises.rs"]

@@ -28,6 +28,8 @@ mod fault;
 mod columns;
 /// Where the store is: files that are ours alone.
 mod place;
+/// A damaged store out of the way.
+mod aside;
 /// Who sends, and who works on a run: locks that a dead process does not keep.
 mod lock;
 /// The tables, and how a file of an older version becomes one of this.
@@ -47,17 +49,20 @@ mod writer;
 /// Runs that are begun, taken up, closed: who may.
 mod turns;
 
-pub use place::set_aside;
+pub use aside::set_aside;
 
 /// A store in a file, shared by the processes of one user on one machine.
 ///
-/// One thread writes, another reads. Dropping it writes what is queued.
+/// One thread writes, another reads. Dropping it writes what is queued. What could not be written because the disk
+/// is full, or another process does not let go of the file, is an error for the one who waits for it; all but
+/// intents is kept all the same, and tried again until it is written.
 #[derive(Debug)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
     writes: Option<Sender<Job>>,
     reads: Option<Sender<Read>>,
-    threads: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
@@ -74,7 +79,7 @@ impl SqliteStore {
         let reader = schema::reader(&place)?;
         let shared = Arc::new(Shared::new(place, boot));
         let mut writer = Writer::new(conn, Arc::clone(&shared), by);
-        writer.end_idle()?;
+        writer.end_idle();
         let (asks, jobs) = mpsc::channel();
         let (reads, questions) = mpsc::channel();
         let writer = begin("store writer", move || writer.run(&jobs))?;
@@ -83,7 +88,8 @@ impl SqliteStore {
             shared,
             writes: Some(asks),
             reads: Some(reads),
-            threads: vec![writer, reader],
+            writer: Some(writer),
+            reader: Some(reader),
         })
     }
 
@@ -153,13 +159,17 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        self.writes = None;
+        // The writer last: who closes the file last puts SQLite's log into it.
         self.reads = None;
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the store panicked");
-            }
-        }
+        join(self.reader.take());
+        self.writes = None;
+        join(self.writer.take());
+    }
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if thread.is_some_and(|thread| thread.join().is_err()) {
+        tracing::error!("a thread of the store panicked");
     }
 }
 
@@ -267,7 +277,11 @@ impl Store for SqliteStore {
     }
 
     async fn unfinished_runs(&self) -> Result<Vec<RunRecord>, StoreError> {
-        self.alone(Writer::end_idle).await?;
+        self.alone(|writer| {
+            writer.end_idle();
+            Ok(())
+        })
+        .await?;
         self.read(|conn, shared| with_lives(conn, shared, |lives| runs::unfinished(conn, lives, shared.boot)))
             .await
     }

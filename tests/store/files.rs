@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::state::Served;
 use stripe_propagate::store::sqlite::{SqliteStore, set_aside};
-use stripe_propagate::store::{Outcome, Request, Store};
+use stripe_propagate::store::{Outcome, Request, Store, StoreError};
 use stripe_propagate::text::CleanText;
 use tempfile::TempDir;
 
@@ -201,7 +201,7 @@ fn a_newer_store_is_refused_and_left_as_it_is() {
         refusal.contains("newer version") && refusal.contains("format is 9"),
         "{refusal}"
     );
-    assert_eq!(fs::read(home.path()).unwrap(), before);
+    assert!(fs::read(home.path()).unwrap() == before, "unchanged");
 }
 
 #[test]
@@ -214,15 +214,46 @@ fn the_database_of_another_program_is_refused() {
         .unwrap();
     let before = fs::read(&path).unwrap();
     assert!(refusal(&path).contains("another program"));
-    assert_eq!(fs::read(&path).unwrap(), before);
+    assert!(fs::read(&path).unwrap() == before, "unchanged");
 }
 
-/// A store whose file is not what was written.
-fn damage(home: &Sqlite, how: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut bytes = fs::read(home.path()).unwrap();
-    how(&mut bytes);
-    fs::write(home.path(), &bytes).unwrap();
-    bytes
+/// Each file of a store, as it is.
+fn contents(home: &Sqlite) -> Vec<(PathBuf, Vec<u8>)> {
+    let endings = ["store.db", "store.db-wal"];
+    let paths = endings.map(|name| home.path().with_file_name(name));
+    let there = paths.into_iter().filter(|path| path.exists());
+    there
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
+}
+
+/// A store that is refused as damaged stays as it is until it is moved aside.
+async fn stays_as_it_is(home: &Sqlite) {
+    let before = contents(home);
+    let refusal = refusal(&home.path());
+    assert!(
+        refusal.contains("damaged") && refusal.contains("move it aside"),
+        "{refusal}"
+    );
+    for (path, bytes) in &before {
+        assert!(
+            fs::read(path).unwrap() == *bytes,
+            "{} is unchanged",
+            path.display()
+        );
+    }
+    let aside = set_aside(&home.path()).unwrap();
+    assert!(
+        aside.to_str().unwrap().contains("store.db.damaged-"),
+        "{}",
+        aside.display()
+    );
+    assert!(contents(home).is_empty());
+    assert!(home.open().runs(9).await.unwrap().is_empty());
+    assert!(
+        fs::read(&aside).unwrap() == before[0].1,
+        "unchanged where it is now"
+    );
 }
 
 #[tokio::test]
@@ -235,23 +266,33 @@ async fn a_damaged_store_is_left_as_it_is_until_it_is_moved_aside() {
     for how in damages {
         let home = Sqlite::default();
         drop(in_use(&home).await);
-        let bytes = damage(&home, how);
-        let refusal = refusal(&home.path());
-        assert!(
-            refusal.contains("damaged") && refusal.contains("move it aside"),
-            "{refusal}"
-        );
-        assert_eq!(fs::read(home.path()).unwrap(), bytes);
-        let aside = set_aside(&home.path()).unwrap();
-        assert!(
-            aside.to_str().unwrap().contains("store.db.damaged-"),
-            "{}",
-            aside.display()
-        );
-        assert_eq!(fs::read(&aside).unwrap(), bytes);
-        assert!(home.open().runs(9).await.unwrap().is_empty());
-        assert_eq!(fs::read(&aside).unwrap(), bytes);
+        let mut bytes = fs::read(home.path()).unwrap();
+        how(&mut bytes);
+        fs::write(home.path(), &bytes).unwrap();
+        stays_as_it_is(&home).await;
     }
+    // With a log beside it, as a process that was killed leaves it.
+    let (source, home) = (Sqlite::default(), Sqlite::default());
+    let db = in_use(&source).await;
+    drop(home.open());
+    for (path, bytes) in contents(&source) {
+        fs::write(home.path().with_file_name(path.file_name().unwrap()), bytes).unwrap();
+    }
+    drop(db);
+    let raw = fs::OpenOptions::new()
+        .write(true)
+        .open(home.path().with_file_name("store.db-wal"));
+    // Past the header, the frames of which no sum holds are no part of the log.
+    raw.unwrap().set_len(32 + 24 + 4096).unwrap();
+    fs::write(home.path(), [0xAA; 8192]).unwrap();
+    stays_as_it_is(&home).await;
+    let home = Sqlite::default();
+    let db = in_use(&home).await;
+    assert!(
+        matches!(set_aside(&home.path()), Err(StoreError::Busy(_))),
+        "a run sends on it"
+    );
+    drop(db);
     let nowhere = set_aside(&Sqlite::default().path()).unwrap_err().to_string();
     assert!(nowhere.contains("there is no store"), "{nowhere}");
 }
@@ -371,6 +412,20 @@ async fn two_stores_on_one_file_write_at_once() {
         let attempts = reader.attempts(None, Some(&url(name)), 999).await.unwrap();
         assert_eq!(attempts.len() as u64, LOOKS);
         assert_eq!(known(reader, name, LOOKS).await.verify.look().word, "seen");
+    }
+}
+
+#[test]
+fn many_may_open_a_new_store_at_once() {
+    for _round in 0..5 {
+        let home = Sqlite::default();
+        let path = home.path();
+        let open = || drop(SqliteStore::open(&path, by()).unwrap());
+        std::thread::scope(|scope| {
+            for _process in 0..8 {
+                scope.spawn(open);
+            }
+        });
     }
 }
 

@@ -74,6 +74,10 @@ async fn a_killed_process_leaves_no_lock_and_no_doubt() {
     assert_eq!(known(&db, "b", 2).await.push.look().word, "not_started");
     db.resume_run(id, at(3)).await.unwrap();
     db.close_run(id, at(4)).await.unwrap();
+    assert!(
+        !home.path().with_file_name("store.db.run-1.live").exists(),
+        "its lock is cleared away"
+    );
     assert!(db.begin_run(run_of("Other", &["c"], 5)).await.is_ok());
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::Type;
-use rusqlite::{Connection, Error, Result, Row, params};
+use rusqlite::{Connection, Error, OptionalExtension, Result, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -138,13 +138,16 @@ pub(super) fn now() -> Moment {
 pub(super) fn this_boot(conn: &Connection) -> Result<i64> {
     // Where the system does not tell, each start of the machine looks the same.
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot = boot.trim();
+    let known = conn
+        .query_row("SELECT id FROM boots WHERE boot = ?1", [boot], |row| row.get(0))
+        .optional()?;
+    if let Some(known) = known {
+        return Ok(known);
+    }
     conn.execute(
         "INSERT INTO boots (boot) VALUES (?1) ON CONFLICT DO NOTHING",
-        params![boot.trim()],
+        [boot],
     )?;
-    conn.query_row(
-        "SELECT id FROM boots WHERE boot = ?1",
-        params![boot.trim()],
-        |row| row.get(0),
-    )
+    conn.query_row("SELECT id FROM boots WHERE boot = ?1", [boot], |row| row.get(0))
 }

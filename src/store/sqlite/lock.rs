@@ -104,11 +104,16 @@ pub(super) fn works_on(place: &Place, run: RunId) -> PathBuf {
 
 /// Whether a process works on `run`.
 pub(super) fn is_live(place: &Place, run: RunId) -> bool {
-    let path = works_on(place, run);
-    if !matches!(look_at(&path), Ok(Some(_))) {
+    is_held(&works_on(place, run))
+}
+
+/// Whether a process holds the lock at `path`.
+pub(super) fn is_held(path: &Path) -> bool {
+    if !matches!(look_at(path), Ok(Some(_))) {
         return false;
     }
-    File::open(&path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    // Shared, so that two who look do not take each other for the holder.
+    File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Which of some runs a process works on, as it was before their rows were read: what ended in between is seen

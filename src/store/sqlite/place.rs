@@ -3,13 +3,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use rustix::fs::OFlags;
 
 use crate::store::StoreError;
 
 /// What `SQLite` puts beside the file.
-const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Where a store is. Nobody else can read or write there, nor plant anything.
 #[derive(Debug, Clone)]
@@ -38,7 +37,8 @@ impl Place {
         Ok(place)
     }
 
-    fn find(path: &Path) -> Result<Self, StoreError> {
+    /// Finds the place; the folder is made where it lacks, and refused where others can write.
+    pub(super) fn find(path: &Path) -> Result<Self, StoreError> {
         let name = path
             .file_name()
             .ok_or_else(|| StoreError::Failed(format!("{} names no file for the store", path.display())))?;
@@ -161,34 +161,4 @@ pub(super) fn failed(doing: &str, path: &Path, error: &io::Error) -> StoreError 
         _ => "",
     };
     StoreError::Failed(format!("cannot {doing} {}: {error}{way_out}", path.display()))
-}
-
-/// Moves a damaged store out of the way, when the operator says so; returns where to. The next
-/// [`super::SqliteStore::open`] begins an empty one.
-///
-/// # Errors
-/// When there is none, or it cannot be moved.
-pub fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let place = Place::find(path)?;
-    if look_at(&place.file)?.is_none() {
-        return Err(StoreError::Failed(format!(
-            "there is no store at {}: nothing to move aside",
-            path.display()
-        )));
-    }
-    let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
-    let aside = place.beside(&format!(".damaged-{stamp}"));
-    let target = Place { file: aside };
-    // The companions first: a database without its log must not be taken for a whole one.
-    for companion in COMPANIONS {
-        if look_at(&place.beside(companion))?.is_some() {
-            rename(&place.beside(companion), &target.beside(companion))?;
-        }
-    }
-    rename(&place.file, &target.file)?;
-    Ok(target.file)
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
-    fs::rename(from, to).map_err(|error| failed("move aside", from, &error))
 }

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, Result, Transaction, TransactionBehavior};
 
 use super::fault::{damaged, fault};
@@ -103,10 +104,12 @@ CREATE INDEX seen_at_site ON seen (site);
 
 /// Opens the store for writing: checked, and upgraded where it is older.
 pub(super) fn open(place: &Place) -> std::result::Result<Connection, StoreError> {
-    let conn = connect(place)?;
+    let mut conn = connect(place)?;
     check(place, &conn)?;
     let sql = |error: Error| fault(&place.file, &error);
-    let mut conn = conn;
+    // What is refused is left as it is, and its log too.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(sql)?;
     upgrade(place, &mut conn)?;
     write_ahead(place, &conn)?;
     conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")
@@ -127,6 +130,7 @@ fn connect(place: &Place) -> std::result::Result<Connection, StoreError> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let open = || {
         let conn = Connection::open_with_flags(&place.file, flags)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         conn.busy_timeout(BUSY_LIMIT)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS);
         conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")?;
@@ -139,9 +143,11 @@ fn connect(place: &Place) -> std::result::Result<Connection, StoreError> {
 fn check(place: &Place, conn: &Connection) -> std::result::Result<(), StoreError> {
     let path = &place.file;
     let sql = |error: Error| fault(path, &error);
-    let version = version(conn).map_err(sql)?;
-    let application: i32 = pragma(conn, "application_id").map_err(sql)?;
-    if application != APPLICATION && !is_empty(conn).map_err(sql)? {
+    // As of one moment: another process may be making it just now.
+    let conn = conn.unchecked_transaction().map_err(sql)?;
+    let version = version(&conn).map_err(sql)?;
+    let application: i32 = pragma(&conn, "application_id").map_err(sql)?;
+    if application != APPLICATION && !is_empty(&conn).map_err(sql)? {
         return Err(StoreError::Failed(format!(
             "{} is the database of another program: choose another place for the store",
             path.display()
@@ -157,7 +163,7 @@ fn check(place: &Place, conn: &Connection) -> std::result::Result<(), StoreError
     }
     let size = look_at(path)?.map_or(0, |known| known.len());
     if size <= CHEAP_TO_CHECK {
-        let found: String = pragma(conn, "quick_check(1)").map_err(sql)?;
+        let found: String = pragma(&conn, "quick_check(1)").map_err(sql)?;
         if found != "ok" {
             return Err(StoreError::Failed(damaged(path, &found)));
         }
@@ -224,9 +230,13 @@ fn copy(place: &Place, version: usize) -> std::result::Result<PathBuf, StoreErro
             Err(error) => return Err(failed("create", &path, &error)),
         }
     };
-    vacuum_into(place, &path)?;
-    file.sync_all().map_err(|error| failed("write", &path, &error))?;
-    Ok(path)
+    let sync = || file.sync_all().map_err(|error| failed("write", &path, &error));
+    let copied = vacuum_into(place, &path).and_then(|()| sync());
+    if copied.is_err() {
+        // Half a copy is none.
+        let _removed = std::fs::remove_file(&path);
+    }
+    copied.map(|()| path)
 }
 
 /// On a connection of its own, since the one that upgrades is in the middle of it.

@@ -52,7 +52,10 @@ impl Writer {
             works.delete();
             return Err(sql(error));
         }
-        sends.name(&holder)?;
+        if let Err(error) = sends.name(&holder) {
+            // Others are told of a run without its number.
+            tracing::warn!(%error, "who sends could not be written down");
+        }
         self.works.insert(id, works);
         self.sends = Some((id, sends));
         Ok(id)
@@ -115,26 +118,32 @@ impl Writer {
         done.map_err(|error| self.fault(&error))
     }
 
-    /// Ends the runs whose process died with nothing left to do.
-    pub(super) fn end_idle(&mut self) -> std::result::Result<(), StoreError> {
-        let open = open_runs(&self.conn).map_err(|error| self.fault(&error))?;
-        for run in open {
-            if self.works.contains_key(&run) || is_live(&self.shared.place, run) {
-                continue;
-            }
-            let Some(last) = runs::idle(&self.conn, run).map_err(|error| self.fault(&error))? else {
-                continue;
-            };
-            // Somebody may have taken it up in the meantime, and then it is not over.
-            let Ok(Some(works)) = self.take_work(run, last.moment) else {
-                continue;
-            };
-            self.in_one(|writer| match runs::idle(&writer.conn, run)? {
-                Some(last) => runs::end(&writer.conn, last.boot, run, last.moment),
-                None => Ok(()),
-            })?;
-            works.delete();
+    /// Ends the runs whose process died with nothing left to do. Where that cannot be written now, a later start
+    /// does it.
+    pub(super) fn end_idle(&mut self) {
+        let open = open_runs(&self.conn).map_err(|error| self.fault(&error));
+        let ended = open.and_then(|open| open.into_iter().try_for_each(|run| self.end_if_idle(run)));
+        if let Err(error) = ended {
+            tracing::warn!(%error, "a run that is over could not be ended");
         }
+    }
+
+    fn end_if_idle(&mut self, run: RunId) -> std::result::Result<(), StoreError> {
+        if self.works.contains_key(&run) || is_live(&self.shared.place, run) {
+            return Ok(());
+        }
+        let Some(last) = runs::idle(&self.conn, run).map_err(|error| self.fault(&error))? else {
+            return Ok(());
+        };
+        // Somebody may have taken it up in the meantime, and then it is not over.
+        let Ok(Some(works)) = self.take_work(run, last.moment) else {
+            return Ok(());
+        };
+        self.in_one(|writer| match runs::idle(&writer.conn, run)? {
+            Some(last) => runs::end(&writer.conn, last.boot, run, last.moment),
+            None => Ok(()),
+        })?;
+        works.delete();
         Ok(())
     }
 }

@@ -1,0 +1,115 @@
+//! What every store promises of its history: attempts, what was seen, and what is dropped in time.
+
+use stripe_propagate::rules::retry::Policy;
+use stripe_propagate::rules::state::Served;
+use stripe_propagate::store::{Recorded, Request, RunId, Store};
+
+use crate::shop::{Home, Shop, at, key, known, run_of, time, url};
+
+pub(crate) async fn attempts_are_kept_in_order(home: &impl Home) {
+    let db = home.open();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.look(&db, "Old", 1).await;
+    let id = db.begin_run(run_of("New", &["a"], 2)).await.unwrap();
+    shop.order(id, "New", 2);
+    shop.put(&db, 3).await;
+    shop.look(&db, "New", 4).await;
+    let all = db.attempts(None, Some(&url("a")), 99).await.unwrap();
+    let told: Vec<_> = all
+        .iter()
+        .map(|attempt| (attempt.run, attempt.request, attempt.at))
+        .collect();
+    let (put, get) = (Request::Put, Request::Get);
+    assert_eq!(
+        told,
+        [
+            (None, get, time(1)),
+            (Some(id), put, time(3)),
+            (Some(id), get, time(4))
+        ]
+    );
+    assert!(
+        all.iter()
+            .all(|attempt| attempt.ended && attempt.ms == Some(20) && attempt.http == Some(200))
+    );
+    assert_eq!(
+        db.attempts(Some(id), Some(&url("a")), 99).await.unwrap(),
+        all[1..]
+    );
+    assert_eq!(db.attempts(None, Some(&url("a")), 1).await.unwrap(), all[2..]);
+    assert!(db.attempts(None, Some(&url("b")), 1).await.unwrap().is_empty());
+}
+
+pub(crate) async fn the_timeline_tells_what_was_seen_and_who_sent_it(home: &impl Home) {
+    let db = home.open();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.look(&db, "Old", 1).await;
+    shop.look(&db, "Old", 2).await;
+    let id = db.begin_run(run_of("New", &["a"], 3)).await.unwrap();
+    shop.order(id, "New", 3);
+    shop.put(&db, 4).await;
+    shop.look(&db, "New", 5).await;
+    shop.look(&db, "Old", 6).await;
+    shop.look(&db, "New", 7).await;
+    let seen = db.timeline(&url("a"), 99).await.unwrap();
+    let told: Vec<_> = seen
+        .iter()
+        .map(|seen| (seen.served.clone(), seen.first, seen.last, seen.pushed_by))
+        .collect();
+    let [old, new] = ["Old", "New"].map(|tail| Served::Key(key(tail)));
+    assert_eq!(
+        told,
+        [
+            (old.clone(), time(1), time(2), None),
+            (new.clone(), time(5), time(5), Some(id)),
+            (old, time(6), time(6), None),
+            (new, time(7), time(7), Some(id)),
+        ]
+    );
+    assert_eq!(db.timeline(&url("a"), 2).await.unwrap(), seen[2..]);
+}
+
+pub(crate) async fn pruning_drops_old_runs_and_never_what_is_known(home: &impl Home) {
+    let db = home.open();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.look(&db, "Old", 1).await;
+    let old = db.begin_run(run_of("New", &["a"], 2)).await.unwrap();
+    shop.order(old, "New", 2);
+    shop.put(&db, 3).await;
+    shop.look(&db, "New", 4).await;
+    shop.look(&db, "New", 400).await;
+    db.end_run(old, at(400)).await.unwrap();
+    let left = db.begin_run(run_of("New", &["b"], 401)).await.unwrap();
+    let db = home.die(db);
+    let before = known(&db, "a", 500).await;
+    assert_eq!(db.prune(time(400)).await.unwrap(), 0);
+    assert_eq!(db.prune(time(401)).await.unwrap(), 1);
+    let runs: Vec<RunId> = db.runs(9).await.unwrap().iter().map(|run| run.id).collect();
+    assert_eq!(runs, [left]);
+    assert!(db.run_sites(old).await.unwrap().is_empty());
+    assert!(db.attempts(None, Some(&url("a")), 99).await.unwrap().is_empty());
+    assert!(db.timeline(&url("a"), 99).await.unwrap().is_empty());
+    assert_eq!(known(&db, "a", 500).await, before);
+    // A process that still shows that run looks at the site.
+    shop.state = before;
+    assert_eq!(shop.look(&db, "New", 501).await, Recorded::Known);
+    db.close_run(left, at(502)).await.unwrap();
+    assert_eq!(
+        db.begin_run(run_of("New", &["a"], 600)).await.unwrap(),
+        RunId(left.0 + 1),
+        "no number comes twice"
+    );
+}
+
+pub(crate) async fn many_sites_are_asked_for_at_once(home: &impl Home) {
+    let db = home.open();
+    let id = db.begin_run(run_of("New", &["a", "b"], 0)).await.unwrap();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.order(id, "New", 0);
+    shop.put(&db, 1).await;
+    let db = home.die(db);
+    let sites = [url("x"), url("b"), url("a"), url("b")];
+    let states = db.last_known(&sites, &Policy::default(), at(2)).await.unwrap();
+    let pushes: Vec<_> = states.iter().map(|state| state.push.look().word).collect();
+    assert_eq!(pushes, ["idle", "not_started", "stored", "not_started"]);
+}
