@@ -85,18 +85,13 @@ impl Session {
         if left == Left::LeftAlone {
             known.iter_mut().for_each(SiteState::is_elsewhere);
         }
-        let settings = Settings {
-            concurrency: config.push.concurrency,
-            per_backend: config.push.per_backend,
-            policy: policy.clone(),
-        };
         let store = Arc::new(store);
         let (handle, told) = engine::start(
             Arc::clone(&sites),
             known.clone(),
             Arc::clone(&api),
             Arc::clone(&store),
-            settings,
+            settings(config),
             clock,
         );
         let (hub, events) = Hub::start(Arc::clone(&sites), known.clone(), told);
@@ -112,6 +107,12 @@ impl Session {
             local: Local {
                 handle,
                 master_keys: Arc::new(master_keys),
+                record: Arc::new(OnRecord {
+                    store: Arc::clone(&store),
+                    urls,
+                    policy: policy.clone(),
+                    clock,
+                }),
             },
             events,
             hub,
@@ -178,8 +179,7 @@ impl Session {
 
     /// What the store knows of each site now.
     pub(super) async fn last_known(&self) -> Result<Vec<SiteState>, StoreError> {
-        let urls: Vec<SiteUrl> = self.sites.iter().map(|site| site.url.clone()).collect();
-        self.store.last_known(&urls, &self.policy, self.clock.now()).await
+        self.local.record.last_known().await
     }
 
     /// Every site, in the order of the list.
@@ -188,14 +188,48 @@ impl Session {
     }
 }
 
+fn settings(config: &Config) -> Settings {
+    Settings {
+        concurrency: config.push.concurrency,
+        per_backend: config.push.per_backend,
+        policy: config.policy(),
+    }
+}
+
 /// The engine of this process, and the master keys that it needs.
 #[derive(Clone)]
 pub(super) struct Local {
     pub(super) handle: Handle,
     pub(super) master_keys: Arc<MasterKeys>,
+    record: Arc<OnRecord>,
+}
+
+/// What is on record of the session's sites.
+struct OnRecord {
+    store: Arc<Db>,
+    urls: Vec<SiteUrl>,
+    policy: Policy,
+    clock: Clock,
+}
+
+impl OnRecord {
+    async fn last_known(&self) -> Result<Vec<SiteState>, StoreError> {
+        self.store
+            .last_known(&self.urls, &self.policy, self.clock.now())
+            .await
+    }
 }
 
 impl Local {
+    /// Tells the engine what is on record by now: another process may have sent a PUT since it began.
+    pub(super) async fn know(&self) {
+        match self.record.last_known().await {
+            Ok(states) => self.handle.send(Command::Know(states)),
+            // The store says so again, in more detail, when the run is to be recorded.
+            Err(error) => tracing::warn!(%error, "what is on record cannot be read"),
+        }
+    }
+
     /// Gives an order to the engine, once the master keys that it needs are read. That may take seconds (a
     /// command): nothing waits for it. If one cannot be read, the engine's events tell that nothing is sent.
     pub(super) fn order(&self, command: Command) {
@@ -207,10 +241,13 @@ impl Local {
         };
         let local = self.clone();
         tokio::spawn(async move {
-            local.handle.send(match local.master_keys.load(&needed).await {
-                Ok(()) => command,
-                Err(error) => Command::Refuse(format!("{error:#}")),
-            });
+            if let Err(error) = local.master_keys.load(&needed).await {
+                return local.handle.send(Command::Refuse(format!("{error:#}")));
+            }
+            if !matches!(command, Command::Retry { .. }) {
+                local.know().await;
+            }
+            local.handle.send(command);
         });
     }
 }

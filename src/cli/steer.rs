@@ -165,10 +165,7 @@ impl Steer {
     async fn read_again(&mut self) {
         self.read_at = None;
         if self.remote.is_none() && !self.own_run {
-            match self.session.last_known().await {
-                Ok(states) => self.session.local.handle.send(Command::Know(states)),
-                Err(error) => self.warn(error.to_string()),
-            }
+            self.session.local.know().await;
         }
     }
 

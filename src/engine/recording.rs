@@ -51,6 +51,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return;
         }
         slot.pending = None;
+        // In the run of this engine its part ends; what is known of it from now on is the other one's.
+        slot.on_record = Some(newest.clone());
         self.schedule.forget(site);
         self.change(site, |state| state.taken_over(newest));
     }
