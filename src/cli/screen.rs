@@ -159,6 +159,10 @@ async fn after(
     model: Model,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
+    if model.is_attached() {
+        // The run is another process's, and goes on there.
+        return Ok(Status::Good);
+    }
     let go_on = match left {
         Left::ByOperator(Leave::Idle) => return Ok(Status::Good),
         Left::ByOperator(Leave::RunGoesOn) => Some(Command::GoOn),

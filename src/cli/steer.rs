@@ -15,6 +15,8 @@ use crate::site::SiteId;
 use crate::store::{Holder, Store, StoreError};
 use crate::tui::{Effect, Message, Wanted};
 
+/// How long a run of another process may take to hear the last order.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// What other processes write is read at most so often.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
@@ -63,7 +65,7 @@ impl Steer {
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(order) => self.carry_out(order).await,
-                    None => return self.session,
+                    None => break,
                 },
                 Some(event) = self.session.events.recv() => self.take_own(event).await,
                 event = next_event(&mut self.remote) => match event {
@@ -77,6 +79,18 @@ impl Steer {
                 () = sleep_until(self.read_at) => self.read_again().await,
             }
         }
+        if let Some(remote) = self.remote {
+            let Attached {
+                connection,
+                orders,
+                events,
+                ..
+            } = remote.attached;
+            drop((orders, events));
+            // What was ordered last is on its way then.
+            let _stalled = tokio::time::timeout(FAREWELL, connection).await;
+        }
+        self.session
     }
 
     /// Attaches to the run of another process, if one goes on and none of this process does.

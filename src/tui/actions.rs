@@ -459,7 +459,7 @@ fn help(screen: &mut Screen) -> Vec<Effect> {
 }
 
 fn quit(screen: &mut Screen) -> Vec<Effect> {
-    if !screen.model.is_run_open() {
+    if !screen.model.is_run_open() || screen.model.is_attached() {
         return vec![Effect::Quit(Leave::Idle)];
     }
     let question = Choice::quit(

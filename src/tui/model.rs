@@ -242,6 +242,11 @@ impl Model {
         self.states
     }
 
+    /// Whether the run that is shown is another process's.
+    pub fn is_attached(&self) -> bool {
+        self.attached.is_some()
+    }
+
     /// Whether something was ordered that the engine has not taken yet.
     pub fn is_ordered(&self) -> bool {
         self.ordered > 0

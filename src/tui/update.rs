@@ -20,7 +20,7 @@ pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect>
     screen.model.now = now;
     let mut effects = take(screen, message);
     if screen.model.options.read_only {
-        only_watch(&mut screen.model, &mut effects);
+        only_watch(screen, &mut effects);
     }
     let orders = effects.iter().filter(|effect| effect.is_answered()).count();
     if orders > 0 {
@@ -31,7 +31,8 @@ pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect>
 }
 
 /// A screen that only watches sends nothing, and steers no run; it may look.
-fn only_watch(model: &mut Model, effects: &mut Vec<Effect>) {
+fn only_watch(screen: &mut Screen, effects: &mut Vec<Effect>) {
+    let model = &mut screen.model;
     let steers = |effect: &Effect| match effect {
         Effect::Engine(Command::Look { .. }) => model.attached.is_some(),
         Effect::Engine(_) => true,
@@ -48,6 +49,7 @@ fn only_watch(model: &mut Model, effects: &mut Vec<Effect>) {
             Level::Info,
             "this screen is read-only: it watches, and steers nothing",
         );
+        screen.dialog = None;
     }
 }
 
