@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::rules::outcome::Answer;
 
+mod left;
+
 fn key(tail: &str) -> PublishableKey {
     PublishableKey::parse(&format!("pk_test_51ExampleExampleExample{tail}")).unwrap()
 }
@@ -479,6 +481,11 @@ enum Happens {
     Answer(u8),
     Wait(u64),
     Cancel,
+    /// The process dies, while a PUT is out if one is due (and may arrive); the next one takes the run up, or not.
+    Crash {
+        sent: bool,
+        resumed: bool,
+    },
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -488,6 +495,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         12 => (0u8..12).prop_map(Happens::Answer),
         3 => (0u64..400).prop_map(Happens::Wait),
         1 => Just(Happens::Cancel),
+        2 => any::<(bool, bool)>().prop_map(|(sent, resumed)| Happens::Crash { sent, resumed }),
     ]
 }
 
@@ -558,6 +566,13 @@ proptest! {
                         subject = subject.look(verdict);
                     }
                 },
+                Happens::Crash { sent: out, resumed } => {
+                    let due = matches!(subject.next, Next::Now(Call::Put) | Next::At(_, Call::Put));
+                    subject = subject.dies(out && due);
+                    if out && due { sent = Some(subject.now); }
+                    if resumed { subject = subject.resumes(); }
+                    in_operation = 0;
+                }
                 Happens::Order(_) | Happens::Verify => {}
             }
             if subject.state.verify == Verify::Verified && before != Verify::Verified {

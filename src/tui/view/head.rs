@@ -42,7 +42,13 @@ fn run_words(model: &Model) -> Vec<(String, Part)> {
         KeyMode::Live => ("LIVE ".to_owned(), Part::Live),
         KeyMode::Test => ("TEST ".to_owned(), Part::Label),
     };
+    let whose = match (&model.attached, model.options.read_only) {
+        (_, true) => "watches  ",
+        (Some(_), false) => "attached  ",
+        (None, false) => "",
+    };
     vec![
+        (whose.to_owned(), Part::Label),
         (format!("run {}  ", run.id.0), Part::Text),
         mode,
         (format!("{}  ", model.mask(&run.key)), Part::Header),
