@@ -71,9 +71,11 @@ fn answer<V>(verdict: V) -> Answer<V> {
 impl SiteApi for Shop {
     async fn look(&self, _: &Site, _: Duration, _: bool) -> Answer<LookVerdict> {
         self.looked_at.lock().unwrap().push(self.seconds());
-        let cached = self.put_at.lock().unwrap().is_none_or(|put| {
-            self.clock.now().since_start.saturating_sub(put) < Duration::from_secs(300)
-        });
+        let cached = self
+            .put_at
+            .lock()
+            .unwrap()
+            .is_none_or(|put| self.clock.now().since_start.saturating_sub(put) < Duration::from_mins(5));
         answer(LookVerdict::Serves(key(if cached { "Old" } else { "New" })))
     }
 
@@ -141,7 +143,11 @@ const LOOKS: [u64; 14] = [0, 0, 3, 10, 30, 60, 90, 120, 150, 180, 210, 240, 270,
 async fn a_clock_that_is_set_changes_no_wait(seconds: i64) {
     let (looks, verify, record) = run(async || SET.set(seconds)).await;
     assert_eq!(looks[..14], LOOKS, "the looks keep their distances");
-    assert_eq!(looks.last(), Some(&330), "the proof comes at the end of the settle time");
+    assert_eq!(
+        looks.last(),
+        Some(&330),
+        "the proof comes at the end of the settle time"
+    );
     assert_eq!(verify, Verify::Verified);
     assert_eq!(record.took.map(|took| took.as_secs()), Some(330));
     assert_eq!(record.clock_set, Some(SignedDuration::from_secs(seconds)));
@@ -164,5 +170,8 @@ async fn a_process_that_is_stopped_for_a_minute_looks_when_it_goes_on_and_proves
     assert_eq!(looks[..8], [0, 0, 3, 10, 30, 60, 90, 160]);
     assert_eq!(looks.last(), Some(&330));
     assert_eq!(verify, Verify::Verified);
-    assert_eq!((record.took.map(|took| took.as_secs()), record.clock_set), (Some(330), None));
+    assert_eq!(
+        (record.took.map(|took| took.as_secs()), record.clock_set),
+        (Some(330), None)
+    );
 }

@@ -439,6 +439,13 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
         model.say(Level::Info, "no run is sending: there is nothing to pause");
         return Vec::new();
     }
+    if model.options.read_only {
+        model.say(
+            Level::Info,
+            "this screen is read-only: it watches, and steers nothing",
+        );
+        return Vec::new();
+    }
     screen.dialog = Some(Dialog::Choice(Choice::paused(model.failed_sites())));
     if phase(model).is_some_and(RunPhase::is_held) {
         Vec::new()

@@ -1,0 +1,298 @@
+//! Several processes of one operator on one store: screens that attach to a run, watch it and steer it; what was
+//! left is asked about; history, rollback and export from the screen.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pty::{Pty, Run};
+use rustix::process::Signal;
+use stage::Stage;
+use stripe_propagate::demo::faults::Fault;
+
+mod pty;
+mod stage;
+
+impl Stage {
+    /// A fleet whose proofs come after a second.
+    fn quick(sites: usize) -> Self {
+        let stage = Self::of(sites);
+        let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+        let quick = config.replace("settle = \"8s\"", "settle = \"1s\"");
+        assert_ne!(quick, config);
+        std::fs::write(stage.path("config.toml"), quick).unwrap();
+        stage
+    }
+
+    fn arguments(&self) -> [String; 4] {
+        let path = |name| self.path(name).display().to_string();
+        [
+            "--config".to_owned(),
+            path("config.toml"),
+            "--store".to_owned(),
+            path("state/store.db"),
+        ]
+    }
+
+    fn screen(&self) -> Run {
+        let run = Run::of(env!("CARGO_BIN_EXE_stripe-propagate")).size(120, 40);
+        self.arguments().into_iter().fold(run, Run::arg)
+    }
+
+    /// A command without a screen, with the key on its standard input.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stripe-propagate"));
+        command.args(self.arguments()).args(arguments);
+        command.env("HOME", self.folder.path()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Pushes this key without a screen, and waits for the end.
+    fn push(&self, key: &str) {
+        let file = self.path("pushed.txt");
+        std::fs::write(&file, key).unwrap();
+        let file = file.display().to_string();
+        let ended = self
+            .command(&["push", "--yes", "--key-file", &file])
+            .output()
+            .unwrap();
+        assert!(
+            ended.status.code().is_some(),
+            "{}",
+            String::from_utf8_lossy(&ended.stderr)
+        );
+    }
+
+    /// From another machine: its runs are on another store.
+    fn somebody_else_pushes(&self, index: usize, key: &str) {
+        let file = self.path("theirs.txt");
+        std::fs::write(&file, key).unwrap();
+        let ended = Command::new(env!("CARGO_BIN_EXE_stripe-propagate"))
+            .arg("--config")
+            .arg(self.path("config.toml"))
+            .arg("--store")
+            .arg(self.path("theirs/store.db"))
+            .args([
+                "push",
+                "--yes",
+                "--site",
+                &self.fleet.sites()[index].name,
+                "--key-file",
+            ])
+            .arg(&file)
+            .env("HOME", self.folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(
+            ended.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&ended.stderr)
+        );
+    }
+
+    fn healthy(&self) -> Vec<usize> {
+        let sites = self.fleet.sites().iter().enumerate();
+        sites
+            .filter(|(_, site)| site.fault == Fault::Healthy)
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
+
+const OTHER_KEY: &str = "pk_test_51ExampleExampleExampleExampleExampleExampleOther";
+
+trait Operator {
+    fn confirms(&mut self, phrase: &str) -> &mut Self;
+    fn confirms_with_y(&mut self) -> &mut Self;
+}
+
+impl Operator for Pty {
+    fn confirms(&mut self, phrase: &str) -> &mut Self {
+        self.sees(&format!("type {phrase} to push")).type_(phrase);
+        self.sees(&format!("> {phrase}_")).key("Enter").sees_no("> ")
+    }
+
+    /// Confirms a plan of a test key for a few sites.
+    fn confirms_with_y(&mut self) -> &mut Self {
+        self.sees("press y to push").key("y").sees_no("press y to push")
+    }
+}
+
+#[test]
+fn a_screen_opens_with_what_is_on_record_and_notices_what_others_find() {
+    let stage = Stage::quick(3);
+    stage.push(stage.key());
+    let puts = stage.fleet.record().requests.len();
+    let mut pty = stage.screen().start();
+    pty.sees("run 1").sees("settled").sees("3 sites");
+    assert_eq!(
+        stage.fleet.record().requests.len(),
+        puts,
+        "what is known is an hour's truth"
+    );
+    // Somebody else pushes from another place: the hourly look of this machine finds it.
+    let healthy = stage.healthy()[0];
+    stage.somebody_else_pushes(healthy, OTHER_KEY);
+    let looked = stage.command(&["verify"]).output().unwrap();
+    assert_eq!(looked.status.code(), Some(1));
+    pty.sees("drifted").sees("\u{2026}ther");
+    pty.key("q");
+    assert_eq!(pty.wait_exit(), 0);
+}
+
+#[test]
+fn a_paused_run_of_which_the_line_dropped_goes_on_from_another_screen() {
+    let stage = Stage::quick(24);
+    let mut first = stage.screen().start();
+    first.sees("\u{2022} seen").sees_no("checking");
+    first
+        .key("e")
+        .sees("paste or type a publishable key")
+        .type_(stage.key());
+    first
+        .sees("\u{2713} test publishable key")
+        .key("Enter")
+        .sees("P reviews and pushes");
+    first.key("P").confirms("24");
+    first.sees("retrying").key("c").sees("stay paused").sees("paused");
+    first.signal(Signal::HUP);
+    let mut watcher = stage.screen().arg("--read-only").start();
+    watcher
+        .sees("watches")
+        .sees("paused")
+        .key("c")
+        .sees("read-only")
+        .sees_no("stay paused");
+    let mut second = stage.screen().start();
+    second
+        .sees("attached")
+        .sees("paused")
+        .key("c")
+        .sees("stay paused")
+        .key("g");
+    second.sees("settled").sees("all is on record");
+    watcher.sees("settled").key("q");
+    assert_eq!(watcher.wait_exit(), 0);
+    first.wait_exit();
+    for index in stage.healthy() {
+        assert_eq!(stage.fleet.stored(index).as_deref(), Some(stage.key()));
+    }
+    second.key("q");
+    assert_eq!(second.wait_exit(), 0);
+}
+
+#[test]
+fn a_screen_retries_in_the_run_that_it_is_attached_to() {
+    let stage = Stage::of(24);
+    std::fs::write(stage.path("key"), stage.key()).unwrap();
+    let key = stage.path("key").display().to_string();
+    let mut push = stage
+        .command(&["push", "--yes", "--key-file", &key])
+        .spawn()
+        .unwrap();
+    let mut pty = stage.screen().start();
+    pty.sees("attached").sees("settling");
+    let name = stage
+        .fleet
+        .sites()
+        .iter()
+        .position(|site| site.fault == Fault::OtherMasterKey)
+        .unwrap();
+    stage.heal();
+    pty.key("R").sees("retries").sees("settled");
+    assert!(push.wait().unwrap().code().is_some());
+    assert_eq!(stage.fleet.stored(name).as_deref(), Some(stage.key()));
+    pty.key("q");
+    assert_eq!(pty.wait_exit(), 0);
+}
+
+#[test]
+fn an_unfinished_run_is_asked_about_and_goes_on() {
+    let stage = Stage::quick(24);
+    std::fs::write(stage.path("key"), stage.key()).unwrap();
+    let key = stage.path("key").display().to_string();
+    let mut push = stage
+        .command(&["push", "--yes", "--key-file", &key])
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while stage
+        .fleet
+        .record()
+        .requests
+        .iter()
+        .filter(|request| request.method == "PUT")
+        .count()
+        < 5
+    {
+        assert!(Instant::now() < deadline, "nothing is sent");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    push.kill().unwrap();
+    push.wait().unwrap();
+    let mut pty = stage.screen().start();
+    pty.sees("unfinished run").sees("was not finished").key("Esc");
+    pty.sees_no("close it")
+        .key("o")
+        .sees("look at the unknown")
+        .key("g");
+    pty.sees("run 1").sees("settled");
+    for index in stage.healthy() {
+        assert_eq!(stage.fleet.stored(index).as_deref(), Some(stage.key()));
+        let puts = stage.fleet.record().puts(index).len();
+        assert!(puts <= 2, "{puts} PUTs where one or two do");
+    }
+    pty.key("h")
+        .sees("history")
+        .sees("push")
+        .key("Esc")
+        .sees_no("history  (")
+        .key("q");
+    assert_eq!(pty.wait_exit(), 0);
+}
+
+#[test]
+fn a_run_in_history_opens_is_written_down_and_rolled_back() {
+    let stage = Stage::quick(3);
+    stage.push(stage.key());
+    stage.push(OTHER_KEY);
+    let mut pty = stage.screen().start();
+    pty.sees("run 2")
+        .key("h")
+        .sees("Enter opens")
+        .key("Enter")
+        .sees("Enter attempts");
+    pty.sees("4qGu \u{2192} ")
+        .key("Enter")
+        .sees("attempts")
+        .sees("PUT 1")
+        .key("Esc");
+    let file = stage.path("report.html");
+    pty.sees("f failed").key("e").sees("write it to a file").key("^u");
+    pty.type_(&file.display().to_string())
+        .key("Enter")
+        .sees("written");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    pty.key("e")
+        .sees("write it to a file")
+        .key("^u")
+        .type_(&file.display().to_string())
+        .key("Enter");
+    pty.sees("is there already").key("n").sees_no("is there already");
+    pty.key("u").sees("rollback of run 2").confirms_with_y();
+    pty.sees("run 3").sees("settled");
+    for index in stage.healthy() {
+        assert_eq!(
+            stage.fleet.stored(index).as_deref(),
+            Some(stage.key()),
+            "put back"
+        );
+    }
+    pty.key("q");
+    assert_eq!(pty.wait_exit(), 0);
+}
