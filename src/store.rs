@@ -177,6 +177,9 @@ pub enum StoreError {
     /// Another run is sending: one at a time does.
     #[error("{}", busy(.0))]
     Busy(Box<Holder>),
+    /// The database is not what was written. It was left as it is: only the operator's word moves it aside.
+    #[error("{0}")]
+    Damaged(String),
     /// The database failed; what, and what to do.
     #[error("{0}")]
     Failed(String),

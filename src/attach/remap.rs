@@ -48,7 +48,9 @@ impl Remap {
             Event::Site { site, .. } => *site = self.ours(*site)?,
             Event::Attempt(attempt) => attempt.site = self.ours(attempt.site)?,
             Event::Message(message) => message.text = clean(&message.text),
-            Event::Refused(why) | Event::NotBegun(StoreError::Failed(why)) => *why = clean(why),
+            Event::Refused(why) | Event::NotBegun(StoreError::Failed(why) | StoreError::Damaged(why)) => {
+                *why = clean(why);
+            }
             Event::NotBegun(StoreError::Busy(_)) | Event::Run(_) | Event::Taken => {}
         }
         Some(event)

@@ -6,9 +6,8 @@ use clap::Args;
 
 use super::Globals;
 use super::reading::{Written, export};
-use super::resume::asked;
 use super::session::{find_config, open_store};
-use super::signals::Signals;
+use super::signals::{Signals, asked};
 use super::status::Status;
 use crate::config::Config;
 use crate::store::{RunId, Store};

@@ -157,9 +157,20 @@ impl Follower {
             key: self.followed.key.as_ref(),
             now: session.clock.now(),
             zone: &self.zone,
-            hidden_for: self.followed.run.is_none().then_some(session.policy.settle),
+            hidden_for: self.hides_a_push().then_some(session.policy.settle),
             served: ServedKeys::default(),
         }
+    }
+
+    /// Whether a site serves the key that is asked about, and no run on record has put it there.
+    fn hides_a_push(&self) -> bool {
+        let key = self.followed.key.as_ref().filter(|_| self.followed.run.is_none());
+        key.is_some_and(|key| {
+            self.followed
+                .states
+                .iter()
+                .any(|state| state.serves_unpushed(key))
+        })
     }
 
     fn take(&mut self, event: Event, session: &Session) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -7,7 +7,7 @@ use clap::Args;
 use super::follow::{Followed, follow};
 use super::headless::{config_with_sites, telling, wait};
 use super::session::{Left, Session};
-use super::signals::{Signals, on_a_thread};
+use super::signals::{Signals, asked};
 use super::status::Status;
 use super::{Globals, log};
 use crate::engine::{Command, LeftRun};
@@ -139,18 +139,6 @@ async fn may_go_on(run: RunId, old: bool, args: &ResumeArgs, signals: &mut Signa
         bail!("nobody is here to say that the run shall go on: give --yes");
     }
     asked("look at the unknown, then push the rest? type y: ", "y", signals).await
-}
-
-pub(super) async fn asked(question: &str, answer: &str, signals: &mut Signals) -> anyhow::Result<bool> {
-    let mut err = std::io::stderr();
-    write!(err, "{question}")?;
-    err.flush()?;
-    let line = on_a_thread(|| {
-        let mut typed = String::new();
-        std::io::stdin().lock().read_line(&mut typed)?;
-        Ok(typed)
-    });
-    Ok(signals.unless_stopped(line).await?.trim() == answer)
 }
 
 fn say(text: &str) {

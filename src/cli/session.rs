@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use super::signals::{Signals, asked};
 use super::{Globals, who};
 use crate::attach::{About, Hub, Offer};
 use crate::config::{self, Config, Found, Searched, StoreSettings};
@@ -19,7 +20,7 @@ use crate::rules::state::SiteState;
 use crate::secret::{MasterKey, SecretSource, Surroundings, open_plain};
 use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
 use crate::site_api::{HttpSettings, HttpSiteApi};
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{SqliteStore, set_aside};
 use crate::store::{Operator, Store, StoreError};
 use crate::text::CleanText;
 
@@ -279,7 +280,10 @@ pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> a
         Some(path) => path.clone(),
         None => state_folder()?.join("store.db"),
     };
-    let place = store_at(&path)?;
+    let place = match store_at(&path) {
+        Err(error) => after_damage(&path, error).await?,
+        opened => opened?,
+    };
     let kept = SignedDuration::try_from(settings.retention).unwrap_or(SignedDuration::MAX);
     let before = Timestamp::now().saturating_sub(kept).unwrap_or(Timestamp::MIN);
     let dropped = place.store.prune(before).await?;
@@ -290,6 +294,24 @@ pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> a
         );
     }
     Ok(place)
+}
+
+/// A damaged store is moved aside on the operator's word, and an empty one begun.
+async fn after_damage(path: &Path, error: anyhow::Error) -> anyhow::Result<StorePlace> {
+    let damaged = matches!(error.downcast_ref(), Some(StoreError::Damaged(_)));
+    if !damaged || !std::io::stdin().is_terminal() {
+        return Err(error);
+    }
+    let question = format!(
+        "{error:#}.\nShall it be moved aside now? What was pushed and seen until today is forgotten then. type move: "
+    );
+    let mut signals = Signals::listen()?;
+    if !asked(&question, "move", &mut signals).await? {
+        return Err(error);
+    }
+    let moved = set_aside(path)?;
+    let _closed = writeln!(std::io::stderr(), "moved to {}", moved.display());
+    store_at(path)
 }
 
 /// The store in this file.

@@ -1,5 +1,5 @@
 use std::future::Future;
-use std::io;
+use std::io::{self, BufRead, Write};
 
 use anyhow::bail;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -60,4 +60,20 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
         let _gone = tell.send(work());
     });
     told.await?
+}
+
+/// Asks a question on the terminal; whether the answer was `answer`.
+///
+/// # Errors
+/// [`Interrupted`], if the operator wants an end instead.
+pub(super) async fn asked(question: &str, answer: &str, signals: &mut Signals) -> anyhow::Result<bool> {
+    let mut err = io::stderr();
+    write!(err, "{question}")?;
+    err.flush()?;
+    let line = on_a_thread(|| {
+        let mut typed = String::new();
+        io::stdin().lock().read_line(&mut typed)?;
+        Ok(typed)
+    });
+    Ok(signals.unless_stopped(line).await?.trim() == answer)
 }

@@ -36,6 +36,13 @@ impl SiteState {
         known.filter(|_| self.window.is_some())
     }
 
+    /// Whether it serves `key` though no PUT of it from here is known: somebody else's may be so young that caches
+    /// hide another key.
+    pub fn serves_unpushed(&self, key: &PublishableKey) -> bool {
+        let pushed = self.last_put.as_ref().is_some_and(|put| put.key == *key);
+        self.now.key() == Some(key) && !pushed
+    }
+
     /// Whether the last look showed what it serves.
     pub fn is_seen(&self) -> bool {
         self.now != Served::Unknown && !self.unanswered

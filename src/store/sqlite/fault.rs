@@ -6,7 +6,10 @@ use crate::store::StoreError;
 
 /// In words for the operator: what failed on the store at `path`, and the way out.
 pub(super) fn fault(path: &Path, error: &Error) -> StoreError {
-    StoreError::Failed(words(path, error))
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
+        _ => StoreError::Failed(words(path, error)),
+    }
 }
 
 fn words(path: &Path, error: &Error) -> String {
@@ -24,18 +27,17 @@ fn words(path: &Path, error: &Error) -> String {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => format!(
             "{store} cannot be written ({error}): check who owns it and the folder {folder}, and their modes"
         ),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
         _ => format!("{store}: {error}"),
     }
 }
 
 /// The words for a file that is not what was written. It is left as it is.
-pub(super) fn damaged(path: &Path, what: &str) -> String {
-    format!(
+pub(super) fn damaged(path: &Path, what: &str) -> StoreError {
+    StoreError::Damaged(format!(
         "the store {} is damaged ({what}) and was left as it is: move it aside together with the files of the same \
          name that end in -wal and -shm, and the next start begins an empty one",
         path.display()
-    )
+    ))
 }
 
 /// Whether the same may succeed later: nothing is wrong with what was to be written.

@@ -165,7 +165,7 @@ fn check(place: &Place, conn: &Connection) -> std::result::Result<(), StoreError
     if size <= CHEAP_TO_CHECK {
         let found: String = pragma(&conn, "quick_check(1)").map_err(sql)?;
         if found != "ok" {
-            return Err(StoreError::Failed(damaged(path, &found)));
+            return Err(damaged(path, &found));
         }
     }
     Ok(())
