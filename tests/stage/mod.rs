@@ -15,8 +15,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn of(sites: usize) -> Self {
+        Self::with(FleetOptions { sites, seed: 1 })
+    }
+
+    pub(crate) fn with(options: FleetOptions) -> Self {
         let serves = Runtime::new().unwrap();
-        let options = FleetOptions { sites, seed: 1 };
         let fleet = serves.block_on(Fleet::start(options)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         fleet.write_files(folder.path()).unwrap();
