@@ -1,5 +1,11 @@
 //! A fleet of template sites, and a home for the program that works on it.
 
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "no test binary needs all of it"
+)]
+
 use std::path::PathBuf;
 
 use stripe_propagate::demo::{Fleet, FleetOptions};
