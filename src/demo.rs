@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -150,6 +151,27 @@ impl Fleet {
     /// What it saw until now.
     pub fn record(&self) -> Record {
         self.recorder.snapshot()
+    }
+
+    /// Waits until what it has seen is so, at most `limit`; whether it came so. Blocks the thread.
+    pub fn wait_until(&self, limit: Duration, is_so: impl Fn(&Record) -> bool) -> bool {
+        self.recorder.wait_until(limit, is_so)
+    }
+
+    /// From now on all its sites are so many times faster than usual: answers, waits that they ask for, caches.
+    pub fn hurry(&self, times: u32) {
+        self.shops.iter().for_each(|shop| shop.hurry(times));
+    }
+
+    /// The next PUT to the site at `index` is held back on its way, until [`Fleet::let_go`]. Its client may give
+    /// up or be gone then: it arrives all the same.
+    pub fn hold_next_put(&self, index: usize) {
+        self.shops[index].hold_next_put();
+    }
+
+    /// What is held back on its way to the site at `index` arrives.
+    pub fn let_go(&self, index: usize) {
+        self.shops[index].let_go();
     }
 
     /// What each process of the site at `index` would answer to a GET now; `None` for no key or a fault.

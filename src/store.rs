@@ -375,8 +375,8 @@ pub struct Kept {
     pub before_restart: bool,
     /// Whether the run that had the site last is worked on by a process that lives.
     pub live: bool,
-    /// A PUT with an intent and no outcome, of a run that no process works on.
-    pub open_put: Option<(RunId, PublishableKey)>,
+    /// A PUT with an intent and no outcome, of a run that no process works on, and which of the site's in that.
+    pub open_put: Option<(RunId, PublishableKey, u32)>,
     /// The newest unfinished run that no process works on, if it planned a PUT here and recorded none.
     pub not_reached: Option<(RunId, PublishableKey, Allow)>,
 }
@@ -393,8 +393,8 @@ impl Kept {
             return state;
         }
         state.orphaned(policy, now);
-        if let Some((run, key)) = self.open_put {
-            state.put_left_open(run, key, policy, now);
+        if let Some((run, key, number)) = self.open_put {
+            state.put_left_open(run, key, number, policy, now);
         } else if let Some((run, key, allow)) = self.not_reached {
             state.not_reached(run, key, allow, now);
         }

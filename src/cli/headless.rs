@@ -94,7 +94,7 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
         let _closed = writeln!(std::io::stderr(), "warning: the key has {odd}");
     }
     log::start(&config.log, globals);
-    let mut session = Session::of_config(&config, globals, Left::LeftAlone).await?;
+    let mut session = Session::of_config(&config, globals, Left::Alone).await?;
     let allow = args.allow.into();
     let unknown = SiteState::default();
     let now = session.clock.now();
@@ -161,7 +161,7 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
         bail!("all of these sites are disabled in the config: there is nothing to look at");
     }
     log::start(&config.log, globals);
-    let mut session = Session::of_config(&config, globals, Left::LeftAlone).await?;
+    let mut session = Session::of_config(&config, globals, Left::Alone).await?;
     session.local.handle.send(Command::Look {
         sites: selection.clone(),
         expected: key.clone(),

@@ -39,7 +39,7 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
     let config = config_with_sites(globals)?;
     let mut signals = Signals::listen()?;
     log::start(&config.log, globals);
-    let mut session = Session::of_config(&config, globals, Left::Awaited).await?;
+    let mut session = Session::of_config(&config, globals, Left::TakenUp).await?;
     let mut runs = session.store.unfinished_runs().await?;
     // What began first is finished first.
     runs.reverse();

@@ -57,8 +57,20 @@ pub(super) struct Session {
 pub(super) enum Left {
     /// Looks when it is time.
     Awaited,
+    /// As before, but what may have been sent or is still to be sent waits until its run is taken up.
+    TakenUp,
     /// Leaves it to others: it does what it was told, and ends.
-    LeftAlone,
+    Alone,
+}
+
+impl Left {
+    fn leaves_alone(self, state: &SiteState) -> bool {
+        match self {
+            Self::Awaited => false,
+            Self::TakenUp => state.is_left_over(),
+            Self::Alone => true,
+        }
+    }
 }
 
 impl Session {
@@ -83,9 +95,8 @@ impl Session {
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
         let store = place.store;
         let mut known = store.last_known(&urls, &policy, clock.now()).await?;
-        if left == Left::LeftAlone {
-            known.iter_mut().for_each(SiteState::is_elsewhere);
-        }
+        let known_left = known.iter_mut().filter(|state| left.leaves_alone(state));
+        known_left.for_each(SiteState::is_elsewhere);
         let store = Arc::new(store);
         let (handle, told) = engine::start(
             Arc::clone(&sites),

@@ -207,7 +207,8 @@ fn needs_two_retries(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
 
 fn asks_to_slow_down(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
     if asked.is_put() && !shop.turn().is_multiple_of(2) {
-        return Reply::json(429, &json!({ "error": "too many requests" })).with("Retry-After", "2");
+        let wait = shop.seconds(2).to_string();
+        return Reply::json(429, &json!({ "error": "too many requests" })).with("Retry-After", &wait);
     }
     shop.template_site(asked)
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 pub struct RecordedRequest {
     /// Which site.
     pub site: usize,
-    /// When, since the fleet started.
+    /// When the site took it, since the fleet started: its answer may be later, or never leave.
     pub at: Duration,
     /// `GET` or `PUT`.
     pub method: String,
@@ -30,12 +30,16 @@ pub struct RecordedRequest {
 /// What a fleet saw.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
-    /// Each request to a site.
+    /// Each request that a site took.
     pub requests: Vec<RecordedRequest>,
     /// Connections (TLS and all) that were open at once, at most.
     pub most_connections: usize,
     /// Connections in all.
     pub connections: usize,
+    /// Connections that this side still works on: without any, nothing is on its way to a site.
+    pub at_work: usize,
+    /// The sites with a PUT that is held back on its way.
+    pub held: Vec<usize>,
     /// Requests under way at once to each shared backend, at most.
     pub most_of_backend: BTreeMap<String, usize>,
     /// Connections and requests to where the redirecting site points.
@@ -66,6 +70,7 @@ impl Record {
 pub(super) struct Recorder {
     start: Instant,
     record: Mutex<Record>,
+    changed: Condvar,
     /// A second handle of each connection that this side has not closed.
     open: Mutex<BTreeMap<RawFd, OwnedFd>>,
 }
@@ -79,6 +84,7 @@ impl Recorder {
         Self {
             start: Instant::now(),
             record: Mutex::new(record),
+            changed: Condvar::new(),
             open: Mutex::default(),
         }
     }
@@ -95,8 +101,40 @@ impl Recorder {
         self.start.elapsed()
     }
 
+    fn change(&self, change: impl FnOnce(&mut Record)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Waits until it is so, at most `limit`; whether it came so.
+    pub(super) fn wait_until(&self, limit: Duration, is_so: impl Fn(&Record) -> bool) -> bool {
+        let waited = self
+            .changed
+            .wait_timeout_while(self.lock(), limit, |record| !is_so(record))
+            .unwrap_or_else(PoisonError::into_inner);
+        is_so(&waited.0)
+    }
+
     pub(super) fn request(&self, request: RecordedRequest) {
-        self.lock().requests.push(request);
+        self.change(|record| record.requests.push(request));
+    }
+
+    /// A PUT to this site is held back until the returned guard is dropped.
+    pub(super) fn held(&self, site: usize) -> impl Drop + '_ {
+        self.change(|record| record.held.push(site));
+        Guard(move || {
+            self.change(|record| {
+                if let Some(place) = record.held.iter().position(|held| *held == site) {
+                    record.held.remove(place);
+                }
+            });
+        })
+    }
+
+    /// A connection is worked on until the returned guard is dropped.
+    pub(super) fn at_work(&self) -> impl Drop + '_ {
+        self.change(|record| record.at_work += 1);
+        Guard(|| self.change(|record| record.at_work -= 1))
     }
 
     pub(super) fn of_backend(&self, backend: &str, at_once: usize) {
@@ -127,6 +165,15 @@ impl Recorder {
             recorder: self,
             number,
         })
+    }
+}
+
+/// Does something when it is dropped.
+struct Guard<Done: Fn()>(Done);
+
+impl<Done: Fn()> Drop for Guard<Done> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 

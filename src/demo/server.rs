@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::{RecordedRequest, Recorder};
 use super::shop::Shop;
-use super::template::{Asked, Body};
+use super::template::{Asked, Body, Reply};
 
 /// The longest body that a site reads, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -124,6 +124,7 @@ impl Server {
                 Ok((stream, _)) => {
                     let (server, shop) = (Arc::clone(&self), Arc::clone(&shop));
                     tokio::spawn(async move {
+                        let _at_work = server.recorder.at_work();
                         // A client that goes away is no fault of the fleet's.
                         let _ended = server
                             .stop
@@ -138,7 +139,7 @@ impl Server {
     }
 
     /// One connection, bound to one of the site's processes for its life.
-    async fn connection(&self, stream: TcpStream, shop: &Shop) {
+    async fn connection(self: &Arc<Self>, stream: TcpStream, shop: &Arc<Shop>) {
         let process = shop.process();
         // An answer in one packet needs no delay to gather more.
         let _as_it_is = stream.set_nodelay(true);
@@ -157,9 +158,9 @@ impl Server {
     }
 
     async fn request(
-        &self,
+        self: &Arc<Self>,
         request: Request<Incoming>,
-        shop: &Shop,
+        shop: &Arc<Shop>,
         process: usize,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let call = shop.call();
@@ -182,26 +183,53 @@ impl Server {
         if let Some(backend) = &shop.backend {
             self.recorder.of_backend(backend, call.now);
         }
-        let reply = shop.answer(process, &asked);
+        let reply = match shop.gate(&asked) {
+            Some(gate) => self.take_late(gate, shop, process, asked).await,
+            None => self.take(shop, process, asked),
+        };
         if !reply.after.is_zero() {
             tokio::time::sleep(reply.after).await;
         }
-        let value = serde_json::from_slice::<serde_json::Value>(&body).ok();
-        let value = value
-            .as_ref()
-            .and_then(|value| value.get("value"))
-            .and_then(|value| value.as_str());
+        Ok(response(reply.status, reply.headers, reply.body))
+    }
+
+    /// The request arrives at the shop.
+    fn take(&self, shop: &Shop, process: usize, asked: Asked) -> Reply {
+        let reply = shop.answer(process, &asked);
+        let body: serde_json::Value = serde_json::from_str(&asked.body).unwrap_or_default();
+        let value = body.get("value").and_then(|value| value.as_str());
         self.recorder.request(RecordedRequest {
             site: shop.index,
             at: self.recorder.since_start(),
+            value: value.map(str::to_owned),
             method: asked.method,
             path: asked.path,
             had_master_key: asked.master_key.is_some(),
-            value: value.map(str::to_owned),
             status: reply.status,
             process,
         });
-        Ok(response(reply.status, reply.headers, reply.body))
+        reply
+    }
+
+    /// The request arrives when `gate` opens, whether or not its client still waits for the answer.
+    async fn take_late(
+        self: &Arc<Self>,
+        gate: CancellationToken,
+        shop: &Arc<Shop>,
+        process: usize,
+        asked: Asked,
+    ) -> Reply {
+        let (server, shop) = (Arc::clone(self), Arc::clone(shop));
+        let arrives = tokio::spawn(async move {
+            let held = server.recorder.held(shop.index);
+            server.stop.run_until_cancelled(gate.cancelled()).await;
+            let reply = server.take(&shop, process, asked);
+            drop(held);
+            reply
+        });
+        arrives
+            .await
+            .unwrap_or_else(|_| Reply::json(503, &serde_json::json!({ "error": "the fleet ends" })))
     }
 }
 

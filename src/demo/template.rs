@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -68,10 +68,29 @@ pub(super) struct Traits {
     pub(super) third_key: String,
     /// Where it points, if it redirects.
     pub(super) redirect_target: String,
-    /// How long its processes keep what they read.
+    /// How long its processes keep what they read, at its usual pace.
     pub(super) cache: Duration,
+    /// How many times faster than usual it is.
+    pub(super) hurry: AtomicU32,
     /// Calls that its backend works on now.
     pub(super) at_once: Arc<AtomicUsize>,
+}
+
+impl Traits {
+    /// How many times faster than usual it is.
+    fn hurry(&self) -> u32 {
+        self.hurry.load(Ordering::Relaxed).max(1)
+    }
+
+    /// How long its processes keep what they read.
+    pub(super) fn cache(&self) -> Duration {
+        self.cache / self.hurry()
+    }
+
+    /// How long it takes for what takes it so long at its usual pace.
+    pub(super) fn time(&self, usually: Duration) -> Duration {
+        usually / self.hurry()
+    }
 }
 
 /// What a process of a site has read, and when.
@@ -80,7 +99,7 @@ pub(super) struct Cache {
     read: Option<(Instant, Option<String>)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct State {
     /// The site's database.
     pub(super) stored: Option<String>,
@@ -144,7 +163,7 @@ impl Answering<'_> {
     /// Shoppers look at a shop all the time, so each process has read the key within the last 5 seconds.
     fn fill_caches_of_busy_processes(&mut self) {
         let now = Instant::now();
-        let cache = self.site.cache;
+        let cache = self.site.cache();
         for process in 0..self.state.caches.len() {
             let value = self.state.served_by(process, now, cache);
             let stale = self.state.caches[process]
@@ -160,12 +179,13 @@ impl Answering<'_> {
 
     fn look(&mut self) -> Reply {
         let now = Instant::now();
-        let value = self.state.served_by(self.process, now, self.site.cache);
+        let kept_for = self.site.cache();
+        let value = self.state.served_by(self.process, now, kept_for);
         let cache = &mut self.state.caches[self.process];
         if cache
             .read
             .as_ref()
-            .is_none_or(|(read, _)| now.duration_since(*read) >= self.site.cache)
+            .is_none_or(|(read, _)| now.duration_since(*read) >= kept_for)
         {
             cache.read = Some((now, value.clone()));
         }
@@ -198,6 +218,11 @@ impl Answering<'_> {
 
     pub(super) fn redirect_target(&self) -> &str {
         &self.site.redirect_target
+    }
+
+    /// So many seconds of the site's own time, in whole ones of everybody's.
+    pub(super) fn seconds(&self, usually: u64) -> u64 {
+        usually.div_ceil(self.site.hurry().into())
     }
 
     pub(super) fn calls_at_once(&self) -> usize {

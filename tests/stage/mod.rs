@@ -1,5 +1,11 @@
 //! A fleet of template sites, and a home for the program that works on it.
 
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "no test binary needs all of it"
+)]
+
 use std::path::PathBuf;
 
 use stripe_propagate::demo::{Fleet, FleetOptions};
@@ -15,8 +21,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn of(sites: usize) -> Self {
+        Self::with(FleetOptions { sites, seed: 1 })
+    }
+
+    pub(crate) fn with(options: FleetOptions) -> Self {
         let serves = Runtime::new().unwrap();
-        let options = FleetOptions { sites, seed: 1 };
         let fleet = serves.block_on(Fleet::start(options)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         fleet.write_files(folder.path()).unwrap();

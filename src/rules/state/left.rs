@@ -83,10 +83,18 @@ impl SiteState {
         }
     }
 
-    /// A process is gone that had recorded that it sends `key` in `run`, and not what came of it: a look decides.
-    pub fn put_left_open(&mut self, run: RunId, key: PublishableKey, policy: &Policy, now: Moment) {
+    /// A process is gone that had recorded that it sends `key` in `run`, as the site's PUT of that `number`, and not
+    /// what came of it: a look decides.
+    pub fn put_left_open(
+        &mut self,
+        run: RunId,
+        key: PublishableKey,
+        number: u32,
+        policy: &Policy,
+        now: Moment,
+    ) {
         self.planned(run, key, now);
-        self.puts = self.puts.max(1);
+        self.puts = number;
         self.at = Some(now);
         self.may_be_stored(policy, now);
         self.left_in_doubt(policy, now);

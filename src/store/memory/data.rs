@@ -399,7 +399,7 @@ impl Data {
                 .or(of_state)
                 .is_some_and(|run| self.is_live(run)),
             before_restart: false,
-            open_put: open_put.map(|(id, _, row)| (*id, row.shown.planned.key.clone())),
+            open_put: open_put.map(|(id, _, row)| (*id, row.shown.planned.key.clone(), row.shown.puts)),
             not_reached: not_reached
                 .map(|(id, run, row)| (*id, row.shown.planned.key.clone(), run.new.allow)),
             state: site.state.clone(),

@@ -33,6 +33,8 @@ struct Open {
     allow: Allow,
     /// Whether a PUT was about to be sent, and nothing says what came of it.
     doubt: bool,
+    /// PUTs that were about to be sent until now.
+    puts: u32,
     /// Whether no PUT of it was about to be sent.
     unreached: bool,
 }
@@ -90,7 +92,7 @@ fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Li
     Kept {
         live: holder.is_some_and(|run| lives.is_live(run)),
         before_restart: false,
-        open_put: open_put.map(|row| (row.run, row.key.clone())),
+        open_put: open_put.map(|row| (row.run, row.key.clone(), row.puts)),
         not_reached: not_reached.map(|row| (row.run, row.key.clone(), row.allow)),
         state,
     }
@@ -99,7 +101,7 @@ fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Li
 /// By site, the oldest run first.
 fn open_rows(conn: &Connection, urls: &str) -> Result<HashMap<i64, Vec<Open>>> {
     let mut query = conn.prepare_cached(
-        "SELECT rs.site, rs.run, rs.key, r.allow, rs.open_put, rs.puts = 0 AND rs.left IS NOT NULL AS unreached \
+        "SELECT rs.site, rs.run, rs.key, r.allow, rs.open_put, rs.puts, rs.puts = 0 AND rs.left IS NOT NULL AS unreached \
          FROM json_each(?1) asked JOIN sites s ON s.url = asked.value \
          JOIN run_sites rs ON rs.site = s.id AND rs.open = 1 \
          JOIN runs r ON r.id = rs.run AND r.ended_wall IS NULL ORDER BY rs.run",
@@ -113,6 +115,7 @@ fn open_rows(conn: &Connection, urls: &str) -> Result<HashMap<i64, Vec<Open>>> {
             key: key(row, "key")?,
             allow: allow.unwrap_or_default(),
             doubt: row.get("open_put")?,
+            puts: row.get("puts")?,
             unreached: row.get("unreached")?,
         });
     }

@@ -14,7 +14,8 @@ impl Subject {
         self.state = serde_json::from_str(&json).unwrap();
         self.state.orphaned(&self.policy, self.now);
         if let (true, Some(key)) = (open, expected) {
-            self.state.put_left_open(RUN, key, &self.policy, self.now);
+            let number = self.state.puts + 1;
+            self.state.put_left_open(RUN, key, number, &self.policy, self.now);
         }
         self.next = self.state.wait_left(self.now);
         self
