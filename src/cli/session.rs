@@ -181,7 +181,11 @@ impl Session {
             .filter(|run| run.ended.is_some() && !run.closed)
             .map(|run| RunInfo {
                 id: run.id,
-                puts: run.sites() - run.counts.get("skipped").copied().unwrap_or_default(),
+                puts: self
+                    .known
+                    .iter()
+                    .filter(|state| state.run == Some(run.id))
+                    .count(),
                 key: run.key,
                 phase: RunPhase::Settled,
                 started: run.began,

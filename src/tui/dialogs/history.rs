@@ -12,6 +12,7 @@ use crate::rules::status::{Push, Verify};
 use crate::site::{SiteId, SiteUrl};
 use crate::store::{RunRecord, RunSite, StoredAttempt};
 use crate::text::{Count, pad};
+use crate::tui::field::secret;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 use crate::tui::{Effect, Reading, Wanted};
@@ -87,7 +88,7 @@ impl History {
             return self.press_replace(press);
         }
         if self.file.is_some() {
-            return self.press_in_file(press);
+            return self.press_in_file(press, model);
         }
         let control = press.modifiers.contains(KeyModifiers::CONTROL);
         let page = model.table_height().max(2);
@@ -225,7 +226,7 @@ impl History {
         }
     }
 
-    fn press_in_file(&mut self, press: KeyEvent) -> Pressed {
+    fn press_in_file(&mut self, press: KeyEvent, model: &mut Model) -> Pressed {
         let Some(file) = &mut self.file else {
             return Pressed::Stays;
         };
@@ -239,6 +240,16 @@ impl History {
                 if !press.modifiers.contains(KeyModifiers::CONTROL) && file.chars().count() < PATH_LIMIT =>
             {
                 file.push(letter);
+                if let Some(refusal) = secret(file) {
+                    // Its rest is swallowed, so that none of it is drawn.
+                    self.file = None;
+                    let now = model.now;
+                    model.field.swallow(now);
+                    model.say(
+                        Level::Error,
+                        format!("typed as a file name and dropped: {refusal}"),
+                    );
+                }
             }
             KeyCode::Enter if !file.trim().is_empty() => {
                 let path = PathBuf::from(file.trim());
