@@ -62,15 +62,17 @@ impl Offer {
         Self { file, ending, tasks }
     }
 
-    /// Ends the offer and waits, for two seconds at most, until each client has been told all that has happened:
-    /// for a process that is about to exit.
-    pub async fn close(self) {
+    /// Ends the offer at once. What it returns waits, for two seconds at most, until each client has been told all
+    /// that has happened: for a process that is about to exit.
+    pub fn close(self) -> impl Future<Output = ()> + Send + 'static {
         let tasks = self.tasks.clone();
         drop(self);
         tasks.close();
-        let told = tokio::time::timeout(FAREWELL, tasks.wait()).await;
-        if told.is_err() {
-            tracing::warn!("an attached screen was not told the last of the run: it takes nothing");
+        async move {
+            let told = tokio::time::timeout(FAREWELL, tasks.wait()).await;
+            if told.is_err() {
+                tracing::warn!("an attached screen was not told the last of the run: it takes nothing");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use etcetera::BaseStrategy;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
 
 use super::signals::{Signals, asked};
 use super::{Globals, who};
@@ -47,6 +48,8 @@ pub(super) struct Session {
     pub(super) folder: PathBuf,
     by: Operator,
     offer: Option<Offer>,
+    /// Ends when who was attached to its last run has been told all of it.
+    farewell: Option<JoinHandle<()>>,
     pub(super) store: Arc<Db>,
     pub(super) clock: Clock,
     pub(super) policy: Policy,
@@ -131,6 +134,7 @@ impl Session {
             folder: place.folder,
             by: who::operator(),
             offer: None,
+            farewell: None,
             store,
             clock,
             policy,
@@ -151,7 +155,7 @@ impl Session {
     pub(super) fn take_note(&mut self, event: &Event) {
         let Event::Run(run) = event else { return };
         if run.phase == RunPhase::Settled {
-            self.offer = None;
+            self.farewell = self.offer.take().map(|offer| tokio::spawn(offer.close()));
         } else if self.offer.is_none() {
             let about = About {
                 pid: self.by.pid,
@@ -171,6 +175,10 @@ impl Session {
     pub(super) async fn close(mut self) {
         if let Some(offer) = self.offer.take() {
             offer.close().await;
+        }
+        if let Some(farewell) = self.farewell.take() {
+            // It only waits: nothing of it can fail.
+            let _told = farewell.await;
         }
     }
 

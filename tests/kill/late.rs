@@ -31,17 +31,24 @@ impl Late {
         Self { floor, site }
     }
 
-    /// Waits until the site has taken so many PUTs.
-    fn has_taken(&self, puts: usize) {
+    /// Waits until the site has taken the newer PUT, and was seen to serve its key.
+    fn is_overtaken(&self) {
         let fleet = &self.floor.stage.fleet;
-        let took = fleet.wait_until(PATIENCE, |record| record.puts(self.site).len() == puts);
-        assert!(took, "{:?}", fleet.record().puts(self.site));
+        let served = fleet.wait_until(PATIENCE, |record| {
+            let [put] = record.puts(self.site)[..] else {
+                return false;
+            };
+            record.gets(self.site).iter().any(|get| get.at > put.at)
+        });
+        assert!(served, "{:?}", fleet.record());
     }
 
     /// It arrives, over what the site has stored since.
     fn arrives(&self) {
-        self.floor.stage.fleet.let_go(self.site);
-        self.has_taken(2);
+        let fleet = &self.floor.stage.fleet;
+        fleet.let_go(self.site);
+        let took = fleet.wait_until(PATIENCE, |record| record.puts(self.site).len() == 2);
+        assert!(took, "{:?}", fleet.record().puts(self.site));
         let stored = self.floor.stage.fleet.stored(self.site);
         assert_eq!(stored.as_deref(), Some(self.floor.stage.key()));
     }
@@ -74,7 +81,7 @@ impl Late {
 fn a_put_that_arrives_late_over_a_newer_key_is_noticed_at_the_end_of_the_settle_time() {
     let late = Late::on_its_way();
     let newer = late.floor.push_of("newer.txt");
-    late.has_taken(1);
+    late.is_overtaken();
     late.arrives();
     let ended = newer.ends();
     assert_eq!(ended.code, Some(1), "{ended:?}");
