@@ -299,7 +299,7 @@ impl Follower {
         let status = if interrupted {
             Status::Interrupted
         } else {
-            Status::of(&results.tally())
+            Status::of(&results.tally(), self.followed.run.is_none())
         };
         let begin = self.followed.run.as_ref().map_or(self.begin, |run| run.started);
         let seconds = results.now.since(begin).as_secs();

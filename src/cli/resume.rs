@@ -44,7 +44,16 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
     // What began first is finished first.
     runs.reverse();
     if runs.is_empty() {
-        say("no run was left unfinished: there is nothing to resume");
+        let goes_on = session.store.runs(1).await?.into_iter().find(|run| run.live);
+        say(&goes_on.map_or_else(
+            || "no run was left unfinished: there is nothing to resume".to_owned(),
+            |run| {
+                format!(
+                    "run {} of {} goes on (PID {}): there is nothing to resume, and opening the screen attaches to it",
+                    run.id.0, run.by.user, run.by.pid
+                )
+            },
+        ));
         return Ok(Status::Good);
     }
     let mut worst = Status::Good;

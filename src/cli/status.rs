@@ -63,11 +63,14 @@ impl Status {
         }
     }
 
-    /// Of the sites that were asked for, when nothing more is waited for.
-    pub(super) fn of(tally: &Tally) -> Self {
-        if tally.ending(Ending::Bad) + tally.ending(Ending::Open) > 0 {
+    /// Of the sites that were asked for, when nothing more is waited for. What is still open is another process's
+    /// (`beside` its run), which goes on.
+    pub(super) fn of(tally: &Tally, beside: bool) -> Self {
+        let open = tally.ending(Ending::Open);
+        let bad = tally.ending(Ending::Bad) + if beside { 0 } else { open };
+        if bad > 0 {
             Self::Bad
-        } else if tally.ending(Ending::Waits) > 0 {
+        } else if tally.ending(Ending::Waits) + open > 0 {
             Self::Waits
         } else {
             Self::Good
@@ -91,8 +94,13 @@ mod tests {
         let good = state(Push::Stored, Verify::Verified);
         let waits = state(Push::Stored, Verify::Serving);
         let bad = state(Push::Cancelled, Verify::Unchecked);
-        assert_eq!(Status::of(&Tally::of([&good])).code(), 0);
-        assert_eq!(Status::of(&Tally::of([&good, &waits])).code(), 3);
-        assert_eq!(Status::of(&Tally::of([&good, &waits, &bad])).code(), 1);
+        let status =
+            |states: &[&SiteState], beside| Status::of(&Tally::of(states.iter().copied()), beside).code();
+        assert_eq!(status(&[&good], false), 0);
+        assert_eq!(status(&[&good, &waits], false), 3);
+        assert_eq!(status(&[&good, &waits, &bad], false), 1);
+        let sending = state(Push::Sending, Verify::Unchecked);
+        assert_eq!(status(&[&good, &sending], false), 1);
+        assert_eq!(status(&[&good, &sending], true), 3);
     }
 }
