@@ -315,14 +315,23 @@ pub trait Store: Send + Sync + 'static {
     fn run_sent(&self, run: RunId, at: Moment) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Nothing of the run is left to do or to wait for. What a later run took over ends as superseded in it.
-    fn end_run(&self, run: RunId, at: Moment) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ///
+    /// Returns whether it has ended: it has not while another process works on it, or while something of it is left to
+    /// send, or to find out, that this process does not know of (its config has not all the sites).
+    fn end_run(&self, run: RunId, at: Moment) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Ends a run with something left to send: it expects nothing of the sites that it did not reach.
     fn close_run(&self, run: RunId, at: Moment) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Records that a PUT is about to be sent. It is durable when the future is done, and so is everything that
     /// was recorded before.
-    fn record_intent(&self, intent: Intent) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ///
+    /// [`Recorded::TakenOver`] where another process has sent the site a PUT that this one does not know of: nothing is
+    /// recorded, and the PUT must not be sent.
+    ///
+    /// # Errors
+    /// Also where the run does not hold the right to send.
+    fn record_intent(&self, intent: Intent) -> impl Future<Output = Result<Recorded, StoreError>> + Send;
 
     /// Records what has happened to a site. It has its place among the records when this returns, and is durable
     /// when the future is done.
@@ -360,6 +369,9 @@ pub trait Store: Send + Sync + 'static {
         site: &SiteUrl,
         count: usize,
     ) -> impl Future<Output = Result<Vec<Seen>, StoreError>> + Send;
+
+    /// Whether another process may have written since this was asked last (by this process).
+    fn has_changed(&self) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Drops runs that ended before `before`, with their attempts and what was seen until then; never the last
     /// known state of a site. Returns how many runs.

@@ -4,10 +4,10 @@ use std::time::Duration;
 use super::{Attempt, Clock};
 use crate::key::PublishableKey;
 use crate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict};
-use crate::rules::state::Served;
+use crate::rules::state::{Served, SiteState};
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
-use crate::store::{Intent, Outcome, Request, RunId, Store, StoreError};
+use crate::store::{Intent, Outcome, Recorded, Request, RunId, Store, StoreError};
 use crate::text::CleanText;
 
 /// What came of one request.
@@ -16,6 +16,8 @@ pub(super) enum Finished {
     Look(Answer<LookVerdict>, Attempt, Served),
     /// The intent could not be recorded: nothing was sent.
     NotRecorded(StoreError),
+    /// A run of another process has the site: nothing was sent.
+    TakenOver(Box<SiteState>),
     /// The task ended before its time: whether the request was sent, nobody knows.
     Lost,
 }
@@ -47,8 +49,10 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
                 key: key.clone(),
                 at: self.clock.now(),
             };
-            if let Err(error) = self.store.record_intent(intent).await {
-                return Finished::NotRecorded(error);
+            match self.store.record_intent(intent).await {
+                Ok(Recorded::Known) => {}
+                Ok(Recorded::TakenOver(newest)) => return Finished::TakenOver(newest),
+                Err(error) => return Finished::NotRecorded(error),
             }
         }
         let answer = self.api.put(self.site(), &key).await;

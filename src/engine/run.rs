@@ -323,6 +323,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     }
                 })
             }
+            Finished::TakenOver(newest) => {
+                self.change(site, |state| state.taken_over(*newest));
+                self.slots[site.index()].state.wait_left(now)
+            }
             Finished::NotRecorded(error) => {
                 (self.schedule.paused, self.halted) = (true, true);
                 self.say(

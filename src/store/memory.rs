@@ -117,9 +117,9 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn end_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+    async fn end_run(&self, run: RunId, at: Moment) -> Result<bool, StoreError> {
         lock(&self.data).end(run, at);
-        Ok(())
+        Ok(true)
     }
 
     async fn close_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
@@ -130,10 +130,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn record_intent(&self, intent: Intent) -> Result<(), StoreError> {
+    async fn record_intent(&self, intent: Intent) -> Result<Recorded, StoreError> {
         let version = lock(&self.data).intend(&intent);
         lock(&self.versions).insert(intent.site, version);
-        Ok(())
+        Ok(Recorded::Known)
     }
 
     fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static {
@@ -190,6 +190,10 @@ impl Store for MemoryStore {
 
     async fn timeline(&self, site: &SiteUrl, count: usize) -> Result<Vec<Seen>, StoreError> {
         Ok(lock(&self.data).timeline(site, count))
+    }
+
+    async fn has_changed(&self) -> Result<bool, StoreError> {
+        Ok(true)
     }
 
     async fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {

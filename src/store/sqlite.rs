@@ -239,16 +239,16 @@ impl Store for SqliteStore {
         self.change(Change::Sent(run, at)).await.map(drop)
     }
 
-    async fn end_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
-        self.change(Change::Ended(run, at)).await.map(drop)
+    async fn end_run(&self, run: RunId, at: Moment) -> Result<bool, StoreError> {
+        self.change(Change::Ended(run, at)).await.map(|_| true)
     }
 
     async fn close_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
         self.alone(move |writer| writer.close(run, at)).await
     }
 
-    async fn record_intent(&self, intent: Intent) -> Result<(), StoreError> {
-        self.change(Change::Intent(intent)).await.map(drop)
+    async fn record_intent(&self, intent: Intent) -> Result<Recorded, StoreError> {
+        self.change(Change::Intent(intent)).await
     }
 
     fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static {
@@ -309,6 +309,10 @@ impl Store for SqliteStore {
         let site = site.clone();
         self.read(move |conn, _| reads::timeline(conn, &site, count))
             .await
+    }
+
+    async fn has_changed(&self) -> Result<bool, StoreError> {
+        Ok(true)
     }
 
     async fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {
