@@ -30,6 +30,8 @@ mod records;
 mod run;
 /// What each command does.
 mod orders;
+/// What other processes have left, or have done meanwhile.
+mod left;
 /// What goes on record, and what comes back.
 mod recording;
 
@@ -90,6 +92,30 @@ pub struct Settings {
     pub per_backend: usize,
     /// Retries, limits, settle time.
     pub policy: Policy,
+    /// What becomes of what a process before has left waiting for a look.
+    pub left: Left,
+}
+
+/// What an engine does with what a process before has left waiting for a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Left {
+    /// Looks when it is time.
+    #[default]
+    Awaited,
+    /// As before, but what may have been sent or is still to be sent waits until its run is taken up.
+    TakenUp,
+    /// Leaves it to others: it does what it was told, and ends.
+    Alone,
+}
+
+impl Left {
+    fn leaves_alone(self, state: &SiteState) -> bool {
+        match self {
+            Self::Awaited => false,
+            Self::TakenUp => state.is_left_over(),
+            Self::Alone => true,
+        }
+    }
 }
 
 /// How many GETs an ordered look may take.
@@ -140,9 +166,9 @@ pub enum Command {
     Stop,
     /// Lets what is out end and ends the engine. What is not sent is left over: the run can be taken up again.
     Leave,
-    /// This is known now of the sites, in the order of the list: another process has worked on them. A site that
-    /// something goes on for keeps what is known here.
-    Know(Vec<SiteState>),
+    /// Another process may have worked on the sites: what is on record is read. A site that something goes on for
+    /// keeps what is known here.
+    Refresh,
     /// An order could not be given, for lack of a master key: tells so.
     Refuse(String),
 }

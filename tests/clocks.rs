@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use stripe_propagate::engine::{self, Clock, Command, Event, Settings};
+use stripe_propagate::engine::{self, Clock, Command, Event, Left, Settings};
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, PutVerdict};
 use stripe_propagate::rules::plan::Plan;
@@ -108,6 +108,7 @@ async fn run(happens: impl AsyncFnOnce()) -> (Vec<u64>, Verify, RunRecord) {
         concurrency: 4,
         per_backend: 2,
         policy: Policy::default(),
+        left: Left::default(),
     };
     let (handle, mut events) = engine::start(
         Arc::clone(&sites),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use stripe_propagate::engine::{self, Attempts, Clock, Command, Event, Handle, Settings};
+use stripe_propagate::engine::{self, Attempts, Clock, Command, Event, Handle, Left, Settings};
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, PROBLEMS, Problem, PutVerdict};
 use stripe_propagate::rules::plan::Plan;
@@ -238,6 +238,7 @@ async fn play(file: &Path) {
         concurrency: case.concurrency.unwrap_or(64),
         per_backend: case.per_backend.unwrap_or(2),
         policy: Policy { settle, ..default },
+        left: Left::default(),
     };
     let store = Arc::new(MemoryStore::default());
     let (handle, events) = engine::start(

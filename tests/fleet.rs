@@ -9,7 +9,7 @@ use std::sync::Arc;
 use stripe_propagate::config::{self, Config, Place};
 use stripe_propagate::demo::faults::Fault;
 use stripe_propagate::demo::{Fleet, FleetOptions};
-use stripe_propagate::engine::{self, Clock, Command, Event, Settings};
+use stripe_propagate::engine::{self, Clock, Command, Event, Left, Settings};
 use stripe_propagate::rules::plan::Plan;
 use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::rules::state::{Allow, SiteState};
@@ -58,6 +58,7 @@ impl Trial {
             concurrency: config.push.concurrency,
             per_backend: config.push.per_backend,
             policy: config.policy(),
+            left: Left::default(),
         };
         let list: Arc<[Site]> = config.sites.into();
         let store = Arc::new(MemoryStore::default());

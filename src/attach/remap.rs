@@ -84,7 +84,7 @@ impl Remap {
             | Command::Cancel
             | Command::Stop
             | Command::Leave
-            | Command::Know(_)
+            | Command::Refresh
             | Command::Refuse(_) => {}
         }
         (order, kept, dropped)

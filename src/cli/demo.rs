@@ -8,13 +8,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::headless::carry_out;
 use super::printer::Telling;
-use super::session::{Left, Session, store_at};
+use super::session::{Session, store_at};
 use super::signals::Signals;
 use super::status::Status;
 use super::{Globals, log, screen};
 use crate::config::{self, Config, Place};
 use crate::demo::faults::{FAULTS, Fault};
 use crate::demo::{Fleet, FleetOptions};
+use crate::engine::Left;
 use crate::rules::plan::Plan;
 use crate::rules::state::{Allow, SiteState};
 use crate::secret::MasterKey;

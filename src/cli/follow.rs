@@ -8,7 +8,7 @@ use super::printer::{Printer, Telling};
 use super::session::Session;
 use super::signals::Signals;
 use super::status::Status;
-use crate::engine::{Attempt, Command, Event, Level, RunInfo, sleep_until};
+use crate::engine::{Attempt, Command, Event, RunInfo, sleep_until};
 use crate::key::PublishableKey;
 use crate::report::{self, Results, ServedKeys, json};
 use crate::rules::moment::Moment;
@@ -21,6 +21,8 @@ use crate::site::SiteId;
 const GRACE: Duration = Duration::from_hours(1);
 /// Two signals so short after each other are one: it went to the whole group, or was forwarded.
 const SAME_SIGNAL: Duration = Duration::from_millis(300);
+/// How long the last records may take when nothing else is waited for.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
 /// What the store may take to write what it was told, when the process ends at once.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -37,6 +39,8 @@ pub(super) struct Followed {
     pub(super) key: Option<PublishableKey>,
     /// The run, if it has begun already.
     pub(super) run: Option<RunInfo>,
+    /// Whether one is to begin: before that nothing is over.
+    pub(super) begins: bool,
     /// How long to wait for proofs once all is sent and looked at; none waits for the last.
     pub(super) wait: Option<Duration>,
     pub(super) telling: Telling,
@@ -74,6 +78,9 @@ pub(super) async fn follow(
             () = sleep_until(deadline), if !interrupted => break,
             () = sleep_until(watch.held_until), if !interrupted => watch.leave_held(session),
         }
+    }
+    if !interrupted {
+        watch.await_records(session).await?;
     }
     let status = watch.finish(session, interrupted);
     tokio::select! {
@@ -140,7 +147,8 @@ impl Follower {
 
     fn is_over(&self) -> bool {
         let settled = |run: &RunInfo| run.phase == RunPhase::Settled;
-        self.untold_count == 0 && self.busy == 0 && self.followed.run.as_ref().is_none_or(settled)
+        let run = self.followed.run.as_ref().map_or(!self.followed.begins, settled);
+        self.untold_count == 0 && self.busy == 0 && run
     }
 
     /// When the wait for proofs ends.
@@ -183,11 +191,13 @@ impl Follower {
             }
             Event::Attempt(attempt) => self.tell_attempt(&attempt, session),
             Event::Run(run) => self.take_run(run, session),
-            Event::Refused(why) => anyhow::bail!("nothing sent: {why}"),
-            Event::NotBegun(error) => return Err(error).context("nothing sent"),
-            Event::Message(message) if message.level == Level::Error && self.followed.run.is_none() => {
-                anyhow::bail!(message.text)
+            Event::Refused(why) if self.followed.run.is_none() => anyhow::bail!("nothing sent: {why}"),
+            Event::NotBegun(error) if self.followed.run.is_none() => {
+                return Err(error).context("nothing sent");
             }
+            // The screen of another process ordered it, and is told too.
+            Event::Refused(why) => self.printer.happens(format!("nothing sent: {why}")),
+            Event::NotBegun(error) => self.printer.happens(format!("nothing sent: {error}")),
             Event::Message(message) => self.printer.happens(message.text),
             Event::Taken => {}
         }
@@ -203,7 +213,8 @@ impl Follower {
         self.busy = self.busy + usize::from(new.is_busy()) - usize::from(old.is_busy());
         self.open = self.open + usize::from(is_open(new)) - usize::from(is_open(&old));
         self.untold_count -= usize::from(std::mem::take(&mut self.untold[id.index()]));
-        if self.open + self.untold_count == 0 {
+        let begun = self.followed.run.is_some() || !self.followed.begins;
+        if begun && self.open + self.untold_count == 0 {
             self.sent_at = self.sent_at.or_else(|| Some(Instant::now()));
         }
     }
@@ -266,6 +277,25 @@ impl Follower {
             tally.verify("serving"),
             tally.verify("settling")
         ));
+    }
+
+    /// What the store says to the last records counts: it may know of another process's PUT that this one does not.
+    async fn await_records(&mut self, session: &mut Session) -> anyhow::Result<()> {
+        session.local.handle.send(Command::Leave);
+        let deadline = Instant::now() + LAST_RECORDS;
+        loop {
+            tokio::select! {
+                event = session.events.recv() => match event {
+                    Some(event) => {
+                        session.take_note(&event);
+                        self.take(event, session)?;
+                    }
+                    None => return Ok(()),
+                },
+                // A look is still out: what it would show is not waited for.
+                () = tokio::time::sleep_until(deadline) => return Ok(()),
+            }
+        }
     }
 
     /// Nobody came: what is not sent is left over, and `resume` takes it up.

@@ -9,12 +9,12 @@ use jiff::SignedDuration;
 use super::follow::{Followed, follow};
 use super::key::{KeyArgs, refuse_strays};
 use super::printer::Telling;
-use super::session::{Left, Session, find_config};
+use super::session::{Session, find_config};
 use super::signals::{Signals, on_a_thread};
 use super::status::Status;
 use super::{Common, Globals, log};
 use crate::config::{Config, Searched};
-use crate::engine::{Attempts, Command};
+use crate::engine::{Attempts, Command, Left};
 use crate::report::some_names;
 use crate::rules::plan::{Confirm, Plan};
 use crate::rules::state::{Allow, SiteState};
@@ -136,6 +136,7 @@ pub(super) async fn carry_out(
         states: session.known.clone(),
         key: Some(plan.key.clone()),
         run: None,
+        begins: true,
         interrupted: false,
         attachable: false,
         wait,
@@ -173,6 +174,7 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
         states: session.known.clone(),
         key,
         run: None,
+        begins: false,
         interrupted: false,
         attachable: false,
         wait: None,

@@ -6,15 +6,18 @@ use clap::Args;
 
 use super::follow::{Followed, follow};
 use super::headless::{config_with_sites, telling, wait};
-use super::session::{Left, Session};
+use super::session::Session;
 use super::signals::{Signals, asked};
 use super::status::Status;
 use super::{Globals, log};
-use crate::engine::{Command, LeftRun};
+use crate::engine::{Command, Left, LeftRun};
+use crate::rules::plan::left_out;
 use crate::rules::run::RunId;
+use crate::rules::state::SiteState;
 use crate::rules::status::Push;
 use crate::site::SiteId;
 use crate::store::{RunRecord, Store};
+use crate::text::Count;
 use crate::tui::dialogs::OLD_RUN;
 
 /// Flags of `resume`.
@@ -39,33 +42,41 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
     let config = config_with_sites(globals)?;
     let mut signals = Signals::listen()?;
     log::start(&config.log, globals);
-    let mut session = Session::of_config(&config, globals, Left::TakenUp).await?;
-    let mut runs = session.store.unfinished_runs().await?;
-    // What began first is finished first.
-    runs.reverse();
-    if runs.is_empty() {
-        let goes_on = session.store.runs(1).await?.into_iter().find(|run| run.live);
-        say(&goes_on.map_or_else(
-            || "no run was left unfinished: there is nothing to resume".to_owned(),
-            |run| {
-                format!(
-                    "run {} of {} goes on (PID {}): there is nothing to resume, and opening the screen attaches to it",
-                    run.id.0, run.by.user, run.by.pid
-                )
-            },
-        ));
-        return Ok(Status::Good);
-    }
     let mut worst = Status::Good;
-    for run in runs {
+    let mut done: Vec<RunId> = Vec::new();
+    loop {
+        // A session ends with the run that it follows.
+        let mut session = Session::of_config(&config, globals, Left::TakenUp).await?;
+        let unfinished = session.store.unfinished_runs().await?;
+        // What began first is finished first.
+        let next = unfinished.into_iter().rev().find(|run| !done.contains(&run.id));
+        let Some(run) = next else {
+            if done.is_empty() {
+                say(&nothing_to_resume(&session).await?);
+            }
+            return Ok(worst);
+        };
         let ended = resume(&mut session, &run, &args, &mut signals).await?;
+        session.close().await;
         if ended == Status::Interrupted {
             return Ok(ended);
         }
         worst = worst.worse(ended);
+        done.push(run.id);
     }
-    session.close().await;
-    Ok(worst)
+}
+
+async fn nothing_to_resume(session: &Session) -> anyhow::Result<String> {
+    let goes_on = session.store.runs(1).await?.into_iter().find(|run| run.live);
+    Ok(goes_on.map_or_else(
+        || "no run was left unfinished: there is nothing to resume".to_owned(),
+        |run| {
+            format!(
+                "run {} of {} goes on (PID {}): there is nothing to resume, and opening the screen attaches to it",
+                run.id.0, run.by.user, run.by.pid
+            )
+        },
+    ))
 }
 
 async fn resume(
@@ -78,32 +89,23 @@ async fn resume(
     let all = session.all();
     let of_run = |id: &SiteId| known[id.index()].run == Some(run.id);
     let selection: Vec<SiteId> = all.into_iter().filter(of_run).collect();
-    let left: Vec<SiteId> = selection
-        .iter()
-        .copied()
-        .filter(|id| known[id.index()].is_left_over())
-        .collect();
-    let unknown = left
-        .iter()
-        .filter(|id| matches!(known[id.index()].push, Push::Unknown(_)))
-        .count();
-    say(&format!(
-        "run {} of {} ({} {}, begun {:.0}) was not finished: {} done, {unknown} unknown, {} to do",
-        run.id.0,
-        run.by.user,
-        run.key.mode().word(),
-        run.key,
-        run.began.wall,
-        selection.len() - left.len(),
-        left.len() - unknown,
-    ));
+    let waits = |id: &SiteId| known[id.index()].is_left_over();
+    let left: Vec<SiteId> = selection.iter().copied().filter(waits).collect();
+    tell_what_is_left(session, run, &known, &selection).await?;
+    if selection.is_empty() {
+        return Ok(Status::NothingSent);
+    }
     if !left.is_empty() {
         let old = session.clock.now().since(run.began) >= OLD_RUN;
         if !may_go_on(run.id, old, args, signals).await? {
             say("nothing sent");
             return Ok(Status::NothingSent);
         }
-        let load = session.local.master_keys.load(&left);
+        let key = |id: &SiteId| known[id.index()].planned_key();
+        let gets =
+            |id: &SiteId| key(id).is_some_and(|key| left_out(&session.sites[id.index()], key).is_none());
+        let needed: Vec<SiteId> = left.iter().copied().filter(gets).collect();
+        let load = session.local.master_keys.load(&needed);
         signals.unless_stopped(load).await.context("nothing sent")?;
     }
     session.local.handle.send(Command::Resume(LeftRun {
@@ -117,12 +119,51 @@ async fn resume(
         states: known,
         key: Some(run.key.clone()),
         run: None,
+        begins: true,
         interrupted: false,
         attachable: false,
         wait: args.wait,
         telling: telling(args.json),
     };
     follow(session, followed, signals).await
+}
+
+/// What of the run is done, and what not; and what of it this config does not know.
+async fn tell_what_is_left(
+    session: &Session,
+    run: &RunRecord,
+    known: &[SiteState],
+    selection: &[SiteId],
+) -> anyhow::Result<()> {
+    let states = || selection.iter().map(|id| &known[id.index()]);
+    let left = states().filter(|state| state.is_left_over()).count();
+    let cancelled = states().filter(|state| state.push == Push::Cancelled).count();
+    let rows = session.store.run_sites(run.id).await?;
+    let foreign = rows
+        .iter()
+        .filter(|row| row.planned.left_out.is_none())
+        .count()
+        .saturating_sub(selection.len());
+    let unknown = states()
+        .filter(|state| matches!(state.push, Push::Unknown(_)))
+        .count();
+    say(&format!(
+        "run {} of {} ({} {}, begun {:.0}) was not finished: {} done, {cancelled} cancelled, {unknown} unknown, {} to do",
+        run.id.0,
+        run.by.user,
+        run.key.mode().word(),
+        run.key,
+        run.began.wall,
+        selection.len() - left - cancelled,
+        left - unknown,
+    ));
+    if foreign > 0 {
+        say(&format!(
+            "{} of it are not in this config: nothing is known or done of them here",
+            Count(foreign, "site")
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the rest is to be sent. An old run has a question of its own.

@@ -9,14 +9,14 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::follow::{Followed, follow};
 use super::printer::Telling;
-use super::session::{Left as LeftWaiting, Session, find_config};
+use super::session::{Session, find_config};
 use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
 use super::{Globals, front, log, who};
 use crate::config::{Config, Searched, UiSettings};
 use crate::demo::Fleet;
-use crate::engine::{Command, RunInfo};
+use crate::engine::{Command, Left as LeftWaiting, RunInfo};
 use crate::text::{CleanText, NOTE_LIMIT};
 use crate::tui::Leave;
 use crate::tui::model::{Model, Options, Start};
@@ -195,6 +195,7 @@ async fn after(
         states: model.into_states(),
         key: run.as_ref().map(|run| run.key.clone()),
         run,
+        begins: false,
         wait: None,
         telling,
         interrupted: left == Left::Terminated,

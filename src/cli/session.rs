@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use etcetera::BaseStrategy;
@@ -14,7 +15,7 @@ use super::signals::{Signals, asked};
 use super::{Globals, who};
 use crate::attach::{About, Hub, Offer};
 use crate::config::{self, Config, Found, Searched, StoreSettings};
-use crate::engine::{self, Clock, Command, Event, Handle, RunInfo, Settings};
+use crate::engine::{self, Clock, Command, Event, Handle, Left, RunInfo, Settings};
 use crate::rules::retry::Policy;
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
@@ -32,6 +33,9 @@ pub(super) fn find_config(globals: &Globals) -> anyhow::Result<Result<Config, Se
         Found::Nowhere(searched) => Ok(Err(searched)),
     }
 }
+
+/// How long the store may take to write what it was told last, behind what other processes write.
+const LAST_RECORDS: Duration = Duration::from_secs(20);
 
 /// The store of the program.
 pub(super) type Db = SqliteStore;
@@ -55,27 +59,6 @@ pub(super) struct Session {
     pub(super) policy: Policy,
 }
 
-/// What a session does with what a process before has left waiting for a look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left {
-    /// Looks when it is time.
-    Awaited,
-    /// As before, but what may have been sent or is still to be sent waits until its run is taken up.
-    TakenUp,
-    /// Leaves it to others: it does what it was told, and ends.
-    Alone,
-}
-
-impl Left {
-    fn leaves_alone(self, state: &SiteState) -> bool {
-        match self {
-            Self::Awaited => false,
-            Self::TakenUp => state.is_left_over(),
-            Self::Alone => true,
-        }
-    }
-}
-
 impl Session {
     /// Starts an engine on the config's sites. `ca_pem` is a certificate authority besides the system's.
     pub(super) async fn open(
@@ -97,16 +80,14 @@ impl Session {
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
         let store = place.store;
-        let mut known = store.last_known(&urls, &policy, clock.now()).await?;
-        let known_left = known.iter_mut().filter(|state| left.leaves_alone(state));
-        known_left.for_each(SiteState::is_elsewhere);
+        let known = store.last_known(&urls, &policy, clock.now()).await?;
         let store = Arc::new(store);
         let (handle, told) = engine::start(
             Arc::clone(&sites),
             known.clone(),
             Arc::clone(&api),
             Arc::clone(&store),
-            settings(config),
+            settings(config, left),
             clock,
         );
         let (hub, events) = Hub::start(Arc::clone(&sites), known.clone(), told);
@@ -122,12 +103,6 @@ impl Session {
             local: Local {
                 handle,
                 master_keys: Arc::new(master_keys),
-                record: Arc::new(OnRecord {
-                    store: Arc::clone(&store),
-                    urls,
-                    policy: policy.clone(),
-                    clock,
-                }),
             },
             events,
             hub,
@@ -173,6 +148,14 @@ impl Session {
 
     /// Tells who is attached all that has happened, before the process ends.
     pub(super) async fn close(mut self) {
+        let store = Arc::clone(&self.store);
+        let written = tokio::task::spawn_blocking(move || store.flush(LAST_RECORDS)).await;
+        if let Ok(Err(error)) = written {
+            let _closed = writeln!(
+                std::io::stderr(),
+                "warning: the last records may be lost: {error}"
+            );
+        }
         if let Some(offer) = self.offer.take() {
             offer.close().await;
         }
@@ -203,7 +186,8 @@ impl Session {
 
     /// What the store knows of each site now.
     pub(super) async fn last_known(&self) -> Result<Vec<SiteState>, StoreError> {
-        self.local.record.last_known().await
+        let urls: Vec<SiteUrl> = self.sites.iter().map(|site| site.url.clone()).collect();
+        self.store.last_known(&urls, &self.policy, self.clock.now()).await
     }
 
     /// Every site, in the order of the list.
@@ -212,11 +196,12 @@ impl Session {
     }
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, left: Left) -> Settings {
     Settings {
         concurrency: config.push.concurrency,
         per_backend: config.push.per_backend,
         policy: config.policy(),
+        left,
     }
 }
 
@@ -225,35 +210,9 @@ fn settings(config: &Config) -> Settings {
 pub(super) struct Local {
     pub(super) handle: Handle,
     pub(super) master_keys: Arc<MasterKeys>,
-    record: Arc<OnRecord>,
-}
-
-/// What is on record of the session's sites.
-struct OnRecord {
-    store: Arc<Db>,
-    urls: Vec<SiteUrl>,
-    policy: Policy,
-    clock: Clock,
-}
-
-impl OnRecord {
-    async fn last_known(&self) -> Result<Vec<SiteState>, StoreError> {
-        self.store
-            .last_known(&self.urls, &self.policy, self.clock.now())
-            .await
-    }
 }
 
 impl Local {
-    /// Tells the engine what is on record by now: another process may have sent a PUT since it began.
-    pub(super) async fn know(&self) {
-        match self.record.last_known().await {
-            Ok(states) => self.handle.send(Command::Know(states)),
-            // The store says so again, in more detail, when the run is to be recorded.
-            Err(error) => tracing::warn!(%error, "what is on record cannot be read"),
-        }
-    }
-
     /// Gives an order to the engine, once the master keys that it needs are read. That may take seconds (a
     /// command): nothing waits for it. If one cannot be read, the engine's events tell that nothing is sent.
     pub(super) fn order(&self, command: Command) {
@@ -267,9 +226,6 @@ impl Local {
         tokio::spawn(async move {
             if let Err(error) = local.master_keys.load(&needed).await {
                 return local.handle.send(Command::Refuse(format!("{error:#}")));
-            }
-            if !matches!(command, Command::Retry { .. }) {
-                local.know().await;
             }
             local.handle.send(command);
         });

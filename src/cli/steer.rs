@@ -33,6 +33,8 @@ pub(super) struct Steer {
     own_run: bool,
     /// When the store is read again, since another process has written to it.
     read_at: Option<Instant>,
+    /// Until when it is not, since the last time took long.
+    rests_until: Instant,
 }
 
 /// The run of another process.
@@ -54,6 +56,7 @@ impl Steer {
             watch: watch.ok(),
             own_run: false,
             read_at: None,
+            rests_until: Instant::now(),
         }
     }
 
@@ -173,13 +176,21 @@ impl Steer {
 
     /// What others write while a run of this process goes on is read when that has settled.
     fn read_soon(&mut self) {
-        self.read_at = self.read_at.or_else(|| Some(Instant::now() + READ_EVERY));
+        let soon = (Instant::now() + READ_EVERY).max(self.rests_until);
+        self.read_at = self.read_at.or(Some(soon));
     }
 
     async fn read_again(&mut self) {
         self.read_at = None;
         if self.remote.is_none() && !self.own_run {
-            self.session.local.know().await;
+            let begun = Instant::now();
+            match self.session.store.has_changed().await {
+                Ok(true) => self.session.local.handle.send(Command::Refresh),
+                Ok(false) => {}
+                Err(error) => self.warn(error.to_string()),
+            }
+            // A large store is read less often.
+            self.rests_until = Instant::now() + begun.elapsed() * 10;
         }
     }
 
@@ -191,7 +202,7 @@ impl Steer {
                     let (site, state) = (SiteId::at(index), Box::new(state.clone()));
                     self.say(Message::Engine(Event::Site { site, state }));
                 }
-                self.session.local.handle.send(Command::Know(states));
+                self.session.local.handle.send(Command::Refresh);
             }
             Err(error) => self.warn(error.to_string()),
         }

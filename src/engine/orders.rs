@@ -1,14 +1,14 @@
-use super::run::{Engine, Pending, Slot};
-use super::{Attempts, Command, Event, LeftRun, Level, RunInfo};
+use super::run::{Engine, Pending};
+use super::{Attempts, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::plan::{Plan, PlanAction, PlanRow};
 use crate::rules::run::RunPhase;
-use crate::rules::state::{Allow, RetryPlan, SiteState};
+use crate::rules::state::{Allow, RetryPlan};
 use crate::rules::status::Push;
 use crate::site::SiteId;
 use crate::site_api::SiteApi;
-use crate::store::{NewRun, PlannedSite, RunId, Store};
+use crate::store::{NewRun, PlannedSite, Store};
 use crate::text::Count;
 
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
@@ -46,10 +46,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Command::Cancel => self.cancel(),
             Command::Stop => {
                 self.cancel();
+                self.abandons = true;
                 self.stop();
             }
             Command::Leave => self.stop(),
-            Command::Know(states) => self.know(states),
+            Command::Refresh => self.refresh().await,
             Command::Refuse(why) => self.tell(Event::Refused(why)),
         }
     }
@@ -57,21 +58,6 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     fn stop(&mut self) {
         self.stopping = true;
         self.schedule.forget_all();
-    }
-
-    fn know(&mut self, states: Vec<SiteState>) {
-        let now = self.clock.now();
-        for (index, mut known) in states.into_iter().enumerate().take(self.slots.len()) {
-            let (site, state) = (SiteId::at(index), &self.slots[index].state);
-            // What is on record may be of this engine's own run.
-            known.in_run = state.in_run && known.run == state.run;
-            if !state.is_busy() && *state != known {
-                let next = known.wait_left(now);
-                self.change(site, |state| *state = known);
-                self.follow(site, next, now);
-            }
-        }
-        self.await_left_runs();
     }
 
     async fn begin(&mut self, plan: Plan) {
@@ -83,6 +69,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             );
             return self.say(Level::Warning, refusal);
         }
+        // Another process may have sent a PUT since this one has read what is on record.
+        self.refresh().await;
         let now = self.clock.now();
         let Some(info) = self.begin_on_record(&plan, now).await else {
             return;
@@ -94,7 +82,6 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.run = Some(info);
         for row in plan.rows {
             let slot = &mut self.slots[row.site.index()];
-            slot.planned = Some(row.key.clone());
             slot.state.plan_showed(row.serves);
             match row.action {
                 PlanAction::Put => self.order_push(row.site, row.key, plan.allow, false, now),
@@ -171,7 +158,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return self.look(sites, None, Attempts::Policy, false);
         };
         let plan = |site: &SiteId| self.slots[site.index()].state.retry_plan();
-        let bold = allow.mode_change || allow.unrecognised;
+        let bold = allow != Allow::default();
         let pushes = |site: &SiteId| match plan(site) {
             RetryPlan::Push => true,
             RetryPlan::Ask(_) => bold,
@@ -182,8 +169,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         for &site in sites {
             let slot = &self.slots[site.index()];
-            let key = slot.planned.clone().or_else(|| slot.state.expected.clone());
-            match (slot.state.retry_plan(), key) {
+            match (slot.state.retry_plan(), slot.state.planned_key().cloned()) {
                 (RetryPlan::OtherRun, _) => {
                     let name = &self.sites[site.index()].name;
                     self.say(
@@ -205,64 +191,6 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         {
             run.ended = None;
         }
-    }
-
-    /// Takes up a run that a process before has left.
-    async fn resume(&mut self, left: LeftRun) {
-        if self.open > 0 {
-            return self.say(Level::Warning, "a run is sending: it comes first".to_owned());
-        }
-        let now = self.clock.now();
-        if !self.hold_store(left.id, now).await {
-            return;
-        }
-        self.leave_earlier(now).await;
-        let of_run = |slot: &&Slot| slot.state.run == Some(left.id);
-        let puts = self.slots.iter().filter(of_run).count();
-        let info = RunInfo {
-            id: left.id,
-            key: left.key,
-            phase: RunPhase::Sending,
-            started: left.began,
-            ended: None,
-            puts,
-        };
-        tracing::info!(run = info.id.0, key = %info.key, "run goes on");
-        self.tell(Event::Run(info.clone()));
-        self.run = Some(info);
-        for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            if slot.state.run != Some(left.id) {
-                continue;
-            }
-            let site = SiteId::at(index);
-            slot.planned = slot.state.expected.clone();
-            if slot.state.is_calling() {
-                slot.pending = Some(Pending::Rest);
-                self.change(site, |state| state.in_run = true);
-                continue;
-            }
-            let next = self.change(site, |state| state.order_rest(now));
-            self.follow(site, next, now);
-        }
-    }
-
-    /// Closes a run that a process before has left: what it did not reach is not expected any more.
-    async fn close(&mut self, run: RunId) {
-        let now = self.clock.now();
-        if let Err(error) = self.store.close_run(run, now).await {
-            return self.say(
-                Level::Error,
-                format!("run {} could not be closed: {error}", run.0),
-            );
-        }
-        for index in 0..self.slots.len() {
-            if self.slots[index].state.run == Some(run) {
-                self.change(SiteId::at(index), |state| state.run_closed(now));
-                self.record(SiteId::at(index), None);
-            }
-        }
-        self.say(Level::Info, format!("run {} is closed", run.0));
     }
 
     fn look(
@@ -303,8 +231,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             if !slot.state.push.is_open() {
                 continue;
             }
-            if slot.pending.take().is_some() {
-                self.change(site, |state| state.push = Push::Cancelled);
+            if let Some(pending) = slot.pending.take() {
+                let push = match pending {
+                    Pending::Push(..) => Push::Cancelled,
+                    Pending::Rest(push) => push,
+                };
+                self.change(site, |state| state.push = push);
                 self.record(site, None);
                 continue;
             }

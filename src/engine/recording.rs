@@ -1,5 +1,5 @@
-use super::Level;
 use super::run::Engine;
+use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
 use crate::rules::state::SiteState;
@@ -51,10 +51,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return;
         }
         slot.pending = None;
-        // In the run of this engine its part ends; what is known of it from now on is the other one's.
-        slot.on_record = Some(newest.clone());
+        slot.on_record = None;
         self.schedule.forget(site);
         self.change(site, |state| state.taken_over(newest));
+        let now = self.clock.now();
+        let next = self.slots[site.index()].state.wait_left(now);
+        self.follow(site, next, now);
     }
 
     /// Something of the run is to be sent: no other run may send until all is.
@@ -68,7 +70,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 true
             }
             Err(error) => {
-                self.say(Level::Error, format!("nothing sent: {error}"));
+                self.tell(Event::NotBegun(error));
                 false
             }
         }
@@ -116,11 +118,16 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     pub(super) async fn end_run(&mut self, id: RunId, now: Moment) {
-        if let Err(error) = self.store.end_run(id, now).await {
-            self.say(
+        match self.store.end_run(id, now).await {
+            Ok(true) => {}
+            Ok(false) => tracing::info!(
+                run = id.0,
+                "something of the run is left, or another process works on it"
+            ),
+            Err(error) => self.say(
                 Level::Error,
                 format!("the end of run {} could not be recorded ({error})", id.0),
-            );
+            ),
         }
     }
 }

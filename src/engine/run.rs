@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::run::RunPhase;
 use crate::rules::state::{Allow, Call, Next, Served, SiteState};
+use crate::rules::status::Push;
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
 use crate::store::{RunId, Store};
@@ -28,8 +29,6 @@ pub(super) struct Slot {
     pub(super) gets: u32,
     /// What begins when the look that is out has ended.
     pub(super) pending: Option<Pending>,
-    /// What the run that goes on planned to put here.
-    pub(super) planned: Option<PublishableKey>,
     /// What goes on record in the place of `state`, while that is judged by a key that somebody asked about: the
     /// site is owed no key for that.
     pub(super) on_record: Option<SiteState>,
@@ -46,8 +45,8 @@ impl Slot {
 pub(super) enum Pending {
     /// A push.
     Push(PublishableKey, Allow),
-    /// What a process that is gone has left over.
-    Rest,
+    /// What a process that is gone has left over; what PUSH is until then.
+    Rest(Push),
 }
 
 /// Owns all state. Nothing in it waits for the network or the terminal.
@@ -75,6 +74,8 @@ pub(super) struct Engine<Api, Db> {
     /// Sites of the run that will change by themselves.
     pub(super) busy: usize,
     pub(super) stopping: bool,
+    /// Whether the operator stopped it, rather than left it.
+    pub(super) abandons: bool,
     dice: fastrand::Rng,
 }
 
@@ -93,11 +94,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             background: false,
             gets: 0,
             pending: None,
-            planned: None,
             on_record: None,
         };
         let mut known = known;
         known.resize_with(sites.len(), SiteState::default);
+        for (state, site) in known.iter_mut().zip(sites.iter()) {
+            if settings.left.leaves_alone(state) || !site.enabled {
+                state.is_elsewhere();
+            }
+        }
         Self {
             schedule: Schedule::new(&sites, settings.concurrency, settings.per_backend),
             slots: known.into_iter().map(slot).collect(),
@@ -117,6 +122,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             open: 0,
             busy: 0,
             stopping: false,
+            abandons: false,
             dice: fastrand::Rng::new(),
         }
     }
@@ -148,50 +154,18 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.finish().await;
     }
 
-    /// What the store says that sites wait for, from a process before.
-    fn wait_for_what_is_left(&mut self) {
-        let now = self.clock.now();
-        for index in 0..self.slots.len() {
-            let state = &self.slots[index].state;
-            if state.is_busy() {
-                count_run(&mut self.busy_of, None, state.run);
-                let next = state.wait_left(now);
-                self.follow(SiteId::at(index), next, now);
-            }
-        }
-        self.await_left_runs();
-    }
-
-    /// Runs of a process before end when nothing of them waits for its proof any more; one with something left to
-    /// send when that is sent, or when it is closed.
-    pub(super) fn await_left_runs(&mut self) {
-        let left = self
-            .slots
-            .iter()
-            .map(|slot| &slot.state)
-            .filter(|state| state.is_left_over());
-        let left: HashSet<RunId> = left.filter_map(|state| state.run).collect();
-        let own = self.run.as_ref().map(|run| run.id);
-        let settling = self.busy_of.keys().copied();
-        let settling = settling.filter(|run| !left.contains(run) && Some(*run) != own);
-        for run in settling.collect::<Vec<_>>() {
-            if !self.earlier.contains(&run) {
-                self.earlier.push(run);
-            }
-        }
-    }
-
     /// Nothing more is sent: what was answered goes on record.
     async fn finish(&mut self) {
         let now = self.clock.now();
-        if let Some(run) = self.run.as_ref().map(|run| run.id) {
+        if let Some(run) = self.run.as_ref().map(|run| run.id).filter(|_| self.open == 0) {
             self.let_go_of_store(run, now).await;
         }
         while let Some(done) = self.records.next().await {
             self.recorded(done);
         }
+        // What was stopped is looked at by nobody; what was left, by the next process.
         for index in 0..self.slots.len() {
-            if self.slots[index].state.is_busy() {
+            if self.abandons && self.slots[index].state.is_busy() {
                 self.change(SiteId::at(index), SiteState::abandon);
             }
         }
@@ -252,12 +226,16 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return;
         };
         let now = self.clock.now();
+        if let Some(Pending::Rest(push)) = self.slots[site.index()].pending {
+            // The look is judged by what is in doubt.
+            self.change(site, |state| state.push = push);
+        }
         let next = self.take_in(site, call, finished, now);
         if let Some(pending) = self.slots[site.index()].pending.take() {
             self.release(site, lane);
             let next = self.change(site, |state| match pending {
                 Pending::Push(key, allow) => state.order_push(key, allow, false, now),
-                Pending::Rest => state.order_rest(now),
+                Pending::Rest(_) => state.order_rest(now),
             });
             return self.follow(site, next, now);
         }
@@ -324,6 +302,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 })
             }
             Finished::TakenOver(newest) => {
+                self.slots[site.index()].pending = None;
                 self.change(site, |state| state.taken_over(*newest));
                 self.slots[site.index()].state.wait_left(now)
             }
@@ -427,7 +406,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 }
 
 /// A site more or less of these runs will change by itself.
-fn count_run(busy_of: &mut HashMap<RunId, usize>, less: Option<RunId>, more: Option<RunId>) {
+pub(super) fn count_run(busy_of: &mut HashMap<RunId, usize>, less: Option<RunId>, more: Option<RunId>) {
     if let Some(run) = more {
         *busy_of.entry(run).or_default() += 1;
     }

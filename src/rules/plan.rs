@@ -303,11 +303,17 @@ fn dangers<'a>(rows: &[PlanRow], state: &impl Fn(SiteId) -> &'a SiteState, allow
     dangers
 }
 
-fn action(key: &PublishableKey, site: &Site, known: &SiteState, allow: Allow) -> PlanAction {
+/// Why the config lets `site` get no such key, if it does not.
+pub fn left_out(site: &Site, key: &PublishableKey) -> Option<SkipReason> {
     if !site.enabled {
-        PlanAction::Skip(SkipReason::Disabled)
-    } else if !site.mode.allows(key.mode()) {
-        PlanAction::Skip(SkipReason::WrongMode)
+        return Some(SkipReason::Disabled);
+    }
+    (!site.mode.allows(key.mode())).then_some(SkipReason::WrongMode)
+}
+
+fn action(key: &PublishableKey, site: &Site, known: &SiteState, allow: Allow) -> PlanAction {
+    if let Some(reason) = left_out(site, key) {
+        PlanAction::Skip(reason)
     } else if serves_other_mode(key, known) && !allow.mode_change {
         PlanAction::Skip(SkipReason::OtherMode)
     } else {

@@ -237,6 +237,8 @@ pub struct SiteState {
     stopping: bool,
     /// A look was ordered while a request was out.
     look_wanted: bool,
+    /// What its run puts here, held back or not.
+    planned: Option<PublishableKey>,
     /// What the plan showed that it serves.
     shown: Served,
     /// Whether the PUT may have been stored by a process that is gone: a look that shows its key makes it needless.
@@ -271,6 +273,7 @@ impl SiteState {
     /// Orders a PUT of `key`. What a site waits for from an earlier run ends here (`superseded` there).
     pub fn order_push(&mut self, key: PublishableKey, allow: Allow, again: bool, now: Moment) -> Next {
         self.before_retry = again.then(|| Box::new(self.clone()));
+        self.planned = Some(key.clone());
         self.expected_before = self.expect(Some(key), now);
         self.in_run = true;
         self.push = Push::Queued;

@@ -59,9 +59,12 @@ pub fn ending(state: &SiteState) -> Ending {
 
 /// The one word that sums a site up: VERIFY's, or PUSH's where nothing was stored.
 pub fn word(state: &SiteState) -> &'static str {
-    match state.push {
-        Push::Idle | Push::Stored => state.verify.look().word,
-        push => push.look().word,
+    match (state.push, state.verify) {
+        // What is proven is proven, whatever became of the PUT.
+        (Push::Idle | Push::Stored, verify) | (_, verify @ (Verify::Verified | Verify::Superseded)) => {
+            verify.look().word
+        }
+        (push, _) => push.look().word,
     }
 }
 

@@ -62,8 +62,16 @@ impl SiteState {
         self.verify == Verify::Mismatch && self.expected.as_ref().is_some_and(seen)
     }
 
+    /// What its run puts here, held back or not.
+    pub fn planned_key(&self) -> Option<&PublishableKey> {
+        self.planned.as_ref().or(self.expected.as_ref())
+    }
+
     /// What a retry would do.
     pub fn retry_plan(&self) -> RetryPlan {
+        if self.verify == Verify::Superseded {
+            return RetryPlan::Nothing;
+        }
         if let Push::Skipped(reason) = self.push {
             let mended = reason == SkipReason::NotThisApi && !self.strange && !self.is_busy();
             return if mended && self.in_run {

@@ -1,10 +1,10 @@
-use super::{Allow, Call, Next, Phase, SiteState};
+use super::{Allow, Call, Next, Phase, Served, SiteState};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Problem;
 use crate::rules::retry::Policy;
 use crate::rules::run::RunId;
-use crate::rules::status::{Push, Verify};
+use crate::rules::status::{Push, SkipReason, Verify};
 
 impl SiteState {
     /// Translates each moment in it, for a state that was written down before the machine started anew.
@@ -74,9 +74,16 @@ impl SiteState {
     /// A run of another process has sent it a PUT: `newest` is what that knows of it. In the run of this process
     /// its part ends.
     pub fn taken_over(&mut self, newest: Self) {
-        let own = (self.in_run && self.push != Push::Idle).then_some((self.push, self.run));
+        let push = if self.push.is_open() {
+            Push::Cancelled
+        } else {
+            self.push
+        };
+        let own = (self.in_run && self.push != Push::Idle).then_some((push, self.run));
         *self = newest;
         if let Some((push, run)) = own {
+            // Nothing of it goes on here.
+            self.is_elsewhere();
             self.in_run = true;
             (self.push, self.run) = (push, run);
             self.verify = Verify::Superseded;
@@ -123,8 +130,19 @@ impl SiteState {
     fn planned(&mut self, run: RunId, key: PublishableKey, now: Moment) {
         if self.run != Some(run) {
             self.run = Some(run);
+            self.shown = Served::Unknown;
+            self.planned = Some(key.clone());
             self.expected_before = self.expect(Some(key), now);
         }
+    }
+
+    /// What is left over here is not sent: the config does not allow it any more.
+    pub fn left_out(&mut self, reason: SkipReason, now: Moment) {
+        if self.puts == 0 {
+            self.expected = self.expected_before.take();
+        }
+        self.at = Some(now);
+        self.end_push(Push::Skipped(reason));
     }
 
     /// Whether a run that is taken up again has something to send here, or must find out.
@@ -140,8 +158,10 @@ impl SiteState {
         };
         let unknown = matches!(self.push, Push::Unknown(_));
         let allow = self.allow;
+        let before = self.expected_before.clone();
         let next = self.order_push(key, allow, self.puts > 0, now);
         self.allow = allow;
+        self.expected_before = before;
         self.before_retry = None;
         self.unless_served = unknown;
         match next {

@@ -87,8 +87,10 @@ impl SiteState {
         let recent = self.last_put.as_ref().filter(|put| asked < put.settled_at);
         let unseen = match self.push {
             Push::Unknown(_) => true,
-            // A gateway's error, say: the site may have stored the key all the same.
-            Push::Failed(_) | Push::Cancelled => recent.is_some_and(|put| put.key == expected),
+            // A gateway's error, say, or one that arrived late: the site has stored the key all the same.
+            Push::Failed(_) | Push::Cancelled => {
+                self.last_put.as_ref().is_some_and(|put| put.key == expected)
+            }
             _ => false,
         };
         let in_window = self.open_window_of_look(now).is_some();

@@ -1,0 +1,183 @@
+use std::collections::HashSet;
+
+use super::run::{Engine, Pending, Slot, count_run};
+use super::{Event, LeftRun, Level, RunInfo};
+use crate::rules::plan::left_out;
+use crate::rules::run::{RunId, RunPhase};
+use crate::site::SiteId;
+use crate::site_api::SiteApi;
+use crate::store::{Store, StoreError};
+use crate::text::Count;
+
+impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
+    /// What the store says that sites wait for, from a process before.
+    pub(super) fn wait_for_what_is_left(&mut self) {
+        let now = self.clock.now();
+        for index in 0..self.slots.len() {
+            let state = &self.slots[index].state;
+            if state.is_busy() {
+                count_run(&mut self.busy_of, None, state.run);
+                let next = state.wait_left(now);
+                self.follow(SiteId::at(index), next, now);
+            }
+        }
+        self.await_left_runs();
+    }
+
+    /// Runs of a process before end when nothing of them waits for its proof any more; one with something left to
+    /// send when that is sent, or when it is closed.
+    fn await_left_runs(&mut self) {
+        let states = self.slots.iter().map(|slot| &slot.state);
+        let left: HashSet<RunId> = states
+            .filter(|state| state.is_left_over())
+            .filter_map(|state| state.run)
+            .collect();
+        let own = self.run.as_ref().map(|run| run.id);
+        let settling = self.busy_of.keys().copied();
+        let settling = settling.filter(|run| !left.contains(run) && Some(*run) != own);
+        for run in settling.collect::<Vec<_>>() {
+            if !self.earlier.contains(&run) {
+                self.earlier.push(run);
+            }
+        }
+    }
+
+    /// Takes over what is on record by now, for each site that nothing goes on for here. What is on its way there
+    /// from here is waited for first, so that nothing goes back in time.
+    pub(super) async fn refresh(&mut self) {
+        while let Some(done) = self.records.next().await {
+            self.recorded(done);
+        }
+        let urls: Vec<_> = self.sites.iter().map(|site| site.url.clone()).collect();
+        let now = self.clock.now();
+        let known = self.store.last_known(&urls, &self.settings.policy, now).await;
+        let known = match known {
+            Ok(known) => known,
+            Err(error) => {
+                return self.say(
+                    Level::Error,
+                    format!("what is on record cannot be read ({error})"),
+                );
+            }
+        };
+        for (index, mut known) in known.into_iter().enumerate().take(self.slots.len()) {
+            let (site, slot) = (SiteId::at(index), &mut self.slots[index]);
+            if slot.state.is_busy() || slot.state.is_calling() {
+                continue;
+            }
+            slot.on_record = None;
+            if self.settings.left.leaves_alone(&known) || !self.sites[index].enabled {
+                known.is_elsewhere();
+            }
+            // What is on record may be of this engine's own run.
+            known.in_run = slot.state.in_run && known.run == slot.state.run;
+            if slot.state != known {
+                let next = known.wait_left(now);
+                self.change(site, |state| *state = known);
+                self.follow(site, next, now);
+            }
+        }
+        self.await_left_runs();
+    }
+
+    /// Takes up a run that a process before has left.
+    pub(super) async fn resume(&mut self, left: LeftRun) {
+        if self.open > 0 {
+            return self.say(Level::Warning, "a run is sending: it comes first".to_owned());
+        }
+        if let Err(error) = self.must_be_unfinished(left.id).await {
+            return self.tell(Event::NotBegun(error));
+        }
+        self.refresh().await;
+        let now = self.clock.now();
+        if !self.hold_store(left.id, now).await {
+            return;
+        }
+        self.leave_earlier(now).await;
+        let of_run = |slot: &&Slot| slot.state.run == Some(left.id);
+        let puts = self.slots.iter().filter(of_run).count();
+        let info = RunInfo {
+            id: left.id,
+            key: left.key,
+            phase: RunPhase::Sending,
+            started: left.began,
+            ended: None,
+            puts,
+        };
+        tracing::info!(run = info.id.0, key = %info.key, "run goes on");
+        self.tell(Event::Run(info.clone()));
+        self.run = Some(info);
+        let mut kept_out = 0;
+        for index in 0..self.slots.len() {
+            if self.slots[index].state.run == Some(left.id) {
+                kept_out += usize::from(!self.take_up(SiteId::at(index)));
+            }
+        }
+        if kept_out > 0 {
+            let sites = Count(kept_out, "site");
+            self.say(
+                Level::Warning,
+                format!(
+                    "{sites} of the run left out: by now the config disables it or allows no such key there"
+                ),
+            );
+        }
+    }
+
+    /// Another process may have finished the run since it was asked about.
+    async fn must_be_unfinished(&self, run: RunId) -> Result<(), StoreError> {
+        let unfinished = self.store.unfinished_runs().await?;
+        if unfinished.iter().any(|known| known.id == run) {
+            return Ok(());
+        }
+        let newest = self.store.runs(1).await?;
+        let text = match newest.first().filter(|newest| newest.id == run && newest.live) {
+            Some(live) => format!("run {} goes on in another process (PID {})", run.0, live.by.pid),
+            None => format!(
+                "run {} was finished meanwhile: there is nothing to take up",
+                run.0
+            ),
+        };
+        Err(StoreError::Failed(text))
+    }
+
+    /// Takes up one site of the run. Returns whether the config lets it.
+    fn take_up(&mut self, site: SiteId) -> bool {
+        let now = self.clock.now();
+        let slot = &mut self.slots[site.index()];
+        let key = slot.state.planned_key().filter(|_| slot.state.is_left_over());
+        let reason = key.and_then(|key| left_out(&self.sites[site.index()], key));
+        if let Some(reason) = reason {
+            self.change(site, |state| state.left_out(reason, now));
+            self.record(site, None);
+            return false;
+        }
+        if slot.state.is_calling() && slot.state.is_left_over() {
+            let push = slot.state.push;
+            slot.pending = Some(Pending::Rest(push));
+            self.change(site, |state| state.await_push(now));
+            return true;
+        }
+        let next = self.change(site, |state| state.order_rest(now));
+        self.follow(site, next, now);
+        true
+    }
+
+    /// Closes a run that a process before has left: what it did not reach is not expected any more.
+    pub(super) async fn close(&mut self, run: RunId) {
+        let now = self.clock.now();
+        if let Err(error) = self.store.close_run(run, now).await {
+            return self.say(
+                Level::Error,
+                format!("run {} could not be closed: {error}", run.0),
+            );
+        }
+        for index in 0..self.slots.len() {
+            if self.slots[index].state.run == Some(run) {
+                self.change(SiteId::at(index), |state| state.run_closed(now));
+                self.record(SiteId::at(index), None);
+            }
+        }
+        self.say(Level::Info, format!("run {} is closed", run.0));
+    }
+}
