@@ -203,7 +203,8 @@ fn a_screen_retries_in_the_run_that_it_is_attached_to() {
         .position(|site| site.fault == Fault::OtherMasterKey)
         .unwrap();
     stage.heal();
-    pty.key("R").sees("retries").sees("settled");
+    pty.key("R").sees("held back: push all the same?").key("Esc");
+    pty.sees("retries").sees("settled");
     assert!(push.wait().unwrap().code().is_some());
     assert_eq!(stage.fleet.stored(name).as_deref(), Some(stage.key()));
     pty.key("q");
@@ -265,7 +266,7 @@ fn a_run_in_history_opens_is_written_down_and_rolled_back() {
         .key("h")
         .sees("Enter opens")
         .key("Enter")
-        .sees("Enter attempts");
+        .sees("f failed");
     pty.sees("4qGu \u{2192} ")
         .key("Enter")
         .sees("attempts")
@@ -283,7 +284,11 @@ fn a_run_in_history_opens_is_written_down_and_rolled_back() {
         .key("^u")
         .type_(&file.display().to_string())
         .key("Enter");
-    pty.sees("is there already").key("n").sees_no("is there already");
+    pty.sees("is there already")
+        .key("n")
+        .sees_no("is there already")
+        .key("Esc");
+    pty.sees_no("write it to a file");
     pty.key("u").sees("rollback of run 2").confirms_with_y();
     pty.sees("run 3").sees("settled");
     for index in stage.healthy() {

@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 
 use anyhow::Context;
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal, setsid};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -36,16 +37,35 @@ async fn wait(mut arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u
         .arg0(name)
         .args(arguments)
         .env(MARK, std::process::id().to_string());
+    let modes = tcgetattr(rustix::stdio::stdin());
     let mut child = Command::from(command).spawn().context("starting the screen")?;
     loop {
         tokio::select! {
-            status = child.wait() => return Ok(code(status?)),
+            status = child.wait() => {
+                let status = status?;
+                if let (Some(_), Ok(modes)) = (status.signal(), &modes) {
+                    give_back(modes);
+                }
+                return Ok(code(status));
+            }
             _ = let_go.recv() => return Ok(0),
             _ = interrupt.recv() => forward(&child, Signal::INT),
             _ = terminate.recv() => forward(&child, Signal::TERM),
             _ = hangup.recv() => forward(&child, Signal::HUP),
         }
     }
+}
+
+/// A screen that was killed could not give the terminal back itself.
+fn give_back(modes: &Termios) {
+    // Paste marks and mouse off, the cursor shown, the alternate screen left.
+    const PLAIN: &str = "\x1b[?2004l\x1b[?1000l\x1b[?1006l\x1b[?25h\x1b[?1049l";
+
+    let _gone = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, modes);
+    let _gone = writeln!(
+        std::io::stdout(),
+        "{PLAIN}the screen was killed: opening it again tells what became of a run"
+    );
 }
 
 /// What is sent to this process alone is meant for the screen; what goes to the whole group reaches it twice.

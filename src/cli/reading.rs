@@ -1,3 +1,4 @@
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use crate::report::save::save;
 use crate::rules::plan::PutBack;
 use crate::rules::status::Push;
 use crate::site::{Site, SiteId, SiteUrl};
-use crate::store::{RunId, Store};
+use crate::store::{RunId, RunSite, Store};
 use crate::tui::{Reading, Wanted};
 
 /// Runs that the history shows.
@@ -51,22 +52,27 @@ pub(super) async fn put_back(
     run: RunId,
     only: Option<Vec<SiteUrl>>,
 ) -> anyhow::Result<Vec<PutBack>> {
-    let of_run = store.run_sites(run).await?;
-    let wanted = of_run.into_iter().filter(|site| {
-        let chosen = only.as_ref().is_none_or(|only| only.contains(&site.planned.site));
+    let places: HashMap<&SiteUrl, SiteId> = sites
+        .iter()
+        .enumerate()
+        .map(|(place, site)| (&site.url, SiteId::at(place)))
+        .collect();
+    let only: Option<HashSet<SiteUrl>> = only.map(|only| only.into_iter().collect());
+    let rows = store.run_sites(run).await?;
+    let wanted = rows
+        .iter()
+        .filter(|row| only.as_ref().is_none_or(|only| only.contains(&row.planned.site)));
+    let of_list = |row: &RunSite| {
         // What a PUT could not change is as it was.
-        let refused = matches!(site.push, Push::Failed(cause) if !cause.may_be_stored());
-        chosen && site.planned.left_out.is_none() && site.puts > 0 && !refused
-    });
-    let of_list = |site: &crate::store::RunSite| {
-        let place = sites.iter().position(|listed| listed.url == site.planned.site)?;
+        let refused = matches!(row.push, Push::Failed(cause) if !cause.may_be_stored());
         Some(PutBack {
-            site: SiteId::at(place),
-            before: site.before.clone(),
-            was_pushed: site.before_pushed,
+            site: *places.get(&row.planned.site)?,
+            before: row.before.clone(),
+            was_pushed: row.before_pushed,
+            was_changed: row.planned.left_out.is_none() && row.puts > 0 && !refused,
         })
     };
-    Ok(wanted.filter_map(|site| of_list(&site)).collect())
+    Ok(wanted.filter_map(of_list).collect())
 }
 
 /// What came of writing a document.

@@ -17,6 +17,7 @@ use super::{Globals, front, log, who};
 use crate::config::{Config, Searched, UiSettings};
 use crate::demo::Fleet;
 use crate::engine::{Command, Left as LeftWaiting, RunInfo};
+use crate::store::Holder;
 use crate::text::{CleanText, NOTE_LIMIT};
 use crate::tui::Leave;
 use crate::tui::model::{Model, Options, Start};
@@ -159,8 +160,9 @@ async fn after(
     model: Model,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
-    if model.is_attached() {
+    if let Some(holder) = model.attached_to() {
         // The run is another process's, and goes on there.
+        tell_of_the_other(holder, &model);
         return Ok(Status::Good);
     }
     let go_on = match left {
@@ -202,6 +204,19 @@ async fn after(
         attachable: telling == Telling::Silent,
     };
     follow(session, followed, signals).await
+}
+
+fn tell_of_the_other(holder: &Holder, model: &Model) {
+    let Some(run) = model.run().filter(|_| model.is_run_open()) else {
+        return;
+    };
+    let _closed = writeln!(
+        std::io::stderr(),
+        "run {} is {} in process {}: opening the screen again attaches to it",
+        run.id.0,
+        run.phase.word(),
+        holder.by.pid
+    );
 }
 
 /// Gives the terminal back to the shell while the run goes on.

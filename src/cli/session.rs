@@ -168,20 +168,18 @@ impl Session {
     /// The run that went last, if it has ended.
     pub(super) async fn last_run(&self) -> anyhow::Result<Option<RunInfo>> {
         let newest = self.store.runs(1).await?.into_iter().next();
-        Ok(newest
-            .filter(|run| run.ended.is_some() && !run.closed)
-            .map(|run| RunInfo {
-                id: run.id,
-                puts: self
-                    .known
-                    .iter()
-                    .filter(|state| state.run == Some(run.id))
-                    .count(),
-                key: run.key,
-                phase: RunPhase::Settled,
-                started: run.began,
-                ended: run.ended,
-            }))
+        Ok(newest.filter(|run| run.ended.is_some()).map(|run| RunInfo {
+            id: run.id,
+            puts: self
+                .known
+                .iter()
+                .filter(|state| state.run == Some(run.id))
+                .count(),
+            key: run.key,
+            phase: RunPhase::Settled,
+            started: run.began,
+            ended: run.ended,
+        }))
     }
 
     /// What the store knows of each site now.

@@ -44,6 +44,8 @@ pub struct PutBack {
     pub before: Served,
     /// Whether that was pushed from here once, so that it was stored and no fallback.
     pub was_pushed: bool,
+    /// Whether the run may have changed anything there.
+    pub was_changed: bool,
 }
 
 /// Something that the operator must have read before the run goes: each adds a word to the phrase.
@@ -178,7 +180,8 @@ impl Plan {
         allow: Allow,
     ) -> Option<Self> {
         let mut keys: BTreeMap<&PublishableKey, usize> = BTreeMap::new();
-        for key in put_back.iter().filter_map(|site| site.before.key()) {
+        let changed = put_back.iter().filter(|site| site.was_changed);
+        for key in changed.filter_map(|site| site.before.key()) {
             *keys.entry(key).or_default() += 1;
         }
         let (&key, _) = keys.iter().max_by_key(|&(_, count)| count)?;
@@ -187,9 +190,11 @@ impl Plan {
             let own = back.before.key();
             PlanRow {
                 site: back.site,
-                action: own.map_or(PlanAction::Skip(SkipReason::NotReversible), |own| {
-                    action(own, &sites[back.site.index()], known, allow)
-                }),
+                action: match own {
+                    _ if !back.was_changed => PlanAction::Skip(SkipReason::Unchanged),
+                    None => PlanAction::Skip(SkipReason::NotReversible),
+                    Some(own) => action(own, &sites[back.site.index()], known, allow),
+                },
                 key: own.unwrap_or(key).clone(),
                 serves: known.now.clone(),
                 doubtful: own.is_some() && !back.was_pushed,
@@ -201,6 +206,37 @@ impl Plan {
             kind: Kind::Rollback,
             parent: Some(parent),
             key: key.clone(),
+            rows,
+            allow,
+            dangers,
+        })
+    }
+
+    /// Plans to repeat what failed in `parent`: each site gets the key that was planned for it there. None without
+    /// a site.
+    pub fn retry<'a>(
+        parent: Option<RunId>,
+        targets: &[(SiteId, PublishableKey)],
+        sites: &[Site],
+        state: impl Fn(SiteId) -> &'a SiteState,
+        allow: Allow,
+    ) -> Option<Self> {
+        let row = |(site, key): &(SiteId, PublishableKey)| {
+            let known = state(*site);
+            PlanRow {
+                site: *site,
+                action: action(key, &sites[site.index()], known, allow),
+                key: key.clone(),
+                serves: known.now.clone(),
+                doubtful: false,
+            }
+        };
+        let rows: Vec<PlanRow> = targets.iter().map(row).collect();
+        let dangers = dangers(&rows, &state, allow);
+        Some(Self {
+            kind: Kind::Retry,
+            parent,
+            key: targets.first()?.1.clone(),
             rows,
             allow,
             dangers,

@@ -62,6 +62,8 @@ pub enum SkipReason {
     ChangedMeanwhile,
     /// What answers there is not a template site.
     NotThisApi,
+    /// The run that is taken back changed nothing there.
+    Unchanged,
     /// It had no key before the run that is taken back, and no call takes a key away.
     NotReversible,
 }
@@ -76,6 +78,7 @@ impl SkipReason {
             Self::Equal => "equal",
             Self::ChangedMeanwhile => "changed_meanwhile",
             Self::NotThisApi => "not_this_api",
+            Self::Unchanged => "unchanged",
             Self::NotReversible => "not_reversible",
         }
     }
@@ -88,6 +91,7 @@ impl SkipReason {
             Self::Disabled => "disabled in the config",
             Self::Equal => "serves this key already",
             Self::ChangedMeanwhile => "its key was changed by someone else since the plan: left as it is",
+            Self::Unchanged => "that run changed nothing there",
             Self::NotReversible => "had no key, or it was not seen which: cannot be put back by a call",
             Self::NotThisApi => {
                 "does not answer like a template site: the key and the master key were held back"
@@ -101,7 +105,7 @@ impl SkipReason {
             Self::OtherMode => Some("R, or --allow-mode-change, pushes it all the same"),
             Self::NotThisApi => Some("is its url right? R, or --allow-unrecognised, pushes it all the same"),
             Self::ChangedMeanwhile => Some("R, or --allow-changed, pushes it all the same"),
-            Self::WrongMode | Self::Disabled | Self::Equal | Self::NotReversible => None,
+            Self::WrongMode | Self::Disabled | Self::Equal | Self::Unchanged | Self::NotReversible => None,
         }
     }
 
@@ -112,7 +116,10 @@ impl SkipReason {
 
     /// Whether the operator asked for it (config or flag), so that it is no failure of the run.
     pub fn is_intended(self) -> bool {
-        matches!(self, Self::WrongMode | Self::Disabled | Self::Equal)
+        matches!(
+            self,
+            Self::WrongMode | Self::Disabled | Self::Equal | Self::Unchanged
+        )
     }
 }
 

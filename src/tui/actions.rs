@@ -378,10 +378,21 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "suspend",
         keys: &[control('z')],
-        help: "suspend; fg comes back",
+        help: "suspend, while no run goes on; fg comes back",
         demo_only: false,
         footer: silent,
-        run: |_| vec![Effect::Suspend],
+        run: |screen| {
+            let model = &mut screen.model;
+            if model.is_run_open() && !model.is_attached() {
+                // The run would stand still, and hold the store against everybody else.
+                model.say(
+                    Level::Warning,
+                    "^Z would stop the run: q, then l, gives the terminal back, and the run goes on",
+                );
+                return Vec::new();
+            }
+            vec![Effect::Suspend]
+        },
     },
 ];
 

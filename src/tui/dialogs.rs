@@ -17,7 +17,7 @@ mod pager;
 /// The plan of a push, and the phrase that confirms it.
 mod plan;
 
-pub use choice::{Choice, OLD_RUN};
+pub use choice::{Choice, OLD_RUN, again};
 pub use history::History;
 pub use pager::{HelpLine, Pager};
 pub use plan::PlanDialog;
@@ -88,6 +88,13 @@ fn box_size(model: &Model, text: &Paragraph<'_>) -> (u16, u16) {
         .saturating_add(2);
     let most = rows.saturating_sub(2).max(3);
     (width, height.clamp(3, most).min(rows))
+}
+
+/// How many rows `lines` take in a box, wrapped.
+fn height_of(model: &Model, lines: Vec<Line<'static>>) -> usize {
+    let text = wrapped(lines);
+    let (width, _) = box_size(model, &text);
+    text.line_count(width.saturating_sub(4))
 }
 
 /// How far text in a box can be scrolled: until its last line is seen.

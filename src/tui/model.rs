@@ -28,6 +28,8 @@ const FIRST_ROW: u16 = 5;
 const ORDER_RESTS: Duration = Duration::from_secs(3);
 /// What is known of a site is taken for true so long when the screen opens.
 pub const KNOWN_FOR: Duration = Duration::from_hours(1);
+/// What the operator is told stays so long at least, whatever happens meanwhile.
+const READING: Duration = Duration::from_secs(3);
 /// Messages that are kept.
 const MESSAGES: usize = 1000;
 /// Attempts of a site that are kept.
@@ -89,6 +91,8 @@ pub struct Model {
     moved_at: Option<Moment>,
     pub(super) field: KeyField,
     pub(super) messages: VecDeque<Message>,
+    /// The message that is shown below the table.
+    pub(super) line: Option<Message>,
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
     /// Pushes and retries that were ordered and that the engine has not taken yet: their master keys are
@@ -130,6 +134,7 @@ impl Model {
             moved_at: None,
             field: KeyField::new(start.key),
             messages: VecDeque::new(),
+            line: None,
             attempts: HashMap::new(),
             run: start.run,
             ordered: 0,
@@ -174,12 +179,12 @@ impl Model {
         &self.sites[id.index()]
     }
 
-    /// The site of this address.
-    pub fn site_of(&self, url: &SiteUrl) -> Option<SiteId> {
-        self.sites
-            .iter()
-            .position(|site| site.url == *url)
-            .map(SiteId::at)
+    /// Where each address stands in the list.
+    pub fn places(&self) -> HashMap<SiteUrl, SiteId> {
+        let sites = self.sites.iter().enumerate();
+        sites
+            .map(|(place, site)| (site.url.clone(), SiteId::at(place)))
+            .collect()
     }
 
     /// What is known of a site.
@@ -240,6 +245,11 @@ impl Model {
     /// What is known of each site.
     pub fn into_states(self) -> Vec<SiteState> {
         self.states
+    }
+
+    /// Whose run is shown, if it is another process's.
+    pub fn attached_to(&self) -> Option<&Holder> {
+        self.attached.as_ref()
     }
 
     /// Whether the run that is shown is another process's.
@@ -436,7 +446,18 @@ impl Model {
         });
     }
 
+    /// As [`Model::say`], of something that happens all the time: an answer to the operator is not pushed away
+    /// before it can be read.
+    pub(super) fn mention(&mut self, level: Level, text: String) {
+        let answer = self.line.take().filter(|line| self.now.since(line.at) < READING);
+        self.say(level, text);
+        if let Some(answer) = answer {
+            self.line = Some(answer);
+        }
+    }
+
     pub(super) fn take_message(&mut self, message: Message) {
+        self.line = Some(message.clone());
         self.messages.push_front(message);
         self.messages.truncate(MESSAGES);
     }

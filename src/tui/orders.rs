@@ -1,10 +1,11 @@
 use super::Effect;
-use super::dialogs::{Choice, Dialog, Pager, PlanDialog};
+use super::dialogs::{Choice, Dialog, Pager, PlanDialog, again};
 use super::model::Model;
 use super::screen::Screen;
-use crate::engine::{Command, Level};
-use crate::rules::state::{Allow, RetryPlan};
-use crate::rules::status::Verify;
+use crate::engine::Level;
+use crate::key::PublishableKey;
+use crate::rules::state::RetryPlan;
+use crate::rules::status::{Push, Verify};
 use crate::site::SiteId;
 use crate::text::Count;
 
@@ -53,24 +54,29 @@ pub(super) fn retry(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
         }
         return Vec::new();
     }
+    let was_cancelled = |id: &SiteId| screen.model.state(*id).push == Push::Cancelled;
+    if again.iter().any(was_cancelled) {
+        // What the operator cancelled is not sent again at the press of a key.
+        screen.dialog = PlanDialog::of_cancelled(&screen.model, &again).map(Dialog::Plan);
+        return Vec::new();
+    }
     let effects = order_retry(screen, again, pushes);
-    if !held_back.is_empty() {
-        let held = Count(held_back.len(), "site");
-        screen.model.say(
-            Level::Info,
-            format!("retries what failed; {held} held back: R once more, or r on each, asks about them"),
+    if !earlier.is_empty() {
+        let text = format!(
+            "{} of earlier runs can be retried when this has ended",
+            Count(earlier.len(), "site")
         );
+        screen.model.say(Level::Info, text);
+    }
+    if !held_back.is_empty() && screen.dialog.is_none() {
+        ask_for_held_back(screen, &held_back);
     }
     effects
 }
 
 fn order_retry(screen: &mut Screen, sites: Vec<SiteId>, pushes: bool) -> Vec<Effect> {
-    let command = Command::Retry {
-        sites: sites.clone(),
-        allow: Allow::default(),
-    };
     if !pushes {
-        return vec![Effect::Engine(command)];
+        return again(&screen.model, &sites);
     }
     let model = &mut screen.model;
     let run_key = model.run.as_ref().map(|run| run.key.clone());
@@ -82,7 +88,7 @@ fn order_retry(screen: &mut Screen, sites: Vec<SiteId>, pushes: bool) -> Vec<Eff
         return Vec::new();
     }
     model.say_retry(sites.len());
-    vec![Effect::Engine(command)]
+    again(model, &sites)
 }
 
 /// What failed in an earlier run gets a run of its own, with that run's key: through a plan, since it is not what
@@ -91,11 +97,9 @@ fn plan_retry(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
     let newest = sites.iter().filter_map(|id| screen.model.state(*id).run).max();
     let of_newest = |id: &SiteId| screen.model.state(*id).run == newest;
     let chosen: Vec<SiteId> = sites.iter().copied().filter(of_newest).collect();
-    let key = chosen
-        .first()
-        .and_then(|id| screen.model.state(*id).expected.clone());
-    let Some(key) = key else { return Vec::new() };
-    match PlanDialog::of_retry(&screen.model, newest, key, &chosen) {
+    let key = |id: &SiteId| Some((*id, screen.model.state(*id).planned_key()?.clone()));
+    let targets: Vec<(SiteId, PublishableKey)> = chosen.iter().filter_map(key).collect();
+    match PlanDialog::of_retry(&screen.model, newest, &targets) {
         Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
         Err(why) => screen.model.say(Level::Warning, why),
     }

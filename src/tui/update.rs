@@ -62,7 +62,17 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
             model.size = (columns, rows);
             model.keep_cursor_in_view();
         }
-        Message::Engine(event) => take_event(model, event),
+        Message::Engine(event) => {
+            if let Event::Run(run) = &event
+                && !run.phase.is_held()
+                && matches!(&screen.dialog, Some(Dialog::Choice(choice)) if choice.is_about_a_pause())
+                && model.run.as_ref().is_some_and(|known| known.phase != run.phase)
+            {
+                // Somebody else let it go on, or nothing was left to pause: what the dialog says is not true any more.
+                screen.dialog = None;
+            }
+            take_event(model, event);
+        }
         Message::Attached(to) => take_attached(model, to),
         Message::Left(run) => return take_left(screen, *run),
         Message::Read(reading) => take_reading(screen, reading),
@@ -91,7 +101,7 @@ fn take_event(model: &mut Model, event: Event) {
                 let name = &model.site(attempt.site).name;
                 let request = attempt.request.word();
                 let text = format!("{name} {request} {}: {}", attempt.number, attempt.note);
-                model.say(Level::Warning, text);
+                model.mention(Level::Warning, text);
             }
             model.take_attempt(attempt);
         }
@@ -152,6 +162,22 @@ fn take_reading(screen: &mut Screen, reading: Reading) {
 fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
     let model = &mut screen.model;
     model.left.retain(|known| known.id != run.id);
+    let of_run = || model.states.iter().filter(|state| state.run == Some(run.id));
+    if !of_run().any(SiteState::is_left_over) {
+        let text = if of_run().next().is_some() {
+            format!(
+                "all of run {} is sent: what is not proven yet is looked at when it is time",
+                run.id.0
+            )
+        } else {
+            format!(
+                "run {} was not finished, and none of its sites is in this config",
+                run.id.0
+            )
+        };
+        model.say(Level::Info, text);
+        return Vec::new();
+    }
     let text = format!("run {} was not finished: o asks about it again", run.id.0);
     model.say(Level::Warning, text);
     if screen.dialog.is_none() && !model.options.read_only && !model.is_too_small() {
@@ -216,7 +242,7 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
     let has_brackets = batch.iter().any(|input| matches!(input, Input::Paste(_)));
     if !screen.takes_text() && looks_pasted(&batch) && !has_brackets {
         // Its letters would be commands.
-        stray_paste(&mut screen.model);
+        stray_paste(screen);
         return Vec::new();
     }
     let mut effects = Vec::new();
@@ -353,11 +379,13 @@ fn refused_secret(model: &mut Model) {
     }
 }
 
-fn stray_paste(model: &mut Model) {
-    model.say(
-        Level::Info,
-        "pasted text was ignored: press e first, then paste the key",
-    );
+fn stray_paste(screen: &mut Screen) {
+    let text = if screen.dialog.is_some() {
+        "pasted text was ignored: nothing is to be pasted here"
+    } else {
+        "pasted text was ignored: press e first, then paste the key"
+    };
+    screen.model.say(Level::Info, text);
 }
 
 fn paste(screen: &mut Screen, text: &str) {
@@ -376,6 +404,6 @@ fn paste(screen: &mut Screen, text: &str) {
             press_in_dialog(screen, KeyEvent::from(KeyCode::Char(character)));
         }
     } else {
-        stray_paste(&mut screen.model);
+        stray_paste(screen);
     }
 }

@@ -5,9 +5,9 @@ use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
 use super::{Dialog, PlanDialog, Pressed, draw_box};
-use crate::engine::{Command, LeftRun, Level};
+use crate::engine::{Attempts, Command, LeftRun, Level};
 use crate::rules::run::RunId;
-use crate::rules::state::Allow;
+use crate::rules::state::{Allow, RetryPlan};
 use crate::rules::status::Push;
 use crate::site::SiteId;
 use crate::store::RunRecord;
@@ -62,11 +62,24 @@ fn answer(key: char, label: &'static str, meaning: Meaning) -> Answer {
     Answer { key, label, meaning }
 }
 
-fn again(sites: &[SiteId]) -> Effect {
-    Effect::Engine(Command::Retry {
-        sites: sites.to_vec(),
-        allow: Allow::default(),
-    })
+/// Repeats what failed on these sites. Those where only the look failed need no master key.
+pub fn again(model: &Model, sites: &[SiteId]) -> Vec<Effect> {
+    let looks = |id: &SiteId| model.state(*id).retry_plan() == RetryPlan::Look;
+    let (looks, puts): (Vec<SiteId>, Vec<SiteId>) = sites.iter().copied().partition(looks);
+    let mut effects = Vec::new();
+    if !puts.is_empty() {
+        let allow = Allow::default();
+        effects.push(Effect::Engine(Command::Retry { sites: puts, allow }));
+    }
+    if !looks.is_empty() {
+        effects.push(Effect::Engine(Command::Look {
+            sites: looks,
+            expected: None,
+            attempts: Attempts::Policy,
+            background: false,
+        }));
+    }
+    effects
 }
 
 impl Choice {
@@ -161,15 +174,18 @@ impl Choice {
         };
         let is_unknown = |id: &SiteId| matches!(model.state(*id).push, Push::Unknown(_));
         let left: Vec<SiteId> = of_run().filter(|id| model.state(*id).is_left_over()).collect();
+        let cancelled = of_run()
+            .filter(|id| model.state(*id).push == Push::Cancelled)
+            .count();
         let unknown = left.iter().filter(|id| is_unknown(id)).count();
         let mask = model.mask(&run.key);
         let mode = run.key.mode().word().to_uppercase();
         let text = format!(
-            "Run {} of {} ({mode} {mask}, begun {}) was not finished: {} done, {unknown} unknown, {} to do.",
+            "Run {} of {} ({mode} {mask}, begun {}) was not finished: {} done, {cancelled} cancelled, {unknown} unknown, {} to do.",
             run.id.0,
             run.by.user,
             model.clock(run.began),
-            of_run().count() - left.len(),
+            of_run().count() - left.len() - cancelled,
             left.len() - unknown,
         );
         let age = model.now.since(run.began);
@@ -224,6 +240,11 @@ impl Choice {
         }
     }
 
+    /// Whether it asks what becomes of a paused run.
+    pub fn is_about_a_pause(&self) -> bool {
+        self.text == Told::Paused
+    }
+
     pub(super) fn press(&self, model: &mut Model, press: KeyEvent) -> Pressed {
         if press.modifiers.contains(KeyModifiers::CONTROL) {
             return Pressed::Stays;
@@ -244,7 +265,9 @@ impl Choice {
             Meaning::Leave(leave) => vec![Effect::Quit(*leave)],
             Meaning::GoOnAndRetry(sites) => {
                 model.say_retry(sites.len());
-                vec![Effect::Engine(Command::GoOn), again(sites)]
+                let mut effects = vec![Effect::Engine(Command::GoOn)];
+                effects.extend(again(model, sites));
+                effects
             }
             Meaning::Resume(run, Some(question)) => {
                 let asked = Self::old_run(run, question.clone());
@@ -258,7 +281,7 @@ impl Choice {
                 model.left.retain(|left| left.id != *run);
                 vec![Effect::Engine(Command::Close(*run))]
             }
-            Meaning::RetryWithRunsKey(sites) => vec![again(sites)],
+            Meaning::RetryWithRunsKey(sites) => again(model, sites),
             Meaning::PlanWithFieldsKey(sites) => match PlanDialog::of_push(model, sites) {
                 Ok(plan) => return Pressed::Becomes(Box::new(Dialog::Plan(plan))),
                 Err(why) => {

@@ -9,7 +9,7 @@ use crate::engine::Level;
 use crate::rules::moment::Moment;
 use crate::rules::state::Served;
 use crate::rules::status::{Push, Verify};
-use crate::site::{SiteId, SiteUrl};
+use crate::site::SiteUrl;
 use crate::store::{RunRecord, RunSite, StoredAttempt};
 use crate::text::{Count, pad};
 use crate::tui::field::secret;
@@ -76,6 +76,7 @@ impl History {
             (Reading::Run(id, sites), Some(open)) if open.run.id == id => open.sites = Some(sites),
             (Reading::Attempts(url, attempts), Some(open)) => open.site = Some((url, attempts)),
             (Reading::Exported(path), _) => {
+                self.file = None;
                 model.say(Level::Info, format!("written: {}", path.display()));
             }
             (Reading::Exists(path), _) => self.replaces = Some(path),
@@ -206,18 +207,33 @@ impl History {
             );
             return Pressed::Stays;
         };
-        let failed: Vec<SiteId> = open
-            .sites
-            .iter()
-            .flatten()
-            .filter(|site| failed(site))
-            .filter_map(|site| model.site_of(&site.planned.site))
-            .collect();
-        if failed.is_empty() {
-            model.say(Level::Info, format!("nothing failed in run {}", open.run.id.0));
+        let places = model.places();
+        let failed = open.sites.iter().flatten().filter(|site| failed(site));
+        let of_list =
+            failed.filter_map(|row| Some((*places.get(&row.planned.site)?, row.planned.key.clone())));
+        // What a later run has taken over is that run's.
+        let (targets, later): (Vec<_>, Vec<_>) =
+            of_list.partition(|(id, _)| model.state(*id).run == Some(open.run.id));
+        if targets.is_empty() {
+            let text = if later.is_empty() {
+                format!("nothing failed in run {}", open.run.id.0)
+            } else {
+                format!(
+                    "what failed in run {} was taken over by later runs",
+                    open.run.id.0
+                )
+            };
+            model.say(Level::Info, text);
             return Pressed::Stays;
         }
-        match PlanDialog::of_retry(model, Some(open.run.id), open.run.key.clone(), &failed) {
+        if !later.is_empty() {
+            let text = format!(
+                "{} that failed were taken over by later runs: left out",
+                Count(later.len(), "site")
+            );
+            model.say(Level::Info, text);
+        }
+        match PlanDialog::of_retry(model, Some(open.run.id), &targets) {
             Ok(plan) => Pressed::Becomes(Box::new(Dialog::Plan(plan))),
             Err(why) => {
                 model.say(Level::Warning, why);
@@ -252,8 +268,8 @@ impl History {
                 }
             }
             KeyCode::Enter if !file.trim().is_empty() => {
+                // The name stays until the file is there: it can be mended.
                 let path = PathBuf::from(file.trim());
-                self.file = None;
                 return self.export(path, false);
             }
             _ => {}
@@ -291,19 +307,29 @@ impl History {
                 Some((url, attempts)) => draw_attempts(open, url, attempts, model),
             },
         };
+        // On top, so that it is seen however few rows there are.
+        let mut shown = self.draw_questions(model);
+        shown.append(&mut lines);
+        draw_box(model, frame, &title, shown, 0);
+    }
+
+    /// The file name that is typed, and whether a file is replaced.
+    fn draw_questions(&self, model: &Model) -> Vec<Line<'static>> {
+        let mut lines = Vec::new();
         if let Some(file) = &self.file {
-            lines.push(Line::raw(""));
             lines.push(Line::raw(
                 "write it to a file that ends in .html, .csv, .json or .md:",
             ));
-            lines.push(Line::raw(format!("> {file}_")));
+            lines.push(Line::raw(model.text(&format!("> {file}_"))));
         }
         if let Some(path) = &self.replaces {
             let question = format!("{} is there already: y replaces it, n leaves it", path.display());
-            lines.push(Line::raw(""));
             lines.push(Line::raw(model.text(&question)));
         }
-        draw_box(model, frame, &title, lines, 0);
+        if !lines.is_empty() {
+            lines.push(Line::raw(""));
+        }
+        lines
     }
 
     fn draw_runs(&self, model: &Model, rows: usize) -> (String, Vec<Line<'static>>) {
@@ -369,7 +395,7 @@ fn clock_set(run: &RunRecord) -> String {
 fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'static>>) {
     let which = if open.failed_only { ", what failed" } else { "" };
     let title = format!(
-        "run {}{which}  (Enter attempts, f failed, r retry, u roll back, e export, Esc back)",
+        "run {}{which}  (Enter opens, f failed, r retry, u roll back, e export)",
         open.run.id.0
     );
     let label = model.options.theme.style(Part::Label);
@@ -425,8 +451,10 @@ fn draw_attempts(
     attempts: &[StoredAttempt],
     model: &Model,
 ) -> (String, Vec<Line<'static>>) {
+    let name = open.sites.iter().flatten().find(|site| site.planned.site == *url);
+    let name = name.map_or_else(|| url.to_string(), |site| site.planned.name.to_string());
     let title = format!(
-        "{url} in run {}: {}  (Esc back)",
+        "{name} in run {}: {}  (Esc back)",
         open.run.id.0,
         Count(attempts.len(), "attempt")
     );

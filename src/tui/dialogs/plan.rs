@@ -2,11 +2,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
-use super::{Pressed, draw_box};
+use super::{Pressed, draw_box, height_of};
 use crate::engine::{Command, Level};
 use crate::key::{PublishableKey, SECRET_PREFIXES};
 use crate::rules::plan::{Confirm, Plan, PlanAction, PlanRow, PutBack};
-use crate::rules::run::{Kind, RunId};
+use crate::rules::run::RunId;
 use crate::rules::state::Allow;
 use crate::rules::status::{Role, SkipReason};
 use crate::site::SiteId;
@@ -40,7 +40,12 @@ impl PlanDialog {
         let Some(key) = model.field.key() else {
             return Err("there is no key to push: press e and paste a publishable key".to_owned());
         };
-        Self::of(model, Kind::Push, None, key, sites)
+        may_begin(model)?;
+        if sites.is_empty() {
+            return Err("there are no sites to push to".to_owned());
+        }
+        let plan = |allow| Some(plan(model, key.clone(), sites, allow));
+        Self::careful_or_bolder(&plan).ok_or_else(|| "there is nothing to push".to_owned())
     }
 
     /// The plan of a run that repeats what failed in an earlier one, with its key.
@@ -50,44 +55,28 @@ impl PlanDialog {
     pub fn of_retry(
         model: &Model,
         parent: Option<RunId>,
-        key: PublishableKey,
-        sites: &[SiteId],
+        targets: &[(SiteId, PublishableKey)],
     ) -> Result<Self, String> {
-        Self::of(model, Kind::Retry, parent, key, sites)
+        may_begin(model)?;
+        let state = |id| model.state(id);
+        let plan = |allow| Plan::retry(parent, targets, &model.sites, state, allow);
+        Self::careful_or_bolder(&plan).ok_or_else(|| "there are no sites to push to".to_owned())
     }
 
-    fn of(
-        model: &Model,
-        kind: Kind,
-        parent: Option<RunId>,
-        key: PublishableKey,
-        sites: &[SiteId],
-    ) -> Result<Self, String> {
-        if model.options.read_only {
-            return Err("this screen is read-only: nothing is sent from it".to_owned());
-        }
-        if model.is_sending() {
-            return Err("a run is still sending: c pauses or cancels it".to_owned());
-        }
-        if sites.is_empty() {
-            return Err("there are no sites to push to".to_owned());
-        }
-        let careful = Plan {
-            kind,
-            parent,
-            ..plan(model, key.clone(), sites, Allow::default())
-        };
+    /// The plan that leaves out what is dangerous, and the one that does not.
+    fn careful_or_bolder(plan: &dyn Fn(Allow) -> Option<Plan>) -> Option<Self> {
+        let careful = plan(Allow::default())?;
         let allow = Allow {
             mode_change: true,
             ..Allow::default()
         };
-        let bolder = Plan {
-            kind,
-            parent,
-            ..plan(model, key, sites, allow)
-        };
-        let bolder = (bolder.puts() > careful.puts()).then_some(bolder);
-        Ok(Self::new(careful, bolder, None))
+        let bolder = plan(allow).filter(|bolder| bolder.puts() > careful.puts());
+        Some(Self::new(careful, bolder, None))
+    }
+
+    /// The plan that sends again what the operator cancelled in the run that goes on, or went last.
+    pub fn of_cancelled(model: &Model, sites: &[SiteId]) -> Option<Self> {
+        Self::of_held(model, sites, Allow::default())
     }
 
     /// The plan that puts back what sites had before `run`.
@@ -95,38 +84,35 @@ impl PlanDialog {
     /// # Errors
     /// Why there is none, for the operator.
     pub fn of_rollback(model: &Model, run: RunId, sites: &[PutBack]) -> Result<Self, String> {
-        if model.options.read_only {
-            return Err("this screen is read-only: nothing is sent from it".to_owned());
-        }
-        if model.is_sending() {
-            return Err("a run is still sending: c pauses or cancels it".to_owned());
-        }
+        may_begin(model)?;
         let state = |id| model.state(id);
         let plan = |allow| Plan::rollback(run, sites, &model.sites, state, allow);
         let nothing = || {
             format!(
-                "nothing of run {} can be put back: no site had a key before",
+                "nothing of run {} can be put back: it changed no site that had a key",
                 run.0
             )
         };
-        let careful = plan(Allow::default()).ok_or_else(nothing)?;
-        let allow = Allow {
-            mode_change: true,
-            ..Allow::default()
-        };
-        let bolder = plan(allow).filter(|bolder| bolder.puts() > careful.puts());
-        Ok(Self::new(careful, bolder, None))
+        Self::careful_or_bolder(&plan).ok_or_else(nothing)
     }
 
     /// Held-back sites that go all the same, with the key of the run; none without a run.
     pub fn of_held_back(model: &Model, sites: &[SiteId]) -> Option<Self> {
-        let key = model.run.as_ref()?.key.clone();
         let allow = Allow {
             mode_change: true,
             unrecognised: true,
             changed: true,
         };
-        let plan = plan(model, key, sites, allow);
+        Self::of_held(model, sites, allow)
+    }
+
+    /// Sites of the run that goes on, or went last, each with the key that it planned for them.
+    fn of_held(model: &Model, sites: &[SiteId], allow: Allow) -> Option<Self> {
+        let run = model.run.as_ref()?;
+        let key = |id: &SiteId| model.state(*id).planned_key().unwrap_or(&run.key).clone();
+        let targets: Vec<(SiteId, PublishableKey)> = sites.iter().map(|id| (*id, key(id))).collect();
+        let state = |id| model.state(id);
+        let plan = Plan::retry(Some(run.id), &targets, &model.sites, state, allow)?;
         Some(Self::new(plan, None, Some(sites.to_vec())))
     }
 
@@ -190,12 +176,12 @@ impl PlanDialog {
         Pressed::Stays
     }
 
-    /// A letter of the phrase. A secret that is typed here closes the dialog, and its rest is dropped.
     /// Whether words confirm it, not a single letter.
     pub(super) fn asks_for_words(&self) -> bool {
         self.plan.confirm() != Confirm::Yes || self.bolder.is_some()
     }
 
+    /// A letter of the phrase. A secret that is typed here closes the dialog, and its rest is dropped.
     fn take_letter(&mut self, letter: char, model: &mut Model) -> Pressed {
         self.wrong = false;
         if !self.asks_for_words() {
@@ -225,14 +211,30 @@ impl PlanDialog {
 
     pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
         let title = match (self.retry.is_some(), self.plan.parent) {
+            (true, _) if self.plan.allow == Allow::default() => {
+                "cancelled before: push after all?".to_owned()
+            }
             (true, _) => "held back: push all the same?".to_owned(),
             (false, Some(parent)) => format!("plan: {} of run {}", self.plan.kind.word(), parent.0),
             (false, None) => "plan".to_owned(),
         };
-        let height = usize::from(frame.area().height);
-        let lines = lines(self, model, height.saturating_sub(16).max(2));
+        // What is asked and what it is about always has its place; the rows take what is left.
+        let all = usize::from(frame.area().height).saturating_sub(4);
+        let around = height_of(model, lines(self, model, 0));
+        let lines = lines(self, model, all.saturating_sub(around));
         draw_box(model, frame, &title, lines, 0);
     }
+}
+
+/// Whether a run can begin from this screen now.
+fn may_begin(model: &Model) -> Result<(), String> {
+    if model.options.read_only {
+        return Err("this screen is read-only: nothing is sent from it".to_owned());
+    }
+    if model.is_sending() {
+        return Err("a run is still sending: c pauses or cancels it".to_owned());
+    }
+    Ok(())
 }
 
 fn plan(model: &Model, key: PublishableKey, sites: &[SiteId], allow: Allow) -> Plan {
@@ -308,6 +310,7 @@ fn notes(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
         SkipReason::Disabled,
         SkipReason::WrongMode,
         SkipReason::OtherMode,
+        SkipReason::Unchanged,
         SkipReason::NotReversible,
     ];
     for reason in reasons {

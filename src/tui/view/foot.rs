@@ -15,7 +15,7 @@ use crate::tui::theme::Part;
 
 /// ` 14:02:12 maison-est refuses the master key (401): check master_key of this site`
 pub(super) fn message(model: &Model, frame: &mut Frame, area: Rect) {
-    let Some(message) = model.messages.front() else {
+    let Some(message) = &model.line else {
         return;
     };
     let part = match message.level {

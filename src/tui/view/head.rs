@@ -36,7 +36,12 @@ pub(super) fn header(model: &Model, frame: &mut Frame, area: Rect) {
 
 fn run_words(model: &Model) -> Vec<(String, Part)> {
     let Some(run) = &model.run else {
-        return vec![("no run yet".to_owned(), Part::Label)];
+        let watches = if model.options.read_only { "watches  " } else { "" };
+        let text = match model.left.last() {
+            Some(left) => format!("{watches}run {} unfinished", left.id.0),
+            None => format!("{watches}no run yet"),
+        };
+        return vec![(text, Part::Label)];
     };
     let mode = match run.key.mode() {
         KeyMode::Live => ("LIVE ".to_owned(), Part::Live),
