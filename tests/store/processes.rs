@@ -113,8 +113,9 @@ async fn child_has_no_files_left() {
     setrlimit(Resource::Nofile, Rlimit { current, ..before }).unwrap();
     let seen = run(&other, id).await.live;
     let left = other.unfinished_runs().await.unwrap().len();
+    let ended = other.end_run(id, at(1)).await.unwrap();
     setrlimit(Resource::Nofile, before).unwrap();
-    assert_eq!((seen, left), (true, 0));
+    assert_eq!((seen, left, ended), (true, 0, false));
 }
 
 #[test]

@@ -66,6 +66,14 @@ impl Held {
     }
 }
 
+/// Deletes the lock of a run that is over, which a process that is gone has left.
+pub(super) fn clear_away(path: PathBuf) {
+    let left = File::open(&path).ok().filter(|file| file.try_lock().is_ok());
+    if let Some(file) = left.filter(|file| is_at(file, &path)) {
+        Held { file, path }.delete();
+    }
+}
+
 fn is_at(file: &File, path: &Path) -> bool {
     let [held, there] = [file.metadata(), std::fs::symlink_metadata(path)];
     held.ok()
@@ -131,6 +139,12 @@ impl Lives {
     pub(super) fn of(place: &Place, runs: impl IntoIterator<Item = RunId>) -> Self {
         let lives = |run| (run, is_live(place, run));
         Self(runs.into_iter().map(lives).collect())
+    }
+
+    /// As if nobody worked on `runs`.
+    pub(super) fn without<'a>(mut self, runs: impl IntoIterator<Item = &'a RunId>) -> Self {
+        self.0.extend(runs.into_iter().map(|run| (*run, false)));
+        self
     }
 
     /// One that was not asked for has begun since.
