@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use self::left::OpenPut;
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
@@ -22,6 +23,8 @@ pub use crate::rules::run::RunId;
 
 /// What a process that is gone leaves in the rows of its runs.
 mod left;
+/// What is old enough to be dropped.
+mod old;
 /// In a file: what a run leaves behind for the next process.
 pub mod sqlite;
 /// In memory: for tests, and for the time until the program ends.
@@ -154,8 +157,9 @@ pub struct Record {
 pub enum Recorded {
     /// It is what is known of the site from now on.
     Known,
-    /// The request is on record, but another process has sent the site a PUT that this one did not know of: what
-    /// it records is known of the site, not what was handed over.
+    /// The request is on record, but another process has sent the site a PUT, or may have, that this one did not know
+    /// of: what it records is known of the site, not what was handed over. So it goes until [`Store::last_known`] has
+    /// told this process of the site.
     TakenOver(Box<SiteState>),
 }
 
@@ -317,7 +321,8 @@ pub trait Store: Send + Sync + 'static {
     /// Nothing of the run is left to do or to wait for. What a later run took over ends as superseded in it.
     ///
     /// Returns whether it has ended: it has not while another process works on it, or while something of it is left to
-    /// send, or to find out, that this process does not know of (its config has not all the sites).
+    /// send, to find out, or to wait for, that this process does not know of (its config has not all the sites). Then
+    /// nothing changes.
     fn end_run(&self, run: RunId, at: Moment) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Ends a run with something left to send: it expects nothing of the sites that it did not reach.
@@ -370,11 +375,13 @@ pub trait Store: Send + Sync + 'static {
         count: usize,
     ) -> impl Future<Output = Result<Vec<Seen>, StoreError>> + Send;
 
-    /// Whether another process may have written since this was asked last (by this process).
+    /// Whether another process may have written since this was asked last (by this process). That one died is
+    /// nothing written.
     fn has_changed(&self) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Drops runs that ended before `before`, with their attempts and what was seen until then; never the last
-    /// known state of a site. Returns how many runs.
+    /// known state of a site. Attempts outside of runs are dropped after 30 days already. Once a day it does so: more
+    /// often is in vain. Returns how many runs.
     fn prune(&self, before: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send;
 }
 
@@ -394,6 +401,12 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// The PUT that [`Kept::restore`] tells of as left open.
+    fn doubt(&self) -> Option<OpenPut> {
+        let open = self.open_put.as_ref().filter(|_| !self.live);
+        open.map(|(run, _, number)| (*run, *number))
+    }
+
     /// What is known of the site now.
     pub fn restore(self, policy: &Policy, now: Moment) -> SiteState {
         let mut state = self.state.unwrap_or_default();

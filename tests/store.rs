@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "store/ends.rs"]
+mod ends;
 #[path = "store/files.rs"]
 mod files;
 #[path = "store/history.rs"]
@@ -12,6 +14,8 @@ mod processes;
 mod promises;
 #[path = "store/shop.rs"]
 mod shop;
+#[path = "store/stale.rs"]
+mod stale;
 
 /// Each promise as a test of each kind of store.
 macro_rules! promised {
@@ -49,4 +53,19 @@ promised! {
     the_timeline_tells_what_was_seen_and_who_sent_it
     pruning_drops_old_runs_and_never_what_is_known
     many_sites_are_asked_for_at_once
+    only_the_run_that_may_send_begins_a_put
+    no_put_is_begun_that_does_not_know_of_the_last
+    what_was_refused_teaches_nothing
+    a_look_after_a_death_hides_no_put
+    what_was_told_in_answer_can_be_recorded
+    no_put_is_begun_that_does_not_know_of_one_left_open
+    a_run_taken_up_keeps_the_doubt_until_it_is_decided
+    what_is_to_be_sent_only_its_process_can_say
+    a_run_that_another_process_works_on_does_not_end
+    a_run_with_something_left_does_not_end
+    a_run_that_settles_does_not_end_until_a_later_one_has_its_sites
+    who_sees_the_last_of_a_dead_run_can_end_it
+    a_dead_run_that_a_later_one_took_over_ends_by_itself
+    looks_outside_of_runs_are_dropped_sooner
+    others_are_told_of_what_has_changed
 }

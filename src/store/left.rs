@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::RunId;
+use super::{Intent, Record, Request, RunId, StoreError};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::rules::state::SiteState;
@@ -15,6 +15,53 @@ pub(super) fn left(state: &SiteState, policy: &Policy, now: Moment) -> Option<Pu
         left.orphaned(policy, now);
         left.push
     })
+}
+
+/// A PUT that was about to be sent, and of which nothing says what came of it: its run, and which of the site's in that.
+pub(super) type OpenPut = (RunId, u32);
+
+/// What a process knew of a site's PUTs when it handed something over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Basis {
+    /// The site's version, which rises with each PUT.
+    pub(super) version: i64,
+    /// The open PUT of a process that is gone that it was told of.
+    pub(super) told: Option<OpenPut>,
+}
+
+impl Basis {
+    /// Whether who hands over `record` knows of the open PUT: was told of it, or of a state that tells of it, or made
+    /// it.
+    pub(super) fn covers(self, put: OpenPut, record: &Record) -> bool {
+        self.told == Some(put)
+            || is_outcome(record, put)
+            || (record.state.run == Some(put.0) && record.state.puts >= put.1)
+    }
+
+    /// As [`Basis::covers`]: the number of a PUT of the same run tells that those before it are known.
+    pub(super) fn covers_before(self, put: OpenPut, intent: &Intent) -> bool {
+        self.told == Some(put) || (intent.run == put.0 && intent.number > put.1)
+    }
+}
+
+fn is_outcome(record: &Record, (run, number): OpenPut) -> bool {
+    record.outcome.as_ref().is_some_and(|outcome| {
+        (outcome.request, outcome.run, outcome.number) == (Request::Put, Some(run), number)
+    })
+}
+
+/// Whether `record` tells what came of the open PUT, or keeps the doubt in its own state from now on.
+pub(super) fn decides(record: &Record, put: OpenPut) -> bool {
+    let state = &record.state;
+    is_outcome(record, put) || (state.puts >= put.1 && !state.push.is_open())
+}
+
+/// The words for a PUT of a run that has let others send.
+pub(super) fn no_right(run: RunId) -> StoreError {
+    StoreError::Failed(format!(
+        "run {} does not hold the right to send, which one run has at a time: take it up again first",
+        run.0
+    ))
 }
 
 /// Whether `run`, which was to send a PUT to the site and did not, is what counts there: what is recorded of the

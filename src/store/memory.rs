@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use self::data::{Data, Me};
+use super::left::Basis;
+use super::old::Pruned;
 use super::{
     Holder, Intent, NewRun, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, Store, StoreError,
     StoredAttempt,
@@ -15,6 +17,8 @@ use crate::site::SiteUrl;
 
 /// What is kept, and how it changes.
 mod data;
+/// Intents and records.
+mod changes;
 /// What is asked of it.
 mod reads;
 
@@ -24,8 +28,8 @@ pub struct MemoryStore {
     data: Arc<Mutex<Data>>,
     me: Me,
     by: Operator,
-    /// The version of each site that this process knows.
-    versions: Mutex<HashMap<SiteUrl, u64>>,
+    /// What this process knows of each site's PUTs.
+    known_puts: Mutex<HashMap<SiteUrl, Basis>>,
     /// The policy that was asked with last.
     policy: Mutex<Policy>,
 }
@@ -48,7 +52,7 @@ impl MemoryStore {
             data,
             me,
             by,
-            versions: Mutex::default(),
+            known_puts: Mutex::default(),
             policy: Mutex::default(),
         }
     }
@@ -70,6 +74,13 @@ impl MemoryStore {
     /// The PUTs that were about to be sent, in order.
     pub fn intents(&self) -> Vec<Intent> {
         lock(&self.data).intents.clone()
+    }
+
+    /// For a change: the others have something new to read.
+    fn write(&self) -> MutexGuard<'_, Data> {
+        let mut data = lock(&self.data);
+        data.changed_by(self.me);
+        data
     }
 
     fn holder(&self, run: Option<RunId>, since: Timestamp) -> Holder {
@@ -97,6 +108,7 @@ impl Store for MemoryStore {
         let mut data = lock(&self.data);
         data.must_be_free()?;
         let holder = self.holder(None, run.at.wall);
+        data.changed_by(self.me);
         Ok(data.begin(self.me, holder, run))
     }
 
@@ -108,40 +120,39 @@ impl Store for MemoryStore {
         data.must_exist(run)?;
         data.must_be_free()?;
         data.must_be_mine(self.me, run)?;
+        data.changed_by(self.me);
         data.reopen(self.me, self.holder(Some(run), at.wall), run);
         Ok(())
     }
 
     async fn run_sent(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
-        lock(&self.data).sent(run, at);
+        self.write().sent(run, at);
         Ok(())
     }
 
     async fn end_run(&self, run: RunId, at: Moment) -> Result<bool, StoreError> {
-        lock(&self.data).end(run, at);
-        Ok(true)
+        Ok(lock(&self.data).end(self.me, run, at))
     }
 
     async fn close_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
         let mut data = lock(&self.data);
         data.must_exist(run)?;
         data.must_be_mine(self.me, run)?;
+        data.changed_by(self.me);
         data.close(run, at, &lock(&self.policy));
         Ok(())
     }
 
     async fn record_intent(&self, intent: Intent) -> Result<Recorded, StoreError> {
-        let version = lock(&self.data).intend(&intent);
-        lock(&self.versions).insert(intent.site, version);
-        Ok(Recorded::Known)
+        let mut known = lock(&self.known_puts);
+        let basis = known.entry(intent.site.clone()).or_default();
+        lock(&self.data).intend(self.me, basis, &intent, &lock(&self.policy))
     }
 
     fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static {
-        let mut versions = lock(&self.versions);
-        let known = versions.get(&record.site).copied().unwrap_or_default();
-        let site = record.site.clone();
-        let (recorded, version) = lock(&self.data).record(self.me, known, record, &lock(&self.policy));
-        versions.insert(site, version);
+        let mut known = lock(&self.known_puts);
+        let basis = known.entry(record.site.clone()).or_default();
+        let recorded = self.write().record(self.me, basis, record, &lock(&self.policy));
         std::future::ready(Ok(recorded))
     }
 
@@ -152,11 +163,12 @@ impl Store for MemoryStore {
         now: Moment,
     ) -> Result<Vec<SiteState>, StoreError> {
         lock(&self.policy).clone_from(policy);
-        let mut versions = lock(&self.versions);
+        let mut known_puts = lock(&self.known_puts);
         let data = lock(&self.data);
         let state = |site: &SiteUrl| {
-            let (version, kept) = data.known(site);
-            versions.insert(site.clone(), version);
+            let (version, kept) = data.known(site, None);
+            let told = kept.doubt();
+            known_puts.insert(site.clone(), Basis { version, told });
             kept.restore(policy, now)
         };
         Ok(sites.iter().map(state).collect())
@@ -168,7 +180,7 @@ impl Store for MemoryStore {
 
     async fn unfinished_runs(&self) -> Result<Vec<RunRecord>, StoreError> {
         let mut data = lock(&self.data);
-        data.end_idle();
+        data.end_idle(self.me);
         Ok(data
             .runs()
             .filter(|run| run.ended.is_none() && !run.live)
@@ -193,10 +205,11 @@ impl Store for MemoryStore {
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {
-        Ok(true)
+        Ok(lock(&self.data).news.remove(&self.me))
     }
 
     async fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {
-        Ok(lock(&self.data).prune(before))
+        let at = Timestamp::now();
+        Ok(lock(&self.data).prune(self.me, Pruned { at, before }))
     }
 }

@@ -12,7 +12,9 @@ use self::fault::fault;
 use self::lock::{Lives, is_live};
 use self::place::Place;
 use self::shared::{Shared, lock};
-use self::writer::{Change, Job, Writer};
+use self::writer::{Answer, Change, Done, Job, Writer};
+use super::left::Basis;
+use super::old::Pruned;
 use super::{
     Intent, Kept, NewRun, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, Store, StoreError,
     StoredAttempt,
@@ -120,13 +122,24 @@ impl SqliteStore {
         }
     }
 
-    fn change(
-        &self,
-        change: Change,
-    ) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static + use<> {
+    fn change(&self, change: Change) -> impl Future<Output = Answer> + Send + 'static + use<> {
         let (reply, done) = oneshot::channel();
         self.ask(Job::Change(change, reply));
         async move { done.await.unwrap_or_else(|_| Err(ended())) }
+    }
+
+    /// As [`Self::change`], of what tells of a site.
+    fn tell(
+        &self,
+        change: Change,
+    ) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static + use<> {
+        let done = self.change(change);
+        async move {
+            Ok(match done.await? {
+                Done::Recorded(recorded) => recorded,
+                Done::Sent | Done::Ended(_) => Recorded::Known,
+            })
+        }
     }
 
     async fn alone<T: Send + 'static>(
@@ -203,27 +216,33 @@ fn with_lives<T>(
     Ok(answer)
 }
 
+/// What a process gets to know of sites' PUTs, by their place in the list that it asked for.
+type Told = Vec<(usize, Basis)>;
+
 fn last_known(
     conn: &Connection,
     shared: &Shared,
     sites: &[SiteUrl],
     policy: &Policy,
     now: Moment,
-) -> rusqlite::Result<Vec<SiteState>> {
+) -> rusqlite::Result<(Vec<SiteState>, Told)> {
     let found = with_lives(conn, shared, |lives| {
         known::known(conn, lives, shared.boot, sites)
     })?;
-    shared.learn(found.iter().map(|known| (known.site, known.version)));
     let mut kept: Vec<Kept> = std::iter::repeat_with(Kept::default).take(sites.len()).collect();
+    let mut told = Vec::with_capacity(found.len());
     for known in found {
-        if let Some(place) = usize::try_from(known.index)
-            .ok()
-            .and_then(|index| kept.get_mut(index))
-        {
+        let basis = Basis {
+            version: known.version,
+            told: known.kept.doubt(),
+        };
+        if let Some(place) = kept.get_mut(known.index) {
             *place = known.kept;
+            told.push((known.index, basis));
         }
     }
-    Ok(kept.into_iter().map(|kept| kept.restore(policy, now)).collect())
+    let states = kept.into_iter().map(|kept| kept.restore(policy, now)).collect();
+    Ok((states, told))
 }
 
 impl Store for SqliteStore {
@@ -240,7 +259,8 @@ impl Store for SqliteStore {
     }
 
     async fn end_run(&self, run: RunId, at: Moment) -> Result<bool, StoreError> {
-        self.change(Change::Ended(run, at)).await.map(|_| true)
+        let done = self.change(Change::Ended(run, at)).await?;
+        Ok(matches!(done, Done::Ended(true)))
     }
 
     async fn close_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
@@ -248,11 +268,13 @@ impl Store for SqliteStore {
     }
 
     async fn record_intent(&self, intent: Intent) -> Result<Recorded, StoreError> {
-        self.change(Change::Intent(intent)).await
+        let basis = self.shared.basis(&intent.site);
+        self.tell(Change::Intent(intent, basis)).await
     }
 
     fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static {
-        self.change(Change::Record(Box::new(record)))
+        let basis = self.shared.basis(&record.site);
+        self.tell(Change::Record(Box::new(record), basis))
     }
 
     async fn last_known(
@@ -262,9 +284,15 @@ impl Store for SqliteStore {
         now: Moment,
     ) -> Result<Vec<SiteState>, StoreError> {
         lock(&self.shared.policy).clone_from(policy);
-        let (sites, policy) = (sites.to_vec(), policy.clone());
-        self.read(move |conn, shared| last_known(conn, shared, &sites, &policy, now))
-            .await
+        let (asked, policy) = (sites.to_vec(), policy.clone());
+        let (states, told) = self
+            .read(move |conn, shared| last_known(conn, shared, &asked, &policy, now))
+            .await?;
+        // Not before who asked can know it too: until then it may hand over what it thought before.
+        let told = told.into_iter();
+        self.shared
+            .learn(told.filter_map(|(index, basis)| Some((sites.get(index)?, basis))));
+        Ok(states)
     }
 
     async fn runs(&self, count: usize) -> Result<Vec<RunRecord>, StoreError> {
@@ -312,12 +340,12 @@ impl Store for SqliteStore {
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {
-        Ok(true)
+        self.alone(Writer::has_changed).await
     }
 
     async fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {
-        let before = before.as_millisecond();
-        self.alone(move |writer| writer.in_one(|writer| runs::prune(&writer.conn, before)))
+        let at = Timestamp::now();
+        self.alone(move |writer| writer.prune(Pruned { at, before }))
             .await
     }
 }

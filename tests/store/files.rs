@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::state::Served;
 use stripe_propagate::store::sqlite::{SqliteStore, set_aside};
-use stripe_propagate::store::{Outcome, Request, Store, StoreError};
+use stripe_propagate::store::{Outcome, Recorded, Request, Store, StoreError};
 use stripe_propagate::text::CleanText;
 use tempfile::TempDir;
 
@@ -350,7 +350,7 @@ async fn a_start_of_the_machine_in_between_is_noticed() {
     let wait = known.settle_end().unwrap().since(now);
     assert_eq!(wait.as_secs(), 330 - 109, "the settle time goes on where it was");
     db.resume_run(id, now).await.unwrap();
-    db.end_run(id, now).await.unwrap();
+    db.close_run(id, now).await.unwrap();
     assert_eq!(run(&db, id).await.took, None);
 }
 
@@ -459,4 +459,58 @@ async fn what_is_queued_is_written_when_the_store_is_dropped_or_flushed() {
     let last = known(&db, "a", 700).await;
     assert_eq!((last.at, words(&last)), (Some(at(700)), VERIFIED));
     assert_eq!(row_words(&row(&db, id, "a").await), VERIFIED);
+}
+
+#[tokio::test]
+async fn what_is_written_late_is_worth_what_was_known_when_it_was_handed_over() {
+    let home = Sqlite::default();
+    let (db, other) = (home.open(), home.open());
+    let stale = Shop::of(&db, "a", 0).await;
+    let id = other.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    let mut theirs = Shop::of(&other, "a", 0).await;
+    theirs.order(id, "New", 0);
+    theirs.put(&other, 1).await;
+    // Nothing can be written for a while, in which the process gets to know of that PUT.
+    let raw = Connection::open(home.path()).unwrap();
+    raw.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let late = db.record(stale.record(None, 2));
+    let told = Shop::of(&db, "a", 3).await;
+    let next = db.record(told.record(None, 3));
+    raw.execute_batch("COMMIT").unwrap();
+    assert!(matches!(late.await.unwrap(), Recorded::TakenOver(_)));
+    assert_eq!(next.await.unwrap(), Recorded::Known);
+}
+
+#[tokio::test]
+async fn the_lock_of_a_dead_run_is_cleared_away_by_who_ends_it() {
+    let home = Sqlite::default();
+    let db = in_use(&home).await;
+    let id = db.runs(1).await.unwrap()[0].id;
+    let lock = home.path().with_file_name("store.db.run-1.live");
+    let mut shop = Shop::of(&db, "a", 2).await;
+    drop(db);
+    let db = home.open();
+    shop.state = known(&db, "a", 2).await;
+    shop.look(&db, "New", 3).await;
+    shop.look(&db, "New", 400).await;
+    assert!(lock.exists());
+    assert!(db.end_run(id, at(401)).await.unwrap());
+    assert!(!lock.exists());
+}
+
+#[test]
+fn what_is_old_is_found_without_reading_all() {
+    let home = Sqlite::default();
+    drop(home.open());
+    let raw = Connection::open(home.path()).unwrap();
+    let drops = [
+        "DELETE FROM attempts WHERE run IS NULL AND at < 1",
+        "DELETE FROM seen WHERE last < 1",
+    ];
+    for drop in drops {
+        let plan: String = raw
+            .query_row(&format!("EXPLAIN QUERY PLAN {drop}"), [], |row| row.get("detail"))
+            .unwrap();
+        assert!(plan.starts_with("SEARCH"), "{plan}");
+    }
 }

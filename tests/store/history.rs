@@ -1,10 +1,11 @@
 //! What every store promises of its history: attempts, what was seen, and what is dropped in time.
 
+use jiff::{SignedDuration, Timestamp};
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::state::Served;
-use stripe_propagate::store::{Recorded, Request, RunId, Store};
+use stripe_propagate::store::{Outcome, Recorded, Request, RunId, Store};
 
-use crate::shop::{Home, Shop, at, key, known, run_of, time, url};
+use crate::shop::{Home, Shop, at, key, known, run, run_of, time, url};
 
 pub(crate) async fn attempts_are_kept_in_order(home: &impl Home) {
     let db = home.open();
@@ -78,12 +79,14 @@ pub(crate) async fn pruning_drops_old_runs_and_never_what_is_known(home: &impl H
     shop.put(&db, 3).await;
     shop.look(&db, "New", 4).await;
     shop.look(&db, "New", 400).await;
-    db.end_run(old, at(400)).await.unwrap();
+    assert!(db.end_run(old, at(400)).await.unwrap());
     let left = db.begin_run(run_of("New", &["b"], 401)).await.unwrap();
     let db = home.die(db);
     let before = known(&db, "a", 500).await;
     assert_eq!(db.prune(time(400)).await.unwrap(), 0);
-    assert_eq!(db.prune(time(401)).await.unwrap(), 1);
+    assert_eq!(db.prune(time(401)).await.unwrap(), 0, "once a day");
+    assert_eq!(run(&db, old).await.ended, Some(at(400)));
+    assert_eq!(db.prune(time(400 + 24 * 60 * 60)).await.unwrap(), 1);
     let runs: Vec<RunId> = db.runs(9).await.unwrap().iter().map(|run| run.id).collect();
     assert_eq!(runs, [left]);
     assert!(db.run_sites(old).await.unwrap().is_empty());
@@ -112,4 +115,51 @@ pub(crate) async fn many_sites_are_asked_for_at_once(home: &impl Home) {
     let states = db.last_known(&sites, &Policy::default(), at(2)).await.unwrap();
     let pushes: Vec<_> = states.iter().map(|state| state.push.look().word).collect();
     assert_eq!(pushes, ["idle", "not_started", "stored", "not_started"]);
+}
+
+pub(crate) async fn looks_outside_of_runs_are_dropped_sooner(home: &impl Home) {
+    let db = home.open();
+    let shop = Shop::of(&db, "a", 0).await;
+    let ago = |days: i64| Timestamp::now() - SignedDuration::from_hours(24 * days);
+    for days in [50, 31, 29, 5] {
+        let mut moment = at(0);
+        moment.wall = ago(days);
+        let look = Outcome {
+            at: moment,
+            served: Served::Key(key("Old")),
+            ..shop.outcome(Request::Get, 0)
+        };
+        db.record(shop.record(Some(look), 0)).await.unwrap();
+    }
+    let looks = async || db.attempts(None, Some(&url("a")), 99).await.unwrap().len();
+    db.prune(ago(40)).await.unwrap();
+    assert_eq!(looks().await, 2, "those of the last 30 days");
+    let seen = db.timeline(&url("a"), 99).await.unwrap();
+    assert_eq!(seen.len(), 1);
+    assert!(seen[0].first < ago(49), "what they showed is told");
+    db.prune(ago(10)).await.unwrap();
+    assert_eq!(looks().await, 1, "no longer than all else");
+}
+
+pub(crate) async fn others_are_told_of_what_has_changed(home: &impl Home) {
+    let (db, other) = (home.open(), home.open());
+    for db in [&db, &other] {
+        assert!(db.has_changed().await.unwrap(), "so far it knows nothing");
+        assert!(!db.has_changed().await.unwrap());
+    }
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.look(&db, "Old", 1).await;
+    assert!(!db.has_changed().await.unwrap(), "its own");
+    assert!(other.has_changed().await.unwrap());
+    assert!(!other.has_changed().await.unwrap(), "once");
+    known(&other, "a", 2).await;
+    assert!(!db.has_changed().await.unwrap(), "nothing was written");
+    let id = other.begin_run(run_of("New", &["a"], 3)).await.unwrap();
+    assert!(db.has_changed().await.unwrap());
+    assert!(db.begin_run(run_of("New", &["b"], 3)).await.is_err());
+    assert!(db.unfinished_runs().await.unwrap().is_empty());
+    assert!(!other.has_changed().await.unwrap(), "nothing came of it");
+    other.run_sent(id, at(4)).await.unwrap();
+    assert!(db.has_changed().await.unwrap());
+    assert!(!other.has_changed().await.unwrap());
 }

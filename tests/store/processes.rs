@@ -100,6 +100,30 @@ fn nobody_else_can_read_what_is_made_under_any_umask() {
     }
 }
 
+#[tokio::test]
+#[ignore = "the child of who_cannot_look_takes_nobody_for_dead"]
+async fn child_has_no_files_left() {
+    let Some(folder) = folder() else { return };
+    let path = folder.join("state/store.db");
+    let [db, other] = [(), ()].map(|()| SqliteStore::open(&path, by()).unwrap());
+    let id = db.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    assert!(run(&other, id).await.live);
+    let before = getrlimit(Resource::Nofile);
+    let current = Some(0);
+    setrlimit(Resource::Nofile, Rlimit { current, ..before }).unwrap();
+    let seen = run(&other, id).await.live;
+    let left = other.unfinished_runs().await.unwrap().len();
+    let ended = other.end_run(id, at(1)).await.unwrap();
+    setrlimit(Resource::Nofile, before).unwrap();
+    assert_eq!((seen, left, ended), (true, 0, false));
+}
+
+#[test]
+fn who_cannot_look_takes_nobody_for_dead() {
+    let home = Sqlite::default();
+    must_pass("exec \"$@\"", "processes::child_has_no_files_left", home.0.path());
+}
+
 /// Nothing more can be written, until it is dropped.
 enum Full {
     Limit(Rlimit),

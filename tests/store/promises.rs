@@ -9,14 +9,17 @@ use stripe_propagate::rules::status::SkipReason;
 use stripe_propagate::store::{Recorded, Request, RunId, Store, StoreError};
 use stripe_propagate::text::CleanText;
 
+pub(crate) use crate::ends::*;
 pub(crate) use crate::history::{
-    attempts_are_kept_in_order, many_sites_are_asked_for_at_once,
-    pruning_drops_old_runs_and_never_what_is_known, the_timeline_tells_what_was_seen_and_who_sent_it,
+    attempts_are_kept_in_order, looks_outside_of_runs_are_dropped_sooner, many_sites_are_asked_for_at_once,
+    others_are_told_of_what_has_changed, pruning_drops_old_runs_and_never_what_is_known,
+    the_timeline_tells_what_was_seen_and_who_sent_it,
 };
 use crate::shop::{
     Home, SERVING, SETTLING, Shop, VERIFIED, at, by, counts, key, known, planned, row, row_words, run,
     run_of, time, url, words,
 };
+pub(crate) use crate::stale::*;
 
 pub(crate) async fn a_run_is_on_record_with_its_plan(home: &impl Home) {
     let db = home.open();
@@ -83,7 +86,7 @@ pub(crate) async fn one_run_sends_at_a_time(home: &impl Home) {
     let later = other.begin_run(run_of("Other", &["b"], 6)).await.unwrap();
     assert_eq!(run(&db, id).await.sent, Some(at(5)));
     assert!(matches!(db.resume_run(id, at(7)).await, Err(StoreError::Busy(_))));
-    other.end_run(later, at(8)).await.unwrap();
+    other.run_sent(later, at(8)).await.unwrap();
     db.resume_run(id, at(9)).await.unwrap();
     assert_eq!(run(&db, id).await.sent, None);
 }
@@ -364,8 +367,13 @@ pub(crate) async fn a_later_put_takes_a_site_over(home: &impl Home) {
         2
     );
     assert_eq!(db.timeline(&url("a"), 1).await.unwrap()[0].last, time(7));
-    // From now on it knows.
+    // Once it has read that it knows.
     shops[0].state.taken_over(*newest);
+    assert!(matches!(
+        shops[0].look(&db, "Newer", 8).await,
+        Recorded::TakenOver(_)
+    ));
+    known(&db, "a", 8).await;
     assert_eq!(shops[0].look(&db, "Newer", 8).await, Recorded::Known);
     assert_eq!(row_words(&row(&db, first, "a").await), ("stored", "superseded"));
     assert_eq!(shops[1].look(&db, "Old", 8).await, Recorded::Known);
@@ -381,7 +389,7 @@ pub(crate) async fn what_a_later_run_sends_is_not_left_over_in_an_earlier_one(ho
     shop.put(&db, 2).await;
     shop.look(&db, "Newer", 2).await;
     shop.look(&db, "Newer", 500).await;
-    db.end_run(second, at(500)).await.unwrap();
+    assert!(db.end_run(second, at(500)).await.unwrap());
     assert_eq!(known(&db, "a", 501).await.expected, Some(key("Newer")));
     assert_eq!(
         row_words(&row(&db, first, "a").await),
@@ -436,13 +444,18 @@ pub(crate) async fn the_end_of_a_run_is_for_good(home: &impl Home) {
         shop.look(&db, "New", 12).await;
     }
     shops[0].look(&db, "New", 400).await;
+    db.run_sent(id, at(12)).await.unwrap();
+    let later = db.begin_run(run_of("Newer", &["b"], 405)).await.unwrap();
+    shops[1].order(later, "Newer", 405);
+    shops[1].put(&db, 406).await;
+    db.run_sent(later, at(407)).await.unwrap();
     let mut ended = at(410);
     ended.wall = time(417);
-    db.end_run(id, ended).await.unwrap();
+    assert!(db.end_run(id, ended).await.unwrap());
     let over = run(&db, id).await;
     assert_eq!(
         (over.ended, over.sent, over.closed, over.live),
-        (Some(ended), Some(ended), false, false)
+        (Some(ended), Some(at(12)), false, false)
     );
     assert_eq!(over.took, Some(Duration::from_secs(400)));
     assert_eq!(over.clock_set.map(|set| set.as_secs()), Some(7));
@@ -485,7 +498,7 @@ pub(crate) async fn a_retry_takes_up_a_run_that_had_ended(home: &impl Home) {
     shop.intend(&db, 1).await;
     shop.answered(&db, PutVerdict::Problem(Problem::RefusedKey), 1)
         .await;
-    db.end_run(id, at(2)).await.unwrap();
+    assert!(db.end_run(id, at(2)).await.unwrap());
     assert_eq!(counts(&run(&db, id).await), [("failed", 1)]);
     db.resume_run(id, at(3)).await.unwrap();
     let _next = shop.state.order_push(key("New"), Allow::default(), true, at(3));

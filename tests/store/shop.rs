@@ -14,7 +14,7 @@ use stripe_propagate::store::memory::MemoryStore;
 use stripe_propagate::store::sqlite::SqliteStore;
 use stripe_propagate::store::{
     Intent, NewRun, Operator, Outcome, PlannedSite, Record, Recorded, Request, RunId, RunRecord, RunSite,
-    Store,
+    Store, StoreError,
 };
 use stripe_propagate::text::CleanText;
 use tempfile::TempDir;
@@ -199,7 +199,7 @@ impl Shop {
             .order_push(key(tail), Allow::default(), false, at(seconds));
     }
 
-    fn outcome(&self, request: Request, seconds: u64) -> Outcome {
+    pub(crate) fn outcome(&self, request: Request, seconds: u64) -> Outcome {
         let number = match request {
             Request::Put => self.state.puts,
             Request::Get => self.gets,
@@ -250,6 +250,16 @@ impl Shop {
 
     /// The PUT is about to be sent.
     pub(crate) async fn intend<Db: Store>(&mut self, db: &Db, seconds: u64) {
+        let recorded = self.try_intend(db, seconds).await;
+        assert_eq!(recorded.unwrap(), Recorded::Known);
+    }
+
+    /// The PUT is about to be sent, if the store lets it.
+    pub(crate) async fn try_intend<Db: Store>(
+        &mut self,
+        db: &Db,
+        seconds: u64,
+    ) -> Result<Recorded, StoreError> {
         self.state.calling(Call::Put, &Policy::default(), at(seconds));
         let intent = Intent {
             run: self.run.unwrap(),
@@ -258,7 +268,7 @@ impl Shop {
             key: self.state.expected.clone().unwrap(),
             at: at(seconds),
         };
-        db.record_intent(intent).await.unwrap();
+        db.record_intent(intent).await
     }
 
     /// The answer to the PUT.

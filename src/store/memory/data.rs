@@ -1,19 +1,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
-use crate::rules::outcome::Problem;
 use crate::rules::retry::Policy;
 use crate::rules::state::{Served, SiteState};
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
-use crate::store::left::{is_not_reached, left};
+use crate::store::left::is_not_reached;
+use crate::store::old::Pruned;
 use crate::store::{
-    Holder, Intent, Kept, NewRun, Outcome, PlannedSite, Record, Recorded, Request, RunId, RunSite, Seen,
-    StoreError, StoredAttempt,
+    Holder, Intent, Kept, NewRun, PlannedSite, RunId, RunSite, Seen, StoreError, StoredAttempt,
 };
 use crate::text::CleanText;
 
@@ -30,6 +26,9 @@ pub(super) struct Data {
     pub(super) last_run: u64,
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) sites: HashMap<SiteUrl, Site>,
+    /// Who has not asked since another changed something.
+    pub(super) news: HashSet<Me>,
+    pub(super) pruned: Option<Pruned>,
 }
 
 #[derive(Debug)]
@@ -58,7 +57,7 @@ pub(super) struct Row {
 
 #[derive(Debug, Default)]
 pub(super) struct Site {
-    pub(super) version: u64,
+    pub(super) version: i64,
     pub(super) state: Option<SiteState>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) seen: Vec<Seen>,
@@ -81,14 +80,14 @@ impl Row {
         (self.open, self.open_put) = (false, false);
     }
 
-    fn supersede(&mut self) {
+    pub(super) fn supersede(&mut self) {
         self.rest();
         self.shown.verify = Verify::Superseded;
     }
 }
 
 impl Run {
-    fn row(&mut self, site: &SiteUrl) -> Option<&mut Row> {
+    pub(super) fn row(&mut self, site: &SiteUrl) -> Option<&mut Row> {
         self.place.get(site).map(|&place| &mut self.rows[place])
     }
 }
@@ -122,8 +121,14 @@ impl Data {
         self.entered += 1;
         let me = Me(self.entered);
         self.alive.insert(me);
-        self.end_idle();
+        self.news.insert(me);
+        self.end_idle(me);
         me
+    }
+
+    pub(super) fn changed_by(&mut self, me: Me) {
+        let others = self.alive.iter().copied().filter(|other| *other != me);
+        self.news.extend(others);
     }
 
     /// The process is gone, and with it its locks.
@@ -210,8 +215,41 @@ impl Data {
         }
     }
 
-    pub(super) fn end(&mut self, id: RunId, at: Moment) {
+    /// Returns whether it has ended.
+    pub(super) fn end(&mut self, me: Me, id: RunId, at: Moment) -> bool {
+        let Some(run) = self.runs.get(&id) else {
+            return true;
+        };
+        let anothers = self.is_live(run) && run.works != Some(me);
+        if anothers || !self.is_over(me, id, run) {
+            return false;
+        }
+        self.changed_by(me);
         self.over(id, at, false);
+        true
+    }
+
+    /// Whether nothing is left in it to send, to find out or to wait for.
+    fn is_over(&self, me: Me, id: RunId, run: &Run) -> bool {
+        let open = run.rows.iter().filter(|row| row.open);
+        open.into_iter().all(|row| self.is_taken_over(me, id, row))
+    }
+
+    /// Whether a later run has the site of this row, though it has sent it no PUT yet.
+    fn is_taken_over(&self, me: Me, id: RunId, row: &Row) -> bool {
+        let url = &row.shown.planned.site;
+        let Some(site) = self.sites.get(url).filter(|_| !row.open_put) else {
+            return false;
+        };
+        let of_state = site.state.as_ref().and_then(|state| state.run);
+        let later = of_state.filter(|run| *run > id);
+        let closed = later.is_some_and(|run| self.runs.get(&run).is_some_and(|run| run.closed));
+        if later.is_some() && (row.left.is_none() || !closed) {
+            return true;
+        }
+        let is_mine = |run: &RunId| self.runs.get(run).is_some_and(|run| run.works == Some(me));
+        let mut planned = site.open_in.iter().filter(|run| **run > id);
+        row.left.is_none() && planned.any(is_mine)
     }
 
     pub(super) fn close(&mut self, id: RunId, at: Moment, policy: &Policy) {
@@ -250,12 +288,12 @@ impl Data {
     }
 
     /// Ends the runs whose process died with nothing left to do.
-    pub(super) fn end_idle(&mut self) {
+    pub(super) fn end_idle(&mut self, me: Me) {
         let dead = self
             .runs
             .iter()
             .filter(|(_, run)| run.ended.is_none() && !self.is_live(run));
-        let idle = dead.filter(|(_, run)| run.rows.iter().all(|row| !row.open));
+        let idle = dead.filter(|(id, run)| self.is_over(me, **id, run));
         let last = |run: &Run| {
             run.rows
                 .iter()
@@ -265,113 +303,13 @@ impl Data {
         };
         let idle: Vec<(RunId, Moment)> = idle.map(|(id, run)| (*id, last(run))).collect();
         for (id, last) in idle {
-            self.end(id, last);
+            self.changed_by(me);
+            self.over(id, last, false);
         }
     }
 
-    /// Returns the site's version.
-    pub(super) fn intend(&mut self, intent: &Intent) -> u64 {
-        self.intents.push(intent.clone());
-        let site = self.sites.entry(intent.site.clone()).or_default();
-        site.version += 1;
-        site.attempts.push(Attempt {
-            stored: StoredAttempt {
-                run: Some(intent.run),
-                site: intent.site.clone(),
-                request: Request::Put,
-                number: intent.number,
-                at: intent.at.wall,
-                ended: false,
-                ms: None,
-                http: None,
-                cause: None,
-                note: CleanText::default(),
-            },
-            key: Some(intent.key.clone()),
-        });
-        for id in std::mem::take(&mut site.open_in) {
-            let run = self.runs.get_mut(&id);
-            let Some(row) = run.and_then(|run| run.row(&intent.site)) else {
-                continue;
-            };
-            if id == intent.run || (id > intent.run && row.left.is_some()) {
-                site.open_in.push(id);
-            } else {
-                row.supersede();
-            }
-        }
-        let run = self.runs.get_mut(&intent.run);
-        if let Some(row) = run.and_then(|run| run.row(&intent.site)) {
-            (row.shown.push, row.shown.verify, row.shown.puts) =
-                (Push::Sending, Verify::Unchecked, intent.number);
-            (row.shown.at, row.at) = (Some(intent.at.wall), Some(intent.at));
-            row.left = Some(Push::Unknown(Problem::ConnectionLost.cause()));
-            row.open_put = true;
-            mark(&mut row.open, true, &mut site.open_in, intent.run);
-        }
-        site.version
-    }
-
-    /// Returns the version of the site that is known now.
-    pub(super) fn record(&mut self, me: Me, known: u64, record: Record, policy: &Policy) -> (Recorded, u64) {
-        let anothers = self.is_anothers(me, &record);
-        let site = self.sites.entry(record.site.clone()).or_default();
-        if let Some(outcome) = &record.outcome {
-            site.attempt(&record.site, outcome);
-            site.see(outcome);
-        }
-        if known < site.version || anothers {
-            let version = site.version;
-            let state = self.known(&record.site).1.restore(policy, record.at);
-            return (Recorded::TakenOver(Box::new(state)), version);
-        }
-        let put = record
-            .outcome
-            .as_ref()
-            .is_some_and(|outcome| outcome.request == Request::Put);
-        site.version += u64::from(put);
-        let version = site.version;
-        self.row_of(&record, policy);
-        if let Some(site) = self.sites.get_mut(&record.site) {
-            site.state = Some(record.state);
-        }
-        (Recorded::Known, version)
-    }
-
-    /// Whether another process has a PUT to the site out, or to come: what becomes of it only that one can say.
-    fn is_anothers(&self, me: Me, record: &Record) -> bool {
-        let run = record.state.run.and_then(|run| self.runs.get(&run));
-        let Some(run) = run.filter(|run| run.works != Some(me) && self.is_live(run)) else {
-            return false;
-        };
-        let row = run.place.get(&record.site).map(|&place| &run.rows[place]);
-        row.is_some_and(|row| row.open && (row.open_put || record.state.push.is_open()))
-    }
-
-    /// Its row in a run that has not ended, and to which no later run has put an end there.
-    fn row_of(&mut self, record: &Record, policy: &Policy) {
-        let state = &record.state;
-        let run = state.run.and_then(|id| self.runs.get_mut(&id));
-        let row = run
-            .filter(|run| run.ended.is_none())
-            .and_then(|run| run.row(&record.site));
-        let Some(row) = row.filter(|row| row.shown.verify != Verify::Superseded) else {
-            return;
-        };
-        let shown = &mut row.shown;
-        (shown.push, shown.verify, shown.http, shown.puts) =
-            (state.push, state.verify, state.http, state.puts);
-        (shown.before, shown.now) = (state.before.clone(), state.now.clone());
-        (shown.note, shown.at, row.at) = (record.note.clone(), Some(record.at.wall), Some(record.at));
-        (row.left, row.open_put) = (left(state, policy, record.at), false);
-        let open = state.is_busy() || state.push.is_open();
-        if let (Some(site), Some(run)) = (self.sites.get_mut(&record.site), state.run) {
-            mark(&mut row.open, open, &mut site.open_in, run);
-        }
-    }
-
-    /// The site's version, and what is kept of it.
-    pub(super) fn known(&self, url: &SiteUrl) -> (u64, Kept) {
+    /// The site's version, and what is kept of it, as if `as_dead` had died.
+    pub(super) fn known(&self, url: &SiteUrl, as_dead: Option<Me>) -> (i64, Kept) {
         let Some(site) = self.sites.get(url) else {
             return (0, Kept::default());
         };
@@ -380,7 +318,8 @@ impl Data {
             Some((*id, run, &run.rows[*run.place.get(url)?]))
         });
         let open: Vec<_> = open.collect();
-        let dead = |(_, run, _): &&(RunId, &Run, &Row)| !self.is_live(run);
+        let is_live = |run: &Run| self.is_live(run) && (as_dead.is_none() || run.works != as_dead);
+        let dead = |(_, run, _): &&(RunId, &Run, &Row)| !is_live(run);
         let newest = open.iter().max_by_key(|(id, ..)| *id);
         let of_state = site.state.as_ref().and_then(|state| state.run);
         let of_state = of_state.and_then(|id| self.runs.get(&id));
@@ -394,10 +333,7 @@ impl Data {
             row.shown.puts == 0 && row.left.is_some() && is_not_reached(*id, site.state.as_ref(), closed)
         });
         let kept = Kept {
-            live: newest
-                .map(|(_, run, _)| *run)
-                .or(of_state)
-                .is_some_and(|run| self.is_live(run)),
+            live: newest.map(|(_, run, _)| *run).or(of_state).is_some_and(is_live),
             before_restart: false,
             open_put: open_put.map(|(id, _, row)| (*id, row.shown.planned.key.clone(), row.shown.puts)),
             not_reached: not_reached
@@ -407,7 +343,13 @@ impl Data {
         (site.version, kept)
     }
 
-    pub(super) fn prune(&mut self, before: Timestamp) -> usize {
+    pub(super) fn prune(&mut self, me: Me, pruned: Pruned) -> usize {
+        if !pruned.is_due(self.pruned) {
+            return 0;
+        }
+        self.changed_by(me);
+        self.pruned = Some(pruned);
+        let before = pruned.before;
         let old = |run: &Run| run.ended.is_some_and(|ended| ended.wall < before);
         let dropped: HashSet<RunId> = self
             .runs
@@ -420,68 +362,9 @@ impl Data {
             site.seen.retain(|seen| seen.last >= before);
             site.attempts.retain(|attempt| match attempt.stored.run {
                 Some(run) => !dropped.contains(&run),
-                None => attempt.stored.at >= before,
+                None => attempt.stored.at >= pruned.looks_before(),
             });
         }
         dropped.len()
-    }
-}
-
-/// Keeps the site's list of runs in step with its row.
-fn mark(open: &mut bool, now: bool, open_in: &mut Vec<RunId>, run: RunId) {
-    *open = now;
-    open_in.retain(|id| *id != run);
-    if now {
-        open_in.push(run);
-    }
-}
-
-impl Site {
-    fn attempt(&mut self, url: &SiteUrl, outcome: &Outcome) {
-        let put = outcome.request == Request::Put;
-        let same = |attempt: &&mut Attempt| {
-            let stored = &attempt.stored;
-            put && !stored.ended && stored.run == outcome.run && stored.number == outcome.number
-        };
-        let sent = outcome.at - Duration::from_millis(outcome.ms);
-        let mut stored = StoredAttempt {
-            run: outcome.run,
-            site: url.clone(),
-            request: outcome.request,
-            number: outcome.number,
-            at: if put { sent.wall } else { outcome.at.wall },
-            ended: true,
-            ms: Some(outcome.ms),
-            http: outcome.http,
-            cause: outcome.cause,
-            note: outcome.note.clone(),
-        };
-        if let Some(intent) = self.attempts.iter_mut().rev().find(same) {
-            stored.at = intent.stored.at;
-            intent.stored = stored;
-        } else {
-            self.attempts.push(Attempt { stored, key: None });
-        }
-    }
-
-    /// What a look showed: the same as the look before goes on, anything else begins anew.
-    fn see(&mut self, outcome: &Outcome) {
-        if outcome.served == Served::Unknown {
-            return;
-        }
-        let at = outcome.at.wall;
-        if let Some(last) = self.seen.last_mut().filter(|last| last.served == outcome.served) {
-            last.last = last.last.max(at);
-            return;
-        }
-        let key = outcome.served.key();
-        let puts = self.attempts.iter().rev();
-        let mut puts = puts.filter(|attempt| key.is_some() && attempt.key.as_ref() == key);
-        self.seen.push(Seen {
-            served: outcome.served.clone(),
-            first: at,
-            last: at,
-            pushed_by: puts.next().and_then(|attempt| attempt.stored.run),
-        });
     }
 }

@@ -1,30 +1,49 @@
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Result, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
-use super::columns::{json, ns, number, wall};
+use super::columns::{json, ns, number, run, wall};
 use super::known::{known, open_runs};
-use super::lock::{Held, Lives, is_live};
+use super::lock::{Lives, is_live};
 use super::place::Place;
+use super::runs;
+use crate::rules::moment::Moment;
 use crate::rules::outcome::Problem;
 use crate::rules::retry::Policy;
 use crate::rules::state::{Served, SiteState};
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
-use crate::store::left::left;
+use crate::store::left::{Basis, OpenPut, decides, left};
 use crate::store::{Intent, Outcome, Record, Recorded, Request, RunId};
 
-/// What a change is made with. What it gets to know of versions counts once it is committed.
+/// What a change is made with. The versions that it makes count once they are committed.
 pub(super) struct Changes<'a> {
     pub(super) conn: &'a Connection,
     pub(super) place: &'a Place,
     pub(super) boot: i64,
     pub(super) policy: &'a Policy,
     /// The runs that this process works on.
-    pub(super) own: &'a HashMap<RunId, Held>,
-    /// The version of each site that this process knows.
-    pub(super) known: &'a HashMap<i64, i64>,
-    pub(super) learnt: HashMap<i64, i64>,
+    pub(super) own: &'a [RunId],
+    /// The one that has the right to send.
+    pub(super) sends: Option<RunId>,
+    /// The versions of sites that this process has made, by site.
+    pub(super) raised: &'a HashMap<i64, Raised>,
+    pub(super) raises: HashMap<i64, Raised>,
+}
+
+/// Versions of a site, each made by this process from the one before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Raised {
+    from: i64,
+    to: i64,
+}
+
+/// A row of a run in which something of the site is still to come.
+struct Open {
+    run: RunId,
+    /// Whether nothing says what came of its last PUT.
+    doubt: bool,
+    puts: u32,
 }
 
 impl Changes<'_> {
@@ -46,14 +65,51 @@ impl Changes<'_> {
         Ok((self.conn.last_insert_rowid(), 0))
     }
 
-    fn knows(&self, site: i64) -> i64 {
-        let version = self.learnt.get(&site).or_else(|| self.known.get(&site));
-        version.copied().unwrap_or_default()
+    /// Whether no version of the site's is newer than what who knew `basis` knows by now: the others are its own.
+    fn knows(&self, site: i64, version: i64, basis: Basis) -> bool {
+        let own = self.raises.get(&site).or_else(|| self.raised.get(&site));
+        basis.version >= version || own.is_some_and(|own| own.from <= basis.version && own.to == version)
     }
 
-    /// A PUT is about to be sent: from now on the site is this run's.
-    pub(super) fn intend(&mut self, intent: &Intent) -> Result<()> {
+    fn open(&self, site: i64) -> Result<Vec<Open>> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT run, open_put, puts FROM run_sites WHERE site = ?1 AND open = 1")?;
+        let of_row = |row: &Row<'_>| {
+            Ok(Open {
+                run: run(row, "run")?,
+                doubt: row.get("open_put")?,
+                puts: row.get("puts")?,
+            })
+        };
+        query.query_map([site], of_row)?.collect()
+    }
+
+    /// The PUTs of processes that are gone, or of this one, of which nothing says what came of them.
+    fn doubts(&self, open: &[Open]) -> Vec<OpenPut> {
+        let told_by_none = |run: RunId| self.own.contains(&run) || !is_live(self.place, run);
+        open.iter()
+            .filter(|row| row.doubt && told_by_none(row.run))
+            .map(|row| (row.run, row.puts))
+            .collect()
+    }
+
+    /// A PUT is about to be sent: from now on the site is this run's. None where the run has no right to send.
+    pub(super) fn intend(&mut self, intent: &Intent, basis: Basis) -> Result<Option<Recorded>> {
+        if self.sends != Some(intent.run) {
+            return Ok(None);
+        }
         let (site, version) = self.site(&intent.site)?;
+        let doubts = self.doubts(&self.open(site)?);
+        let doubt = doubts.into_iter().any(|put| !basis.covers_before(put, intent));
+        if doubt || !self.knows(site, version, basis) {
+            return self.taken_over(&intent.site, doubt, intent.at).map(Some);
+        }
+        self.intends(site, version, intent)?;
+        Ok(Some(Recorded::Known))
+    }
+
+    fn intends(&mut self, site: i64, version: i64, intent: &Intent) -> Result<()> {
         self.raise(site, version)?;
         let run = number(intent.run);
         self.conn
@@ -102,61 +158,85 @@ impl Changes<'_> {
         self.conn
             .prepare_cached("UPDATE sites SET version = ?2 WHERE id = ?1")?
             .execute([site, version + 1])?;
-        self.learnt.insert(site, version + 1);
+        let before = self.raises.get(&site).or_else(|| self.raised.get(&site));
+        let from = before
+            .filter(|own| own.to == version)
+            .map_or(version, |own| own.from);
+        let to = version + 1;
+        self.raises.insert(site, Raised { from, to });
         Ok(())
     }
 
+    /// Nothing of the run is left to send.
+    pub(super) fn sent(&mut self, run: RunId, at: Moment) -> Result<()> {
+        // What comes behind it in the same transaction has the right no longer.
+        self.sends.take_if(|sends| *sends == run);
+        runs::sent(self.conn, self.boot, run, at)
+    }
+
+    /// Whether the run has ended.
+    pub(super) fn end(&mut self, run: RunId, at: Moment) -> Result<bool> {
+        if !self.own.contains(&run) && is_live(self.place, run) {
+            return Ok(false);
+        }
+        let ended = runs::end(self.conn, self.boot, self.own, run, at)?;
+        self.sends.take_if(|sends| ended && *sends == run);
+        Ok(ended)
+    }
+
     /// Something has happened to a site.
-    pub(super) fn record(&mut self, record: &Record) -> Result<Recorded> {
+    pub(super) fn record(&mut self, record: &Record, basis: Basis) -> Result<Recorded> {
         let (site, version) = self.site(&record.site)?;
         if let Some(outcome) = &record.outcome {
             self.attempt(site, outcome)?;
             self.see(site, outcome)?;
         }
-        if self.knows(site) < version || self.is_anothers(site, &record.state)? {
-            self.learnt.insert(site, version);
-            return self.taken_over(record).map(Recorded::TakenOver);
+        let open = self.open(site)?;
+        let doubts = self.doubts(&open);
+        let doubt = doubts.iter().any(|put| !basis.covers(*put, record));
+        if doubt || !self.knows(site, version, basis) || self.is_anothers(&open, &doubts, &record.state) {
+            return self.taken_over(&record.site, doubt, record.at);
         }
         let put = record
             .outcome
             .as_ref()
             .is_some_and(|outcome| outcome.request == Request::Put);
-        if put {
+        let doubt = doubts.into_iter().find(|(run, _)| record.state.run == Some(*run));
+        let decided = doubt.is_some_and(|doubt| decides(record, doubt));
+        // Who knew of the open PUT only must not take the doubt away again.
+        if put || decided {
             self.raise(site, version)?;
-        } else {
-            self.learnt.insert(site, version);
         }
         self.keep(site, &record.state)?;
         if let Some(run) = record.state.run {
-            self.row(number(run), site, record)?;
+            self.row(number(run), site, record, doubt.is_some() && !decided)?;
         }
         Ok(Recorded::Known)
     }
 
-    /// Whether another process has a PUT to this site out, or to come: what becomes of it only that one can say.
-    fn is_anothers(&self, site: i64, state: &SiteState) -> Result<bool> {
-        let Some(run) = state.run.filter(|run| !self.own.contains_key(run)) else {
-            return Ok(false);
-        };
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT open_put FROM run_sites WHERE run = ?1 AND site = ?2 AND open = 1")?;
-        let open_put: Option<bool> = query
-            .query_row([number(run), site], |row| row.get(0))
-            .optional()?;
-        Ok(open_put.is_some_and(|put| put || state.push.is_open()) && is_live(self.place, run))
+    /// Whether only another process can say what becomes of the run's PUT to the site: one that has it out, or that
+    /// it is to come from. That one may be gone.
+    fn is_anothers(&self, open: &[Open], doubts: &[OpenPut], state: &SiteState) -> bool {
+        let run = state.run.filter(|run| !self.own.contains(run));
+        let row = open.iter().find(|row| Some(row.run) == run);
+        let out = |row: &Open| row.doubt && !doubts.contains(&(row.run, row.puts));
+        row.is_some_and(|row| state.push.is_open() || out(row))
     }
 
-    /// What is known of the site in place of what this process thinks.
-    fn taken_over(&self, record: &Record) -> Result<Box<SiteState>> {
-        let lives = Lives::of(self.place, open_runs(self.conn)?);
-        let found = known(self.conn, &lives, self.boot, std::slice::from_ref(&record.site))?;
+    /// What is known of the site in place of what this process thinks. What it works on itself is like what the dead
+    /// have left where it does not know what those did.
+    fn taken_over(&self, url: &SiteUrl, doubt: bool, now: Moment) -> Result<Recorded> {
+        let mut lives = Lives::of(self.place, open_runs(self.conn)?);
+        if doubt {
+            lives = lives.without(self.own);
+        }
+        let found = known(self.conn, &lives, self.boot, std::slice::from_ref(url))?;
         let kept = found
             .into_iter()
             .next()
             .map(|known| known.kept)
             .unwrap_or_default();
-        Ok(Box::new(kept.restore(self.policy, record.at)))
+        Ok(Recorded::TakenOver(Box::new(kept.restore(self.policy, now))))
     }
 
     fn attempt(&self, site: i64, outcome: &Outcome) -> Result<()> {
@@ -245,14 +325,16 @@ impl Changes<'_> {
     }
 
     /// The site's row in a run that has not ended, and to which no later run has put an end there.
-    fn row(&self, run: i64, site: i64, record: &Record) -> Result<()> {
+    /// `in_doubt`: of its PUT that is open nothing is said.
+    fn row(&self, run: i64, site: i64, record: &Record, in_doubt: bool) -> Result<()> {
         let state = &record.state;
         let left = left(state, self.policy, record.at);
         self.conn
             .prepare_cached(
-                "UPDATE run_sites SET push = :push, verify = :verify, http = :http, puts = :puts, before = :before, \
-                 now = :now, note = :note, at_ns = :ns, at_wall = :wall, at_boot = :boot, open = :open, left = :left, \
-                 open_put = 0 WHERE run = :run AND site = :site AND verify <> :superseded \
+                "UPDATE run_sites SET push = :push, verify = :verify, http = :http, \
+                 puts = iif(:in_doubt, puts, :puts), before = :before, \
+                 now = :now, note = :note, at_ns = :ns, at_wall = :wall, at_boot = :boot, open = :open, \
+                 left = iif(:in_doubt, left, :left), open_put = :in_doubt WHERE run = :run AND site = :site AND verify <> :superseded \
                  AND (SELECT ended_wall IS NULL FROM runs WHERE id = :run)",
             )?
             .execute(named_params! {
@@ -266,7 +348,8 @@ impl Changes<'_> {
                 ":ns": ns(record.at),
                 ":wall": wall(record.at),
                 ":boot": self.boot,
-                ":open": state.is_busy() || state.push.is_open(),
+                ":open": state.is_busy() || state.push.is_open() || in_doubt,
+                ":in_doubt": in_doubt,
                 ":left": left.as_ref().map(json).transpose()?,
                 ":run": run,
                 ":site": site,

@@ -13,8 +13,7 @@ use crate::store::{Kept, RunId};
 /// What the store has of a site.
 pub(super) struct Known {
     /// Where in the list that was asked for.
-    pub(super) index: i64,
-    pub(super) site: i64,
+    pub(super) index: usize,
     /// Rises with each PUT: who knows a lower one does not know of the last.
     pub(super) version: i64,
     pub(super) kept: Kept,
@@ -60,8 +59,7 @@ pub(super) fn known(conn: &Connection, lives: &Lives, boot: i64, sites: &[SiteUr
             .get::<_, Option<i64>>("boot")?
             .is_some_and(|kept| kept != boot);
         Ok(Known {
-            index: row.get("place")?,
-            site,
+            index: usize::try_from(row.get::<_, i64>("place")?).unwrap_or(usize::MAX),
             version: row.get("version")?,
             kept: Kept {
                 before_restart,

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -66,6 +66,14 @@ impl Held {
     }
 }
 
+/// Deletes the lock of a run that is over, which a process that is gone has left.
+pub(super) fn clear_away(path: PathBuf) {
+    let left = File::open(&path).ok().filter(|file| file.try_lock().is_ok());
+    if let Some(file) = left.filter(|file| is_at(file, &path)) {
+        Held { file, path }.delete();
+    }
+}
+
 fn is_at(file: &File, path: &Path) -> bool {
     let [held, there] = [file.metadata(), std::fs::symlink_metadata(path)];
     held.ok()
@@ -107,13 +115,19 @@ pub(super) fn is_live(place: &Place, run: RunId) -> bool {
     is_held(&works_on(place, run))
 }
 
-/// Whether a process holds the lock at `path`.
+/// Whether a process holds the lock at `path`. Where that cannot be found out, one may: only a lock that is free, or
+/// that is not there, tells that nobody does.
 pub(super) fn is_held(path: &Path) -> bool {
-    if !matches!(look_at(path), Ok(Some(_))) {
-        return false;
+    match look_at(path) {
+        Ok(None) => return false,
+        Ok(Some(_)) => {}
+        Err(_) => return true,
     }
-    // Shared, so that two who look do not take each other for the holder.
-    File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    match File::open(path) {
+        // Shared, so that two who look do not take each other for the holder.
+        Ok(file) => file.try_lock_shared().is_err(),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
 }
 
 /// Which of some runs a process works on, as it was before their rows were read: what ended in between is seen
@@ -125,6 +139,12 @@ impl Lives {
     pub(super) fn of(place: &Place, runs: impl IntoIterator<Item = RunId>) -> Self {
         let lives = |run| (run, is_live(place, run));
         Self(runs.into_iter().map(lives).collect())
+    }
+
+    /// As if nobody worked on `runs`.
+    pub(super) fn without<'a>(mut self, runs: impl IntoIterator<Item = &'a RunId>) -> Self {
+        self.0.extend(runs.into_iter().map(|run| (*run, false)));
+        self
     }
 
     /// One that was not asked for has begun since.

@@ -2,13 +2,16 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
-use super::columns::{Kept, json, key, limit, maybe, maybe_run, now, ns, number, run, state, value, wall};
+use super::columns::{
+    self, Kept, json, key, limit, maybe, maybe_run, now, ns, number, run, state, value, wall,
+};
 use super::lock::Lives;
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::rules::state::{Served, SiteState};
 use crate::rules::status::{Push, Verify};
 use crate::rules::tally::word;
+use crate::store::old::Pruned;
 use crate::store::{NewRun, Operator, PlannedSite, RunId, RunRecord};
 
 /// Puts a run and its sites on record.
@@ -104,14 +107,32 @@ pub(super) fn sent(conn: &Connection, boot: i64, id: RunId, at: Moment) -> Resul
     Ok(())
 }
 
-/// Nothing is left to do: what is open in its rows was taken over.
-pub(super) fn end(conn: &Connection, boot: i64, id: RunId, at: Moment) -> Result<()> {
+/// Ends it where nothing is left to do: what is open in its rows was taken over. Returns whether it has ended.
+pub(super) fn end(conn: &Connection, boot: i64, own: &[RunId], id: RunId, at: Moment) -> Result<bool> {
+    if !is_over(conn, own, id)? {
+        return Ok(false);
+    }
     conn.execute(
         "UPDATE run_sites SET push = coalesce(left, push), left = NULL, verify = ?2, open = 0, open_put = 0 \
          WHERE run = ?1 AND open = 1",
         params![number(id), json(&Verify::Superseded)?],
     )?;
-    over(conn, boot, id, at, false)
+    over(conn, boot, id, at, false)?;
+    Ok(true)
+}
+
+/// Whether nothing is left in a run to send, to find out or to wait for. What a later run has taken over is not: what
+/// is known of the site is that run's, or one of `own`, which this process works on, has the site in its plan.
+pub(super) fn is_over(conn: &Connection, own: &[RunId], id: RunId) -> Result<bool> {
+    // What is open is little, as a rule: the index of that is read through, not the rows of the run.
+    let mut query = conn.prepare_cached(
+        "SELECT NOT EXISTS (SELECT 1 FROM run_sites rs INDEXED BY run_sites_open JOIN sites s ON s.id = rs.site \
+         LEFT JOIN runs l ON l.id = s.run WHERE rs.run = ?1 AND rs.open = 1 AND (rs.open_put = 1 OR NOT (\
+         (coalesce(s.run, 0) > rs.run AND (rs.left IS NULL OR NOT coalesce(l.closed, 0))) OR \
+         (rs.left IS NULL AND EXISTS (SELECT 1 FROM run_sites o WHERE o.site = rs.site AND o.open = 1 \
+         AND o.run > rs.run AND o.run IN (SELECT value FROM json_each(?2)))))))",
+    )?;
+    query.query_row(params![number(id), json(&own)?], |row| row.get(0))
 }
 
 /// Ends it with something left to send. Returns the sites that it had begun with and sent nothing: they expect
@@ -225,17 +246,8 @@ fn run_record(conn: &Connection, lives: &Lives, boot: i64, row: &Row<'_>) -> Res
     })
 }
 
-/// A run in which nothing is left to do or to wait for, and when something last happened in it. Such a run ended
-/// when its process died.
-pub(super) fn idle(conn: &Connection, id: RunId) -> Result<Option<Kept>> {
-    let open: bool = conn.query_row(
-        "SELECT EXISTS (SELECT 1 FROM run_sites WHERE run = ?1 AND open = 1)",
-        [number(id)],
-        |row| row.get(0),
-    )?;
-    if open {
-        return Ok(None);
-    }
+/// When something last happened in a run: then it ended if its process died with nothing left to do.
+pub(super) fn last(conn: &Connection, id: RunId) -> Result<Option<Kept>> {
     let last = conn
         .query_row(
             "SELECT at_ns, at_wall, at_boot FROM run_sites WHERE run = ?1 AND at_wall IS NOT NULL \
@@ -255,11 +267,30 @@ pub(super) fn idle(conn: &Connection, id: RunId) -> Result<Option<Kept>> {
     )
 }
 
-/// Drops what ended before then.
-pub(super) fn prune(conn: &Connection, before: i64) -> Result<usize> {
+/// When something old was last dropped.
+pub(super) fn pruned(conn: &Connection) -> Result<Option<Pruned>> {
+    let value = |name: &str| {
+        conn.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+            row.get(0).map(columns::at)
+        })
+        .optional()
+    };
+    let [at, before] = [value("pruned_at")?, value("pruned_before")?];
+    Ok(at.zip(before).map(|(at, before)| Pruned { at, before }))
+}
+
+/// Drops what is old, and remembers that.
+pub(super) fn prune(conn: &Connection, pruned: Pruned) -> Result<usize> {
+    let before = pruned.before.as_millisecond();
+    let remember = "INSERT INTO meta (name, value) VALUES ('pruned_at', ?1), ('pruned_before', ?2) \
+                    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    conn.execute(remember, [pruned.at.as_millisecond(), before])?;
     let old = "(SELECT id FROM runs WHERE ended_wall < ?1)";
     conn.execute(&format!("DELETE FROM attempts WHERE run IN {old}"), [before])?;
-    conn.execute("DELETE FROM attempts WHERE run IS NULL AND at < ?1", [before])?;
+    conn.execute(
+        "DELETE FROM attempts WHERE run IS NULL AND at < ?1",
+        [pruned.looks_before().as_millisecond()],
+    )?;
     conn.execute("DELETE FROM seen WHERE last < ?1", [before])?;
     conn.execute(&format!("DELETE FROM run_sites WHERE run IN {old}"), [before])?;
     conn.execute("DELETE FROM runs WHERE ended_wall < ?1", [before])

@@ -26,6 +26,10 @@ const STATEMENTS: usize = 64;
 /// `run_sites.open`: something of it is still to come. `run_sites.left`: what PUSH becomes if the process that
 /// works on it dies now. `run_sites.open_put`: a PUT was about to be sent, and nothing says what came of it.
 const FIRST: &str = "
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE boots (
     id INTEGER PRIMARY KEY,
     boot TEXT NOT NULL UNIQUE
@@ -91,6 +95,7 @@ CREATE TABLE attempts (
 );
 CREATE INDEX attempts_of_site ON attempts (site);
 CREATE INDEX attempts_of_run ON attempts (run, site);
+CREATE INDEX attempts_of_no_run ON attempts (at) WHERE run IS NULL;
 CREATE TABLE seen (
     id INTEGER PRIMARY KEY,
     site INTEGER NOT NULL REFERENCES sites (id),
@@ -100,6 +105,7 @@ CREATE TABLE seen (
     pushed_by INTEGER
 );
 CREATE INDEX seen_at_site ON seen (site);
+CREATE INDEX seen_until ON seen (last);
 ";
 
 /// Opens the store for writing: checked, and upgraded where it is older.

@@ -3,6 +3,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::place::Place;
 use crate::rules::retry::Policy;
+use crate::site::SiteUrl;
+use crate::store::left::Basis;
 
 /// What writing and reading share.
 #[derive(Debug)]
@@ -10,8 +12,8 @@ pub(super) struct Shared {
     pub(super) place: Place,
     /// This start of the machine.
     pub(super) boot: i64,
-    /// The version of each site that this process knows.
-    pub(super) versions: Mutex<HashMap<i64, i64>>,
+    /// What this process was told of each site's PUTs. Its own PUTs the writer knows.
+    bases: Mutex<HashMap<SiteUrl, Basis>>,
     /// The policy that was asked with last.
     pub(super) policy: Mutex<Policy>,
 }
@@ -21,18 +23,28 @@ impl Shared {
         Self {
             place,
             boot,
-            versions: Mutex::default(),
+            bases: Mutex::default(),
             policy: Mutex::default(),
         }
     }
 
-    /// The process knows of these versions. What it knew of later ones stays known.
-    pub(super) fn learn(&self, versions: impl IntoIterator<Item = (i64, i64)>) {
-        let mut known = lock(&self.versions);
-        for (site, version) in versions {
-            let known = known.entry(site).or_default();
-            *known = version.max(*known);
+    /// The process was told so. Where answers overtake each other the newest counts.
+    pub(super) fn learn<'a>(&self, told: impl IntoIterator<Item = (&'a SiteUrl, Basis)>) {
+        let mut bases = lock(&self.bases);
+        for (site, basis) in told {
+            match bases.get_mut(site) {
+                Some(known) if known.version <= basis.version => *known = basis,
+                Some(_) => {}
+                None => {
+                    bases.insert(site.clone(), basis);
+                }
+            }
         }
+    }
+
+    /// What is handed over now is handed over by one who knows this.
+    pub(super) fn basis(&self, site: &SiteUrl) -> Basis {
+        lock(&self.bases).get(site).copied().unwrap_or_default()
     }
 }
 

@@ -7,6 +7,7 @@ use super::runs;
 use super::shared::lock;
 use super::writer::Writer;
 use crate::rules::moment::Moment;
+use crate::store::old::Pruned;
 use crate::store::{Holder, NewRun, RunId, StoreError};
 
 impl Writer {
@@ -132,18 +133,44 @@ impl Writer {
         if self.works.contains_key(&run) || is_live(&self.shared.place, run) {
             return Ok(());
         }
-        let Some(last) = runs::idle(&self.conn, run).map_err(|error| self.fault(&error))? else {
+        let own = self.own();
+        let over = runs::is_over(&self.conn, &own, run)
+            .and_then(|over| Ok(runs::last(&self.conn, run)?.filter(|_| over)));
+        let Some(last) = over.map_err(|error| self.fault(&error))? else {
             return Ok(());
         };
         // Somebody may have taken it up in the meantime, and then it is not over.
         let Ok(Some(works)) = self.take_work(run, last.moment) else {
             return Ok(());
         };
-        self.in_one(|writer| match runs::idle(&writer.conn, run)? {
-            Some(last) => runs::end(&writer.conn, last.boot, run, last.moment),
-            None => Ok(()),
+        self.in_one(|writer| match runs::last(&writer.conn, run)? {
+            Some(last) => runs::end(&writer.conn, last.boot, &own, run, last.moment),
+            None => Ok(false),
         })?;
         works.delete();
         Ok(())
+    }
+
+    /// The runs that this process works on.
+    pub(super) fn own(&self) -> Vec<RunId> {
+        self.works.keys().copied().collect()
+    }
+
+    /// Drops what is old, if that has not been done lately.
+    pub(super) fn prune(&mut self, pruned: Pruned) -> std::result::Result<usize, StoreError> {
+        let last = runs::pruned(&self.conn).map_err(|error| self.fault(&error))?;
+        if !pruned.is_due(last) {
+            return Ok(0);
+        }
+        self.in_one(|writer| runs::prune(&writer.conn, pruned))
+    }
+
+    /// Whether another connection than the one that writes here has changed the file since this was asked last.
+    pub(super) fn has_changed(&mut self) -> std::result::Result<bool, StoreError> {
+        let version = self
+            .conn
+            .pragma_query_value(None, "data_version", |row| row.get(0));
+        let version = version.map_err(|error| self.fault(&error))?;
+        Ok(self.data_version.replace(version) != Some(version))
     }
 }

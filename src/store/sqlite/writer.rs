@@ -6,12 +6,12 @@ use std::time::Duration;
 use rusqlite::{Connection, Error, Result, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::changes::Changes;
+use super::changes::{Changes, Raised};
 use super::fault::{fault, passes};
-use super::lock::Held;
-use super::runs;
+use super::lock::{Held, clear_away, works_on};
 use super::shared::{Shared, lock};
 use crate::rules::moment::Moment;
+use crate::store::left::{Basis, no_right};
 use crate::store::{Intent, Operator, Record, Recorded, RunId, StoreError};
 
 /// So many changes go into one transaction at most.
@@ -19,17 +19,30 @@ const BATCH: usize = 4096;
 /// How soon what could not be written is tried again while nothing else happens.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
-/// Something to be written, together with what waits beside it.
+/// Something to be written, together with what waits beside it. What tells of a site is worth what the process knew
+/// when it handed that over, however late it is written.
 #[derive(Debug)]
 pub(super) enum Change {
-    Intent(Intent),
-    Record(Box<Record>),
+    Intent(Intent, Basis),
+    Record(Box<Record>, Basis),
     Sent(RunId, Moment),
     Ended(RunId, Moment),
 }
 
-/// Who waits until it is durable.
-pub(super) type Reply = oneshot::Sender<std::result::Result<Recorded, StoreError>>;
+/// What came of a change.
+#[derive(Debug)]
+pub(super) enum Done {
+    Recorded(Recorded),
+    Sent,
+    /// Whether the run has ended.
+    Ended(bool),
+}
+
+/// What came of a change, once it is durable; or why it was refused.
+pub(super) type Answer = std::result::Result<Done, StoreError>;
+
+/// Who waits for it.
+pub(super) type Reply = oneshot::Sender<Answer>;
 
 /// What the writer is asked for.
 pub(super) enum Job {
@@ -48,6 +61,10 @@ pub(super) struct Writer {
     pub(super) sends: Option<(RunId, Held)>,
     /// The runs that this process works on.
     pub(super) works: HashMap<RunId, Held>,
+    /// The versions of sites that this process has made.
+    raised: HashMap<i64, Raised>,
+    /// The version of what others have written when that was last asked.
+    pub(super) data_version: Option<i64>,
     /// What has happened and could not be written yet, in order.
     unwritten: Vec<Change>,
     /// Why not.
@@ -62,6 +79,8 @@ impl Writer {
             by,
             sends: None,
             works: HashMap::new(),
+            raised: HashMap::new(),
+            data_version: None,
             unwritten: Vec::new(),
             trouble: None,
         }
@@ -142,52 +161,54 @@ impl Writer {
     }
 
     /// All of it in one transaction, or nothing.
-    fn commit(&mut self, all: &[(Change, Option<Reply>)]) -> Result<Vec<Recorded>> {
+    fn commit(&mut self, all: &[(Change, Option<Reply>)]) -> Result<Vec<Answer>> {
+        let own = self.own();
         let transaction = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let policy = lock(&self.shared.policy).clone();
-        let known = lock(&self.shared.versions);
         let mut changes = Changes {
             conn: &transaction,
             place: &self.shared.place,
             boot: self.shared.boot,
             policy: &policy,
-            own: &self.works,
-            known: &known,
-            learnt: HashMap::new(),
+            own: &own,
+            sends: self.sends.as_ref().map(|(run, _)| *run),
+            raised: &self.raised,
+            raises: HashMap::new(),
         };
         let mut done = Vec::with_capacity(all.len());
         for (change, _) in all {
             done.push(match change {
-                Change::Intent(intent) => changes.intend(intent).map(|()| Recorded::Known),
-                Change::Record(record) => changes.record(record),
+                Change::Intent(intent, basis) => changes
+                    .intend(intent, *basis)?
+                    .ok_or_else(|| no_right(intent.run))
+                    .map(Done::Recorded),
+                Change::Record(record, basis) => Ok(Done::Recorded(changes.record(record, *basis)?)),
                 Change::Sent(run, at) => {
-                    runs::sent(&transaction, self.shared.boot, *run, *at).map(|()| Recorded::Known)
+                    changes.sent(*run, *at)?;
+                    Ok(Done::Sent)
                 }
-                Change::Ended(run, at) => {
-                    runs::end(&transaction, self.shared.boot, *run, *at).map(|()| Recorded::Known)
-                }
-            }?);
+                Change::Ended(run, at) => Ok(Done::Ended(changes.end(*run, *at)?)),
+            });
         }
-        let learnt = changes.learnt;
-        drop(known);
+        let raises = changes.raises;
         transaction.commit()?;
-        self.shared.learn(learnt);
+        self.raised.extend(raises);
         Ok(done)
     }
 
-    fn written(&mut self, all: Vec<(Change, Option<Reply>)>, done: Vec<Recorded>) {
+    fn written(&mut self, all: Vec<(Change, Option<Reply>)>, done: Vec<Answer>) {
         if self.unwritten.is_empty() {
             self.trouble = None;
         }
         for ((change, reply), done) in all.into_iter().zip(done) {
-            match change {
-                Change::Sent(run, _) => self.let_others_send(run),
-                Change::Ended(run, _) => self.leave(run),
-                Change::Intent(_) | Change::Record(_) => {}
+            match (change, &done) {
+                (Change::Sent(run, _), _) => self.let_others_send(run),
+                (Change::Ended(run, _), Ok(Done::Ended(true))) => self.leave(run),
+                (Change::Ended(..) | Change::Intent(..) | Change::Record(..), _) => {}
             }
-            answer(reply, Ok(done));
+            answer(reply, done);
         }
     }
 
@@ -198,7 +219,7 @@ impl Writer {
             if let Change::Sent(run, _) | Change::Ended(run, _) = change {
                 self.let_others_send(run);
             }
-            if !matches!(change, Change::Intent(_)) {
+            if !matches!(change, Change::Intent(..)) {
                 self.unwritten.push(change);
             }
             answer(reply, Err(error.clone()));
@@ -219,8 +240,9 @@ impl Writer {
     /// Nothing of the run is left for this process.
     pub(super) fn leave(&mut self, run: RunId) {
         self.let_others_send(run);
-        if let Some(held) = self.works.remove(&run) {
-            held.delete();
+        match self.works.remove(&run) {
+            Some(held) => held.delete(),
+            None => clear_away(works_on(&self.shared.place, run)),
         }
     }
 
@@ -231,7 +253,7 @@ impl Writer {
 }
 
 /// Nobody may be left who waits for it.
-fn answer(reply: Option<Reply>, result: std::result::Result<Recorded, StoreError>) {
+fn answer(reply: Option<Reply>, result: Answer) {
     if let Some(reply) = reply {
         let _nobody_waits = reply.send(result);
     }
