@@ -216,6 +216,11 @@ fn a_terminated_run_gives_the_terminal_back() {
     assert!(pty.is_raw());
     pty.signal(Signal::TERM).is_restored();
     assert_eq!(pty.wait_exit(), 130);
+    // What became of the run is told, and nothing that was out was given up.
+    pty.sees("24 sites in ");
+    let record = stage.fleet.record();
+    let puts = record.requests.iter().filter(|request| request.method == "PUT");
+    assert!(puts.clone().count() > 0);
 }
 
 /// A fleet without a fault whose master key takes a second to be read, so that what was confirmed is still to

@@ -139,7 +139,8 @@ impl Follower {
             sent_at: None,
             sent_told: false,
             held_until: None,
-            stopped_at: None,
+            // The signal that ended the screen was heard by whoever listens here, too.
+            stopped_at: followed.interrupted.then(Instant::now),
             printer,
             followed,
         }

@@ -189,6 +189,13 @@ async fn after(
     let run = model.run().filter(|_| !model.is_ordered()).cloned();
     let telling = match left {
         Left::HungUp => Telling::Silent,
+        Left::Terminated => {
+            let _closed = writeln!(
+                std::io::stderr(),
+                "stopping: what is out ends, the rest is cancelled; once more stops at once"
+            );
+            Telling::Plain
+        }
         Left::ByOperator(Leave::RunGoesOn) => let_go(run.as_ref()),
         _ => Telling::Plain,
     };

@@ -66,16 +66,18 @@ fn verify_sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> Strin
     } else {
         String::new()
     };
-    let again = state.next_at.map_or("; nobody looks again".to_owned(), |at| {
-        format!("; looks again {}", clock(at))
-    });
+    let again = state
+        .next_at
+        .map_or("; the next start looks again".to_owned(), |at| {
+            format!("; looks again {}", clock(at))
+        });
     let unseen = if matches!(state.push, Push::Unknown(_)) {
         "answer to the PUT never seen; "
     } else {
         ""
     };
     match state.verify {
-        Verify::Serving if state.until.is_none() => format!("{why}not proven: nobody looks again"),
+        Verify::Serving if state.until.is_none() => format!("{why}not proven: the next start looks again"),
         Verify::Serving => format!("{why}proof at {}", at(state.until)),
         Verify::Settling if state.problem.is_some() => format!("{unseen}{}{again}", problem(state)),
         Verify::Settling if state.now == Served::NoKey => format!("{unseen}no key yet{again}"),
