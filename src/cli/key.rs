@@ -1,16 +1,19 @@
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal, Read};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::signals::{Signals, on_a_thread};
 use super::status::Interrupted;
 use crate::key::{PREFIXES, PublishableKey, SECRET_PREFIXES, secret_inside, secret_prefix};
 
+/// Between the question and the moment from which the terminal hides what is typed.
+const TAKING: Duration = Duration::from_millis(100);
 /// The longest key that is read, in bytes; a longer text is refused by the key's own rules.
 const READ_LIMIT: u64 = 4096;
 
@@ -83,7 +86,11 @@ impl KeyArgs {
             .unless_stopped(on_a_thread(move || source.read_here()))
             .await;
         if let (Err(_), Ok(before)) = (&read, before) {
-            // The thread that asks may still wait, with the terminal as it took it.
+            // The thread that asks may still wait, with the terminal as it took it, or be about to take it.
+            let deadline = Instant::now() + TAKING;
+            while !self.is_given() && is_shown() && Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             let _gone = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &before);
         }
         read
@@ -115,6 +122,12 @@ impl KeyArgs {
         let text = text.with_context(|| format!("reading the key from {source}"))?;
         PublishableKey::parse(&text).with_context(|| format!("the key from {source}"))
     }
+}
+
+/// Whether the terminal shows what is typed.
+fn is_shown() -> bool {
+    let modes = tcgetattr(rustix::stdio::stdin());
+    modes.is_ok_and(|modes| modes.local_modes.contains(LocalModes::ECHO))
 }
 
 fn read_bounded(from: impl Read) -> std::io::Result<Zeroizing<String>> {
