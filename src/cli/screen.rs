@@ -197,7 +197,7 @@ async fn after(
             Telling::Plain
         }
         Left::ByOperator(Leave::RunGoesOn) => let_go(run.as_ref()),
-        _ => Telling::Plain,
+        Left::ByOperator(_) => Telling::Plain,
     };
     let followed = Followed {
         selection: session.all(),
