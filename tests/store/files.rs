@@ -514,3 +514,20 @@ fn what_is_old_is_found_without_reading_all() {
         assert!(plan.starts_with("SEARCH"), "{plan}");
     }
 }
+
+#[tokio::test]
+async fn nothing_is_lost_where_more_waits_than_goes_into_one_transaction() {
+    let home = Sqlite::default();
+    let db = home.open();
+    let shop = Shop::of(&db, "a", 0).await;
+    // Nothing can be written for a while, in which much is handed over.
+    let raw = Connection::open(home.path()).unwrap();
+    raw.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let handed: Vec<_> = (0..5000)
+        .map(|seconds| db.record(shop.record(None, seconds)))
+        .collect();
+    raw.execute_batch("COMMIT").unwrap();
+    for recorded in handed {
+        assert_eq!(recorded.await.unwrap(), Recorded::Known);
+    }
+}

@@ -100,7 +100,8 @@ impl Writer {
                         break;
                     }
                 }
-                next = jobs.try_recv().ok().filter(|_| batch.len() < BATCH);
+                // What is taken from the queue must be done.
+                next = (batch.len() < BATCH).then(|| jobs.try_recv().ok()).flatten();
             }
             self.write(batch);
             if let Some(job) = alone {
