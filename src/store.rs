@@ -14,7 +14,7 @@ use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::retry::Policy;
 use crate::rules::run::Kind;
-use crate::rules::state::{Allow, Served, SiteState};
+use crate::rules::state::{Allow, LeftRow, Served, SiteState};
 use crate::rules::status::{Push, SkipReason, Verify};
 use crate::site::SiteUrl;
 use crate::text::CleanText;
@@ -395,16 +395,16 @@ pub struct Kept {
     /// Whether the run that had the site last is worked on by a process that lives.
     pub live: bool,
     /// A PUT with an intent and no outcome, of a run that no process works on, and which of the site's in that.
-    pub open_put: Option<(RunId, PublishableKey, u32)>,
+    pub open_put: Option<(LeftRow, u32)>,
     /// The newest unfinished run that no process works on, if it planned a PUT here and recorded none.
-    pub not_reached: Option<(RunId, PublishableKey, Allow)>,
+    pub not_reached: Option<LeftRow>,
 }
 
 impl Kept {
     /// The PUT that [`Kept::restore`] tells of as left open.
     fn doubt(&self) -> Option<OpenPut> {
         let open = self.open_put.as_ref().filter(|_| !self.live);
-        open.map(|(run, _, number)| (*run, *number))
+        open.map(|(row, number)| (row.run, *number))
     }
 
     /// What is known of the site now.
@@ -418,10 +418,10 @@ impl Kept {
             return state;
         }
         state.orphaned(policy, now);
-        if let Some((run, key, number)) = self.open_put {
-            state.put_left_open(run, key, number, policy, now);
-        } else if let Some((run, key, allow)) = self.not_reached {
-            state.not_reached(run, key, allow, now);
+        if let Some((row, number)) = self.open_put {
+            state.put_left_open(row, number, policy, now);
+        } else if let Some(row) = self.not_reached {
+            state.not_reached(row, now);
         }
         state
     }

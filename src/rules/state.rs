@@ -33,6 +33,7 @@ mod push;
 mod asked;
 /// What a process that is gone has left behind.
 mod left;
+pub use left::LeftRow;
 /// The answers of looks.
 mod looks;
 #[cfg(test)]

@@ -6,6 +6,19 @@ use crate::rules::retry::Policy;
 use crate::rules::run::RunId;
 use crate::rules::status::{Push, SkipReason, Verify};
 
+/// What a run planned for a site that it had left when its process was gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftRow {
+    /// Which run.
+    pub run: RunId,
+    /// The key that the site was to get.
+    pub key: PublishableKey,
+    /// What was confirmed.
+    pub allow: Allow,
+    /// What the plan showed that the site serves.
+    pub serves: Served,
+}
+
 impl SiteState {
     /// Translates each moment in it, for a state that was written down before the machine started anew.
     pub fn translate(&mut self, to_now: &dyn Fn(Moment) -> Moment) {
@@ -90,17 +103,10 @@ impl SiteState {
         }
     }
 
-    /// A process is gone that had recorded that it sends `key` in `run`, as the site's PUT of that `number`, and not
-    /// what came of it: a look decides.
-    pub fn put_left_open(
-        &mut self,
-        run: RunId,
-        key: PublishableKey,
-        number: u32,
-        policy: &Policy,
-        now: Moment,
-    ) {
-        self.planned(run, key, now);
+    /// A process is gone that had recorded that it sends the site's PUT of that `number` in the run, and not what
+    /// came of it: a look decides.
+    pub fn put_left_open(&mut self, row: LeftRow, number: u32, policy: &Policy, now: Moment) {
+        self.planned(row, now);
         self.puts = number;
         self.at = Some(now);
         self.may_be_stored(policy, now);
@@ -115,10 +121,9 @@ impl SiteState {
         self.next_at = Some(now);
     }
 
-    /// `run` had it in its plan and ended before its turn.
-    pub fn not_reached(&mut self, run: RunId, key: PublishableKey, allow: Allow, now: Moment) {
-        self.planned(run, key, now);
-        self.allow = allow;
+    /// The run had it in its plan and ended before its turn.
+    pub fn not_reached(&mut self, row: LeftRow, now: Moment) {
+        self.planned(row, now);
         self.puts = 0;
         self.push = Push::NotStarted;
         if !self.settles(now) {
@@ -127,12 +132,14 @@ impl SiteState {
         }
     }
 
-    fn planned(&mut self, run: RunId, key: PublishableKey, now: Moment) {
-        if self.run != Some(run) {
-            self.run = Some(run);
-            self.shown = Served::Unknown;
-            self.planned = Some(key.clone());
-            self.expected_before = self.expect(Some(key), now);
+    /// What was confirmed for it holds when the run is taken up.
+    fn planned(&mut self, row: LeftRow, now: Moment) {
+        self.allow = row.allow;
+        self.shown = row.serves;
+        if self.run != Some(row.run) {
+            self.run = Some(row.run);
+            self.planned = Some(row.key.clone());
+            self.expected_before = self.expect(Some(row.key), now);
         }
     }
 

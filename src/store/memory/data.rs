@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
-use crate::rules::state::{Served, SiteState};
+use crate::rules::state::{LeftRow, Served, SiteState};
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
 use crate::store::left::is_not_reached;
@@ -89,6 +89,16 @@ impl Row {
 impl Run {
     pub(super) fn row(&mut self, site: &SiteUrl) -> Option<&mut Row> {
         self.place.get(site).map(|&place| &mut self.rows[place])
+    }
+}
+
+/// What the run planned for the site.
+fn left_row(id: RunId, run: &Run, row: &Row) -> LeftRow {
+    LeftRow {
+        run: id,
+        key: row.shown.planned.key.clone(),
+        allow: run.new.allow,
+        serves: row.shown.planned.serves.clone(),
     }
 }
 
@@ -335,9 +345,8 @@ impl Data {
         let kept = Kept {
             live: newest.map(|(_, run, _)| *run).or(of_state).is_some_and(is_live),
             before_restart: false,
-            open_put: open_put.map(|(id, _, row)| (*id, row.shown.planned.key.clone(), row.shown.puts)),
-            not_reached: not_reached
-                .map(|(id, run, row)| (*id, row.shown.planned.key.clone(), run.new.allow)),
+            open_put: open_put.map(|(id, run, row)| (left_row(*id, run, row), row.shown.puts)),
+            not_reached: not_reached.map(|(id, run, row)| left_row(*id, run, row)),
             state: site.state.clone(),
         };
         (site.version, kept)

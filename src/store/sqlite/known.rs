@@ -2,10 +2,9 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, Result, Row};
 
-use super::columns::{json, key, maybe, maybe_run, run, state};
+use super::columns::{json, key, maybe, maybe_run, run, state, value};
 use super::lock::Lives;
-use crate::key::PublishableKey;
-use crate::rules::state::{Allow, SiteState};
+use crate::rules::state::{Allow, LeftRow, SiteState};
 use crate::site::SiteUrl;
 use crate::store::left::is_not_reached;
 use crate::store::{Kept, RunId};
@@ -27,9 +26,7 @@ pub(super) fn open_runs(conn: &Connection) -> Result<Vec<RunId>> {
 
 /// A row of a run in which something is still to come.
 struct Open {
-    run: RunId,
-    key: PublishableKey,
-    allow: Allow,
+    row: LeftRow,
     /// Whether a PUT was about to be sent, and nothing says what came of it.
     doubt: bool,
     /// PUTs that were about to be sent until now.
@@ -80,18 +77,18 @@ struct StateRun {
 fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Lives) -> Kept {
     let newest = rows.last();
     let holder = newest
-        .map(|row| row.run)
+        .map(|open| open.row.run)
         .or(of_state.run.filter(|_| of_state.goes_on));
-    let dead = |row: &&Open| !lives.is_live(row.run);
+    let dead = |open: &&Open| !lives.is_live(open.row.run);
     let open_put = rows.iter().rev().filter(dead).find(|row| row.doubt);
     let not_reached = newest
         .filter(dead)
-        .filter(|row| row.unreached && is_not_reached(row.run, state.as_ref(), of_state.closed));
+        .filter(|open| open.unreached && is_not_reached(open.row.run, state.as_ref(), of_state.closed));
     Kept {
         live: holder.is_some_and(|run| lives.is_live(run)),
         before_restart: false,
-        open_put: open_put.map(|row| (row.run, row.key.clone(), row.puts)),
-        not_reached: not_reached.map(|row| (row.run, row.key.clone(), row.allow)),
+        open_put: open_put.map(|open| (open.row.clone(), open.puts)),
+        not_reached: not_reached.map(|open| open.row.clone()),
         state,
     }
 }
@@ -99,7 +96,7 @@ fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Li
 /// By site, the oldest run first.
 fn open_rows(conn: &Connection, urls: &str) -> Result<HashMap<i64, Vec<Open>>> {
     let mut query = conn.prepare_cached(
-        "SELECT rs.site, rs.run, rs.key, r.allow, rs.open_put, rs.puts, rs.puts = 0 AND rs.left IS NOT NULL AS unreached \
+        "SELECT rs.site, rs.run, rs.key, rs.serves, r.allow, rs.open_put, rs.puts, rs.puts = 0 AND rs.left IS NOT NULL AS unreached \
          FROM json_each(?1) asked JOIN sites s ON s.url = asked.value \
          JOIN run_sites rs ON rs.site = s.id AND rs.open = 1 \
          JOIN runs r ON r.id = rs.run AND r.ended_wall IS NULL ORDER BY rs.run",
@@ -109,9 +106,12 @@ fn open_rows(conn: &Connection, urls: &str) -> Result<HashMap<i64, Vec<Open>>> {
     while let Some(row) = rows.next()? {
         let allow: Option<Allow> = maybe(row, "allow")?;
         open.entry(row.get("site")?).or_default().push(Open {
-            run: run(row, "run")?,
-            key: key(row, "key")?,
-            allow: allow.unwrap_or_default(),
+            row: LeftRow {
+                run: run(row, "run")?,
+                key: key(row, "key")?,
+                allow: allow.unwrap_or_default(),
+                serves: value(row, "serves")?,
+            },
             doubt: row.get("open_put")?,
             puts: row.get("puts")?,
             unreached: row.get("unreached")?,

@@ -5,6 +5,16 @@ use crate::rules::run::RunId;
 
 const RUN: RunId = RunId(7);
 
+/// What the run planned.
+fn row(key: PublishableKey) -> LeftRow {
+    LeftRow {
+        run: RUN,
+        key,
+        allow: Allow::default(),
+        serves: Served::Unknown,
+    }
+}
+
 impl Subject {
     /// The process that worked on it dies, and another one reads what was recorded last. `open` tells whether a PUT
     /// was about to be sent.
@@ -15,7 +25,7 @@ impl Subject {
         self.state.orphaned(&self.policy, self.now);
         if let (true, Some(key)) = (open, expected) {
             let number = self.state.puts + 1;
-            self.state.put_left_open(RUN, key, number, &self.policy, self.now);
+            self.state.put_left_open(row(key), number, &self.policy, self.now);
         }
         self.next = self.state.wait_left(self.now);
         self
@@ -73,7 +83,13 @@ fn what_was_not_reached_is_owed_and_goes_when_the_run_goes_on() {
         mode_change: true,
         ..Allow::default()
     };
-    subject.state.not_reached(RUN, key("New"), allow, subject.now);
+    subject.state.not_reached(
+        LeftRow {
+            allow,
+            ..row(key("New"))
+        },
+        subject.now,
+    );
     let subject = subject.is(Push::NotStarted, Verify::Unchecked);
     assert!(subject.state.is_owed() && subject.state.is_left_over());
     let subject = subject
@@ -93,9 +109,7 @@ fn a_closed_run_expects_nothing_of_what_it_did_not_reach() {
         subject.now,
         0.5,
     );
-    subject
-        .state
-        .not_reached(RUN, key("New"), Allow::default(), subject.now);
+    subject.state.not_reached(row(key("New")), subject.now);
     assert_eq!(subject.state.expected, Some(key("New")));
     subject.state.run_closed(subject.now);
     assert_eq!(
@@ -185,4 +199,22 @@ fn a_state_survives_being_written_down() {
     // Of an older version, and of a newer one.
     let other: SiteState = serde_json::from_str(r#"{"puts":3,"something_new":true}"#).unwrap();
     assert_eq!(other.puts, 3);
+}
+
+#[test]
+fn a_run_that_is_taken_up_holds_back_what_somebody_else_changed_since_its_plan() {
+    let left = || {
+        let mut subject = Subject::new();
+        let row = LeftRow {
+            serves: Served::Key(key("Old")),
+            ..row(key("New"))
+        };
+        subject.state.expected = Some(key("Old"));
+        subject.state.not_reached(row, subject.now);
+        subject.resumes()
+    };
+    let held = left().look_before(serves("Theirs"));
+    let held = held.is(Push::Skipped(SkipReason::ChangedMeanwhile), Verify::Mismatch);
+    assert_eq!(held.state.expected, Some(key("Old")), "as before the run");
+    left().look_before(serves("Old")).put(PutVerdict::Stored);
 }
