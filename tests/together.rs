@@ -264,7 +264,7 @@ fn a_run_in_history_opens_is_written_down_and_rolled_back() {
     let mut pty = stage.screen().start();
     pty.sees("run 2")
         .key("h")
-        .sees("Enter opens")
+        .sees(" push  pk_test")
         .key("Enter")
         .sees("f failed");
     pty.sees("4qGu \u{2192} ")
