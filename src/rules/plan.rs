@@ -454,4 +454,59 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn a_rollback_gives_each_site_what_it_had_and_lists_what_it_cannot_put_back() {
+        let (one, two) = (
+            key("pk_test"),
+            PublishableKey::parse("pk_test_51AnotherExampleKey").unwrap(),
+        );
+        let back = |index: u32, before: Served, was_pushed, was_changed| PutBack {
+            site: SiteId(index),
+            before,
+            was_pushed,
+            was_changed,
+        };
+        let put_back = [
+            back(0, Served::Key(one.clone()), true, true),
+            back(1, Served::Key(one.clone()), true, true),
+            back(2, Served::Key(two.clone()), false, true),
+            back(3, Served::NoKey, false, true),
+            back(4, Served::Key(two.clone()), true, false),
+        ];
+        let states = vec![SiteState::default(); 5];
+        let plan = |put_back: &[PutBack]| {
+            Plan::rollback(
+                RunId(7),
+                put_back,
+                &fleet(5),
+                |id| &states[id.index()],
+                Allow::default(),
+            )
+        };
+        let rollback = plan(&put_back).unwrap();
+        assert_eq!((rollback.kind, rollback.parent), (Kind::Rollback, Some(RunId(7))));
+        assert_eq!((rollback.puts(), rollback.keys(), rollback.doubtful()), (3, 2, 1));
+        let keys: Vec<_> = rollback.rows.iter().map(|row| &row.key).take(3).collect();
+        assert_eq!(keys, [&one, &one, &two]);
+        assert_eq!(rollback.skipped(SkipReason::NotReversible), 1);
+        assert_eq!(rollback.skipped(SkipReason::Unchanged), 1);
+        assert_eq!(plan(&put_back[3..]), None, "nothing can be put back");
+    }
+
+    #[test]
+    fn a_retry_gives_each_site_its_own_key() {
+        let (one, two) = (key("pk_test"), key("pk_live"));
+        let states = vec![SiteState::default(); 2];
+        let targets = [(SiteId(0), one.clone()), (SiteId(1), two.clone())];
+        let state = |id: SiteId| &states[id.index()];
+        let retry = Plan::retry(Some(RunId(3)), &targets, &fleet(2), state, Allow::default()).unwrap();
+        let keys: Vec<_> = retry.rows.iter().map(|row| &row.key).collect();
+        assert_eq!(keys, [&one, &two]);
+        assert_eq!(
+            retry.confirm(),
+            Confirm::Phrase("live 2".to_owned()),
+            "a live key goes out"
+        );
+    }
 }
