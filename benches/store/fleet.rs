@@ -8,7 +8,7 @@ use anyhow::Context;
 use stripe_propagate::config::{self, Place};
 use stripe_propagate::demo::faults::Fault;
 use stripe_propagate::demo::{Fleet, FleetOptions};
-use stripe_propagate::engine::Settings;
+use stripe_propagate::engine::{Left, Settings};
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::secret::MasterKey;
@@ -114,6 +114,7 @@ pub(crate) fn settings() -> Settings {
             timeout: PATIENCE,
             ..Policy::default()
         },
+        left: Left::Alone,
     }
 }
 
