@@ -24,6 +24,7 @@ use crate::tui::model::{Model, Options, Start};
 use crate::tui::run::{self, Behaviour, Left};
 use crate::tui::screen::Screen;
 use crate::tui::theme::Theme;
+use crate::tui::update::update;
 
 /// Frames a second over SSH, where each costs the line.
 const FRAMES_OVER_SSH: u32 = 5;
@@ -145,9 +146,13 @@ async fn show(
     let (tell, mut told) = unbounded_channel();
     let (order, orders) = unbounded_channel();
     let steer = tokio::spawn(Steer::new(session, fleet, tell).run(orders));
-    let (left, screen) = run::run(screen, behaviour, order, &mut told, clock).await?;
+    let (left, mut screen) = run::run(screen, behaviour, order, &mut told, clock).await?;
     // The screen has let go of its orders: that ends who carries them out.
     let mut session = steer.await?;
+    // What was told and not taken in any more: who follows the run must know of it.
+    while let Ok(message) = told.try_recv() {
+        let _nobody_orders = update(&mut screen, message, clock.now());
+    }
     let status = after(&mut session, left, screen.model, &mut signals).await?;
     session.close().await;
     Ok(status)

@@ -48,7 +48,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         while let Some(done) = self.records.next().await {
             self.recorded(done);
         }
-        let urls: Vec<_> = self.sites.iter().map(|site| site.url.clone()).collect();
+        // Only of these: the store takes what it tells for what is known here from then on.
+        let slots = self.slots.iter().enumerate();
+        let still: Vec<usize> = slots
+            .filter(|(_, slot)| !slot.state.is_busy())
+            .map(|(index, _)| index)
+            .collect();
+        let urls: Vec<_> = still.iter().map(|index| self.sites[*index].url.clone()).collect();
         let now = self.clock.now();
         let known = self.store.last_known(&urls, &self.settings.policy, now).await;
         let known = match known {
@@ -60,11 +66,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 );
             }
         };
-        for (index, mut known) in known.into_iter().enumerate().take(self.slots.len()) {
+        for (index, mut known) in still.into_iter().zip(known) {
             let (site, slot) = (SiteId::at(index), &mut self.slots[index]);
-            if slot.state.is_busy() || slot.state.is_calling() {
-                continue;
-            }
             slot.on_record = None;
             if self.settings.left.leaves_alone(&known) || !self.sites[index].enabled {
                 known.is_elsewhere();
