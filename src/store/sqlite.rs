@@ -57,7 +57,8 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
     writes: Option<Sender<Job>>,
     reads: Option<Sender<Read>>,
-    threads: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
@@ -83,7 +84,8 @@ impl SqliteStore {
             shared,
             writes: Some(asks),
             reads: Some(reads),
-            threads: vec![writer, reader],
+            writer: Some(writer),
+            reader: Some(reader),
         })
     }
 
@@ -153,13 +155,18 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        self.writes = None;
+        // One after the other: of two connections that close at the same time neither is the last, which puts
+        // all that was written into the file itself.
         self.reads = None;
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the store panicked");
-            }
-        }
+        end(self.reader.take());
+        self.writes = None;
+        end(self.writer.take());
+    }
+}
+
+fn end(thread: Option<JoinHandle<()>>) {
+    if thread.is_some_and(|thread| thread.join().is_err()) {
+        tracing::error!("a thread of the store panicked");
     }
 }
 
