@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, Error, Result, TransactionBehavior};
@@ -16,6 +17,9 @@ use crate::store::{Intent, Operator, Record, Recorded, RunId, StoreError};
 
 /// So many changes go into one transaction at most.
 const BATCH: usize = 4096;
+/// How long the first change of a batch waits for others: they share its transaction, the pages that it writes and
+/// the wait for the disk. A PUT is sent that much later, which is little beside its way to the site and back.
+const GATHER: Duration = Duration::from_millis(4);
 /// How soon what could not be written is tried again while nothing else happens.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
@@ -70,6 +74,9 @@ impl Writer {
     /// Until nobody asks any more.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         while let Some(first) = self.wait(jobs) {
+            if matches!(first, Job::Change(..)) {
+                thread::sleep(GATHER);
+            }
             let mut batch = Vec::new();
             let mut alone = None;
             let mut next = Some(first);
