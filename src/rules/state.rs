@@ -176,14 +176,19 @@ pub struct SiteState {
     /// When something last happened.
     pub at: Option<Moment>,
     /// What was wrong with the last answer, if anything.
+    #[serde(skip_serializing_if = "is_default")]
     pub problem: Option<Problem>,
     /// The site's own words to it.
+    #[serde(skip_serializing_if = "is_default")]
     pub detail: CleanText,
     /// When it is acted upon next.
+    #[serde(skip_serializing_if = "is_default")]
     pub next_at: Option<Moment>,
     /// When the settle time is over, or the limit of the request that is out.
+    #[serde(skip_serializing_if = "is_default")]
     pub until: Option<Moment>,
     /// An answer held a secret.
+    #[serde(skip_serializing_if = "is_default")]
     pub alarm: bool,
     /// The key that the site should serve.
     pub expected: Option<PublishableKey>,
@@ -197,7 +202,9 @@ pub struct SiteState {
     pub run: Option<RunId>,
     /// Since when this key is expected.
     pub expected_since: Option<Moment>,
+    #[serde(skip_serializing_if = "is_default")]
     phase: Phase,
+    #[serde(skip_serializing_if = "is_default")]
     window: Option<Window>,
     /// Keys that were pushed or seen there, with the last time that they were current.
     recent: Vec<(PublishableKey, Moment)>,
@@ -208,11 +215,15 @@ pub struct SiteState {
     /// Whether it ever was: what answers there is a template site.
     recognised: bool,
     /// Whether the last look showed something that is not this API.
+    #[serde(skip_serializing_if = "is_default")]
     strange: bool,
     /// Whether the last look brought no answer to judge by.
+    #[serde(skip_serializing_if = "is_default")]
     unanswered: bool,
     /// What was expected before this run, if the site is held back.
+    #[serde(skip_serializing_if = "is_default")]
     expected_before: Option<PublishableKey>,
+    #[serde(skip_serializing_if = "is_default")]
     allow: Allow,
     /// PUTs of this operation.
     tries: u32,
@@ -226,21 +237,32 @@ pub struct SiteState {
     #[serde(skip)]
     before_retry: Option<Box<SiteState>>,
     /// Nothing was seen of what it served before the PUT: any other key may still come from a cache.
+    #[serde(skip_serializing_if = "is_default")]
     blind: bool,
     /// When the last look was sent: its answer shows nothing later for certain.
     asked_at: Option<Moment>,
     /// When the last look was sent that showed what the site serves.
     shown_at: Option<Moment>,
     /// A PUT of this operation may have been stored unseen, since then.
+    #[serde(skip_serializing_if = "is_default")]
     doubt: Option<Moment>,
     /// The operator stopped it: what is out ends, and nothing follows.
+    #[serde(skip_serializing_if = "is_default")]
     stopping: bool,
     /// A look was ordered while a request was out.
+    #[serde(skip_serializing_if = "is_default")]
     look_wanted: bool,
     /// What the plan showed that it serves.
+    #[serde(skip_serializing_if = "is_default")]
     shown: Served,
     /// Whether the PUT may have been stored by a process that is gone: a look that shows its key makes it needless.
+    #[serde(skip_serializing_if = "is_default")]
     unless_served: bool,
+}
+
+/// Each record writes all of a state: what is mostly as it was at first is left out then.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What a retry of a site means now.

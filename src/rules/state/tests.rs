@@ -28,6 +28,11 @@ fn answer<V>(verdict: V) -> Answer<V> {
     }
 }
 
+/// What the store and other processes get to know of it.
+fn through_json(state: &SiteState) -> SiteState {
+    serde_json::from_str(&serde_json::to_string(state).unwrap()).unwrap()
+}
+
 /// A site under test, with the time as it goes.
 struct Subject {
     state: SiteState,
@@ -578,6 +583,7 @@ proptest! {
                 Next::Now(Call::LookBefore) | Next::At(_, Call::LookBefore) => subject.look_before(look_verdict(number)),
                 Next::Now(Call::Look) | Next::At(_, Call::Look) => subject.look(look_verdict(number)),
             };
+            prop_assert_eq!(&through_json(&subject.state), &subject.state);
         }
         prop_assert_eq!(subject.next, Next::Rest);
         prop_assert!(!subject.state.is_busy());
