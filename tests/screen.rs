@@ -399,6 +399,6 @@ fn a_terminal_that_changes_its_size_is_followed() {
     let mut pty = stage.looked_at();
     pty.sees("MS").resize(80, 24).sees_no(" MS ").sees("6 sites");
     pty.resize(59, 14).sees("needs 60 x 15");
-    pty.resize(120, 40).sees(" MS ").sees("no run yet");
+    pty.resize(120, 40).sees(" MS ").sees("no run goes on");
     assert_eq!(pty.quits(), 0);
 }

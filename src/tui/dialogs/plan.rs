@@ -220,8 +220,8 @@ impl PlanDialog {
         };
         // What is asked and what it is about always has its place; the rows take what is left.
         let all = usize::from(frame.area().height).saturating_sub(4);
-        let around = height_of(model, lines(self, model, 0));
-        let lines = lines(self, model, all.saturating_sub(around));
+        let around = height_of(model, lines(self, model, 0, false));
+        let lines = lines(self, model, all.saturating_sub(around), around > all);
         draw_box(model, frame, &title, lines, 0);
     }
 }
@@ -242,7 +242,7 @@ fn plan(model: &Model, key: PublishableKey, sites: &[SiteId], allow: Allow) -> P
     Plan::new(key, sites.iter().copied(), &model.sites, state, allow)
 }
 
-fn lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'static>> {
+fn lines(dialog: &PlanDialog, model: &Model, rows: usize, tight: bool) -> Vec<Line<'static>> {
     let theme = model.options.theme;
     let plan = dialog.bolder.as_ref().unwrap_or(&dialog.plan);
     let mode = plan.key.mode();
@@ -260,13 +260,27 @@ fn lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'static>> 
             Count(plan.rows.len(), "site")
         ))),
     ])];
-    let already = dialog.plan.serving_already();
-    if already > 0 {
-        lines.push(Line::raw(model.text(&format!(
-            "{already} of them seen to serve it already: pushed all the same, it may be a fallback"
-        ))));
+    if tight {
+        // Whoever confirms has seen what is dangerous and what is asked; the rest is cut off at the end.
+        lines.extend(dangers(dialog, model));
+        lines.extend(question(dialog, model));
+        lines.extend(notes(dialog, model));
+        return lines;
     }
     lines.extend(notes(dialog, model));
+    lines.extend(dangers(dialog, model));
+    lines.push(Line::raw(""));
+    lines.extend(row_lines(dialog, model, rows));
+    lines.push(Line::raw(""));
+    lines.extend(question(dialog, model));
+    lines
+}
+
+/// What adds its word to the phrase.
+fn dangers(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
+    let theme = model.options.theme;
+    let plan = dialog.bolder.as_ref().unwrap_or(&dialog.plan);
+    let mut lines = Vec::new();
     if let Some(odd) = plan.key.odd_length() {
         let text = model.text(&format!("the key has {odd}"));
         lines.push(Line::styled(text, theme.style(Part::Status(Role::Warning))));
@@ -280,10 +294,6 @@ fn lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'static>> 
         let text = model.text(&format!("! {also}{}", danger.sentence()));
         lines.push(Line::styled(text, theme.style(Part::Status(Role::Bad))));
     }
-    lines.push(Line::raw(""));
-    lines.extend(row_lines(dialog, model, rows));
-    lines.push(Line::raw(""));
-    lines.extend(question(dialog, model));
     lines
 }
 
@@ -292,6 +302,12 @@ fn notes(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
     let theme = model.options.theme;
     let plan = dialog.bolder.as_ref().unwrap_or(&dialog.plan);
     let mut lines = Vec::new();
+    let already = dialog.plan.serving_already();
+    if already > 0 {
+        lines.push(Line::raw(model.text(&format!(
+            "{already} of them seen to serve it already: pushed all the same, it may be a fallback"
+        ))));
+    }
     if plan.keys() > 1 {
         let text = format!("{} go out: to each site what it had", Count(plan.keys(), "key"));
         lines.push(Line::raw(model.text(&text)));

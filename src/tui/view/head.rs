@@ -39,7 +39,7 @@ fn run_words(model: &Model) -> Vec<(String, Part)> {
         let watches = if model.options.read_only { "watches  " } else { "" };
         let text = match model.left.last() {
             Some(left) => format!("{watches}run {} unfinished", left.id.0),
-            None => format!("{watches}no run yet"),
+            None => format!("{watches}no run goes on"),
         };
         return vec![(text, Part::Label)];
     };
