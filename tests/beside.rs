@@ -179,6 +179,23 @@ fn stage() -> (Arc<Shops>, Arc<MemoryStore>, Clock) {
     (Arc::default(), Arc::new(MemoryStore::default()), clock)
 }
 
+/// A process dies while its PUTs are out. The store as the next one opens it, and the run that is left.
+async fn left_by_a_dead_process(
+    shops: &Arc<Shops>,
+    store: &Arc<MemoryStore>,
+    list: &Arc<[Site]>,
+    clock: Clock,
+) -> (Arc<MemoryStore>, RunRecord) {
+    *shops.hangs.lock().unwrap() = true;
+    let mut dead = Process::begin(shops, store, list, clock).await;
+    dead.push("One");
+    dead.for_seconds(5).await;
+    *shops.hangs.lock().unwrap() = false;
+    let store = Arc::new(store.reopen());
+    let run = store.unfinished_runs().await.unwrap().remove(0);
+    (store, run)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_retry_sends_nothing_where_a_run_of_another_process_has_stored_a_newer_key() {
     let (shops, store, clock) = stage();
@@ -206,13 +223,7 @@ async fn a_retry_sends_nothing_where_a_run_of_another_process_has_stored_a_newer
 async fn a_resumed_run_holds_the_store_while_it_finds_out_what_was_stored() {
     let (shops, store, clock) = stage();
     let list = sites(&["a"]);
-    *shops.hangs.lock().unwrap() = true;
-    let mut dead = Process::begin(&shops, &store, &list, clock).await;
-    dead.push("One");
-    dead.for_seconds(5).await;
-    let store = Arc::new(store.reopen());
-    *shops.hangs.lock().unwrap() = false;
-    let run = store.unfinished_runs().await.unwrap().remove(0);
+    let (store, run) = left_by_a_dead_process(&shops, &store, &list, clock).await;
     let mut next = Process::begin(&shops, &store, &list, clock).await;
     // Its own look at what is unknown is out when the run is taken up.
     next.for_a_moment().await;
@@ -231,13 +242,7 @@ async fn a_resumed_run_holds_the_store_while_it_finds_out_what_was_stored() {
 async fn a_run_that_was_finished_meanwhile_is_not_taken_up_again() {
     let (shops, store, clock) = stage();
     let list = sites(&["a"]);
-    *shops.hangs.lock().unwrap() = true;
-    let mut dead = Process::begin(&shops, &store, &list, clock).await;
-    dead.push("One");
-    dead.for_seconds(5).await;
-    let store = Arc::new(store.reopen());
-    *shops.hangs.lock().unwrap() = false;
-    let run = store.unfinished_runs().await.unwrap().remove(0);
+    let (store, run) = left_by_a_dead_process(&shops, &store, &list, clock).await;
     let mut asks = Process::begin(&shops, &store, &list, clock).await;
     let mut quick = Process::begin(&shops, &Arc::new(store.beside()), &list, clock).await;
     quick.resume(&run);
@@ -258,13 +263,7 @@ async fn a_run_that_was_finished_meanwhile_is_not_taken_up_again() {
 async fn what_the_config_does_not_allow_any_more_is_not_taken_up() {
     let (shops, store, clock) = stage();
     let list = sites(&["a", "b"]);
-    *shops.hangs.lock().unwrap() = true;
-    let mut dead = Process::begin(&shops, &store, &list, clock).await;
-    dead.push("One");
-    dead.for_seconds(5).await;
-    let store = Arc::new(store.reopen());
-    *shops.hangs.lock().unwrap() = false;
-    let run = store.unfinished_runs().await.unwrap().remove(0);
+    let (store, run) = left_by_a_dead_process(&shops, &store, &list, clock).await;
     let mut changed = list.to_vec();
     changed[0].enabled = false;
     changed[1].mode = SiteMode::Live;
@@ -282,13 +281,7 @@ async fn what_the_config_does_not_allow_any_more_is_not_taken_up() {
 async fn a_config_without_the_sites_of_a_run_does_not_end_it() {
     let (shops, store, clock) = stage();
     let list = sites(&["a"]);
-    *shops.hangs.lock().unwrap() = true;
-    let mut dead = Process::begin(&shops, &store, &list, clock).await;
-    dead.push("One");
-    dead.for_seconds(5).await;
-    let store = Arc::new(store.reopen());
-    *shops.hangs.lock().unwrap() = false;
-    let run = store.unfinished_runs().await.unwrap().remove(0);
+    let (store, run) = left_by_a_dead_process(&shops, &store, &list, clock).await;
     let mut elsewhere = Process::begin(&shops, &store, &sites(&["z"]), clock).await;
     elsewhere.resume(&run);
     elsewhere.for_seconds(10).await;
