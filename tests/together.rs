@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pty::{Pty, Run};
@@ -64,6 +64,14 @@ impl Stage {
             "{}",
             String::from_utf8_lossy(&ended.stderr)
         );
+    }
+
+    /// A push of the fleet's key without a screen, while it goes on.
+    fn begins_to_push(&self) -> Child {
+        std::fs::write(self.path("key"), self.key()).unwrap();
+        let key = self.path("key").display().to_string();
+        let mut push = self.command(&["push", "--yes", "--key-file", &key]);
+        push.spawn().unwrap()
     }
 
     /// From another machine: its runs are on another store.
@@ -188,12 +196,7 @@ fn a_paused_run_of_which_the_line_dropped_goes_on_from_another_screen() {
 #[test]
 fn a_screen_retries_in_the_run_that_it_is_attached_to() {
     let stage = Stage::of(24);
-    std::fs::write(stage.path("key"), stage.key()).unwrap();
-    let key = stage.path("key").display().to_string();
-    let mut push = stage
-        .command(&["push", "--yes", "--key-file", &key])
-        .spawn()
-        .unwrap();
+    let mut push = stage.begins_to_push();
     let mut pty = stage.screen().start();
     pty.sees("attached").sees("settling");
     let name = stage
@@ -214,12 +217,7 @@ fn a_screen_retries_in_the_run_that_it_is_attached_to() {
 #[test]
 fn an_unfinished_run_is_asked_about_and_goes_on() {
     let stage = Stage::quick(24);
-    std::fs::write(stage.path("key"), stage.key()).unwrap();
-    let key = stage.path("key").display().to_string();
-    let mut push = stage
-        .command(&["push", "--yes", "--key-file", &key])
-        .spawn()
-        .unwrap();
+    let mut push = stage.begins_to_push();
     let deadline = Instant::now() + Duration::from_mins(1);
     while stage
         .fleet

@@ -20,7 +20,6 @@ use super::wire::{
     ServerLine, Told, Wants, append, parse, within, write,
 };
 use crate::engine::{Command, RunInfo};
-use crate::rules::run::RunPhase;
 
 /// How many connections there may be at once; more wait for their turn.
 const CONNECTIONS: usize = 64;
@@ -127,7 +126,7 @@ async fn accept(listener: UnixListener, host: Arc<Host>, tasks: TaskTracker) {
 
 /// Whether something of the run is still to be sent.
 pub(super) fn sends(run: &RunInfo) -> bool {
-    matches!(run.phase, RunPhase::Sending | RunPhase::Paused | RunPhase::Halted)
+    run.phase.is_sending()
 }
 
 impl Host {

@@ -1,5 +1,5 @@
 use std::collections::HashSet;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -10,7 +10,7 @@ use super::follow::{Followed, follow};
 use super::key::{KeyArgs, refuse_strays};
 use super::printer::Telling;
 use super::session::{Session, find_config};
-use super::signals::{Signals, on_a_thread};
+use super::signals::{Signals, asked};
 use super::status::Status;
 use super::{Common, Globals, log};
 use crate::config::{Config, Searched};
@@ -282,15 +282,7 @@ async fn confirmed(
     for danger in &plan.dangers {
         writeln!(err, "{}", danger.sentence())?;
     }
-    write!(err, "type {ask} to push: ")?;
-    err.flush()?;
-    let line = on_a_thread(|| {
-        let mut typed = String::new();
-        std::io::stdin().lock().read_line(&mut typed)?;
-        Ok(typed)
-    });
-    let typed = signals.unless_stopped(line).await?;
-    Ok(typed.split_whitespace().eq(ask.split_whitespace()))
+    asked(&format!("type {ask} to push: "), &ask, signals).await
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::Context;
-use etcetera::BaseStrategy;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -13,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use self::lines::Lines;
 use self::rotating::Rotating;
 use super::Globals;
+use super::session::state_folder;
 use crate::config::{LogLevel, LogSettings};
 
 /// A file of bounded size that several processes write to.
@@ -78,8 +78,5 @@ fn subscriber(lines: Lines, level: LogLevel) -> impl Subscriber + Send + Sync {
 }
 
 fn default_path() -> anyhow::Result<PathBuf> {
-    let strategy =
-        etcetera::choose_base_strategy().context("the home directory is not known: set log.file")?;
-    let state = strategy.state_dir().unwrap_or_else(|| strategy.data_dir());
-    Ok(state.join("stripe-propagate").join("stripe-propagate.log"))
+    Ok(state_folder()?.join("stripe-propagate.log"))
 }

@@ -62,7 +62,7 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
     told.await?
 }
 
-/// Asks a question on the terminal; whether the answer was `answer`.
+/// Asks a question on the terminal; whether the answer was `answer`, however its words were spaced.
 ///
 /// # Errors
 /// [`Interrupted`], if the operator wants an end instead.
@@ -75,5 +75,6 @@ pub(super) async fn asked(question: &str, answer: &str, signals: &mut Signals) -
         io::stdin().lock().read_line(&mut typed)?;
         Ok(typed)
     });
-    Ok(signals.unless_stopped(line).await?.trim() == answer)
+    let typed = signals.unless_stopped(line).await?;
+    Ok(typed.split_whitespace().eq(answer.split_whitespace()))
 }
