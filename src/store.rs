@@ -396,7 +396,7 @@ pub struct Kept {
     pub live: bool,
     /// A PUT with an intent and no outcome, of a run that no process works on, and which of the site's in that.
     pub open_put: Option<(LeftRow, u32)>,
-    /// The newest unfinished run that no process works on, if it planned a PUT here and recorded none.
+    /// The newest unfinished run that no process works on, if a PUT of it is still to come here.
     pub not_reached: Option<LeftRow>,
 }
 

@@ -23,6 +23,9 @@ use stripe_propagate::store::{RunRecord, Store};
 use stripe_propagate::text::CleanText;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+#[path = "beside/waiting.rs"]
+mod waiting;
+
 fn key(tail: &str) -> PublishableKey {
     PublishableKey::parse(&format!("pk_test_51ExampleExampleExample{tail}")).unwrap()
 }
@@ -45,16 +48,26 @@ struct Shops {
     puts: Mutex<Vec<(String, PublishableKey)>>,
     refuses: Mutex<bool>,
     hangs: Mutex<bool>,
+    looks: Mutex<usize>,
 }
 
 impl Shops {
     fn puts(&self) -> usize {
         self.puts.lock().unwrap().len()
     }
+
+    fn last_put(&self) -> PublishableKey {
+        self.puts.lock().unwrap().last().unwrap().1.clone()
+    }
+
+    fn looks(&self) -> usize {
+        *self.looks.lock().unwrap()
+    }
 }
 
 impl SiteApi for Shops {
     async fn look(&self, site: &Site, _: Duration, _: bool) -> Answer<LookVerdict> {
+        *self.looks.lock().unwrap() += 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let stored = self.stored.lock().unwrap().get(site.name.as_str()).cloned();
         answer(LookVerdict::Serves(stored.unwrap_or_else(|| key("Old"))))
@@ -102,7 +115,12 @@ struct Process {
 }
 
 impl Process {
-    async fn begin(shops: &Arc<Shops>, store: &Arc<MemoryStore>, sites: &Arc<[Site]>, clock: Clock) -> Self {
+    async fn begin<Db: Store>(
+        shops: &Arc<Shops>,
+        store: &Arc<Db>,
+        sites: &Arc<[Site]>,
+        clock: Clock,
+    ) -> Self {
         let policy = Policy::default();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
         let known = store.last_known(&urls, &policy, clock.now()).await.unwrap();
@@ -130,6 +148,21 @@ impl Process {
         let all = (0..self.sites.len()).map(SiteId::at);
         let plan = Plan::new(key(tail), all, &self.sites, |_| &unseen, Allow::default());
         self.handle.send(Command::Push(plan));
+    }
+
+    fn look(&self, expected: Option<PublishableKey>) {
+        self.handle.send(Command::Look {
+            sites: (0..self.sites.len()).map(SiteId::at).collect(),
+            expected,
+            attempts: engine::Attempts::Policy,
+            background: false,
+        });
+    }
+
+    /// Ends it, with all that it knows on record.
+    async fn leave(mut self) {
+        self.handle.send(Command::Leave);
+        self.for_seconds(10).await;
     }
 
     fn retry(&self) {
@@ -302,6 +335,24 @@ async fn a_config_without_the_sites_of_a_run_does_not_end_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_look_at_what_a_dead_run_did_not_reach_does_not_end_the_run() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a", "b", "c", "d", "e"]);
+    let (store, run) = left_by_a_dead_process(&shops, &store, &list, clock).await;
+    let mut looks = Process::begin(&shops, &Arc::new(store.beside()), &list, clock).await;
+    assert_eq!(looks.words(4), (Push::NotStarted, Verify::Unchecked));
+    looks.look(None);
+    looks.for_seconds(800).await;
+    assert_eq!(looks.words(4), (Push::NotStarted, Verify::Mismatch));
+    assert_eq!(store.unfinished_runs().await.unwrap().len(), 1);
+    let mut next = Process::begin(&shops, &store, &list, clock).await;
+    next.resume(&run);
+    next.for_seconds(800).await;
+    assert_eq!(next.words(4), (Push::Stored, Verify::Verified));
+    assert!(store.unfinished_runs().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_look_beside_a_push_says_what_that_knows() {
     let (shops, store, clock) = stage();
     let list = sites(&["a"]);
@@ -310,12 +361,7 @@ async fn a_look_beside_a_push_says_what_that_knows() {
     pushes.push("Two");
     pushes.for_seconds(5).await;
     assert_eq!(pushes.words(0), (Push::Stored, Verify::Serving));
-    looks.handle.send(Command::Look {
-        sites: vec![SiteId(0)],
-        expected: None,
-        attempts: engine::Attempts::Policy,
-        background: false,
-    });
+    looks.look(None);
     looks.for_seconds(5).await;
     assert_eq!(looks.words(0).1, Verify::Serving, "as the other one knows it");
 }

@@ -148,7 +148,16 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     fn take_up(&mut self, site: SiteId) -> bool {
         let now = self.clock.now();
         let slot = &mut self.slots[site.index()];
-        let key = slot.state.planned_key().filter(|_| slot.state.is_left_over());
+        if !slot.state.is_calling() && slot.on_record.is_some() {
+            // What somebody asked about here is not what the run sends.
+            let recorded = slot.on_record.take();
+            self.change(site, |state| state.go_back_to(recorded));
+        }
+        let slot = &mut self.slots[site.index()];
+        let key = slot
+            .to_record()
+            .planned_key()
+            .filter(|_| slot.state.is_left_over());
         let reason = key.and_then(|key| left_out(&self.sites[site.index()], key));
         if let Some(reason) = reason {
             self.change(site, |state| state.left_out(reason, now));

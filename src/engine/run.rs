@@ -29,8 +29,8 @@ pub(super) struct Slot {
     pub(super) gets: u32,
     /// What begins when the look that is out has ended.
     pub(super) pending: Option<Pending>,
-    /// What goes on record in the place of `state`, while that is judged by a key that somebody asked about: the
-    /// site is owed no key for that.
+    /// What goes on record in the place of `state`, while that is judged by a key that somebody asked about (the site
+    /// is owed no key for that), or shows a push that waits for the end of a look (nothing has come of that yet).
     pub(super) on_record: Option<SiteState>,
 }
 
@@ -233,9 +233,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let next = self.take_in(site, call, finished, now);
         if let Some(pending) = self.slots[site.index()].pending.take() {
             self.release(site, lane);
-            let next = self.change(site, |state| match pending {
-                Pending::Push(key, allow) => state.order_push(key, allow, false, now),
-                Pending::Rest(_) => state.order_rest(now),
+            let recorded = self.slots[site.index()].on_record.take();
+            let next = self.change(site, |state| {
+                let run = state.run;
+                state.go_back_to(recorded);
+                state.run = run;
+                match pending {
+                    Pending::Push(key, allow) => state.order_push(key, allow, false, now),
+                    Pending::Rest(_) => state.order_rest(now),
+                }
             });
             return self.follow(site, next, now);
         }

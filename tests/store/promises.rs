@@ -5,7 +5,7 @@ use std::time::Duration;
 use stripe_propagate::rules::outcome::{Problem, PutVerdict};
 use stripe_propagate::rules::run::Kind;
 use stripe_propagate::rules::state::{Allow, Served};
-use stripe_propagate::rules::status::SkipReason;
+use stripe_propagate::rules::status::{Push, SkipReason};
 use stripe_propagate::store::{Recorded, Request, RunId, Store, StoreError};
 use stripe_propagate::text::CleanText;
 
@@ -272,6 +272,28 @@ pub(crate) async fn what_a_dead_run_did_not_reach_is_not_started(home: &impl Hom
     assert_eq!(
         counts(&run(&db, id).await),
         [("not_started", 2), ("queued", 1), ("skipped", 1)]
+    );
+}
+
+pub(crate) async fn what_a_dead_run_did_not_reach_gets_its_key_and_no_earlier_one(home: &impl Home) {
+    let db = home.open();
+    let first = db.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.order(first, "New", 0);
+    shop.put(&db, 1).await;
+    shop.look(&db, "New", 400).await;
+    db.run_sent(first, at(400)).await.unwrap();
+    let second = db.begin_run(run_of("Newer", &["a"], 401)).await.unwrap();
+    // What an earlier run has left is on record as if it were this one's.
+    (shop.state.run, shop.state.push) = (Some(second), Push::Queued);
+    db.record(shop.record(None, 402)).await.unwrap();
+    let db = home.die(db);
+    let known = known(&db, "a", 403).await;
+    assert_eq!(words(&known).0, "not_started");
+    assert_eq!((known.run, known.puts), (Some(second), 0));
+    assert_eq!(
+        (known.planned_key(), &known.expected),
+        (Some(&key("Newer")), &Some(key("Newer")))
     );
 }
 

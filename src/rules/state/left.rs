@@ -40,6 +40,15 @@ impl SiteState {
         }
     }
 
+    /// What was only thought or shown of it does not count: it is what it is on record, if that is anything else.
+    pub fn go_back_to(&mut self, recorded: Option<Self>) {
+        let in_run = self.in_run;
+        if let Some(recorded) = recorded {
+            *self = recorded;
+            self.in_run = in_run;
+        }
+    }
+
     /// [`SiteState::translate`] of what still runs: a wait that was begun keeps its length, and what a clock that
     /// was set makes look younger or older never ends it early.
     pub fn after_restart(&mut self, policy: &Policy, now: Moment) {
@@ -64,6 +73,9 @@ impl SiteState {
         self.stopping = false;
         self.look_wanted = false;
         match self.phase {
+            Phase::Rest if self.push.is_open() => {
+                self.end_push(Push::NotStarted);
+            }
             Phase::Rest => {}
             Phase::PushWaits | Phase::LookingBefore | Phase::Putting if self.doubt.is_some() => {
                 self.left_in_doubt(policy, now);
@@ -72,6 +84,9 @@ impl SiteState {
                 self.end_push(Push::NotStarted);
             }
             Phase::LookWaits | Phase::Looking => {
+                if self.push.is_open() {
+                    self.push = Push::NotStarted;
+                }
                 self.phase = Phase::LookWaits;
                 self.next_at = Some(self.next_at.unwrap_or(now));
             }
@@ -132,11 +147,12 @@ impl SiteState {
         }
     }
 
-    /// What was confirmed for it holds when the run is taken up.
+    /// What was confirmed for it holds when the run is taken up, and the run's key is what it gets, whatever else is
+    /// on record under the run's name.
     fn planned(&mut self, row: LeftRow, now: Moment) {
         self.allow = row.allow;
         self.shown = row.serves;
-        if self.run != Some(row.run) {
+        if self.run != Some(row.run) || self.planned_key() != Some(&row.key) {
             self.run = Some(row.run);
             self.planned = Some(row.key.clone());
             self.expected_before = self.expect(Some(row.key), now);

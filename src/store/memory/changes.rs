@@ -7,7 +7,7 @@ use crate::rules::retry::Policy;
 use crate::rules::state::Served;
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
-use crate::store::left::{Basis, OpenPut, decides, left, no_right};
+use crate::store::left::{Basis, OpenPut, decides, is_open, left, no_right};
 use crate::store::{Intent, Outcome, Record, Recorded, Request, RunId, Seen, StoreError, StoredAttempt};
 use crate::text::CleanText;
 
@@ -157,7 +157,7 @@ impl Data {
         (shown.push, shown.verify, shown.http) = (state.push, state.verify, state.http);
         (shown.before, shown.now) = (state.before.clone(), state.now.clone());
         (shown.note, shown.at, row.at) = (record.note.clone(), Some(record.at.wall), Some(record.at));
-        let open = state.is_busy() || state.push.is_open() || in_doubt;
+        let open = is_open(state) || in_doubt;
         if let (Some(site), Some(run)) = (self.sites.get_mut(&record.site), state.run) {
             mark(&mut row.open, open, &mut site.open_in, run);
         }

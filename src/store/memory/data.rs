@@ -340,7 +340,7 @@ impl Data {
             .max_by_key(|(id, ..)| *id);
         let closed = of_state.is_some_and(|run| run.closed);
         let not_reached = newest.filter(dead).filter(|(id, _, row)| {
-            row.shown.puts == 0 && row.left.is_some() && is_not_reached(*id, site.state.as_ref(), closed)
+            !row.open_put && row.left.is_some() && is_not_reached(*id, site.state.as_ref(), closed)
         });
         let kept = Kept {
             live: newest.map(|(_, run, _)| *run).or(of_state).is_some_and(is_live),

@@ -13,7 +13,7 @@ use crate::rules::retry::Policy;
 use crate::rules::state::{Served, SiteState};
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
-use crate::store::left::{Basis, OpenPut, decides, left};
+use crate::store::left::{Basis, OpenPut, decides, is_open, left};
 use crate::store::{Intent, Outcome, Record, Recorded, Request, RunId};
 
 /// What a change is made with. The versions that it makes count once they are committed.
@@ -348,7 +348,7 @@ impl Changes<'_> {
                 ":ns": ns(record.at),
                 ":wall": wall(record.at),
                 ":boot": self.boot,
-                ":open": state.is_busy() || state.push.is_open() || in_doubt,
+                ":open": is_open(state) || in_doubt,
                 ":in_doubt": in_doubt,
                 ":left": left.as_ref().map(json).transpose()?,
                 ":run": run,

@@ -31,7 +31,7 @@ struct Open {
     doubt: bool,
     /// PUTs that were about to be sent until now.
     puts: u32,
-    /// Whether no PUT of it was about to be sent.
+    /// Whether the next PUT of it is still to come.
     unreached: bool,
 }
 
@@ -96,7 +96,7 @@ fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Li
 /// By site, the oldest run first.
 fn open_rows(conn: &Connection, urls: &str) -> Result<HashMap<i64, Vec<Open>>> {
     let mut query = conn.prepare_cached(
-        "SELECT rs.site, rs.run, rs.key, rs.serves, r.allow, rs.open_put, rs.puts, rs.puts = 0 AND rs.left IS NOT NULL AS unreached \
+        "SELECT rs.site, rs.run, rs.key, rs.serves, r.allow, rs.open_put, rs.puts, rs.open_put = 0 AND rs.left IS NOT NULL AS unreached \
          FROM json_each(?1) asked JOIN sites s ON s.url = asked.value \
          JOIN run_sites rs ON rs.site = s.id AND rs.open = 1 \
          JOIN runs r ON r.id = rs.run AND r.ended_wall IS NULL ORDER BY rs.run",
