@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use self::left::OpenPut;
+use self::left::{Basis, OpenPut};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
@@ -152,15 +152,24 @@ pub struct Record {
     pub note: CleanText,
 }
 
+/// What is on record of a site. Who takes that for what it knows itself says so ([`Store::adopt`]).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Newest {
+    /// What is known of it.
+    pub state: SiteState,
+    /// The PUTs that this tells of.
+    basis: Basis,
+}
+
 /// What came of recording something.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Recorded {
     /// It is what is known of the site from now on.
     Known,
     /// The request is on record, but another process has sent the site a PUT, or may have, that this one did not know
-    /// of: what it records is known of the site, not what was handed over. So it goes until [`Store::last_known`] has
-    /// told this process of the site.
-    TakenOver(Box<SiteState>),
+    /// of: this is known of the site (what this process has sent or planned itself is in it like what the dead have
+    /// left), not what was handed over. So it goes until this process has adopted this, or something newer.
+    TakenOver(Box<Newest>),
 }
 
 /// Who sends on a store.
@@ -318,11 +327,13 @@ pub trait Store: Send + Sync + 'static {
     /// Nothing of the run is left to send: another one may. Proofs may be due.
     fn run_sent(&self, run: RunId, at: Moment) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Nothing of the run is left to do or to wait for. What a later run took over ends as superseded in it.
+    /// Nothing of the run is left for this process to do or to wait for. What a later run took over ends as superseded
+    /// in it.
     ///
     /// Returns whether it has ended: it has not while another process works on it, or while something of it is left to
     /// send, to find out, or to wait for, that this process does not know of (its config has not all the sites). Then
-    /// nothing changes.
+    /// nothing changes but that this process does not work on it any more, unless it still sends: another may take it
+    /// up.
     fn end_run(&self, run: RunId, at: Moment) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Ends a run with something left to send: it expects nothing of the sites that it did not reach.
@@ -343,13 +354,17 @@ pub trait Store: Send + Sync + 'static {
     fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static;
 
     /// What is known of each of these sites: what was recorded last, what a process that is gone left open
-    /// (`unknown`), and what it did not reach (`not_started`). What a live process works on is as it was recorded.
+    /// (`unknown`), and what it did not reach (`not_started`). What another process works on is as it was recorded;
+    /// what this one works on is like what the dead have left. Reading alone is not knowing.
     fn last_known(
         &self,
         sites: &[SiteUrl],
         policy: &Policy,
         now: Moment,
-    ) -> impl Future<Output = Result<Vec<SiteState>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Newest>, StoreError>> + Send;
+
+    /// From now on this process knows these: what it hands over of these sites is worth so much.
+    fn adopt<'a>(&self, newest: impl IntoIterator<Item = (&'a SiteUrl, &'a Newest)>);
 
     /// The newest runs, newest first, `count` at most.
     fn runs(&self, count: usize) -> impl Future<Output = Result<Vec<RunRecord>, StoreError>> + Send;
@@ -405,6 +420,15 @@ impl Kept {
     fn doubt(&self) -> Option<OpenPut> {
         let open = self.open_put.as_ref().filter(|_| !self.live);
         open.map(|(row, number)| (row.run, *number))
+    }
+
+    /// What is known of the site now, where it has this version.
+    fn newest(self, version: i64, policy: &Policy, now: Moment) -> Newest {
+        let told = self.doubt();
+        Newest {
+            state: self.restore(policy, now),
+            basis: Basis { version, told },
+        }
     }
 
     /// What is known of the site now.

@@ -23,6 +23,10 @@ use stripe_propagate::store::{RunRecord, Store};
 use stripe_propagate::text::CleanText;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+#[path = "beside/behind.rs"]
+mod behind;
+#[path = "beside/late.rs"]
+mod late;
 #[path = "beside/waiting.rs"]
 mod waiting;
 
@@ -136,7 +140,7 @@ impl Process {
         Self {
             handle,
             events,
-            states: known,
+            states: known.into_iter().map(|newest| newest.state).collect(),
             phase: None,
             refused: Vec::new(),
             sites,
@@ -350,6 +354,27 @@ async fn a_look_at_what_a_dead_run_did_not_reach_does_not_end_the_run() {
     next.for_seconds(800).await;
     assert_eq!(next.words(4), (Push::Stored, Verify::Verified));
     assert!(store.unfinished_runs().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_left_to_others_by_who_has_no_part_in_what_is_left() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a", "b"]);
+    let (store, run) = left_by_a_dead_process(&shops, &store, &list, clock).await;
+    let mut part = Process::begin(&shops, &store, &sites(&["a"]), clock).await;
+    part.resume(&run);
+    part.for_seconds(800).await;
+    assert_eq!(part.words(0), (Push::Stored, Verify::Verified));
+    assert_eq!(part.phase, Some(RunPhase::Settled));
+    // It goes on, as an idle screen does.
+    let mut whole = Process::begin(&shops, &Arc::new(store.beside()), &list, clock).await;
+    assert_eq!(store.unfinished_runs().await.unwrap().len(), 1);
+    whole.resume(&run);
+    whole.for_seconds(800).await;
+    assert!(whole.refused.is_empty(), "{:?}", whole.refused);
+    assert_eq!(whole.words(1), (Push::Stored, Verify::Verified));
+    assert!(store.unfinished_runs().await.unwrap().is_empty());
+    assert!(!store.runs(1).await.unwrap()[0].live);
 }
 
 #[tokio::test(start_paused = true)]

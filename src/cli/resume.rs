@@ -85,7 +85,7 @@ async fn resume(
     args: &ResumeArgs,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
-    let known = session.last_known().await?;
+    let known = session.read().await?;
     let all = session.all();
     let of_run = |id: &SiteId| known[id.index()].run == Some(run.id);
     let selection: Vec<SiteId> = all.into_iter().filter(of_run).collect();

@@ -80,11 +80,12 @@ impl Session {
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
         let store = place.store;
-        let known = store.last_known(&urls, &policy, clock.now()).await?;
+        let newest = store.last_known(&urls, &policy, clock.now()).await?;
+        let known: Vec<SiteState> = newest.iter().map(|newest| newest.state.clone()).collect();
         let store = Arc::new(store);
         let (handle, told) = engine::start(
             Arc::clone(&sites),
-            known.clone(),
+            newest,
             Arc::clone(&api),
             Arc::clone(&store),
             settings(config, left),
@@ -182,10 +183,14 @@ impl Session {
         }))
     }
 
-    /// What the store knows of each site now.
-    pub(super) async fn last_known(&self) -> Result<Vec<SiteState>, StoreError> {
+    /// What is on record of each site now, for a question: what the engine knows is its own affair.
+    pub(super) async fn read(&self) -> Result<Vec<SiteState>, StoreError> {
         let urls: Vec<SiteUrl> = self.sites.iter().map(|site| site.url.clone()).collect();
-        self.store.last_known(&urls, &self.policy, self.clock.now()).await
+        let newest = self
+            .store
+            .last_known(&urls, &self.policy, self.clock.now())
+            .await?;
+        Ok(newest.into_iter().map(|newest| newest.state).collect())
     }
 
     /// Every site, in the order of the list.

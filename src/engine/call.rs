@@ -4,10 +4,10 @@ use std::time::Duration;
 use super::{Attempt, Clock};
 use crate::key::PublishableKey;
 use crate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict};
-use crate::rules::state::{Served, SiteState};
+use crate::rules::state::Served;
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
-use crate::store::{Intent, Outcome, Recorded, Request, RunId, Store, StoreError};
+use crate::store::{Intent, Newest, Outcome, Recorded, Request, RunId, Store, StoreError};
 use crate::text::CleanText;
 
 /// What came of one request.
@@ -16,8 +16,8 @@ pub(super) enum Finished {
     Look(Answer<LookVerdict>, Attempt, Served),
     /// The intent could not be recorded: nothing was sent.
     NotRecorded(StoreError),
-    /// A run of another process has the site: nothing was sent.
-    TakenOver(Box<SiteState>),
+    /// Another process has sent the site a PUT that this one did not know of: nothing was sent.
+    TakenOver(Box<Newest>),
     /// The task ended before its time: whether the request was sent, nobody knows.
     Lost,
 }

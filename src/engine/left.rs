@@ -45,10 +45,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Takes over what is on record by now, for each site that nothing goes on for here. What is on its way there
     /// from here is waited for first, so that nothing goes back in time.
     pub(super) async fn refresh(&mut self) {
-        while let Some(done) = self.records.next().await {
-            self.recorded(done);
-        }
-        // Only of these: the store takes what it tells for what is known here from then on.
+        self.await_records().await;
+        // Only of these: the others are known by what goes on here.
         let slots = self.slots.iter().enumerate();
         let still: Vec<usize> = slots
             .filter(|(_, slot)| !slot.state.is_busy())
@@ -66,9 +64,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 );
             }
         };
-        for (index, mut known) in still.into_iter().zip(known) {
-            let (site, slot) = (SiteId::at(index), &mut self.slots[index]);
+        for (index, newest) in still.into_iter().zip(known) {
+            let site = SiteId::at(index);
+            self.adopt(site, &newest);
+            let slot = &mut self.slots[index];
             slot.on_record = None;
+            let mut known = newest.state;
             if self.settings.left.leaves_alone(&known) || !self.sites[index].enabled {
                 known.is_elsewhere();
             }
@@ -91,11 +92,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if let Err(error) = self.must_be_unfinished(left.id).await {
             return self.tell(Event::NotBegun(error));
         }
-        self.refresh().await;
-        let now = self.clock.now();
-        if !self.hold_store(left.id, now).await {
+        if !self.hold_store(left.id, self.clock.now()).await {
             return;
         }
+        // Behind that no other process sends, or has the run: what is read now stays so.
+        self.refresh().await;
+        let now = self.clock.now();
         self.leave_earlier(now).await;
         let of_run = |slot: &&Slot| slot.state.run == Some(left.id);
         let puts = self.slots.iter().filter(of_run).count();

@@ -49,7 +49,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.stop();
             }
             Command::Leave => self.stop(),
-            Command::Refresh => self.refresh().await,
+            Command::Refresh { tells_all } => {
+                self.refresh().await;
+                if tells_all {
+                    self.tell_all();
+                }
+                self.tell(Event::Refreshed);
+            }
             Command::Refuse(why) => self.tell(Event::Refused(why)),
         }
     }

@@ -17,7 +17,7 @@ use crate::rules::state::{Allow, Call, Next, Served, SiteState};
 use crate::rules::status::Push;
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
-use crate::store::{RunId, Store};
+use crate::store::{Newest, RunId, Store};
 use crate::text::CleanText;
 
 /// A site and what is under way for it.
@@ -32,6 +32,8 @@ pub(super) struct Slot {
     /// What goes on record in the place of `state`, while that is judged by a key that somebody asked about (the site
     /// is owed no key for that), or shows a push that waits for the end of a look (nothing has come of that yet).
     pub(super) on_record: Option<SiteState>,
+    /// How often `state` was replaced by what was on record.
+    pub(super) adopted: u32,
 }
 
 impl Slot {
@@ -82,21 +84,23 @@ pub(super) struct Engine<Api, Db> {
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     pub(super) fn new(
         sites: Arc<[Site]>,
-        known: Vec<SiteState>,
+        known: Vec<Newest>,
         api: Arc<Api>,
         store: Arc<Db>,
         settings: Settings,
         clock: Clock,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
+        store.adopt(sites.iter().map(|site| &site.url).zip(&known));
         let slot = |state| Slot {
             state,
             background: false,
             gets: 0,
             pending: None,
             on_record: None,
+            adopted: 0,
         };
-        let mut known = known;
+        let mut known: Vec<SiteState> = known.into_iter().map(|newest| newest.state).collect();
         known.resize_with(sites.len(), SiteState::default);
         for (state, site) in known.iter_mut().zip(sites.iter()) {
             if settings.left.leaves_alone(state) || !site.enabled {
@@ -160,9 +164,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if let Some(run) = self.run.as_ref().map(|run| run.id).filter(|_| self.open == 0) {
             self.let_go_of_store(run, now).await;
         }
-        while let Some(done) = self.records.next().await {
-            self.recorded(done);
-        }
+        self.await_records().await;
         // What was stopped is looked at by nobody; what was left, by the next process.
         for index in 0..self.slots.len() {
             if self.abandons && self.slots[index].state.is_busy() {
@@ -307,11 +309,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     }
                 })
             }
-            Finished::TakenOver(newest) => {
-                self.slots[site.index()].pending = None;
-                self.change(site, |state| state.taken_over(*newest));
-                self.slots[site.index()].state.wait_left(now)
-            }
+            Finished::TakenOver(newest) => self.taken_over(site, &newest),
             Finished::NotRecorded(error) => {
                 (self.schedule.paused, self.halted) = (true, true);
                 self.say(
@@ -375,10 +373,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.let_go_of_store(id, now).await;
             }
         }
-        let Some(run) = &mut self.run else { return };
-        if run.ended.is_some() {
+        if self.run.as_ref().is_none_or(|run| run.ended.is_some()) {
             return;
         }
+        if self.busy == 0 {
+            // What the store says to what was recorded last may be that something goes on.
+            self.await_records().await;
+        }
+        let Some(run) = &mut self.run else { return };
         let phase = match (self.schedule.paused, self.open, self.busy) {
             (true, ..) if self.halted => RunPhase::Halted,
             (true, ..) => RunPhase::Paused,
@@ -403,6 +405,17 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     pub(super) fn say(&self, level: Level, text: String) {
         let at = self.clock.now();
         self.tell(Event::Message(Message { at, level, text }));
+    }
+
+    /// Tells of each site what is known of it.
+    pub(super) fn tell_all(&self) {
+        for (index, slot) in self.slots.iter().enumerate() {
+            let state = Box::new(slot.state.clone());
+            self.tell(Event::Site {
+                site: SiteId::at(index),
+                state,
+            });
+        }
     }
 
     pub(super) fn tell(&self, event: Event) {

@@ -112,6 +112,7 @@ fn take_event(model: &mut Model, event: Event) {
         }
         Event::NotBegun(error) => model.say(Level::Error, format!("nothing sent: {error}")),
         Event::Run(run) => take_run(model, run),
+        Event::Refreshed => {}
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
 }

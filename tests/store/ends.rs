@@ -63,6 +63,28 @@ pub(crate) async fn a_run_with_something_left_does_not_end(home: &impl Home) {
     );
 }
 
+pub(crate) async fn a_run_with_something_left_is_left_to_others(home: &impl Home) {
+    let (db, other) = (home.open(), home.open());
+    let id = db.begin_run(run_of("New", &["a", "b"], 0)).await.unwrap();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.order(id, "New", 0);
+    shop.put(&db, 1).await;
+    shop.look(&db, "New", 400).await;
+    assert!(matches!(
+        other.resume_run(id, at(401)).await,
+        Err(StoreError::Busy(_))
+    ));
+    db.run_sent(id, at(402)).await.unwrap();
+    assert!(other.resume_run(id, at(403)).await.is_err(), "it is worked on");
+    assert!(!db.end_run(id, at(404)).await.unwrap());
+    assert_eq!(unfinished(&other).await, [id]);
+    other.resume_run(id, at(405)).await.unwrap();
+    assert_eq!(unfinished(&db).await, []);
+    // It is not taken from who works on it now.
+    assert!(!db.end_run(id, at(406)).await.unwrap());
+    assert!(run(&db, id).await.live);
+}
+
 pub(crate) async fn a_look_at_what_a_dead_run_did_not_reach_does_not_end_it(home: &impl Home) {
     let db = home.open();
     let id = db.begin_run(run_of("New", &["a"], 0)).await.unwrap();

@@ -346,7 +346,7 @@ async fn a_start_of_the_machine_in_between_is_noticed() {
     let mut now = at(5);
     now.wall = at(1110).wall;
     let found = db.last_known(&[url("a")], &Policy::default(), now).await;
-    let known = found.unwrap().pop().unwrap();
+    let known = found.unwrap().pop().unwrap().state;
     let wait = known.settle_end().unwrap().since(now);
     assert_eq!(wait.as_secs(), 330 - 109, "the settle time goes on where it was");
     db.resume_run(id, now).await.unwrap();
@@ -490,7 +490,7 @@ async fn the_lock_of_a_dead_run_is_cleared_away_by_who_ends_it() {
     let mut shop = Shop::of(&db, "a", 2).await;
     drop(db);
     let db = home.open();
-    shop.state = known(&db, "a", 2).await;
+    shop.catch_up(&db, 2).await;
     shop.look(&db, "New", 3).await;
     shop.look(&db, "New", 400).await;
     assert!(lock.exists());

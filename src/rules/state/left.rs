@@ -99,23 +99,44 @@ impl SiteState {
         self.phase = Phase::Rest;
     }
 
-    /// A run of another process has sent it a PUT: `newest` is what that knows of it. In the run of this process
-    /// its part ends.
-    pub fn taken_over(&mut self, newest: Self) {
-        let push = if self.push.is_open() {
-            Push::Cancelled
-        } else {
-            self.push
-        };
-        let own = (self.in_run && self.push != Push::Idle).then_some((push, self.run));
-        *self = newest;
-        if let Some((push, run)) = own {
+    /// Another process has sent it a PUT, or may have, that this one did not know of: `newest` is what is on record,
+    /// with this process's own run as if it had died.
+    ///
+    /// Where that is of a later run, its part in the run of this process ends: None. Otherwise all of it is known here
+    /// from now on, and what is to be sent in the run of this process is ordered anew.
+    pub fn taken_over(&mut self, newest: Self, now: Moment) -> Option<Next> {
+        let old = std::mem::replace(self, newest);
+        if !old.in_run || old.push == Push::Idle {
+            return Some(self.wait_left(now));
+        }
+        let stopped = old.stopping || matches!(old.push, Push::Cancelled | Push::NotStarted);
+        if self.run > old.run {
             // Nothing of it goes on here.
             self.is_elsewhere();
             self.in_run = true;
-            (self.push, self.run) = (push, run);
+            self.run = old.run;
+            self.push = old.push;
+            if old.push.is_open() {
+                self.push = Push::Cancelled;
+            }
             self.verify = Verify::Superseded;
+            return None;
         }
+        if self.run < old.run {
+            // It was sent by an older run before this one had the right to: it goes before, and is replaced.
+            (self.run, self.shown) = (old.run, old.shown);
+            let key = old.planned.or(old.expected)?;
+            let next = self.order_push(key, old.allow, false, now);
+            return Some(if stopped {
+                self.end_push(Push::Cancelled)
+            } else {
+                next
+            });
+        }
+        if stopped && self.push == Push::NotStarted {
+            self.push = Push::Cancelled;
+        }
+        Some(self.order_rest(now))
     }
 
     /// A process is gone that had recorded that it sends the site's PUT of that `number` in the run, and not what

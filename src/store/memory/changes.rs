@@ -27,8 +27,7 @@ impl Data {
         let doubts = self.doubts(me, &intent.site);
         let doubt = doubts.into_iter().any(|put| !basis.covers_before(put, intent));
         if stale || doubt {
-            let as_dead = doubt.then_some(me);
-            return Ok(self.taken_over(&intent.site, as_dead, policy, intent.at));
+            return Ok(self.taken_over(me, &intent.site, policy, intent.at));
         }
         basis.version = version + 1;
         self.changed_by(me);
@@ -49,10 +48,9 @@ impl Data {
     }
 
     /// What is known of the site in place of what a process thinks. What that works on itself is like what the dead
-    /// have left where it does not know what those did.
-    fn taken_over(&self, url: &SiteUrl, as_dead: Option<Me>, policy: &Policy, now: Moment) -> Recorded {
-        let newest = self.known(url, as_dead).1.restore(policy, now);
-        Recorded::TakenOver(Box::new(newest))
+    /// have left: it begins anew with what they did.
+    fn taken_over(&self, me: Me, url: &SiteUrl, policy: &Policy, now: Moment) -> Recorded {
+        Recorded::TakenOver(Box::new(self.known(url, me, policy, now)))
     }
 
     fn intends(&mut self, intent: &Intent) {
@@ -106,7 +104,7 @@ impl Data {
             site.see(outcome);
         }
         if basis.version < site.version || anothers || doubt {
-            return self.taken_over(&record.site, doubt.then_some(me), policy, record.at);
+            return self.taken_over(me, &record.site, policy, record.at);
         }
         let put = record
             .outcome

@@ -9,7 +9,7 @@ use crate::site::SiteUrl;
 use crate::store::left::is_not_reached;
 use crate::store::old::Pruned;
 use crate::store::{
-    Holder, Intent, Kept, NewRun, PlannedSite, RunId, RunSite, Seen, StoreError, StoredAttempt,
+    Holder, Intent, Kept, NewRun, Newest, PlannedSite, RunId, RunSite, Seen, StoreError, StoredAttempt,
 };
 use crate::text::CleanText;
 
@@ -232,11 +232,22 @@ impl Data {
         };
         let anothers = self.is_live(run) && run.works != Some(me);
         if anothers || !self.is_over(me, id, run) {
+            if !anothers && !self.sends_for(me, id) {
+                self.changed_by(me);
+                self.left_to_others(id);
+            }
             return false;
         }
         self.changed_by(me);
         self.over(id, at, false);
         true
+    }
+
+    /// Nobody works on it any more.
+    fn left_to_others(&mut self, id: RunId) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.works = None;
+        }
     }
 
     /// Whether nothing is left in it to send, to find out or to wait for.
@@ -318,17 +329,17 @@ impl Data {
         }
     }
 
-    /// The site's version, and what is kept of it, as if `as_dead` had died.
-    pub(super) fn known(&self, url: &SiteUrl, as_dead: Option<Me>) -> (i64, Kept) {
+    /// What is known of the site, as if `me` had died.
+    pub(super) fn known(&self, url: &SiteUrl, me: Me, policy: &Policy, now: Moment) -> Newest {
         let Some(site) = self.sites.get(url) else {
-            return (0, Kept::default());
+            return Newest::default();
         };
         let open = site.open_in.iter().filter_map(|id| {
             let run = self.runs.get(id)?;
             Some((*id, run, &run.rows[*run.place.get(url)?]))
         });
         let open: Vec<_> = open.collect();
-        let is_live = |run: &Run| self.is_live(run) && (as_dead.is_none() || run.works != as_dead);
+        let is_live = |run: &Run| self.is_live(run) && run.works != Some(me);
         let dead = |(_, run, _): &&(RunId, &Run, &Row)| !is_live(run);
         let newest = open.iter().max_by_key(|(id, ..)| *id);
         let of_state = site.state.as_ref().and_then(|state| state.run);
@@ -349,7 +360,7 @@ impl Data {
             not_reached: not_reached.map(|(id, run, row)| left_row(*id, run, row)),
             state: site.state.clone(),
         };
-        (site.version, kept)
+        kept.newest(site.version, policy, now)
     }
 
     pub(super) fn prune(&mut self, me: Me, pruned: Pruned) -> usize {

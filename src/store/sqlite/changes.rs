@@ -103,7 +103,7 @@ impl Changes<'_> {
         let doubts = self.doubts(&self.open(site)?);
         let doubt = doubts.into_iter().any(|put| !basis.covers_before(put, intent));
         if doubt || !self.knows(site, version, basis) {
-            return self.taken_over(&intent.site, doubt, intent.at).map(Some);
+            return self.taken_over(&intent.site, intent.at).map(Some);
         }
         self.intends(site, version, intent)?;
         Ok(Some(Recorded::Known))
@@ -195,7 +195,7 @@ impl Changes<'_> {
         let doubts = self.doubts(&open);
         let doubt = doubts.iter().any(|put| !basis.covers(*put, record));
         if doubt || !self.knows(site, version, basis) || self.is_anothers(&open, &doubts, &record.state) {
-            return self.taken_over(&record.site, doubt, record.at);
+            return self.taken_over(&record.site, record.at);
         }
         let put = record
             .outcome
@@ -224,19 +224,13 @@ impl Changes<'_> {
     }
 
     /// What is known of the site in place of what this process thinks. What it works on itself is like what the dead
-    /// have left where it does not know what those did.
-    fn taken_over(&self, url: &SiteUrl, doubt: bool, now: Moment) -> Result<Recorded> {
-        let mut lives = Lives::of(self.place, open_runs(self.conn)?);
-        if doubt {
-            lives = lives.without(self.own);
-        }
+    /// have left: it begins anew with what they did.
+    fn taken_over(&self, url: &SiteUrl, now: Moment) -> Result<Recorded> {
+        let lives = Lives::of(self.place, open_runs(self.conn)?).without(self.own);
         let found = known(self.conn, &lives, self.boot, std::slice::from_ref(url))?;
-        let kept = found
-            .into_iter()
-            .next()
-            .map(|known| known.kept)
-            .unwrap_or_default();
-        Ok(Recorded::TakenOver(Box::new(kept.restore(self.policy, now))))
+        let newest = found.into_iter().next();
+        let newest = newest.map(|known| known.kept.newest(known.version, self.policy, now));
+        Ok(Recorded::TakenOver(Box::new(newest.unwrap_or_default())))
     }
 
     fn attempt(&self, site: i64, outcome: &Outcome) -> Result<()> {

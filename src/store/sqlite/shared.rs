@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::place::Place;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
+use crate::store::RunId;
 use crate::store::left::Basis;
 
 /// What writing and reading share.
@@ -16,6 +17,8 @@ pub(super) struct Shared {
     bases: Mutex<HashMap<SiteUrl, Basis>>,
     /// The policy that was asked with last.
     pub(super) policy: Mutex<Policy>,
+    /// The runs that this process works on, for who reads.
+    own: Mutex<Vec<RunId>>,
 }
 
 impl Shared {
@@ -25,7 +28,18 @@ impl Shared {
             boot,
             bases: Mutex::default(),
             policy: Mutex::default(),
+            own: Mutex::default(),
         }
+    }
+
+    /// The runs that this process works on.
+    pub(super) fn own(&self) -> Vec<RunId> {
+        lock(&self.own).clone()
+    }
+
+    /// The process works on these, and no others.
+    pub(super) fn works_on(&self, own: Vec<RunId>) {
+        *lock(&self.own) = own;
     }
 
     /// The process was told so. Where answers overtake each other the newest counts.

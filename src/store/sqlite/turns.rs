@@ -58,6 +58,7 @@ impl Writer {
             tracing::warn!(%error, "who sends could not be written down");
         }
         self.works.insert(id, works);
+        self.shared.works_on(self.own());
         self.sends = Some((id, sends));
         Ok(id)
     }
@@ -77,6 +78,7 @@ impl Writer {
             return Err(error);
         }
         self.works.extend(works.map(|works| (run, works)));
+        self.shared.works_on(self.own());
         self.sends = Some((run, sends));
         Ok(())
     }

@@ -213,7 +213,9 @@ impl Writer {
         for ((change, reply), done) in all.into_iter().zip(done) {
             match (change, &done) {
                 (Change::Sent(run, _), _) => self.let_others_send(run),
-                (Change::Ended(run, _), Ok(Done::Ended(true))) => self.leave(run),
+                (Change::Ended(run, _), Ok(Done::Ended(ended))) if *ended || !self.sends_for(run) => {
+                    self.leave(run);
+                }
                 (Change::Ended(..) | Change::Intent(..) | Change::Record(..), _) => {}
             }
             answer(reply, done);
@@ -241,6 +243,10 @@ impl Writer {
         self.trouble.clone().map_or(Ok(()), Err)
     }
 
+    fn sends_for(&self, run: RunId) -> bool {
+        self.sends.as_ref().is_some_and(|(sends, _)| *sends == run)
+    }
+
     pub(super) fn let_others_send(&mut self, run: RunId) {
         self.sends.take_if(|(sends, _)| *sends == run);
     }
@@ -252,6 +258,7 @@ impl Writer {
             Some(held) => held.delete(),
             None => clear_away(works_on(&self.shared.place, run)),
         }
+        self.shared.works_on(self.own());
     }
 
     /// In words what failed on this store.
