@@ -73,6 +73,8 @@ pub(super) struct Writer {
     unwritten: Vec<Change>,
     /// Why not.
     trouble: Option<StoreError>,
+    /// Why something was lost that can never be written.
+    lost: Option<StoreError>,
 }
 
 impl Writer {
@@ -87,6 +89,7 @@ impl Writer {
             data_version: None,
             unwritten: Vec::new(),
             trouble: None,
+            lost: None,
         }
     }
 
@@ -161,6 +164,7 @@ impl Writer {
             Err(error) => {
                 let error = fault(&self.shared.place.file, &error);
                 tracing::error!(%error, "something cannot be recorded");
+                self.lost = Some(error.clone());
                 for (_, reply) in one {
                     answer(reply, Err(error.clone()));
                 }
@@ -223,7 +227,7 @@ impl Writer {
     }
 
     /// What has happened is kept, and tried again; a PUT that was only intended is not sent.
-    fn not_written(&mut self, all: Vec<(Change, Option<Reply>)>, error: &Error) {
+    pub(super) fn not_written(&mut self, all: Vec<(Change, Option<Reply>)>, error: &Error) {
         let error = fault(&self.shared.place.file, error);
         for (change, reply) in all {
             if let Change::Sent(run, _) | Change::Ended(run, _) = change {
@@ -240,7 +244,12 @@ impl Writer {
     /// Tries once more, and says what is still not written.
     pub(super) fn flush(&mut self) -> std::result::Result<(), StoreError> {
         self.write(Vec::new());
-        self.trouble.clone().map_or(Ok(()), Err)
+        self.unwritten().or(self.lost.clone()).map_or(Ok(()), Err)
+    }
+
+    /// Why something that has happened is not written yet.
+    pub(super) fn unwritten(&self) -> Option<StoreError> {
+        self.trouble.clone()
     }
 
     fn sends_for(&self, run: RunId) -> bool {
