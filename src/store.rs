@@ -405,8 +405,9 @@ pub trait Store: Send + Sync + 'static {
 pub struct Kept {
     /// What was recorded last.
     pub state: Option<SiteState>,
-    /// Whether that was before the machine's last start, so that only the wall clock tells its age.
-    pub before_restart: bool,
+    /// Set where that was before the machine's last start, so that only the wall clock tells its age: by this moment
+    /// of now it does, which must be the same one at each reading.
+    pub before_restart: Option<Moment>,
     /// Whether the run that had the site last is worked on by a process that lives.
     pub live: bool,
     /// A PUT with an intent and no outcome, of a run that no process works on, and which of the site's in that.
@@ -434,8 +435,8 @@ impl Kept {
     /// What is known of the site now.
     pub fn restore(self, policy: &Policy, now: Moment) -> SiteState {
         let mut state = self.state.unwrap_or_default();
-        if self.before_restart {
-            state.after_restart(policy, now);
+        if let Some(since) = self.before_restart {
+            state.after_restart(policy, since);
         }
         if self.live {
             state.is_elsewhere();

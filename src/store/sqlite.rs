@@ -222,9 +222,9 @@ fn last_known(
     policy: &Policy,
     now: Moment,
 ) -> rusqlite::Result<Vec<Newest>> {
-    let own = shared.own();
+    let (own, since) = (shared.own(), shared.since(now));
     let found = with_lives(conn, shared, &own, |lives| {
-        known::known(conn, lives, shared.boot, sites)
+        known::known(conn, lives, shared.boot, since, sites)
     })?;
     let mut newest = vec![Newest::default(); sites.len()];
     for known in found {

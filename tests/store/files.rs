@@ -355,6 +355,35 @@ async fn a_start_of_the_machine_in_between_is_noticed() {
 }
 
 #[tokio::test]
+async fn what_is_from_before_a_restart_is_the_same_at_each_reading() {
+    let home = Sqlite::default();
+    let db = home.open();
+    let mut shop = Shop::of(&db, "a", 1000).await;
+    let id = db.begin_run(run_of("New", &["a", "b"], 1000)).await.unwrap();
+    shop.order(id, "New", 1000);
+    shop.put(&db, 1001).await;
+    shop.look(&db, "New", 1010).await;
+    drop(db);
+    let raw = Connection::open(home.path()).unwrap();
+    raw.execute("UPDATE boots SET boot = 'an earlier start'", [])
+        .unwrap();
+    drop(raw);
+    let db = home.open();
+    for name in ["a", "b"] {
+        // Long after what is waited for there.
+        let read = async |seconds: u64, wall: u64| {
+            let mut now = at(seconds);
+            now.wall = at(wall).wall;
+            let found = db.last_known(&[url(name)], &Policy::default(), now).await;
+            found.unwrap().pop().unwrap()
+        };
+        let first = read(5, 9000).await;
+        assert_eq!(read(15, 9010).await, first, "{name}");
+        assert_eq!(read(25, 9020).await, first, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn no_secret_is_in_the_files() {
     let home = Sqlite::default();
     let db = in_use(&home).await;

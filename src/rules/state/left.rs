@@ -17,6 +17,8 @@ pub struct LeftRow {
     pub allow: Allow,
     /// What the plan showed that the site serves.
     pub serves: Served,
+    /// When the run began: since then the key is expected.
+    pub began: Moment,
 }
 
 impl SiteState {
@@ -176,7 +178,11 @@ impl SiteState {
         if self.run != Some(row.run) || self.planned_key() != Some(&row.key) {
             self.run = Some(row.run);
             self.planned = Some(row.key.clone());
+            let since = self.expected_since;
             self.expected_before = self.expect(Some(row.key), now);
+            if self.expected_since != since {
+                self.expected_since = Some(row.began);
+            }
         }
     }
 

@@ -99,6 +99,7 @@ fn left_row(id: RunId, run: &Run, row: &Row) -> LeftRow {
         key: row.shown.planned.key.clone(),
         allow: run.new.allow,
         serves: row.shown.planned.serves.clone(),
+        began: run.new.at,
     }
 }
 
@@ -355,7 +356,7 @@ impl Data {
         });
         let kept = Kept {
             live: newest.map(|(_, run, _)| *run).or(of_state).is_some_and(is_live),
-            before_restart: false,
+            before_restart: None,
             open_put: open_put.map(|(id, run, row)| (left_row(*id, run, row), row.shown.puts)),
             not_reached: not_reached.map(|(id, run, row)| left_row(*id, run, row)),
             state: site.state.clone(),

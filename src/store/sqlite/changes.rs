@@ -227,7 +227,7 @@ impl Changes<'_> {
     /// have left: it begins anew with what they did.
     fn taken_over(&self, url: &SiteUrl, now: Moment) -> Result<Recorded> {
         let lives = Lives::of(self.place, open_runs(self.conn)?).without(self.own);
-        let found = known(self.conn, &lives, self.boot, std::slice::from_ref(url))?;
+        let found = known(self.conn, &lives, self.boot, now, std::slice::from_ref(url))?;
         let newest = found.into_iter().next();
         let newest = newest.map(|known| known.kept.newest(known.version, self.policy, now));
         Ok(Recorded::TakenOver(Box::new(newest.unwrap_or_default())))

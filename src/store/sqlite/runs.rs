@@ -160,7 +160,7 @@ fn give_back(conn: &Connection, boot: i64, policy: &Policy, id: RunId, at: Momen
             continue;
         };
         let kept = crate::store::Kept {
-            before_restart: row.get::<_, i64>("boot")? != boot,
+            before_restart: (row.get::<_, i64>("boot")? != boot).then_some(at),
             state: Some(state),
             ..crate::store::Kept::default()
         };

@@ -1,7 +1,8 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::place::Place;
+use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
 use crate::store::RunId;
@@ -19,6 +20,8 @@ pub(super) struct Shared {
     pub(super) policy: Mutex<Policy>,
     /// The runs that this process works on, for who reads.
     own: Mutex<Vec<RunId>>,
+    /// The first reading.
+    since: OnceLock<Moment>,
 }
 
 impl Shared {
@@ -29,7 +32,14 @@ impl Shared {
             bases: Mutex::default(),
             policy: Mutex::default(),
             own: Mutex::default(),
+            since: OnceLock::new(),
         }
+    }
+
+    /// The moment by which the age of what is from before the machine's start is told: the first at which somebody
+    /// asked. By another one at each time all of that would seem to have changed.
+    pub(super) fn since(&self, now: Moment) -> Moment {
+        *self.since.get_or_init(|| now)
     }
 
     /// The runs that this process works on.
