@@ -40,20 +40,19 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
         &self.sites[self.site.index()]
     }
 
-    pub(super) async fn put(self, key: PublishableKey) -> Finished {
-        if let Some(run) = self.run {
-            let intent = Intent {
-                run,
-                site: self.site().url.clone(),
-                number: self.number,
-                key: key.clone(),
-                at: self.clock.now(),
-            };
-            match self.store.record_intent(intent).await {
-                Ok(Recorded::Known) => {}
-                Ok(Recorded::TakenOver(newest)) => return Finished::TakenOver(newest),
-                Err(error) => return Finished::NotRecorded(error),
-            }
+    /// A PUT of `key`: of a run, for without one nothing can be on record of it.
+    pub(super) async fn put(self, run: RunId, key: PublishableKey) -> Finished {
+        let intent = Intent {
+            run,
+            site: self.site().url.clone(),
+            number: self.number,
+            key: key.clone(),
+            at: self.clock.now(),
+        };
+        match self.store.record_intent(intent).await {
+            Ok(Recorded::Known) => {}
+            Ok(Recorded::TakenOver(newest)) => return Finished::TakenOver(newest),
+            Err(error) => return Finished::NotRecorded(error),
         }
         let answer = self.api.put(self.site(), &key).await;
         let problem = match answer.verdict {

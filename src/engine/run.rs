@@ -17,7 +17,7 @@ use crate::rules::state::{Allow, Call, Next, Served, SiteState};
 use crate::rules::status::Push;
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
-use crate::store::{Newest, RunId, Store};
+use crate::store::{Newest, RunId, Store, StoreError};
 use crate::text::CleanText;
 
 /// A site and what is under way for it.
@@ -208,13 +208,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             site,
             number,
         };
-        let task = match (call, slot.state.expected.clone()) {
-            (Call::Put, Some(key)) => self.calls.spawn(work.put(key)),
-            // A PUT without a key cannot be ordered: orders set the expected key.
-            (Call::LookBefore, _) | (Call::Put, None) => {
-                self.calls.spawn(work.look(policy.look_before_limit(), false))
-            }
-            (Call::Look, _) => self.calls.spawn(work.look(policy.timeout, true)),
+        let task = match call {
+            Call::Put => match slot.state.run.zip(slot.state.expected.clone()) {
+                Some((run, key)) => self.calls.spawn(work.put(run, key)),
+                // It cannot be ordered: orders set both.
+                None => self.calls.spawn(async { Finished::NotRecorded(of_no_run()) }),
+            },
+            Call::LookBefore => self.calls.spawn(work.look(policy.look_before_limit(), false)),
+            Call::Look => self.calls.spawn(work.look(policy.timeout, true)),
         };
         self.out.insert(task.id(), (site, call, lane));
     }
@@ -314,7 +315,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 (self.schedule.paused, self.halted) = (true, true);
                 self.say(
                     Level::Error,
-                    format!("halted: the store takes no records, so nothing is sent ({error})"),
+                    format!("halted: the PUT could not be put on record, so nothing is sent ({error})"),
                 );
                 self.change(site, |state| state.put_unsent(now))
             }
@@ -437,6 +438,11 @@ pub(super) fn count_run(busy_of: &mut HashMap<RunId, usize>, less: Option<RunId>
             busy_of.remove(&run);
         }
     }
+}
+
+/// A PUT that belongs to no run, or has no key.
+fn of_no_run() -> StoreError {
+    StoreError::Failed("a PUT belongs to no run: please report this".to_owned())
 }
 
 /// The answer of a request whose task ended before its time.
