@@ -28,7 +28,7 @@ pub mod update;
 /// The picture of the model: a file a region.
 pub mod view;
 /// A frame in memory, and the bytes that bring the terminal to it.
-mod frame;
+pub mod frame;
 /// The terminal: taken, written to by a thread of its own, given back.
 mod terminal;
 /// What is typed, read by a thread of its own.

@@ -216,7 +216,7 @@ pub static ACTIONS: &[Action] = &[
         demo_only: false,
         footer: |model| (!model.filter.is_empty()).then(|| "all sites".to_owned()),
         run: |screen| {
-            screen.model.set_filter("");
+            screen.model.show_only("");
             Vec::new()
         },
     },

@@ -377,7 +377,7 @@ fn press_in_filter(model: &mut Model, event: KeyEvent) {
     if leaves || (control && event.code == KeyCode::Char('u')) {
         model.field.stop_swallowing();
         model.filter.edit(!leaves);
-        return model.set_filter("");
+        return model.show_only("");
     }
     if model.field.is_swallowing(now) {
         return model.field.swallow(now);
@@ -403,7 +403,7 @@ fn filtered(model: &mut Model, before: &str) {
     if let Some(refusal) = secret(model.filter.text()) {
         let now = model.now;
         model.field.swallow(now);
-        model.set_filter("");
+        model.show_only("");
         model.say(Level::Error, format!("refused and wiped: {refusal}"));
     } else if model.filter.text() != before {
         model.apply_filter();
