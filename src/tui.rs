@@ -3,6 +3,8 @@
 
 /// Colours by role, not by widget.
 pub mod theme;
+/// The known keys that the field offers.
+pub mod offers;
 /// The key field.
 pub mod field;
 /// All state of the screen behind the dialogs.
