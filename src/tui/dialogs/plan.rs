@@ -190,7 +190,7 @@ impl PlanDialog {
         }
     }
 
-    /// Where the list is after this key press, if it scrolls. Letters belong to the phrase.
+    /// Where the list is after this key press, if it scrolls. Letters belong to the phrase, where one is asked for.
     fn scrolled(&self, model: &Model, press: KeyEvent) -> Option<usize> {
         let reach = picture::reach(self, model);
         let at = self.scroll.min(reach.last);
@@ -206,6 +206,13 @@ impl PlanDialog {
             KeyCode::Char('u') if control => at.saturating_sub(half),
             KeyCode::Home => 0,
             KeyCode::End => reach.last,
+            KeyCode::Char(letter) if !control && self.asks == Asks::Nothing => match letter {
+                'j' => at + 1,
+                'k' => at.saturating_sub(1),
+                'g' => 0,
+                'G' => reach.last,
+                _ => return None,
+            },
             _ => return None,
         };
         Some(to.min(reach.last))

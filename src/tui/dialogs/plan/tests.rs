@@ -14,6 +14,7 @@ use crate::rules::state::{Served, SiteState};
 use crate::rules::status::SkipReason;
 use crate::site::{MasterKeyId, Site, SiteMode, SiteUrl};
 use crate::text::CleanText;
+use crate::tui::field::KeyField;
 use crate::tui::model::{Options, Start};
 use crate::tui::theme::Theme;
 
@@ -156,8 +157,13 @@ proptest! {
     #[test]
     fn a_dry_run_does_nothing_whatever_is_pressed(
         presses in prop::collection::vec(any_press(), 1..60), sites in 1_usize..8, other_mode in 0_usize..2,
+        test_key in any::<bool>(),
     ) {
         let mut model = model(sites, other_mode, (80, 24));
+        if test_key {
+            // A few sites take a letter.
+            model.field = KeyField::new(Some(key("test", "AbCd")));
+        }
         let mut dialog = dry_run(&model);
         for press in presses {
             let pressed = dialog.press(&mut model, press);
@@ -168,8 +174,13 @@ proptest! {
     #[test]
     fn keys_that_are_no_letters_never_confirm(
         codes in prop::collection::vec(named_key(), 1..60), sites in 1_usize..8, other_mode in 0_usize..2,
+        test_key in any::<bool>(),
     ) {
         let mut model = model(sites, other_mode, (80, 24));
+        if test_key {
+            // A few sites take a letter.
+            model.field = KeyField::new(Some(key("test", "AbCd")));
+        }
         let mut dialog = push(&model);
         for code in codes {
             let pressed = dialog.press(&mut model, KeyEvent::from(code));
@@ -280,6 +291,89 @@ fn what_is_dangerous_and_what_is_asked_is_seen_at_every_size() {
             "{size:?} {seen:?}\n{text}"
         );
     }
+}
+
+#[test]
+fn a_rollback_tells_what_is_doubtful_and_what_cannot_be_put_back() {
+    let mut model = model(5, 0, (120, 40));
+    let (one, two) = (key("live", "9zQe"), key("live", "Old1"));
+    let back = |index: u32, before: Served, was_pushed, was_changed| PutBack {
+        site: SiteId(index),
+        before,
+        was_pushed,
+        was_changed,
+    };
+    let sites = [
+        back(0, Served::Key(one.clone()), true, true),
+        back(1, Served::Key(one), true, true),
+        back(2, Served::Key(two.clone()), false, true),
+        back(3, Served::NoKey, false, true),
+        back(4, Served::Key(two), true, false),
+    ];
+    let states: Vec<SiteState> = (0..5)
+        .map(|_| {
+            let mut state = SiteState::default();
+            state.now = Served::Key(key("live", "AbCd"));
+            state
+        })
+        .collect();
+    model.states = states;
+    let mut dialog = PlanDialog::of_rollback(&model, RunId(7), &sites).unwrap();
+    let text = picture(&dialog, &model);
+    for seen in [
+        "plan: rollback of run 7",
+        "3 of 5 sites get a PUT",
+        "2 keys go out: to each site what it had",
+        "1 site doubtful: what was seen there",
+        "1 left out (shop3): had no key",
+        "1 left out (shop4): that run changed nothing there",
+        "pk_live_…AbCd → pk_live_…Old1  doubtful",
+        "pk_live_…AbCd → left out       not reversible",
+    ] {
+        assert!(text.contains(seen), "{seen}:\n{text}");
+    }
+    assert!(
+        text.find("doubtful\n") < text.find("shop0 "),
+        "what is doubtful comes first:\n{text}"
+    );
+    types(&mut dialog, &mut model, "live 3");
+    let pressed = dialog.press(&mut model, KeyEvent::from(KeyCode::Enter));
+    let Pressed::Closes(effects) = &pressed else {
+        panic!("{pressed:?}");
+    };
+    assert!(matches!(&effects[..], [Effect::Engine(Command::Push(plan))] if plan.parent == Some(RunId(7))));
+}
+
+#[test]
+fn a_retry_of_an_earlier_run_is_told_by_its_run() {
+    let model = model(6, 0, (80, 24));
+    let targets: Vec<(SiteId, PublishableKey)> = model
+        .all()
+        .into_iter()
+        .map(|id| (id, key("test", "New1")))
+        .collect();
+    let dialog = PlanDialog::of_retry(&model, Some(RunId(3)), &targets).unwrap();
+    let text = picture(&dialog, &model);
+    for seen in [
+        "plan: retry of run 3",
+        "TEST pk_test_…New1  6 sites get a PUT",
+        "type 6 to push",
+    ] {
+        assert!(text.contains(seen), "{seen}:\n{text}");
+    }
+}
+
+#[test]
+fn a_dry_run_scrolls_by_letters_too() {
+    let mut model = model(300, 0, (80, 24));
+    let mut dialog = dry_run(&model);
+    let mut at = |letter| {
+        dialog.press(&mut model, KeyEvent::from(KeyCode::Char(letter)));
+        dialog.scroll
+    };
+    let last = at('G');
+    assert!(last > 200);
+    assert_eq!((at('k'), at('j'), at('g'), at('j')), (last - 1, last, 0, 1));
 }
 
 #[test]
