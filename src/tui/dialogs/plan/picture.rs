@@ -165,6 +165,12 @@ fn headline(dialog: &PlanDialog, model: &Model) -> Line<'static> {
     } else {
         format!("{puts} of {}", Count(rows, "site"))
     };
+    let listed = model.sites.len();
+    let of_all = if rows < listed {
+        format!(", of {listed} in the list")
+    } else {
+        String::new()
+    };
     let count = |outlook| dialog.rows.iter().filter(|row| row.0 == outlook).count();
     let mut doubts = Vec::new();
     match count(Outlook::NoAnswer) {
@@ -184,7 +190,7 @@ fn headline(dialog: &PlanDialog, model: &Model) -> Line<'static> {
     Line::from(vec![
         Span::raw(format!("{} ", mode.word().to_uppercase())),
         Span::styled(model.mask(&plan.key), model.options.theme.style(part)),
-        Span::raw(model.text(&format!("  {sites} {get} a PUT{doubts}"))),
+        Span::raw(model.text(&format!("  {sites} {get} a PUT{of_all}{doubts}"))),
     ])
 }
 

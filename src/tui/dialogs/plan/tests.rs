@@ -416,6 +416,12 @@ fn a_dry_run_is_the_plan_of_a_push_and_needs_no_leave() {
     assert!(PlanDialog::of_push(&model, &model.all()).is_err());
     let dialog = dry_run(&model);
     assert_eq!(dialog.plans, plans);
+    let one = PlanDialog::of_dry_run(&model, &[SiteId(1)]).unwrap();
+    let text = picture(&one, &model);
+    assert!(
+        text.contains("1 site would get a PUT, of 6 in the list"),
+        "{text}"
+    );
     assert!(!dialog.asks_for_words());
     let text = picture(&dialog, &model);
     assert!(!text.contains("type ") && !text.contains("> "), "{text}");
