@@ -81,7 +81,7 @@ fn is_harmless(pressed: &Pressed) -> bool {
     match pressed {
         Pressed::Stays => true,
         Pressed::StaysAnd(effects) | Pressed::Closes(effects) => effects.is_empty(),
-        Pressed::Becomes(_) => false,
+        Pressed::Becomes(_) | Pressed::Does(..) => false,
     }
 }
 
