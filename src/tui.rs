@@ -3,6 +3,8 @@
 
 /// Colours by role, not by widget.
 pub mod theme;
+/// The known keys that the field offers.
+pub mod offers;
 /// The key field.
 pub mod field;
 /// Which sites are shown, by words and by `field:value`.
