@@ -85,7 +85,11 @@ impl Shops {
                 name: CleanText::note(&name),
                 backend: url.backend().into(),
                 url,
-                group: Some(CleanText::note(if number % 3 == 0 { "prod" } else { "test" })),
+                group: Some(CleanText::note(if number.is_multiple_of(3) {
+                    "prod"
+                } else {
+                    "test"
+                })),
                 mode: SiteMode::Any,
                 master_key: MasterKeyId(0),
                 enabled: true,

@@ -84,7 +84,7 @@ impl Shown {
         let mut reader = pair.master.try_clone_reader()?;
         let (tell, output) = channel();
         std::thread::spawn(move || {
-            let mut bytes = [0; 65536];
+            let mut bytes = [0; 8192];
             while let Ok(length @ 1..) = reader.read(&mut bytes) {
                 if tell.send(bytes[..length].to_vec()).is_err() {
                     return;
