@@ -5,6 +5,8 @@
 pub mod theme;
 /// The key field.
 pub mod field;
+/// What is counted while a run goes on: pace, latencies, the newest failure.
+mod live;
 /// All state of the screen behind the dialogs.
 pub mod model;
 /// COLUMNS: head, width and cell of each.
@@ -21,6 +23,8 @@ pub mod actions;
 pub mod update;
 /// The picture of the model: a file a region.
 pub mod view;
+/// What the terminal shows of a run outside the screen: title, progress, bell.
+mod tab;
 /// A frame in memory, and the bytes that bring the terminal to it.
 mod frame;
 /// The terminal: taken, written to by a thread of its own, given back.

@@ -14,8 +14,12 @@ mod head;
 mod table;
 /// What stands in its place when there are no sites.
 mod empty;
+/// How many sites are in which state.
+mod counters;
 /// Message line, gauge and footer.
 mod foot;
+/// The newest failure, and how long requests take.
+mod live;
 
 /// Draws the screen:
 ///
@@ -27,7 +31,9 @@ mod foot;
 /// table
 /// ─────────
 /// message       the newest one
+/// failure       the newest that is not mended, on a tall screen
 /// gauge         how far the run is
+/// latency       how long requests take, on a tall screen
 /// footer        the keys that do something now
 /// ```
 pub fn draw(screen: &Screen, frame: &mut Frame) {
@@ -36,6 +42,7 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
     if model.is_too_small() {
         return too_small(model, frame);
     }
+    let live = model.live_height() / 2;
     let rows = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -44,10 +51,24 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
         Constraint::Min(1),
         Constraint::Length(1),
         Constraint::Length(1),
+        Constraint::Length(live),
         Constraint::Length(1),
+        Constraint::Length(live),
         Constraint::Length(model.footer_height()),
     ]);
-    let [header, serving, key, upper, table, lower, message, gauge, footer] = rows.areas(area);
+    let [
+        header,
+        serving,
+        key,
+        upper,
+        table,
+        lower,
+        message,
+        failure,
+        gauge,
+        latency,
+        footer,
+    ] = rows.areas(area);
     head::header(model, frame, header);
     head::serving(model, frame, serving);
     head::key(screen, frame, key);
@@ -59,7 +80,9 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
     }
     rule(model, frame, lower);
     foot::message(model, frame, message);
+    live::failure(model, frame, failure);
     foot::gauge(model, frame, gauge);
+    live::latency(model, frame, latency);
     foot::footer(screen, frame, footer);
     if let Some(dialog) = &screen.dialog {
         dialogs::draw(dialog, model, frame);
