@@ -68,13 +68,9 @@ impl Counter {
         }
     }
 
-    /// The order in which they lose words, then their place: the proven ones last of all that are calm.
-    fn loses_word(&self) -> (bool, bool, u8) {
-        (
-            self.needs_attention(),
-            self.look.role == Role::Good,
-            self.look.rank,
-        )
+    /// Whether it says how many are as they should be, as far as can be told.
+    fn is_well(&self) -> bool {
+        matches!(self.look.role, Role::Good | Role::Hopeful)
     }
 }
 
@@ -101,24 +97,100 @@ pub(super) fn are_cut(counters: &[Counter]) -> bool {
     counters.iter().any(|counter| counter.form == Form::Gone)
 }
 
-/// Makes them fit into `room` columns: calm ones lose their word, then their place; what needs attention loses its
-/// word at most.
+/// Makes them fit into `room` columns. Of each kind those go first that need the least attention: the calm ones lose
+/// their word, then their place, and after them what needs attention its word; it keeps its place in any case, and
+/// how many are well as long as that is so.
 pub(super) fn shrink(counters: &mut [Counter], room: usize, model: &Model) {
     let mut order: Vec<usize> = (0..counters.len()).collect();
-    order.sort_by_key(|place| counters[*place].loses_word());
-    let calm = order
-        .iter()
-        .take_while(|place| !counters[**place].needs_attention());
-    let steps = calm.clone().map(|place| (*place, Form::Short));
-    let steps = steps.chain(calm.map(|place| (*place, Form::Gone)));
-    let urgent = order
-        .iter()
-        .skip_while(|place| !counters[**place].needs_attention());
-    let steps: Vec<(usize, Form)> = steps.chain(urgent.map(|place| (*place, Form::Short))).collect();
-    for (place, form) in steps {
+    // What is proven needs none, and is what one waits for.
+    order.sort_by_key(|place| {
+        (
+            counters[*place].look.role == Role::Good,
+            counters[*place].look.rank,
+        )
+    });
+    let of = |kind: fn(&Counter) -> bool, form: Form| -> Vec<(usize, Form)> {
+        let places = order.iter().filter(|place| kind(&counters[**place]));
+        places.map(|place| (*place, form)).collect()
+    };
+    let others = |counter: &Counter| !counter.needs_attention() && !counter.is_well();
+    let steps = [
+        of(others, Form::Short),
+        of(Counter::is_well, Form::Short),
+        of(others, Form::Gone),
+        of(Counter::needs_attention, Form::Short),
+        of(Counter::is_well, Form::Gone),
+    ];
+    for (place, form) in steps.concat() {
         if self::room(counters, model) <= room {
             break;
         }
         counters[place].form = form;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rules::moment::Moment;
+    use crate::tui::model::{Options, Start};
+    use crate::tui::theme::Theme;
+
+    fn model() -> Model {
+        let start = Start {
+            sites: Arc::new([]),
+            states: Vec::new(),
+            operator: String::new(),
+            config: String::new(),
+            searched: Vec::new(),
+            run: None,
+            key: None,
+            options: Options {
+                ascii: false,
+                theme: Theme::Colour,
+                demo: false,
+                read_only: false,
+                zone: TimeZone::UTC,
+            },
+            size: (80, 24),
+        };
+        let now = Moment {
+            since_start: std::time::Duration::ZERO,
+            wall: Timestamp::UNIX_EPOCH,
+        };
+        Model::new(start, now)
+    }
+
+    proptest! {
+        #[test]
+        fn what_needs_attention_is_never_left_out_and_nothing_is_cut_in_its_middle(
+            counts in prop::collection::vec(0_usize..2000, 23),
+            room in 0_usize..200,
+        ) {
+            let model = model();
+            let mut counters: Vec<Counter> = looks()
+                .zip(counts)
+                .filter(|(_, count)| *count > 0)
+                .map(|(look, count)| Counter { look, count, form: Form::Long })
+                .collect();
+            shrink(&mut counters, room, &model);
+            let urgent = |counter: &&Counter| counter.needs_attention();
+            prop_assert!(counters.iter().filter(urgent).all(|counter| counter.form != Form::Gone));
+            let all_is_short = counters
+                .iter()
+                .all(|counter| counter.form == if counter.needs_attention() { Form::Short } else { Form::Gone });
+            prop_assert!(super::room(&counters, &model) <= room || all_is_short);
+        }
+    }
+
+    #[test]
+    fn the_states_are_twenty_three() {
+        assert_eq!(looks().count(), 23);
     }
 }
