@@ -7,11 +7,14 @@ use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 use super::Effect;
 use super::model::Model;
 use super::theme::Part;
+use crate::site::SiteId;
 
 /// Runs on record.
 mod history;
 /// A few answers to one question.
 mod choice;
+/// A list of which one is chosen.
+mod menu;
 /// Text that is scrolled: detail, messages, help.
 mod pager;
 /// The plan of a push, and the phrase that confirms it.
@@ -19,6 +22,7 @@ mod plan;
 
 pub use choice::{Choice, OLD_RUN, again};
 pub use history::History;
+pub use menu::Menu;
 pub use pager::{HelpLine, Pager};
 pub use plan::PlanDialog;
 
@@ -33,6 +37,33 @@ pub enum Dialog {
     Pager(Pager),
     /// Runs on record.
     History(Box<History>),
+    /// A list of which one is chosen.
+    Menu(Menu),
+}
+
+/// What can be done to one site or to many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Plan a push.
+    Push,
+    /// Repeat what failed.
+    Retry,
+    /// Look at what they serve.
+    Look,
+    /// Plan to put back what they had.
+    RollBack,
+}
+
+impl Deed {
+    /// The word for what was done.
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Push => "pushed",
+            Self::Retry => "retried",
+            Self::Look => "verified",
+            Self::RollBack => "rolled back",
+        }
+    }
 }
 
 impl Dialog {
@@ -41,7 +72,7 @@ impl Dialog {
         match self {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
-            Self::Choice(_) | Self::Pager(_) => false,
+            Self::Choice(_) | Self::Pager(_) | Self::Menu(_) => false,
         }
     }
 }
@@ -55,6 +86,8 @@ pub enum Pressed {
     StaysAnd(Vec<Effect>),
     /// It closes, and this is to be done.
     Closes(Vec<Effect>),
+    /// It closes, and this is done to these sites.
+    Does(Deed, Vec<SiteId>),
     /// Another one takes its place.
     Becomes(Box<Dialog>),
 }
@@ -66,6 +99,7 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
         Dialog::Choice(dialog) => dialog.press(model, press),
         Dialog::Pager(dialog) => dialog.press(model, press),
         Dialog::History(dialog) => dialog.press(model, press),
+        Dialog::Menu(dialog) => dialog.press(model, press),
     }
 }
 
@@ -76,6 +110,7 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
         Dialog::Choice(dialog) => dialog.draw(model, frame),
         Dialog::Pager(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
+        Dialog::Menu(dialog) => dialog.draw(model, frame),
     }
 }
 
