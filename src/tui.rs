@@ -3,6 +3,8 @@
 
 /// Colours by role, not by widget.
 pub mod theme;
+/// The known keys that the field offers.
+pub mod offers;
 /// The key field.
 pub mod field;
 /// What is counted while a run goes on: pace, latencies, the newest failure.
@@ -32,7 +34,7 @@ pub mod view;
 /// What the terminal shows of a run outside the screen: title, progress, bell.
 mod tab;
 /// A frame in memory, and the bytes that bring the terminal to it.
-mod frame;
+pub mod frame;
 /// The terminal: taken, written to by a thread of its own, given back.
 mod terminal;
 /// What is typed, read by a thread of its own.

@@ -18,6 +18,8 @@ mod table;
 mod empty;
 /// How many sites are in which state.
 mod counters;
+/// The known keys, below the field.
+mod offers;
 /// Message line, gauge and footer.
 mod foot;
 /// The newest failure, and how long requests take.
@@ -90,6 +92,7 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
     foot::gauge(model, frame, gauge);
     live::latency(model, frame, latency);
     foot::footer(screen, frame, footer);
+    offers::draw(model, frame, key);
     if let Some(dialog) = &screen.dialog {
         dialogs::draw(dialog, model, frame);
     }
