@@ -7,6 +7,8 @@ pub mod theme;
 pub mod offers;
 /// The key field.
 pub mod field;
+/// What is counted while a run goes on: pace, latencies, the newest failure.
+mod live;
 /// Which sites are shown, by words and by `field:value`.
 pub mod filter;
 /// The order of the table, its cursor and its marks.
@@ -29,6 +31,8 @@ pub mod actions;
 pub mod update;
 /// The picture of the model: a file a region.
 pub mod view;
+/// What the terminal shows of a run outside the screen: title, progress, bell.
+mod tab;
 /// A frame in memory, and the bytes that bring the terminal to it.
 pub mod frame;
 /// The terminal: taken, written to by a thread of its own, given back.

@@ -30,6 +30,7 @@ pub(crate) fn show(sites: usize, rate: usize) -> anyhow::Result<()> {
         let behaviour = Behaviour {
             fps: FPS,
             mouse: false,
+            tab: stripe_propagate::config::TabSettings::default(),
             look_at_start: false,
         };
         let happens = (rate > 0).then(|| tokio::spawn(happen(shops, rate, tell.clone(), clock)));

@@ -14,7 +14,7 @@ use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
 use super::{Globals, front, log, who};
-use crate::config::{Config, Searched, UiSettings};
+use crate::config::{Config, Searched, TabSettings, UiSettings};
 use crate::demo::Fleet;
 use crate::engine::{Command, Left as LeftWaiting, RunInfo};
 use crate::store::Holder;
@@ -123,6 +123,35 @@ fn needs_ascii(ui: &UiSettings, variable: impl Fn(&str) -> Option<std::ffi::OsSt
     console || !utf8
 }
 
+/// What of it this kind of terminal can show. One that does not know these sequences would print them: only those
+/// that do are sent any. All know the bell.
+fn tab(settings: TabSettings, kind: &str) -> TabSettings {
+    const KNOW: [&str; 15] = [
+        "alacritty",
+        "contour",
+        "foot",
+        "ghostty",
+        "gnome",
+        "iterm",
+        "konsole",
+        "mintty",
+        "rxvt",
+        "screen",
+        "st-",
+        "tmux",
+        "vte",
+        "wezterm",
+        "xterm",
+    ];
+
+    let knows = KNOW.iter().any(|known| kind.starts_with(known));
+    TabSettings {
+        title: settings.title && knows,
+        progress: settings.progress && knows,
+        bell: settings.bell,
+    }
+}
+
 async fn show(
     session: Session,
     config: &Config,
@@ -136,6 +165,7 @@ async fn show(
             .fps
             .unwrap_or(if over_ssh { FRAMES_OVER_SSH } else { FRAMES }),
         mouse: config.ui.mouse,
+        tab: tab(config.ui.tab, &std::env::var("TERM").unwrap_or_default()),
         look_at_start: config.verify.on_start,
     };
     front::mind_the_front();
@@ -251,6 +281,22 @@ fn let_go(run: Option<&RunInfo>) -> Telling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_terminal_that_knows_titles_is_sent_any() {
+        let all = TabSettings {
+            title: true,
+            progress: true,
+            bell: true,
+        };
+        for kind in ["xterm-256color", "tmux-256color", "screen", "foot", "st-256color"] {
+            assert_eq!(tab(all, kind), all, "{kind}");
+        }
+        for kind in ["linux", "vt100", "vt220", "ansi", "cons25", ""] {
+            let plain = tab(all, kind);
+            assert!(!plain.title && !plain.progress && plain.bell, "{kind}");
+        }
+    }
 
     #[test]
     fn the_locale_and_the_console_decide_on_ascii() {

@@ -11,6 +11,7 @@ use figures::Figures;
 use super::field::KeyField;
 use super::filter::{Filter, Looked};
 use super::list::List;
+use super::live::Live;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
 use crate::key::PublishableKey;
@@ -98,6 +99,7 @@ pub struct Model {
     pub(super) line: Option<Message>,
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
+    pub(super) live: Live,
     figures: Figures,
     /// Whether a site has a group.
     pub(super) has_groups: bool,
@@ -142,6 +144,7 @@ impl Model {
             line: None,
             attempts: HashMap::new(),
             run: start.run,
+            live: Live::default(),
             ordered: 0,
             refused_order: None,
             attached: None,
@@ -317,11 +320,16 @@ impl Model {
         self.figures.done()
     }
 
-    /// Sites that the run has sent to a second since it began, while it sends.
-    pub fn rate(&self) -> Option<usize> {
-        let run = self.run.as_ref().filter(|run| run.phase == RunPhase::Sending)?;
-        let seconds = usize::try_from(self.now.since(run.started).as_secs()).ok()?;
-        self.done().checked_div(seconds).filter(|rate| *rate > 0)
+    /// Sites that the run gets done a minute of late, while it sends.
+    pub fn rate(&self) -> Option<u64> {
+        self.run.as_ref().filter(|run| run.phase == RunPhase::Sending)?;
+        self.live.pace.a_minute(self.now)
+    }
+
+    /// When the last site has had its turn, at the pace of late.
+    pub fn done_at(&self) -> Option<Moment> {
+        self.run.as_ref().filter(|run| run.phase == RunPhase::Sending)?;
+        self.live.pace.finish(self.left_to_send(), self.now)
     }
 
     /// When the last proof is due, if any is.
@@ -471,6 +479,7 @@ impl Model {
     }
 
     pub(super) fn take_attempt(&mut self, attempt: Attempt) {
+        self.live.take_attempt(&attempt);
         let of_site = self.attempts.entry(attempt.site).or_default();
         of_site.push_back(attempt);
         if of_site.len() > ATTEMPTS {
@@ -481,6 +490,7 @@ impl Model {
     pub(super) fn take_state(&mut self, id: SiteId, state: SiteState) {
         let old = &self.states[id.index()];
         self.tally.replace(old, &state);
+        self.live.take_state(id, old, &state, self.now);
         self.figures.replace(id.index(), old, &state);
         let (before, after) = (retry_counts(old), retry_counts(&state));
         self.failed = self.failed + after.0 - before.0;
@@ -499,9 +509,19 @@ impl Model {
         if self.size.0 >= 100 { 2 } else { 1 }
     }
 
+    /// How many lines there are for the newest failure and for how long requests take: by the size alone, so that
+    /// nothing moves when a run begins.
+    pub(super) fn live_height(&self) -> u16 {
+        if self.size.1 >= 30 { 2 } else { 0 }
+    }
+
     /// How many sites the table shows.
     pub(super) fn table_height(&self) -> usize {
-        usize::from(self.size.1.saturating_sub(8 + self.footer_height()))
+        usize::from(
+            self.size
+                .1
+                .saturating_sub(8 + self.live_height() + self.footer_height()),
+        )
     }
 }
 

@@ -8,9 +8,11 @@ use tokio::time::Instant;
 use super::frame::Frames;
 use super::input::{Heard, Listener};
 use super::screen::Screen;
+use super::tab::Tab;
 use super::terminal::Terminal;
 use super::update::update;
 use super::{Effect, Leave, Message};
+use crate::config::TabSettings;
 use crate::engine::{Attempts, Clock, Command, Event, Level, Message as Told, sleep_until};
 
 /// Events of the engine that are taken in at most before the operator's keys have their turn again.
@@ -25,6 +27,8 @@ pub struct Behaviour {
     pub fps: u32,
     /// Whether the mouse is captured.
     pub mouse: bool,
+    /// What the terminal shows outside the screen.
+    pub tab: TabSettings,
     /// Whether all sites are looked at when it opens.
     pub look_at_start: bool,
 }
@@ -85,6 +89,7 @@ struct Show {
     screen: Screen,
     terminal: Terminal,
     frames: Frames,
+    tab: Tab,
     orders: UnboundedSender<Effect>,
     clock: Clock,
     /// When the next frame may be drawn, if one is owed.
@@ -107,13 +112,14 @@ pub async fn run(
     clock: Clock,
 ) -> anyhow::Result<(Left, Screen)> {
     let signals = Signals::new().context("listening to signals")?;
-    let terminal = Terminal::take(behaviour.mouse)?;
+    let terminal = Terminal::take(behaviour.mouse, behaviour.tab)?;
     terminal.mind_panics();
     let (speak, heard) = unbounded_channel();
     let _listener = Listener::start(speak).context("starting the thread that reads")?;
     let (columns, rows) = screen.model.size;
     let mut show = Show {
         frames: Frames::new(columns, rows)?,
+        tab: Tab::new(behaviour.tab, &screen.model),
         screen,
         terminal,
         orders,
@@ -285,10 +291,14 @@ impl Show {
         }
         self.owed = None;
         self.drawn = now;
-        self.screen.model.arrange(self.clock.now());
-        if let Some(frame) = self.frames.draw(&self.screen)? {
-            self.terminal.write(frame);
+        let moment = self.clock.now();
+        self.screen.model.arrange(moment);
+        let mut bytes = self.frames.draw(&self.screen)?.unwrap_or_default();
+        bytes.extend(self.tab.bring(&self.screen.model, moment));
+        if !bytes.is_empty() {
+            self.terminal.write(bytes);
         }
+        self.owed = self.tab.due().map(|due| self.clock.instant(due));
         Ok(())
     }
 
@@ -322,6 +332,7 @@ impl Show {
             // The line went while the process was stopped.
             return Ok(Some(Left::HungUp));
         }
+        self.tab.forget();
         let left = self.resized(true)?;
         Ok(left.or(self.take(Message::Resumed, true)?))
     }

@@ -3,12 +3,14 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::actions::ACTIONS;
 use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::field::{Edited, secret};
+use super::live::Failure;
 use super::model::Model;
 use super::offers::Offers;
 use super::screen::Screen;
 use super::{Effect, Input, Message, Reading, Wanted, looks_pasted, orders};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
+use crate::rules::note::note;
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
@@ -102,6 +104,11 @@ fn take_event(model: &mut Model, event: Event) {
                 let name = &model.site(attempt.site).name;
                 let request = attempt.request.word();
                 let text = format!("{name} {request} {}: {}", attempt.number, attempt.note);
+                model.live.take_failure(Failure {
+                    site: attempt.site,
+                    at: attempt.at,
+                    text: text.clone(),
+                });
                 model.mention(Level::Warning, text);
             }
             model.take_attempt(attempt);
@@ -221,6 +228,15 @@ fn take_run(model: &mut Model, run: RunInfo) {
         };
         model.say(Level::Info, format!("run {}: {text}", run.id.0));
     }
+    if known.is_none() {
+        model.live.begin_run(model.now);
+    } else if run.phase == RunPhase::Sending && known != Some(run.phase) {
+        model.live.pace.begin(model.now);
+    }
+    let ends = |phase| matches!(phase, RunPhase::Settled | RunPhase::Halted);
+    if ends(run.phase) && known.is_some_and(|known| !ends(known)) {
+        model.live.ended += 1;
+    }
     model.left.retain(|left| left.id != run.id);
     model.set_run(Some(run));
 }
@@ -238,7 +254,24 @@ fn take_state(model: &mut Model, id: SiteId, state: SiteState) {
         };
         model.say(Level::Error, format!("ALARM: {name} {what}"));
     }
+    if let Some(failure) = unasked_failure(model, id, &state) {
+        model.live.take_failure(failure);
+    }
     model.take_state(id, state);
+}
+
+/// What is wrong with a site although its answer was a good one, if that is new.
+fn unasked_failure(model: &Model, id: SiteId, state: &SiteState) -> Option<Failure> {
+    let is_wrong = |verify| matches!(verify, Verify::Mismatch | Verify::Drifted | Verify::ExposedSecret);
+    if !is_wrong(state.verify) || is_wrong(model.state(id).verify) {
+        return None;
+    }
+    let note = note(state, &|at| model.clock(at));
+    Some(Failure {
+        site: id,
+        at: state.at.unwrap_or(model.now),
+        text: format!("{} {}: {note}", model.site(id).name, state.verify.look().word),
+    })
 }
 
 /// The events of one read. What follows a line end in it was pasted, not typed, and is dropped, except in a

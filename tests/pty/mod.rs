@@ -283,6 +283,23 @@ impl Pty {
         self
     }
 
+    /// Waits until `text`, control sequences and all, has come.
+    #[track_caller]
+    pub(crate) fn receives(&mut self, text: &str) -> &mut Self {
+        self.until(&format!("{text:?} to come"), |now| {
+            now.bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+        })
+    }
+
+    /// How often the bell was rung.
+    pub(crate) fn bells(&self) -> usize {
+        String::from_utf8_lossy(&self.seen.lock().bytes)
+            .matches('\u{7}')
+            .count()
+    }
+
     /// That no file in the program's home holds `text`.
     #[track_caller]
     pub(crate) fn never_wrote(&mut self, text: &str) -> &mut Self {
