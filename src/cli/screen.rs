@@ -92,6 +92,7 @@ fn start(session: &Session, config: &Config, size: (u16, u16)) -> Start {
             theme: if no_colour { Theme::NoColour } else { Theme::Colour },
             demo: false,
             read_only: false,
+            clipboard: takes_clipboard(variable("TERM")),
             zone: TimeZone::system(),
         },
         size,
@@ -121,6 +122,14 @@ fn needs_ascii(ui: &UiSettings, variable: impl Fn(&str) -> Option<std::ffi::OsSt
         locale.contains("utf-8") || locale.contains("utf8")
     });
     console || !utf8
+}
+
+/// Whether the terminal may know OSC 52: the Linux console and DEC's terminals do not. What a terminal makes of it is
+/// its own matter, and asking it would bring answers that look like key presses.
+fn takes_clipboard(kind: Option<std::ffi::OsString>) -> bool {
+    let kind = kind.unwrap_or_default();
+    let kind = kind.to_string_lossy();
+    kind != "linux" && !kind.starts_with("vt")
 }
 
 async fn show(
@@ -251,6 +260,19 @@ fn let_go(run: Option<&RunInfo>) -> Telling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_console_takes_nothing_into_a_clipboard() {
+        for (kind, takes) in [
+            ("linux", false),
+            ("vt100", false),
+            ("vt220", false),
+            ("xterm", true),
+            ("tmux-256color", true),
+        ] {
+            assert_eq!(takes_clipboard(Some(kind.into())), takes, "{kind}");
+        }
+    }
 
     #[test]
     fn the_locale_and_the_console_decide_on_ascii() {

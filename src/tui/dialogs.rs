@@ -1,23 +1,31 @@
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Flex, Layout, Margin};
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
+use unicode_segmentation::UnicodeSegmentation;
 
 use super::Effect;
 use super::model::Model;
 use super::theme::Part;
+use crate::site::SiteId;
 
 /// Runs on record.
 mod history;
 /// A few answers to one question.
 mod choice;
-/// Text that is scrolled: detail, messages, help.
+/// What of a site goes to the clipboard.
+mod copy;
+/// All that is known of a site.
+mod detail;
+/// Text that is scrolled: messages, owed sites, help.
 mod pager;
 /// The plan of a push, and the phrase that confirms it.
 mod plan;
 
 pub use choice::{Choice, OLD_RUN, again};
+pub use copy::Copying;
+pub use detail::Detail;
 pub use history::History;
 pub use pager::{HelpLine, Pager};
 pub use plan::PlanDialog;
@@ -29,6 +37,10 @@ pub enum Dialog {
     Plan(PlanDialog),
     /// A question.
     Choice(Choice),
+    /// All that is known of a site.
+    Detail(Box<Detail>),
+    /// What is copied?
+    Copy(Copying),
     /// Something to read.
     Pager(Pager),
     /// Runs on record.
@@ -41,7 +53,7 @@ impl Dialog {
         match self {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
-            Self::Choice(_) | Self::Pager(_) => false,
+            Self::Choice(_) | Self::Detail(_) | Self::Copy(_) | Self::Pager(_) => false,
         }
     }
 }
@@ -55,6 +67,10 @@ pub enum Pressed {
     StaysAnd(Vec<Effect>),
     /// It closes, and this is to be done.
     Closes(Vec<Effect>),
+    /// It stays, and what failed on this site is repeated.
+    Retry(SiteId),
+    /// It stays, and this site is looked at.
+    Look(SiteId),
     /// Another one takes its place.
     Becomes(Box<Dialog>),
 }
@@ -64,6 +80,8 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
     match dialog {
         Dialog::Plan(dialog) => dialog.press(model, press),
         Dialog::Choice(dialog) => dialog.press(model, press),
+        Dialog::Detail(dialog) => dialog.press(model, press),
+        Dialog::Copy(dialog) => dialog.press(model, press),
         Dialog::Pager(dialog) => dialog.press(model, press),
         Dialog::History(dialog) => dialog.press(model, press),
     }
@@ -74,9 +92,16 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
     match dialog {
         Dialog::Plan(dialog) => dialog.draw(model, frame),
         Dialog::Choice(dialog) => dialog.draw(model, frame),
+        Dialog::Detail(dialog) => dialog.draw(model, frame),
+        Dialog::Copy(dialog) => dialog.draw(model, frame),
         Dialog::Pager(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
     }
+}
+
+/// The columns that text has in a box on this screen.
+fn inside(model: &Model) -> usize {
+    usize::from(model.size.0.saturating_sub(10).clamp(16, 88))
 }
 
 /// The size that a box with `text` has on this screen, its borders included.
@@ -111,7 +136,7 @@ fn wrapped(lines: Vec<Line<'static>>) -> Paragraph<'static> {
 
 /// Rows of which one is under the cursor: as many as there is room for, each on one line.
 fn listing(model: &Model, rows: Vec<String>, cursor: usize, room: usize) -> Vec<Line<'static>> {
-    let columns = usize::from(model.size.0.saturating_sub(10).clamp(16, 88));
+    let columns = inside(model);
     let first = cursor.saturating_sub(room.saturating_sub(1));
     let more = rows.len().saturating_sub(first + room);
     let draw = |(index, row): (usize, String)| {
@@ -129,6 +154,18 @@ fn listing(model: &Model, rows: Vec<String>, cursor: usize, room: usize) -> Vec<
 
 /// Draws a box in the middle with `lines` in it, as high as they need.
 fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'static>>, scroll: usize) {
+    draw_box_with(model, frame, title, None, lines, scroll);
+}
+
+/// The same, with something said at its lower end.
+fn draw_box_with(
+    model: &Model,
+    frame: &mut Frame,
+    title: &str,
+    said: Option<&str>,
+    lines: Vec<Line<'static>>,
+    scroll: usize,
+) {
     let text = wrapped(lines);
     let (width, height) = box_size(model, &text);
     let [row] = Layout::vertical([Constraint::Length(height)])
@@ -139,8 +176,11 @@ fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'stat
         .areas(row);
     let style = model.options.theme.style(Part::Dialog);
     let mut block = Block::bordered()
-        .title(format!(" {} ", model.text(title)))
+        .title(in_clusters(&format!(" {} ", model.text(title))))
         .border_style(style);
+    if let Some(said) = said {
+        block = block.title_bottom(in_clusters(&format!(" {} ", model.fit(said, inside(model)))));
+    }
     if model.options.ascii {
         block = block.border_set(ASCII_BORDER);
     }
@@ -149,6 +189,13 @@ fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'stat
     frame.render_widget(block, space);
     let scroll = u16::try_from(scroll).unwrap_or(u16::MAX);
     frame.render_widget(text.scroll((scroll, 0)), inside);
+}
+
+/// A title is as wide as `unicode-width` says of its spans: less than is drawn, where letters have a ligature. A
+/// cluster has none.
+fn in_clusters(text: &str) -> Line<'static> {
+    let clusters = text.graphemes(true);
+    clusters.map(|cluster| Span::raw(cluster.to_owned())).collect()
 }
 
 /// Borders for terminals without line drawing.

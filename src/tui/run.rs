@@ -5,6 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
+use super::clipboard::osc52;
 use super::frame::Frames;
 use super::input::{Heard, Listener};
 use super::screen::Screen;
@@ -91,6 +92,8 @@ struct Show {
     owed: Option<Instant>,
     drawn: Instant,
     distance: Duration,
+    /// What goes to the terminal's clipboard with the next frame; the newest wins.
+    copied: Option<String>,
 }
 
 /// Shows `screen` until it is left, and returns it. The terminal is given back then; what becomes of the run is
@@ -121,6 +124,7 @@ pub async fn run(
         owed: Some(Instant::now()),
         drawn: Instant::now(),
         distance: Duration::from_secs(1) / behaviour.fps.max(1),
+        copied: None,
     };
     if behaviour.look_at_start {
         show.look_at_what_is_old();
@@ -253,6 +257,7 @@ impl Show {
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Left>> {
         match effect {
             order @ (Effect::Engine(_) | Effect::Read(_) | Effect::Heal) => self.order(order),
+            Effect::Copy(text) => self.copied = Some(text),
             Effect::Redraw => return self.resized(true),
             Effect::Suspend => return self.suspend(),
             Effect::Quit(leave) => return Ok(Some(Left::ByOperator(leave))),
@@ -286,8 +291,11 @@ impl Show {
         self.owed = None;
         self.drawn = now;
         self.screen.model.arrange(self.clock.now());
-        if let Some(frame) = self.frames.draw(&self.screen)? {
-            self.terminal.write(frame);
+        let copied = self.copied.take().map(|text| osc52(&text));
+        let bytes = [copied, self.frames.draw(&self.screen)?];
+        let bytes: Vec<u8> = bytes.into_iter().flatten().flatten().collect();
+        if !bytes.is_empty() {
+            self.terminal.write(bytes);
         }
         Ok(())
     }

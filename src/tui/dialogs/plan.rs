@@ -10,7 +10,7 @@ use crate::rules::run::RunId;
 use crate::rules::state::Allow;
 use crate::rules::status::{Role, SkipReason};
 use crate::site::SiteId;
-use crate::text::{Count, pad};
+use crate::text::Count;
 use crate::tui::Effect;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
@@ -361,7 +361,7 @@ fn row_lines(dialog: &PlanDialog, model: &Model, rows: usize) -> Vec<Line<'stati
                 PlanAction::Skip(SkipReason::NotReversible) => "not reversible".to_owned(),
                 PlanAction::Skip(_) => "left out".to_owned(),
             };
-            let name = pad(model.site(row.site).name.as_str(), 26);
+            let name = model.pad(model.site(row.site).name.as_str(), 26);
             Line::raw(model.text(&format!("  {name} {old} → {then}")))
         })
         .collect();
