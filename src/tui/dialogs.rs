@@ -18,6 +18,8 @@ mod choice;
 mod copy;
 /// All that is known of a site.
 mod detail;
+/// A list of which one is chosen.
+mod menu;
 /// Text that is scrolled: messages, owed sites, help.
 mod pager;
 /// The plan of a push, and the phrase that confirms it.
@@ -27,6 +29,7 @@ pub use choice::{Choice, OLD_RUN, again};
 pub use copy::Copying;
 pub use detail::Detail;
 pub use history::History;
+pub use menu::Menu;
 pub use pager::{HelpLine, Pager};
 pub use plan::PlanDialog;
 
@@ -45,6 +48,33 @@ pub enum Dialog {
     Pager(Pager),
     /// Runs on record.
     History(Box<History>),
+    /// A list of which one is chosen.
+    Menu(Menu),
+}
+
+/// What can be done to one site or to many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Plan a push.
+    Push,
+    /// Repeat what failed.
+    Retry,
+    /// Look at what they serve.
+    Look,
+    /// Plan to put back what they had.
+    RollBack,
+}
+
+impl Deed {
+    /// The word for what was done.
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Push => "pushed",
+            Self::Retry => "retried",
+            Self::Look => "verified",
+            Self::RollBack => "rolled back",
+        }
+    }
 }
 
 impl Dialog {
@@ -53,7 +83,7 @@ impl Dialog {
         match self {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
-            Self::Choice(_) | Self::Detail(_) | Self::Copy(_) | Self::Pager(_) => false,
+            Self::Choice(_) | Self::Detail(_) | Self::Copy(_) | Self::Pager(_) | Self::Menu(_) => false,
         }
     }
 }
@@ -67,10 +97,10 @@ pub enum Pressed {
     StaysAnd(Vec<Effect>),
     /// It closes, and this is to be done.
     Closes(Vec<Effect>),
-    /// It stays, and what failed on this site is repeated.
-    Retry(SiteId),
-    /// It stays, and this site is looked at.
-    Look(SiteId),
+    /// It stays, and this is done to this site.
+    Orders(Deed, SiteId),
+    /// It closes, and this is done to these sites.
+    Does(Deed, Vec<SiteId>),
     /// Another one takes its place.
     Becomes(Box<Dialog>),
 }
@@ -84,6 +114,7 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
         Dialog::Copy(dialog) => dialog.press(model, press),
         Dialog::Pager(dialog) => dialog.press(model, press),
         Dialog::History(dialog) => dialog.press(model, press),
+        Dialog::Menu(dialog) => dialog.press(model, press),
     }
 }
 
@@ -96,6 +127,7 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
         Dialog::Copy(dialog) => dialog.draw(model, frame),
         Dialog::Pager(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
+        Dialog::Menu(dialog) => dialog.draw(model, frame),
     }
 }
 

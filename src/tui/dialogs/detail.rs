@@ -2,7 +2,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 
 use super::copy::Copying;
-use super::{Pressed, draw_box_with, last_scroll};
+use super::{Deed, Pressed, draw_box_with, last_scroll};
 use crate::engine::Event;
 use crate::rules::moment::Moment;
 use crate::site::SiteId;
@@ -122,8 +122,8 @@ impl Detail {
             _ if control => return Pressed::Stays,
             KeyCode::Char('n' | 'J') => return self.turn(model, 1),
             KeyCode::Char('p' | 'K') => return self.turn(model, -1),
-            KeyCode::Char('r') => return Pressed::Retry(self.site),
-            KeyCode::Char('v') => return Pressed::Look(self.site),
+            KeyCode::Char('r') => return Pressed::Orders(Deed::Retry, self.site),
+            KeyCode::Char('v') => return Pressed::Orders(Deed::Look, self.site),
             KeyCode::Char('y') => {
                 self.copying = Some(Copying::of(self.site));
                 return Pressed::Stays;
@@ -137,8 +137,8 @@ impl Detail {
 
     /// Turns to the site so many rows further in the table; its cursor goes there too.
     fn turn(&mut self, model: &mut Model, by: isize) -> Pressed {
-        let place = model.order.iter().position(|site| *site == self.site);
-        let to = place.unwrap_or(model.cursor).saturating_add_signed(by);
+        let place = model.list.order().iter().position(|site| *site == self.site);
+        let to = place.unwrap_or(model.list.cursor()).saturating_add_signed(by);
         model.move_cursor(to);
         match model.selected() {
             Some(site) if site != self.site => {
