@@ -381,7 +381,9 @@ fn what_is_copied_goes_to_the_terminals_clipboard() {
         .key("k")
         .sees("copied the key")
         .received("\u{1b}]52;c;cGtf");
-    pty.sees("attempts, newest first").key("Esc");
+    pty.sees("attempts, newest first")
+        .key("Esc")
+        .sees_no("attempts, newest first");
     assert_eq!(pty.quits(), 0);
 
     let mut console = stage.screen().env("TERM", "linux").start();
