@@ -152,7 +152,10 @@ impl Detail {
 
     pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
         let lines = page::lines(model, self.site, self.past.as_ref());
-        let more = last_scroll(model, lines.clone()).saturating_sub(self.scroll);
+        let last = last_scroll(model, lines.clone());
+        // The screen may have grown, or the page become shorter.
+        let scroll = self.scroll.min(last);
+        let more = last - scroll;
         let keys = "(n p others, y copy, r retry, v verify, Esc closes)";
         let mut title = format!("{}  {keys}", model.fit(model.site(self.site).name.as_str(), 18));
         if more > 0 && model.size.0 >= 100 {
@@ -165,7 +168,7 @@ impl Detail {
             &title,
             said.map(|line| line.text.as_str()),
             lines,
-            self.scroll,
+            scroll,
         );
         if let Some(copying) = self.copying {
             copying.draw(model, frame);
