@@ -1,6 +1,6 @@
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Flex, Layout, Margin};
+use ratatui::layout::{Constraint, Flex, Layout, Margin, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 use unicode_segmentation::UnicodeSegmentation;
@@ -121,7 +121,7 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
 /// Draws a dialog before what is behind it.
 pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
     match dialog {
-        Dialog::Plan(dialog) => dialog.draw(model, frame),
+        Dialog::Plan(dialog) => plan::draw(dialog, model, frame),
         Dialog::Choice(dialog) => dialog.draw(model, frame),
         Dialog::Detail(dialog) => dialog.draw(model, frame),
         Dialog::Copy(dialog) => dialog.draw(model, frame),
@@ -132,7 +132,7 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
 }
 
 /// The columns that text has in a box on this screen.
-fn inside(model: &Model) -> usize {
+fn columns_inside(model: &Model) -> usize {
     usize::from(model.size.0.saturating_sub(10).clamp(16, 88))
 }
 
@@ -145,13 +145,6 @@ fn box_size(model: &Model, text: &Paragraph<'_>) -> (u16, u16) {
         .saturating_add(2);
     let most = rows.saturating_sub(2).max(3);
     (width, height.clamp(3, most).min(rows))
-}
-
-/// How many rows `lines` take in a box, wrapped.
-fn height_of(model: &Model, lines: Vec<Line<'static>>) -> usize {
-    let text = wrapped(lines);
-    let (width, _) = box_size(model, &text);
-    text.line_count(width.saturating_sub(4))
 }
 
 /// How far text in a box can be scrolled: until its last line is seen.
@@ -168,7 +161,7 @@ fn wrapped(lines: Vec<Line<'static>>) -> Paragraph<'static> {
 
 /// Rows of which one is under the cursor: as many as there is room for, each on one line.
 fn listing(model: &Model, rows: Vec<String>, cursor: usize, room: usize) -> Vec<Line<'static>> {
-    let columns = inside(model);
+    let columns = columns_inside(model);
     let first = cursor.saturating_sub(room.saturating_sub(1));
     let more = rows.len().saturating_sub(first + room);
     let draw = |(index, row): (usize, String)| {
@@ -182,6 +175,13 @@ fn listing(model: &Model, rows: Vec<String>, cursor: usize, room: usize) -> Vec<
         lines.push(Line::styled(format!("{more} more below"), label));
     }
     lines
+}
+
+/// Columns and rows that the largest box has inside.
+fn inside(model: &Model) -> (u16, usize) {
+    let (width, _) = box_size(model, &wrapped(Vec::new()));
+    let rows = usize::from(model.size.1.saturating_sub(2).max(3));
+    (width.saturating_sub(4), rows - 2)
 }
 
 /// Draws a box in the middle with `lines` in it, as high as they need.
@@ -199,28 +199,45 @@ fn draw_box_with(
     scroll: usize,
 ) {
     let text = wrapped(lines);
-    let (width, height) = box_size(model, &text);
+    let (_, height) = box_size(model, &text);
+    let inside = open_box(model, frame, title, usize::from(height.saturating_sub(2)));
+    let scroll = u16::try_from(scroll).unwrap_or(u16::MAX);
+    frame.render_widget(text.scroll((scroll, 0)), inside);
+    if let Some(said) = said {
+        let room = usize::from(inside.width).saturating_sub(2);
+        let border = Rect::new(inside.x, inside.bottom(), inside.width, 1).intersection(frame.area());
+        let said = in_clusters(&format!(" {} ", model.fit(said, room)));
+        frame.render_widget(said.style(model.options.theme.style(Part::Dialog)), border);
+    }
+}
+
+/// Draws an empty box in the middle, with so many rows inside as far as the screen has them; where these are.
+fn open_box(model: &Model, frame: &mut Frame, title: &str, rows: usize) -> Rect {
+    let (width, _) = box_size(model, &wrapped(Vec::new()));
+    let most = usize::from(model.size.1.saturating_sub(2).max(3)).min(model.size.1.into());
+    let height = u16::try_from((rows + 2).clamp(3, most.max(3))).unwrap_or(u16::MAX);
     let [row] = Layout::vertical([Constraint::Length(height)])
         .flex(Flex::Center)
         .areas(frame.area());
     let [space] = Layout::horizontal([Constraint::Length(width)])
         .flex(Flex::Center)
         .areas(row);
+    frame_at(model, frame, title, space)
+}
+
+/// Draws an empty box there; the room inside.
+pub(super) fn frame_at(model: &Model, frame: &mut Frame, title: &str, space: Rect) -> Rect {
     let style = model.options.theme.style(Part::Dialog);
     let mut block = Block::bordered()
         .title(in_clusters(&format!(" {} ", model.text(title))))
         .border_style(style);
-    if let Some(said) = said {
-        block = block.title_bottom(in_clusters(&format!(" {} ", model.fit(said, inside(model)))));
-    }
     if model.options.ascii {
         block = block.border_set(ASCII_BORDER);
     }
     let inside = block.inner(space).inner(Margin::new(1, 0));
     frame.render_widget(Clear, space);
     frame.render_widget(block, space);
-    let scroll = u16::try_from(scroll).unwrap_or(u16::MAX);
-    frame.render_widget(text.scroll((scroll, 0)), inside);
+    inside
 }
 
 /// A title is as wide as `unicode-width` says of its spans: less than is drawn, where letters have a ligature. A

@@ -256,7 +256,7 @@ fn copies_are_of_the_site_and_never_more_than_it_has() {
     assert!(
         screen
             .picture()
-            .contains("└ copied the error, if the terminal takes OSC 52 ─")
+            .contains("└─ copied the error, if the terminal takes OSC 52 ─")
     );
     assert_eq!(
         press(screen.types("y"), 'k'),
