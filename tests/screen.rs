@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
 use pty::{Pty, Run};
 use rustix::process::Signal;
 use stage::Stage;
@@ -415,6 +416,36 @@ fn an_interrupt_key_asks_while_a_run_goes_and_esc_stays() {
         .sees("settled");
     assert_eq!(pty.key("^C").wait_exit(), 0);
     pty.is_restored();
+}
+
+#[test]
+fn what_is_copied_goes_to_the_terminals_clipboard() {
+    let stage = Stage::of(3);
+    let mut pty = stage.looked_at();
+    let (lines, mut sites) = (pty.reverse_lines(), stage.fleet.sites().iter());
+    let site = sites
+        .find(|site| lines.iter().any(|line| line.contains(&site.name)))
+        .unwrap();
+    let url = base64::engine::general_purpose::STANDARD.encode(site.url.to_string());
+    let asks = format!("\u{1b}]52;c;{url}\u{1b}\\");
+    pty.never_saw("]52;").key("y").sees("copies nothing").key("u");
+    pty.sees("copied the URL, if the terminal takes OSC 52")
+        .received(&asks);
+    // In the detail too, which stays open.
+    pty.key("Enter").sees("what cannot be seen from here").key("y");
+    pty.sees("copies nothing")
+        .key("k")
+        .sees("copied the key")
+        .received("\u{1b}]52;c;cGtf");
+    pty.sees("attempts, newest first")
+        .key("Esc")
+        .sees_no("attempts, newest first");
+    assert_eq!(pty.quits(), 0);
+
+    let mut console = stage.screen().env("TERM", "linux").start();
+    console.sees("* seen").key("y").sees("copies nothing").key("u");
+    console.sees("the URL was not copied").never_saw("]52;");
+    assert_eq!(console.quits(), 0);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Modifier;
-use stripe_propagate::engine::{Attempt, Command, Event, Level, Message as Told, RunInfo};
+use stripe_propagate::engine::{Command, Event, Level, Message as Told, RunInfo};
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::moment::Moment;
 use stripe_propagate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict};
@@ -21,13 +21,17 @@ use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::{Kind, RunPhase};
 use stripe_propagate::rules::state::{Allow, Call, SiteState};
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
-use stripe_propagate::store::{Operator, Request, RunId, RunRecord};
+use stripe_propagate::store::{Operator, RunId, RunRecord};
 use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::model::{Options, Start};
 use stripe_propagate::tui::screen::Screen;
 use stripe_propagate::tui::theme::Theme;
 use stripe_propagate::tui::update::update;
 use stripe_propagate::tui::{Effect, Input, Leave, Message, Reading, Wanted, view};
+
+/// The detail of a site, and what is copied of it.
+#[path = "screens/detail.rs"]
+mod detail;
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
 
@@ -90,6 +94,7 @@ impl Trial {
             theme: Theme::Colour,
             demo: false,
             read_only: false,
+            clipboard: true,
             zone: TimeZone::UTC,
         };
         let mut start = Start {
@@ -603,31 +608,6 @@ fn known_keys_are_there_before_history_is_read_and_none_is_said() {
 fn a_dry_run_without_a_key_says_what_to_do() {
     let text = Trial::new(&NAMES, (120, 40), |_| {}).types("d").picture();
     assert!(text.contains("there is no key for a dry run: press e"), "{text}");
-}
-
-#[test]
-fn the_detail_of_a_site() {
-    each_size("detail", |size| {
-        let mut screen = amid_a_run(size);
-        let attempt = |request, number, http, cause, note| {
-            Event::Attempt(Attempt {
-                run: Some(RunId(12)),
-                site: SiteId(7),
-                request,
-                number,
-                at: at(13),
-                took: Duration::from_millis(55),
-                http: Some(http),
-                cause,
-                note: CleanText::note(note),
-            })
-        };
-        screen.tell(Message::Engine(attempt(Request::Put, 1, 200, None, "stored")));
-        let secret = "shows a SECRET key to the public (not kept)";
-        screen.tell(Message::Engine(attempt(Request::Get, 1, 200, None, secret)));
-        screen.press(KeyCode::Enter);
-        screen
-    });
 }
 
 #[test]

@@ -113,6 +113,7 @@ impl Shops {
                 theme: stripe_propagate::tui::theme::Theme::default(),
                 demo: false,
                 read_only: false,
+                clipboard: true,
                 zone: jiff::tz::TimeZone::UTC,
             },
             size: SIZE,

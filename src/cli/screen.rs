@@ -92,6 +92,7 @@ fn start(session: &Session, config: &Config, size: (u16, u16)) -> Start {
             theme: if no_colour { Theme::NoColour } else { Theme::Colour },
             demo: false,
             read_only: false,
+            clipboard: takes_clipboard(variable("TERM")),
             zone: TimeZone::system(),
         },
         size,
@@ -150,6 +151,14 @@ fn tab(settings: TabSettings, kind: &str) -> TabSettings {
         progress: settings.progress && knows,
         bell: settings.bell,
     }
+}
+
+/// Whether the terminal may know OSC 52: the Linux console and DEC's terminals do not. What a terminal makes of it is
+/// its own matter, and asking it would bring answers that look like key presses.
+fn takes_clipboard(kind: Option<std::ffi::OsString>) -> bool {
+    let kind = kind.unwrap_or_default();
+    let kind = kind.to_string_lossy();
+    kind != "linux" && !kind.starts_with("vt")
 }
 
 async fn show(
@@ -295,6 +304,19 @@ mod tests {
         for kind in ["linux", "vt100", "vt220", "ansi", "cons25", ""] {
             let plain = tab(all, kind);
             assert!(!plain.title && !plain.progress && plain.bell, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_console_takes_nothing_into_a_clipboard() {
+        for (kind, takes) in [
+            ("linux", false),
+            ("vt100", false),
+            ("vt220", false),
+            ("xterm", true),
+            ("tmux-256color", true),
+        ] {
+            assert_eq!(takes_clipboard(Some(kind.into())), takes, "{kind}");
         }
     }
 

@@ -21,8 +21,8 @@ use crate::rules::run::RunPhase;
 use crate::rules::state::{RetryPlan, SiteState};
 use crate::rules::tally::Tally;
 use crate::site::{Site, SiteId, SiteUrl};
-use crate::store::{Holder, RunRecord, Seen};
-use crate::text::{Count, fit};
+use crate::store::{Holder, RunRecord};
+use crate::text::{Count, drawable, fit, pad, width};
 
 /// What is counted over all sites.
 mod figures;
@@ -67,6 +67,10 @@ pub struct Start {
 
 /// How the screen looks and what it is on.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the terminal or the command line"
+)]
 pub struct Options {
     /// ASCII glyphs and borders.
     pub ascii: bool,
@@ -76,6 +80,8 @@ pub struct Options {
     pub demo: bool,
     /// Whether nothing may be sent or steered from this screen.
     pub read_only: bool,
+    /// Whether the terminal may know how to put text into its clipboard (OSC 52).
+    pub clipboard: bool,
     /// Where times of day are read.
     pub zone: TimeZone,
 }
@@ -110,8 +116,6 @@ pub struct Model {
     pub(super) refused_order: Option<String>,
     /// Whose run is shown and steered, if it is another process's.
     pub(super) attached: Option<Holder>,
-    /// The keys that a site was seen to serve, for its detail.
-    pub(super) timeline: Option<(SiteId, Vec<Seen>)>,
     /// Runs that a process before has left, newest first.
     pub(super) left: Vec<RunRecord>,
     /// Sites for which a retry does something.
@@ -148,7 +152,6 @@ impl Model {
             ordered: 0,
             refused_order: None,
             attached: None,
-            timeline: None,
             left: Vec::new(),
             failed: 0,
             held_back: 0,
@@ -421,8 +424,9 @@ impl Model {
 
     /// Text for this terminal.
     pub fn text(&self, text: &str) -> String {
+        let text = drawable(text);
         if !self.options.ascii {
-            return text.to_owned();
+            return text.into_owned();
         }
         let mut plain = String::with_capacity(text.len());
         for character in text.chars() {
@@ -438,6 +442,8 @@ impl Model {
                 '✓' => plain.push('+'),
                 '✗' => plain.push('x'),
                 character if character.is_ascii() => plain.push(character),
+                // An accent of the character before.
+                character if width(character.encode_utf8(&mut [0; 4])) == 0 => {}
                 _ => plain.push('?'),
             }
         }
@@ -452,6 +458,11 @@ impl Model {
         } else {
             cut
         }
+    }
+
+    /// [`Model::fit`] in exactly so many columns.
+    pub fn pad(&self, text: &str, columns: usize) -> String {
+        pad(&self.fit(text, columns), columns)
     }
 
     pub(super) fn say(&mut self, level: Level, text: impl Into<String>) {

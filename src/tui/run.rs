@@ -5,6 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
+use super::clipboard::osc52;
 use super::frame::Frames;
 use super::input::{Heard, Listener};
 use super::screen::Screen;
@@ -96,6 +97,8 @@ struct Show {
     owed: Option<Instant>,
     drawn: Instant,
     distance: Duration,
+    /// What goes to the terminal's clipboard with the next frame; the newest wins.
+    copied: Option<String>,
 }
 
 /// Shows `screen` until it is left, and returns it. The terminal is given back then; what becomes of the run is
@@ -127,6 +130,7 @@ pub async fn run(
         owed: Some(Instant::now()),
         drawn: Instant::now(),
         distance: Duration::from_secs(1) / behaviour.fps.max(1),
+        copied: None,
     };
     if behaviour.look_at_start {
         show.look_at_what_is_old();
@@ -259,6 +263,7 @@ impl Show {
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Left>> {
         match effect {
             order @ (Effect::Engine(_) | Effect::Read(_) | Effect::Heal) => self.order(order),
+            Effect::Copy(text) => self.copied = Some(text),
             Effect::Redraw => return self.resized(true),
             Effect::Suspend => return self.suspend(),
             Effect::Quit(leave) => return Ok(Some(Left::ByOperator(leave))),
@@ -293,7 +298,8 @@ impl Show {
         self.drawn = now;
         let moment = self.clock.now();
         self.screen.model.arrange(moment);
-        let mut bytes = self.frames.draw(&self.screen)?.unwrap_or_default();
+        let mut bytes = self.copied.take().map(|text| osc52(&text)).unwrap_or_default();
+        bytes.extend(self.frames.draw(&self.screen)?.unwrap_or_default());
         bytes.extend(self.tab.bring(&self.screen.model, moment));
         if !bytes.is_empty() {
             self.terminal.write(bytes);

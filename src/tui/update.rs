@@ -74,11 +74,16 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
                 // Somebody else let it go on, or nothing was left to pause: what the dialog says is not true any more.
                 screen.dialog = None;
             }
+            let effects = match &mut screen.dialog {
+                Some(Dialog::Detail(detail)) => detail.happened(&event),
+                _ => Vec::new(),
+            };
             take_event(model, event);
+            return effects;
         }
         Message::Attached(to) => take_attached(model, to),
         Message::Left(run) => return take_left(screen, *run),
-        Message::Read(reading) => take_reading(screen, reading),
+        Message::Read(reading) => return take_reading(screen, reading),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Healed(sites) => {
@@ -149,15 +154,22 @@ fn take_attached(model: &mut Model, to: Option<Holder>) {
     model.attached = to;
 }
 
-fn take_reading(screen: &mut Screen, reading: Reading) {
+fn take_reading(screen: &mut Screen, reading: Reading) -> Vec<Effect> {
     let model = &mut screen.model;
     match reading {
         Reading::Failed(why) => {
             take_offered_runs(model, &[]);
             model.say(Level::Error, why);
+            if let Some(Dialog::Detail(detail)) = &mut screen.dialog {
+                return detail.failed();
+            }
         }
         Reading::Runs(runs) if take_offered_runs(model, &runs) => {}
-        Reading::Timeline(site, seen) => model.timeline = Some((site, seen)),
+        Reading::Past(site, past) => {
+            if let Some(Dialog::Detail(detail)) = &mut screen.dialog {
+                return detail.take(site, *past);
+            }
+        }
         Reading::PutBack(run, sites) => match PlanDialog::of_rollback(model, run, &sites) {
             Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
             Err(why) => model.say(Level::Warning, why),
@@ -168,6 +180,7 @@ fn take_reading(screen: &mut Screen, reading: Reading) {
             }
         }
     }
+    Vec::new()
 }
 
 /// A run that nobody works on: asked about at once, unless something else is being asked.
@@ -376,6 +389,7 @@ fn press_in_dialog(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     match dialogs::press(dialog, &mut screen.model, event) {
         Pressed::Stays => Vec::new(),
         Pressed::StaysAnd(effects) => effects,
+        Pressed::Orders(deed, site) => orders::go(screen, deed, vec![site]),
         Pressed::Closes(effects) => {
             screen.dialog = None;
             effects

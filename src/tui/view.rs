@@ -1,6 +1,7 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
 
 use super::dialogs;
 use super::model::{Model, SMALLEST};
@@ -157,6 +158,8 @@ impl<'a> Strip<'a> {
     }
 
     fn draw(self, frame: &mut Frame, area: Rect) {
-        frame.render_widget(Line::from(self.spans), area);
+        // A line of its own would step on by what `unicode-width` says of a whole span: less than is drawn, where
+        // letters have a ligature.
+        frame.render_widget(Paragraph::new(Line::from(self.spans)), area);
     }
 }

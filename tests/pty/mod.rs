@@ -250,6 +250,16 @@ impl Pty {
         self.until(&format!("`{text}` to be gone"), |now| !now.shows(text))
     }
 
+    /// Waits until `text` has come, with the control sequences in it.
+    #[track_caller]
+    pub(crate) fn received(&mut self, text: &str) -> &mut Self {
+        self.until(&format!("`{}` to come", text.escape_debug()), |now| {
+            now.bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+        })
+    }
+
     #[track_caller]
     fn until(&mut self, what: &str, is_so: impl Fn(&Now) -> bool) -> &mut Self {
         let came = self.seen.wait(PATIENCE, is_so);
