@@ -3,10 +3,14 @@
 
 /// Colours by role, not by widget.
 pub mod theme;
+/// Keys, and which action has which of them.
+pub mod keys;
 /// The key field.
 pub mod field;
 /// All state of the screen behind the dialogs.
 pub mod model;
+/// What happened while no screen looked, in a sentence.
+mod meanwhile;
 /// COLUMNS: head, width and cell of each.
 pub mod columns;
 /// Each dialog whole: its state, its keys, its drawing.

@@ -22,6 +22,7 @@ use stripe_propagate::rules::state::{Allow, Call, SiteState};
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
 use stripe_propagate::store::{Request, RunId};
 use stripe_propagate::text::CleanText;
+use stripe_propagate::tui::actions::unchanged;
 use stripe_propagate::tui::model::{Options, Start};
 use stripe_propagate::tui::screen::Screen;
 use stripe_propagate::tui::theme::Theme;
@@ -86,7 +87,8 @@ impl Trial {
     fn new(names: &[&str], size: (u16, u16), change: impl FnOnce(&mut Start)) -> Self {
         let options = Options {
             ascii: false,
-            theme: Theme::Colour,
+            theme: Theme::DEFAULT,
+            keys: unchanged(),
             demo: false,
             read_only: false,
             zone: TimeZone::UTC,
@@ -98,6 +100,7 @@ impl Trial {
             config: "shops.toml".to_owned(),
             searched: Vec::new(),
             run: None,
+            away_since: None,
             key: None,
             options,
             size,
@@ -418,7 +421,7 @@ fn a_click_puts_the_cursor_on_the_site_that_is_there() {
 
 #[test]
 fn without_colours_the_cursor_row_is_still_seen() {
-    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.options.theme = Theme::NoColour);
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.options.theme = Theme::MONOCHROME);
     let terminal = screen.terminal();
     let buffer = terminal.backend().buffer();
     let reversed = |row: u16| buffer[(5, row)].modifier.contains(Modifier::REVERSED);

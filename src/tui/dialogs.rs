@@ -12,14 +12,27 @@ use super::theme::Part;
 mod history;
 /// A few answers to one question.
 mod choice;
-/// Text that is scrolled: detail, messages, help.
+/// How a page is scrolled.
+mod scroll;
+/// Text that hangs behind its head.
+mod hanging;
+/// Text that is scrolled: detail, and what is owed.
 mod pager;
+/// All messages.
+mod messages;
+/// All keys.
+mod help;
+/// Actions by name.
+mod palette;
 /// The plan of a push, and the phrase that confirms it.
 mod plan;
 
 pub use choice::{Choice, OLD_RUN, again};
+pub use help::{Help, HelpLine};
 pub use history::History;
-pub use pager::{HelpLine, Pager};
+pub use messages::Messages;
+pub use pager::Pager;
+pub use palette::{Entry, Palette};
 pub use plan::PlanDialog;
 
 /// What stands before the table and takes the keys.
@@ -31,6 +44,12 @@ pub enum Dialog {
     Choice(Choice),
     /// Something to read.
     Pager(Pager),
+    /// All messages.
+    Messages(Messages),
+    /// All keys.
+    Help(Help),
+    /// Actions by name.
+    Palette(Box<Palette>),
     /// Runs on record.
     History(Box<History>),
 }
@@ -41,7 +60,8 @@ impl Dialog {
         match self {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
-            Self::Choice(_) | Self::Pager(_) => false,
+            Self::Palette(_) => true,
+            Self::Choice(_) | Self::Pager(_) | Self::Messages(_) | Self::Help(_) => false,
         }
     }
 }
@@ -57,6 +77,8 @@ pub enum Pressed {
     Closes(Vec<Effect>),
     /// Another one takes its place.
     Becomes(Box<Dialog>),
+    /// It closes, and the action of this name is done as if its key had been pressed.
+    Runs(&'static str),
 }
 
 /// Gives a key press to a dialog.
@@ -65,6 +87,9 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
         Dialog::Plan(dialog) => dialog.press(model, press),
         Dialog::Choice(dialog) => dialog.press(model, press),
         Dialog::Pager(dialog) => dialog.press(model, press),
+        Dialog::Messages(dialog) => dialog.press(model, press),
+        Dialog::Help(dialog) => dialog.press(model, press),
+        Dialog::Palette(dialog) => dialog.press(model, press),
         Dialog::History(dialog) => dialog.press(model, press),
     }
 }
@@ -75,14 +100,27 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
         Dialog::Plan(dialog) => dialog.draw(model, frame),
         Dialog::Choice(dialog) => dialog.draw(model, frame),
         Dialog::Pager(dialog) => dialog.draw(model, frame),
+        Dialog::Messages(dialog) => dialog.draw(model, frame),
+        Dialog::Help(dialog) => dialog.draw(model, frame),
+        Dialog::Palette(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
     }
 }
 
+fn box_width(model: &Model) -> u16 {
+    let columns = model.size.0;
+    columns.saturating_sub(6).clamp(20, 92).min(columns)
+}
+
+/// The columns of a line in a box.
+fn inner_width(model: &Model) -> usize {
+    usize::from(box_width(model).saturating_sub(4))
+}
+
 /// The size that a box with `text` has on this screen, its borders included.
 fn box_size(model: &Model, text: &Paragraph<'_>) -> (u16, u16) {
-    let (columns, rows) = model.size;
-    let width = columns.saturating_sub(6).clamp(20, 92).min(columns);
+    let (_, rows) = model.size;
+    let width = box_width(model);
     let height = u16::try_from(text.line_count(width.saturating_sub(4)))
         .unwrap_or(u16::MAX)
         .saturating_add(2);

@@ -26,7 +26,7 @@ pub struct Choice {
     text: Told,
     answers: Vec<Answer>,
     /// What `Esc` means here.
-    escape: &'static str,
+    escape: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,10 @@ pub fn again(model: &Model, sites: &[SiteId]) -> Vec<Effect> {
     effects
 }
 
+fn later(model: &Model) -> String {
+    format!("later ({} asks again)", model.key_of("owed"))
+}
+
 impl Choice {
     /// The run is paused: what now?
     pub fn paused(failed: Vec<SiteId>) -> Self {
@@ -104,7 +108,7 @@ impl Choice {
             title: "paused",
             text: Told::Paused,
             answers,
-            escape: "stay paused",
+            escape: "stay paused".to_owned(),
         }
     }
 
@@ -137,7 +141,7 @@ impl Choice {
             title: "quit",
             text: Told::Text(text.to_owned()),
             answers,
-            escape: "stay",
+            escape: "stay".to_owned(),
         }
     }
 
@@ -160,7 +164,7 @@ impl Choice {
             title: "which key",
             text: Told::Text(text),
             answers,
-            escape: "neither",
+            escape: "neither".to_owned(),
         }
     }
 
@@ -219,11 +223,11 @@ impl Choice {
             title: "unfinished run",
             text: Told::Text(text),
             answers,
-            escape: "later (o asks again)",
+            escape: later(model),
         }
     }
 
-    fn old_run(run: &LeftRun, question: String) -> Self {
+    fn old_run(model: &Model, run: &LeftRun, question: String) -> Self {
         let answers = vec![
             answer(
                 'y',
@@ -236,7 +240,7 @@ impl Choice {
             title: "an old run",
             text: Told::Text(question),
             answers,
-            escape: "later (o asks again)",
+            escape: later(model),
         }
     }
 
@@ -270,7 +274,7 @@ impl Choice {
                 effects
             }
             Meaning::Resume(run, Some(question)) => {
-                let asked = Self::old_run(run, question.clone());
+                let asked = Self::old_run(model, run, question.clone());
                 return Pressed::Becomes(Box::new(Dialog::Choice(asked)));
             }
             Meaning::Resume(run, None) => {
@@ -310,7 +314,7 @@ impl Choice {
                 Span::raw(answer.label),
             ]));
         }
-        lines.push(Line::from(vec![key("Esc"), Span::raw(self.escape)]));
+        lines.push(Line::from(vec![key("Esc"), Span::raw(self.escape.clone())]));
         draw_box(model, frame, self.title, lines, 0);
     }
 }

@@ -7,7 +7,7 @@ use super::head::bar;
 use crate::engine::Level;
 use crate::rules::status::Role;
 use crate::text::width;
-use crate::tui::actions::ACTIONS;
+use crate::tui::actions::{Action, known};
 use crate::tui::columns::WIDE;
 use crate::tui::model::Model;
 use crate::tui::screen::Screen;
@@ -119,11 +119,9 @@ fn items(screen: &Screen) -> Vec<Item> {
             item("Esc", "leave"),
         ];
     }
-    let shown = ACTIONS
-        .iter()
-        .filter(|action| !action.demo_only || model.options.demo);
-    shown
-        .filter_map(|action| Some(item(&action.first_key(), &(action.footer)(model)?)))
+    let first_key = |action: &Action| Some(model.options.keys.keys(action.name).first()?.to_string());
+    known(model)
+        .filter_map(|action| Some(item(&first_key(action)?, &(action.footer)(model)?)))
         .collect()
 }
 
