@@ -115,14 +115,12 @@ fn default(part: Part) -> Style {
 /// Nothing is dim, and what matters most stands in reverse: on light and dark backgrounds alike.
 fn high_contrast(part: Part) -> Style {
     match part {
-        Part::Text | Part::Label | Part::Rule => plain(),
-        Part::Status(Role::Quiet | Role::Hopeful) => plain(),
+        Part::Text | Part::Label | Part::Rule | Part::Status(Role::Quiet | Role::Hopeful) => plain(),
         Part::Header | Part::Dialog | Part::Status(Role::Busy) => plain().add_modifier(BOLD),
         Part::Cursor => plain().add_modifier(REVERSED),
-        Part::Key => plain().add_modifier(BOLD | UNDERLINED),
+        Part::Key | Part::Status(Role::Warning) => plain().add_modifier(BOLD | UNDERLINED),
         Part::Live => in_colour(Color::Magenta).add_modifier(BOLD | UNDERLINED),
         Part::Status(Role::Good) => in_colour(Color::Green).add_modifier(BOLD),
-        Part::Status(Role::Warning) => plain().add_modifier(BOLD | UNDERLINED),
         Part::Status(Role::Bad) => in_colour(Color::Red).add_modifier(BOLD | REVERSED),
         Part::Status(Role::Alarm) => in_colour(Color::Red).add_modifier(BOLD | REVERSED | UNDERLINED),
     }
@@ -130,8 +128,11 @@ fn high_contrast(part: Part) -> Style {
 
 fn monochrome(part: Part) -> Style {
     match part {
-        Part::Text | Part::Label | Part::Rule | Part::Dialog => plain(),
-        Part::Status(Role::Quiet | Role::Busy | Role::Good | Role::Hopeful) => plain(),
+        Part::Text
+        | Part::Label
+        | Part::Rule
+        | Part::Dialog
+        | Part::Status(Role::Quiet | Role::Busy | Role::Good | Role::Hopeful) => plain(),
         Part::Status(Role::Warning) => plain().add_modifier(UNDERLINED),
         Part::Header | Part::Key | Part::Live => plain().add_modifier(BOLD),
         Part::Cursor => plain().add_modifier(REVERSED),

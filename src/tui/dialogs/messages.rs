@@ -40,10 +40,12 @@ impl Messages {
         } else {
             ("messages", "failures")
         };
-        let mut title = format!("{which}, newest first  (j k scroll, f {other}, Esc closes)");
-        if more > 0 {
-            title.push_str(&format!("  {more} more"));
-        }
+        let more = if more > 0 {
+            format!("  {more} more")
+        } else {
+            String::new()
+        };
+        let title = format!("{which}, newest first  (j k scroll, f {other}, Esc closes){more}");
         draw_box(model, frame, &title, lines, self.scroll);
     }
 
