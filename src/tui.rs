@@ -7,6 +7,10 @@ pub mod theme;
 pub mod keys;
 /// The key field.
 pub mod field;
+/// Which sites are shown, by words and by `field:value`.
+pub mod filter;
+/// The order of the table, its cursor and its marks.
+pub mod list;
 /// All state of the screen behind the dialogs.
 pub mod model;
 /// What happened while no screen looked, in a sentence.
@@ -19,6 +23,8 @@ pub mod dialogs;
 pub mod screen;
 /// What the operator orders: pushes and retries, through a plan or at once.
 mod orders;
+/// Moving, finding and marking.
+mod find;
 /// ACTIONS: keys, help and effect of each.
 pub mod actions;
 /// What a message makes of the model.

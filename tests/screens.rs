@@ -13,7 +13,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier, Style};
 use stripe_propagate::config::{self, Place};
-use stripe_propagate::engine::{Attempt, Event, Level, Message as Told, RunInfo};
+use stripe_propagate::engine::{Attempt, Command, Event, Level, Message as Told, RunInfo};
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::moment::Moment;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
@@ -21,7 +21,7 @@ use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::rules::state::{Allow, Call, SiteState};
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
-use stripe_propagate::store::{Request, RunId};
+use stripe_propagate::store::{Holder, Operator, Request, RunId};
 use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::actions::{bound, unchanged};
 use stripe_propagate::tui::model::{Options, Start};
@@ -77,6 +77,29 @@ fn sites(names: &[&str]) -> Arc<[Site]> {
     names.iter().map(site).collect()
 }
 
+fn start(names: &[&str], size: (u16, u16)) -> Start {
+    let options = Options {
+        ascii: false,
+        theme: Theme::DEFAULT,
+        keys: unchanged(),
+        demo: false,
+        read_only: false,
+        zone: TimeZone::UTC,
+    };
+    Start {
+        sites: sites(names),
+        states: Vec::new(),
+        operator: "ops@bastion".to_owned(),
+        config: "shops.toml".to_owned(),
+        searched: Vec::new(),
+        run: None,
+        away_since: None,
+        key: None,
+        options,
+        size,
+    }
+}
+
 /// The screen, as a test drives it.
 struct Trial {
     screen: Screen,
@@ -86,26 +109,7 @@ struct Trial {
 
 impl Trial {
     fn new(names: &[&str], size: (u16, u16), change: impl FnOnce(&mut Start)) -> Self {
-        let options = Options {
-            ascii: false,
-            theme: Theme::DEFAULT,
-            keys: unchanged(),
-            demo: false,
-            read_only: false,
-            zone: TimeZone::UTC,
-        };
-        let mut start = Start {
-            sites: sites(names),
-            states: Vec::new(),
-            operator: "ops@bastion".to_owned(),
-            config: "shops.toml".to_owned(),
-            searched: Vec::new(),
-            run: None,
-            away_since: None,
-            key: None,
-            options,
-            size,
-        };
+        let mut start = start(names, size);
         change(&mut start);
         Self {
             screen: Screen::new(start, at(0)),
@@ -514,30 +518,110 @@ fn each_theme_and_none() {
     }
 }
 
-/// What happened since 14:00:11, when the line dropped; it is 14:10 now.
-fn back_after_a_drop(size: (u16, u16), phase: RunPhase) -> Trial {
-    let states: Vec<SiteState> = amid_a_run(size).screen.model.into_states();
-    let mut screen = Trial::new(&NAMES, size, |start| {
-        start.states = states;
-        start.away_since = Some(at(11));
-        if phase == RunPhase::Settled {
-            start.run = Some(RunInfo {
-                ended: Some(at(420)),
-                ..run(phase)
-            });
-        }
+/// The line dropped at 14:00:11; it is 14:10 now, and seven sites have their proof.
+fn back_after_a_drop(size: (u16, u16), change: impl FnOnce(&mut Start)) -> Trial {
+    let old = key("live", "9zQe");
+    let stored = || Story::serving(&old).answered(PutVerdict::Stored, 200, "");
+    let mut states = vec![
+        Story::serving(&old)
+            .answered(PutVerdict::Problem(Problem::RefusedKey), 401, "")
+            .0,
+        stored().shows(400, LookVerdict::Serves(old.clone())).0,
+    ];
+    let verified = || stored().shows(14, LookVerdict::Serves(new_key()));
+    states.resize_with(NAMES.len(), || {
+        verified().shows(400, LookVerdict::Serves(new_key())).0
     });
-    screen.now = 600;
-    screen
+    let mut start = start(&NAMES, size);
+    start.states = states;
+    start.away_since = Some(at(11));
+    change(&mut start);
+    Trial {
+        screen: Screen::new(start, at(600)),
+        size,
+        now: 600,
+    }
 }
 
 #[test]
 fn after_a_return_what_happened_meanwhile_comes_first() {
+    let ended = |start: &mut Start| {
+        start.run = Some(RunInfo {
+            ended: Some(at(420)),
+            ..run(RunPhase::Settled)
+        });
+    };
     each_size("meanwhile", |size| {
-        let mut screen = back_after_a_drop(size, RunPhase::Settled);
+        let mut screen = back_after_a_drop(size, ended);
         screen.types("m");
         screen
     });
+    // Who was there at the end is told nothing.
+    let seen = back_after_a_drop((80, 24), |start| {
+        ended(start);
+        start.away_since = None;
+    });
+    let later = back_after_a_drop((80, 24), |start| {
+        ended(start);
+        start.away_since = Some(at(500));
+    });
+    for mut screen in [seen, later] {
+        assert!(!screen.types("m").picture().contains("while away"));
+    }
+}
+
+#[test]
+fn a_run_that_went_on_tells_what_happened_meanwhile_and_its_old_messages_are_no_news() {
+    let mut screen = back_after_a_drop((120, 40), |_| {});
+    let message = |seconds, text: &str| {
+        Message::Engine(Event::Message(Told {
+            at: at(seconds),
+            level: Level::Warning,
+            text: text.to_owned(),
+        }))
+    };
+    let attempt = Attempt {
+        run: Some(RunId(12)),
+        site: SiteId(0),
+        request: Request::Put,
+        number: 1,
+        at: at(13),
+        took: Duration::from_millis(55),
+        http: Some(401),
+        cause: Some(stripe_propagate::rules::outcome::Cause::RefusedKey),
+        note: CleanText::note("refuses the master key"),
+    };
+    screen.tell(Message::Attached(Some(holder())));
+    screen.tell(Message::Engine(Event::Run(run(RunPhase::Settling))));
+    screen.tell(message(300, "the second of its messages"));
+    screen.tell(message(200, "the first of its messages"));
+    screen.tell(Message::Engine(Event::Attempt(attempt.clone())));
+    // Something that happens all the time leaves the sentence there, for as long as nobody presses a key.
+    screen.now = 700;
+    screen.tell(Message::Engine(Event::Attempt(Attempt {
+        at: at(700),
+        ..attempt
+    })));
+    let line = |screen: &mut Trial| screen.picture().lines().nth(36).unwrap().to_owned();
+    let expected =
+        "since 14:00:11, while away: run 12 has sent all, proofs are due; 1 failed, 1 mismatch, 7 verified";
+    assert!(line(&mut screen).contains(expected), "{}", line(&mut screen));
+    insta::assert_snapshot!("meanwhile_attached", screen.types("m").picture());
+    screen.now = 710;
+    screen.press(KeyCode::Esc).tell(message(710, "what is new"));
+    assert!(line(&mut screen).contains("what is new"));
+}
+
+fn holder() -> Holder {
+    Holder {
+        run: Some(RunId(12)),
+        by: Operator {
+            user: CleanText::note("ops"),
+            pid: 4711,
+            ..Operator::default()
+        },
+        since: at(10).wall,
+    }
 }
 
 #[test]
@@ -654,4 +738,141 @@ fn a_screen_that_is_too_small_orders_nothing() {
         update(&mut screen.screen, quit, at(0)),
         [Effect::Quit(Leave::Idle)]
     );
+}
+
+#[test]
+fn a_filter_shows_what_matches_while_it_is_typed() {
+    each_size("filter", |size| {
+        let mut screen = amid_a_run(size);
+        screen.types("/").types("key:9zqe !push:stored");
+        screen
+    });
+}
+
+#[test]
+fn a_filter_is_kept_and_cleared() {
+    let mut screen = amid_a_run((120, 40));
+    screen.types("/galerie").press(KeyCode::Enter);
+    let picture = screen.picture();
+    assert!(
+        picture.contains("galerie-sud") && !picture.contains("port-ouest"),
+        "{picture}"
+    );
+    assert!(picture.contains("1 of 9 sites"), "{picture}");
+    assert!(picture.contains("verify 1 of 9"), "{picture}");
+    let picture = screen.press(KeyCode::Esc).picture();
+    assert!(picture.contains("port-ouest"), "{picture}");
+    let picture = screen.types("/xyz").picture();
+    assert!(picture.contains("0 of 9"), "{picture}");
+    let picture = screen.press(KeyCode::Esc).picture();
+    assert!(picture.contains("port-ouest"), "{picture}");
+}
+
+#[test]
+fn a_secret_in_the_filter_is_never_drawn() {
+    let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
+    let picture = screen.types("/").types("sk_live_51ThisMustNeverShow").picture();
+    assert!(
+        !picture.contains("This") && picture.contains("refused and wiped"),
+        "{picture}"
+    );
+    screen.press(KeyCode::Esc).types("/");
+    let picture = screen
+        .tell(Message::Input(vec![Input::Paste(
+            "rk_test_51ThisMust".to_owned(),
+        )]))
+        .picture();
+    assert!(
+        !picture.contains("This") && picture.contains("refused and wiped"),
+        "{picture}"
+    );
+}
+
+#[test]
+fn actions_go_on_the_marked_sites_and_hidden_marks_are_called_out() {
+    each_size("marks", |size| {
+        let mut screen = Trial::new(&NAMES, size, |start| start.key = Some(new_key()));
+        screen
+            .types("j  ")
+            .types("/maison")
+            .press(KeyCode::Enter)
+            .types(" ");
+        screen.types("v");
+        screen
+    });
+    let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
+    screen.types("  ");
+    let press = |letter| Message::Input(vec![Input::Key(KeyEvent::from(KeyCode::Char(letter)))]);
+    let looks_at = |effects: Vec<Effect>| match &effects[..] {
+        [Effect::Engine(Command::Look { sites, .. })] => sites.clone(),
+        other => panic!("{other:?}"),
+    };
+    let both = [SiteId(0), SiteId(1)];
+    assert_eq!(looks_at(update(&mut screen.screen, press('v'), at(0))), both);
+    screen.types("/galerie").press(KeyCode::Enter);
+    assert_eq!(update(&mut screen.screen, press('v'), at(0)), []);
+    assert_eq!(
+        looks_at(update(&mut screen.screen, press('s'), at(0))),
+        [SiteId(1)]
+    );
+    screen.types("v");
+    assert_eq!(
+        looks_at(update(&mut screen.screen, press('a'), at(0))),
+        [SiteId(1), SiteId(0)]
+    );
+    assert_eq!(
+        looks_at(update(&mut screen.screen, press('V'), at(0))),
+        [SiteId(1)]
+    );
+    screen.types("A").types("v");
+    let picture = screen.picture();
+    assert!(!picture.contains("marked"), "{picture}");
+}
+
+#[test]
+fn the_keys_that_are_served_are_listed_and_filter() {
+    each_size("served", |size| {
+        let mut screen = amid_a_run(size);
+        screen.press(KeyCode::Tab);
+        screen
+    });
+    let mut screen = amid_a_run((120, 40));
+    screen.press(KeyCode::Tab).press(KeyCode::Enter);
+    let picture = screen.picture();
+    assert!(picture.contains("4 of 9 sites"), "{picture}");
+}
+
+#[test]
+fn the_order_is_chosen_turned_and_shown() {
+    each_size("sort", |size| {
+        let mut screen = amid_a_run(size);
+        screen.types("s");
+        screen
+    });
+    let mut screen = amid_a_run((120, 40));
+    screen.types("sj").press(KeyCode::Enter);
+    let names = |screen: &mut Trial| -> Vec<String> {
+        let picture = screen.picture();
+        let rows = picture.lines().skip(5).take(9);
+        rows.map(|row| row.chars().skip(3).take(8).collect()).collect()
+    };
+    let by_name = names(&mut screen);
+    assert_eq!(by_name[0], "atelier-");
+    assert!(screen.picture().contains("SITE▼"));
+    let mut turned = names(screen.types("S"));
+    assert!(screen.picture().contains("SITE▲"));
+    turned.reverse();
+    assert_eq!(turned, by_name);
+}
+
+#[test]
+fn the_next_failed_site_is_found() {
+    let mut screen = amid_a_run((120, 40));
+    screen.types("sj").press(KeyCode::Enter);
+    let selected = |screen: &mut Trial| screen.screen.model.selected().unwrap();
+    let first = selected(screen.types("n"));
+    let second = selected(screen.types("n"));
+    assert_ne!(first, second);
+    let calm = Trial::new(&NAMES, (120, 40), |_| {}).types("n").picture();
+    assert!(calm.contains("no site failed"), "{calm}");
 }

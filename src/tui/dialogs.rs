@@ -7,11 +7,14 @@ use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 use super::Effect;
 use super::model::Model;
 use super::theme::Part;
+use crate::site::SiteId;
 
 /// Runs on record.
 mod history;
 /// A few answers to one question.
 mod choice;
+/// A list of which one is chosen.
+mod menu;
 /// How a page is scrolled.
 mod scroll;
 /// Text that hangs behind its head.
@@ -30,6 +33,7 @@ mod plan;
 pub use choice::{Choice, OLD_RUN, again};
 pub use help::{Help, HelpLine};
 pub use history::History;
+pub use menu::Menu;
 pub use messages::Messages;
 pub use pager::Pager;
 pub use palette::{Entry, Palette};
@@ -52,6 +56,33 @@ pub enum Dialog {
     Palette(Box<Palette>),
     /// Runs on record.
     History(Box<History>),
+    /// A list of which one is chosen.
+    Menu(Menu),
+}
+
+/// What can be done to one site or to many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Plan a push.
+    Push,
+    /// Repeat what failed.
+    Retry,
+    /// Look at what they serve.
+    Look,
+    /// Plan to put back what they had.
+    RollBack,
+}
+
+impl Deed {
+    /// The word for what was done.
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Push => "pushed",
+            Self::Retry => "retried",
+            Self::Look => "verified",
+            Self::RollBack => "rolled back",
+        }
+    }
 }
 
 impl Dialog {
@@ -61,7 +92,7 @@ impl Dialog {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
             Self::Palette(_) => true,
-            Self::Choice(_) | Self::Pager(_) | Self::Messages(_) | Self::Help(_) => false,
+            Self::Choice(_) | Self::Pager(_) | Self::Messages(_) | Self::Help(_) | Self::Menu(_) => false,
         }
     }
 }
@@ -75,6 +106,8 @@ pub enum Pressed {
     StaysAnd(Vec<Effect>),
     /// It closes, and this is to be done.
     Closes(Vec<Effect>),
+    /// It closes, and this is done to these sites.
+    Does(Deed, Vec<SiteId>),
     /// Another one takes its place.
     Becomes(Box<Dialog>),
     /// It closes, and the action of this name is done as if its key had been pressed.
@@ -91,6 +124,7 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
         Dialog::Help(dialog) => dialog.press(model, press),
         Dialog::Palette(dialog) => dialog.press(model, press),
         Dialog::History(dialog) => dialog.press(model, press),
+        Dialog::Menu(dialog) => dialog.press(model, press),
     }
 }
 
@@ -104,6 +138,7 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
         Dialog::Help(dialog) => dialog.draw(model, frame),
         Dialog::Palette(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
+        Dialog::Menu(dialog) => dialog.draw(model, frame),
     }
 }
 

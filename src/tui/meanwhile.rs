@@ -47,7 +47,7 @@ impl Model {
         }
     }
 
-    /// `since 14:02:12, while away: 2 failed, 180 verified; run 12 settled`. It stands first until a key is pressed.
+    /// `since 14:02:12, while away: run 12 settled; 2 failed, 180 verified`. It stands first until a key is pressed.
     fn tell_meanwhile(&mut self, run: RunId, since: Moment, end: &str) {
         let is_new = |state: &&SiteState| {
             let of_run = state.in_run || state.run == Some(run);
@@ -81,7 +81,7 @@ impl Model {
         let message = Message {
             at: self.now,
             level,
-            text: format!("since {}, {whence}: {counts}; {end}", self.clock(since)),
+            text: format!("since {}, {whence}: {end}; {counts}", self.clock(since)),
         };
         self.away_since = None;
         self.meanwhile = Some(message.clone());

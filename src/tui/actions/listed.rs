@@ -21,6 +21,21 @@ const GROUPS: &[(&str, &[&str])] = &[
         "look",
         &["verify all", "verify", "detail", "owed", "history", "messages"],
     ),
+    (
+        "find, mark and sort",
+        &[
+            "filter",
+            "clear filter",
+            "next failed",
+            "keys served",
+            "mark",
+            "mark all",
+            "mark failed",
+            "unmark all",
+            "sort",
+            "turn the order",
+        ],
+    ),
     ("the key", &["edit key", "show key"]),
     (
         "move",
@@ -88,7 +103,18 @@ const NEEDS: &[(&[&str], Lacks)] = &[
         watches(model).or((!model.is_sending()).then_some("no run is sending"))
     }),
     (&["roll back"], |model| no_sites(model).or(watches(model))),
-    (&["verify all", "verify", "detail"], no_sites),
+    (
+        &[
+            "verify all",
+            "verify",
+            "detail",
+            "filter",
+            "mark",
+            "mark all",
+            "keys served",
+        ],
+        no_sites,
+    ),
 ];
 
 fn no_sites(model: &Model) -> Option<&'static str> {

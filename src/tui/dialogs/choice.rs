@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
-use super::{Dialog, PlanDialog, Pressed, draw_box};
+use super::{Deed, Dialog, PlanDialog, Pressed, draw_box};
 use crate::engine::{Attempts, Command, LeftRun, Level};
 use crate::rules::run::RunId;
 use crate::rules::state::{Allow, RetryPlan};
@@ -26,7 +26,7 @@ pub struct Choice {
     text: Told,
     answers: Vec<Answer>,
     /// What `Esc` means here.
-    escape: String,
+    escape: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,7 @@ enum Meaning {
     Resume(Box<LeftRun>, Option<String>),
     /// Ends it.
     Close(RunId),
+    Do(Deed, Vec<SiteId>),
 }
 
 fn answer(key: char, label: &'static str, meaning: Meaning) -> Answer {
@@ -82,9 +83,8 @@ pub fn again(model: &Model, sites: &[SiteId]) -> Vec<Effect> {
     effects
 }
 
-fn later(model: &Model) -> String {
-    format!("later ({} asks again)", model.key_of("owed"))
-}
+/// What `Esc` means where a key asks again; which one is added.
+const LATER: &str = "later";
 
 impl Choice {
     /// The run is paused: what now?
@@ -108,7 +108,7 @@ impl Choice {
             title: "paused",
             text: Told::Paused,
             answers,
-            escape: "stay paused".to_owned(),
+            escape: "stay paused",
         }
     }
 
@@ -141,7 +141,7 @@ impl Choice {
             title: "quit",
             text: Told::Text(text.to_owned()),
             answers,
-            escape: "stay".to_owned(),
+            escape: "stay",
         }
     }
 
@@ -164,7 +164,27 @@ impl Choice {
             title: "which key",
             text: Told::Text(text),
             answers,
-            escape: "neither".to_owned(),
+            escape: "neither",
+        }
+    }
+
+    /// Something is to be done to marked sites, of which the filter hides some: the last of `marked`.
+    pub fn hidden_marks(deed: Deed, marked: Vec<SiteId>, hidden: usize) -> Self {
+        let shown = marked[..marked.len() - hidden].to_vec();
+        let text = format!(
+            "{} marked, and the filter hides {hidden} of them. What is to be {}?",
+            Count(marked.len(), "site"),
+            deed.done()
+        );
+        let mut answers = vec![answer('a', "all that are marked", Meaning::Do(deed, marked))];
+        if !shown.is_empty() {
+            answers.push(answer('s', "only those that are shown", Meaning::Do(deed, shown)));
+        }
+        Self {
+            title: "marks out of sight",
+            text: Told::Text(text),
+            answers,
+            escape: "nothing",
         }
     }
 
@@ -223,11 +243,11 @@ impl Choice {
             title: "unfinished run",
             text: Told::Text(text),
             answers,
-            escape: later(model),
+            escape: LATER,
         }
     }
 
-    fn old_run(model: &Model, run: &LeftRun, question: String) -> Self {
+    fn old_run(run: &LeftRun, question: String) -> Self {
         let answers = vec![
             answer(
                 'y',
@@ -240,7 +260,7 @@ impl Choice {
             title: "an old run",
             text: Told::Text(question),
             answers,
-            escape: later(model),
+            escape: LATER,
         }
     }
 
@@ -266,6 +286,7 @@ impl Choice {
         Pressed::Closes(match &answer.meaning {
             Meaning::GoOn => vec![Effect::Engine(Command::GoOn)],
             Meaning::Cancel => vec![Effect::Engine(Command::Cancel)],
+            Meaning::Do(deed, sites) => return Pressed::Does(*deed, sites.clone()),
             Meaning::Leave(leave) => vec![Effect::Quit(*leave)],
             Meaning::GoOnAndRetry(sites) => {
                 model.say_retry(sites.len());
@@ -274,7 +295,7 @@ impl Choice {
                 effects
             }
             Meaning::Resume(run, Some(question)) => {
-                let asked = Self::old_run(model, run, question.clone());
+                let asked = Self::old_run(run, question.clone());
                 return Pressed::Becomes(Box::new(Dialog::Choice(asked)));
             }
             Meaning::Resume(run, None) => {
@@ -314,7 +335,12 @@ impl Choice {
                 Span::raw(answer.label),
             ]));
         }
-        lines.push(Line::from(vec![key("Esc"), Span::raw(self.escape.clone())]));
+        let escape = if self.escape == LATER {
+            format!("{LATER} ({} asks again)", model.key_of("owed"))
+        } else {
+            self.escape.to_owned()
+        };
+        lines.push(Line::from(vec![key("Esc"), Span::raw(escape)]));
         draw_box(model, frame, self.title, lines, 0);
     }
 }
