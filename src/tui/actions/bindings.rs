@@ -130,6 +130,59 @@ mod tests {
         }
     }
 
+    /// The words in backquotes.
+    fn quoted(text: &str) -> impl Iterator<Item = &str> {
+        text.split('`').skip(1).step_by(2)
+    }
+
+    #[test]
+    fn the_readme_has_the_first_key_of_each_action_and_no_other_key() {
+        let readme = include_str!("../../../README.md");
+        let section = readme.split("\n## Keys\n").nth(1).unwrap();
+        let table = section
+            .split("\n## ")
+            .next()
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with("| `"));
+        let told: Vec<&str> = table
+            .flat_map(|line| quoted(line.split('|').nth(1).unwrap()))
+            .collect();
+        for action in ACTIONS.iter().filter(|action| !action.demo_only) {
+            let first = action.keys[0].to_string();
+            assert!(told.contains(&first.as_str()), "{} ({first})", action.name);
+        }
+        for key in told {
+            let is_key = |action: &Action| action.keys.iter().any(|press| press.to_string() == key);
+            assert!(ACTIONS.iter().any(is_key), "{key}");
+        }
+    }
+
+    #[test]
+    fn sentences_name_actions_that_there_are() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tui");
+        let mut named = 0;
+        for file in files(&folder) {
+            let text = std::fs::read_to_string(file).unwrap();
+            let call = concat!("key_", "of(\"");
+            for rest in text.split(call).skip(1) {
+                let name = rest.split('"').next().unwrap();
+                assert!(super::super::named_action(name).is_some(), "{name}");
+                named += 1;
+            }
+        }
+        assert!(named > 10);
+    }
+
+    fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+        let below = folders.iter().flat_map(|folder| self::files(folder));
+        files.into_iter().chain(below).collect()
+    }
+
     #[test]
     fn without_a_table_of_keys_each_action_has_its_own() {
         assert_eq!(bound(&config("")), Ok(unchanged()));
