@@ -380,6 +380,8 @@ fn a_terminal_that_cannot_move_the_cursor_is_refused_with_what_to_do_instead() {
 #[test]
 fn without_colours_the_row_under_the_cursor_stands_out() {
     let stage = Stage::of(3);
+    // Whatever the config says.
+    with_config(&stage, "[ui]\ntheme = \"high-contrast\"");
     let mut pty = stage.screen().env("NO_COLOR", "1").start();
     pty.sees("\u{2022} seen").sees_no("checking");
     let names = stage.fleet.sites().iter().map(|site| site.name.as_str());
@@ -403,7 +405,7 @@ fn a_terminal_that_changes_its_size_is_followed() {
     assert_eq!(pty.quits(), 0);
 }
 
-/// Adds lines to a stage's config, before its sites.
+/// Adds lines to a stage's config.
 fn with_config(stage: &Stage, lines: &str) {
     let path = stage.path("config.toml");
     let config = std::fs::read_to_string(&path).unwrap();
