@@ -75,9 +75,20 @@ pub static ACTIONS: &[Action] = &[
                 .filter(|_| !model.sites.is_empty())
         },
         run: |screen| {
-            let visible = screen.model.visible();
-            orders::plan_push(screen, &visible)
+            let all = screen.model.pushed_by_all();
+            orders::plan_push(screen, &all)
         },
+    },
+    Action {
+        name: "dry run",
+        keys: &[key('d')],
+        help: "what a push to all would do, without a way to send it",
+        demo_only: false,
+        footer: |model| {
+            let can_plan = model.field.key().is_some() && !model.is_sending() && !model.sites.is_empty();
+            can_plan.then(|| "dry run".to_owned())
+        },
+        run: orders::dry_run,
     },
     Action {
         name: "pause",
@@ -109,7 +120,7 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "edit key",
         keys: &[key('e')],
-        help: "type or paste the key; Enter or Esc ends it, ^U wipes it",
+        help: "type or paste the key (↑ known ones); Enter or Esc ends it, ^U wipes it",
         demo_only: false,
         footer: |_| Some("key".to_owned()),
         run: |screen| {
@@ -179,7 +190,7 @@ pub static ACTIONS: &[Action] = &[
         demo_only: false,
         footer: |model| (!model.filter.is_empty()).then(|| "all sites".to_owned()),
         run: |screen| {
-            screen.model.set_filter("");
+            screen.model.show_only("");
             Vec::new()
         },
     },

@@ -16,6 +16,8 @@ mod filter;
 mod table;
 /// What stands in its place when there are no sites.
 mod empty;
+/// The known keys, below the field.
+mod offers;
 /// Message line, gauge and footer.
 mod foot;
 
@@ -67,6 +69,7 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
     foot::message(model, frame, message);
     foot::gauge(model, frame, gauge);
     foot::footer(screen, frame, footer);
+    offers::draw(model, frame, key);
     if let Some(dialog) = &screen.dialog {
         dialogs::draw(dialog, model, frame);
     }

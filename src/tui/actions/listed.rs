@@ -85,7 +85,7 @@ type Lacks = fn(&Model) -> Option<&'static str>;
 
 /// By actions; what is not in here can always be done.
 const NEEDS: &[(&[&str], Lacks)] = &[
-    (&["push all", "push"], |model| {
+    (&["push all", "push", "dry run"], |model| {
         no_sites(model).or(watches(model)).or_else(|| {
             let lacks = if model.field.key().is_none() {
                 "there is no key to push"
