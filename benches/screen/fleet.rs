@@ -103,10 +103,12 @@ impl Shops {
             config: "shops.toml".to_owned(),
             searched: Vec::new(),
             run: None,
+            away_since: None,
             key: Some(key("AbCd")?),
             options: Options {
                 ascii: false,
-                theme: stripe_propagate::tui::theme::Theme::default(),
+                theme: stripe_propagate::tui::theme::Theme::DEFAULT,
+                keys: stripe_propagate::tui::actions::unchanged(),
                 demo: false,
                 read_only: false,
                 zone: jiff::tz::TimeZone::UTC,
