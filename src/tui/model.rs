@@ -6,6 +6,8 @@ use std::time::Duration;
 use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
 
+use figures::Figures;
+
 use super::field::KeyField;
 use super::filter::{Filter, Looked};
 use super::keys::Bindings;
@@ -17,12 +19,13 @@ use crate::rules::expiry::Expiry;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::run::RunPhase;
 use crate::rules::state::{RetryPlan, SiteState};
-use crate::rules::status::{Push, Verify};
 use crate::rules::tally::Tally;
 use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::{Holder, RunRecord, Seen};
 use crate::text::{Count, fit};
 
+/// What is counted over all sites.
+mod figures;
 /// Which sites are shown, and on which of them an action goes.
 mod shown;
 
@@ -108,6 +111,9 @@ pub struct Model {
     pub(super) meanwhile: Option<Message>,
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
+    figures: Figures,
+    /// Whether a site has a group.
+    pub(super) has_groups: bool,
     /// Pushes and retries that were ordered and that the engine has not taken yet: their master keys are
     /// being read, say.
     pub(super) ordered: usize,
@@ -135,6 +141,8 @@ impl Model {
             tally: Tally::of(&states),
             list: List::new(&start.sites, &states),
             filter: Filter::default(),
+            figures: Figures::of(start.run.as_ref(), &states),
+            has_groups: start.sites.iter().any(|site| site.group.is_some()),
             sites: start.sites,
             states,
             operator: start.operator,
@@ -334,15 +342,7 @@ impl Model {
 
     /// Sites of the run that had their turn: not those that wait, or were cancelled.
     pub fn done(&self) -> usize {
-        let run = self.run.as_ref().map(|run| run.id);
-        let of_run = self
-            .states
-            .iter()
-            .filter(|state| state.in_run || (run.is_some() && state.run == run));
-        let had_turn = |state: &&SiteState| {
-            !state.push.is_open() && !matches!(state.push, Push::Cancelled | Push::NotStarted)
-        };
-        of_run.filter(had_turn).count()
+        self.figures.done()
     }
 
     /// Sites that the run has sent to a second since it began, while it sends.
@@ -354,15 +354,20 @@ impl Model {
 
     /// When the last proof is due, if any is.
     pub fn proof_at(&self) -> Option<Moment> {
-        let due = |state: &&SiteState| matches!(state.verify, Verify::Serving | Verify::Settling);
-        let open = self.states.iter().filter(due);
-        open.filter_map(SiteState::settle_end).max()
+        self.figures.proof_at()
     }
 
-    /// Whether the keys that the run replaces may expire now; none without a run. Asks all sites.
+    /// Whether the keys that the run replaces may expire now; none without a run.
     pub fn expiry(&self) -> Option<Expiry> {
-        let run = self.run.as_ref()?;
-        Some(Expiry::of(&self.states, &run.key, self.now))
+        self.figures.expiry(self.now)
+    }
+
+    /// Another run is shown, or another state of it; none where none goes on.
+    pub(super) fn set_run(&mut self, run: Option<RunInfo>) {
+        self.run = run;
+        if !self.figures.are_of(self.run.as_ref()) {
+            self.figures = Figures::of(self.run.as_ref(), &self.states);
+        }
     }
 
     /// A key's mask without its prefix, where all keys have the same.
@@ -516,6 +521,7 @@ impl Model {
     pub(super) fn take_state(&mut self, id: SiteId, state: SiteState) {
         let old = &self.states[id.index()];
         self.tally.replace(old, &state);
+        self.figures.replace(id.index(), old, &state);
         let (before, after) = (retry_counts(old), retry_counts(&state));
         self.failed = self.failed + after.0 - before.0;
         self.held_back = self.held_back + after.1 - before.1;

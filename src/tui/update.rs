@@ -133,7 +133,7 @@ fn take_attached(model: &mut Model, to: Option<Holder>) {
             model.say(Level::Info, text);
         }
         (None, Some(_)) if model.is_run_open() => {
-            model.run = None;
+            model.set_run(None);
             model.say(
                 Level::Warning,
                 "the process of the run has ended before it: this is what it left on record",
@@ -230,7 +230,7 @@ fn take_run(model: &mut Model, run: RunInfo) {
         model.say(Level::Info, format!("run {}: {text}", run.id.0));
     }
     model.left.retain(|left| left.id != run.id);
-    model.run = Some(run);
+    model.set_run(Some(run));
 }
 
 /// A secret that a site shows is told at once, whatever else goes on.
