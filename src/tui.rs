@@ -3,6 +3,8 @@
 
 /// Colours by role, not by widget.
 pub mod theme;
+/// Keys, and which action has which of them.
+pub mod keys;
 /// The known keys that the field offers.
 pub mod offers;
 /// The key field.
@@ -15,6 +17,8 @@ pub mod filter;
 pub mod list;
 /// All state of the screen behind the dialogs.
 pub mod model;
+/// What happened while no screen looked, in a sentence.
+mod meanwhile;
 /// COLUMNS: head, width and cell of each.
 pub mod columns;
 /// Each dialog whole: its state, its keys, its drawing.

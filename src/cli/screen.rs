@@ -13,13 +13,14 @@ use super::session::{Session, find_config};
 use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
-use super::{Globals, front, log, who};
+use super::{Globals, away, front, log, who};
 use crate::config::{Config, Searched, TabSettings, UiSettings};
 use crate::demo::Fleet;
 use crate::engine::{Command, Left as LeftWaiting, RunInfo};
 use crate::store::Holder;
 use crate::text::{CleanText, NOTE_LIMIT};
 use crate::tui::Leave;
+use crate::tui::actions::bound;
 use crate::tui::model::{Model, Options, Start};
 use crate::tui::run::{self, Behaviour, Left};
 use crate::tui::screen::Screen;
@@ -42,7 +43,8 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Status> {
     let mut start = Start {
         searched,
         run: session.last_run().await?,
-        ..start(&session, &config, size)
+        away_since: away::take(&session.folder, session.clock.now(), globals.read_only),
+        ..start(&session, &config, size)?
     };
     start.options.read_only = globals.read_only;
     show(session, &config, start, None).await
@@ -55,7 +57,7 @@ pub(super) async fn show_demo(
     fleet: Arc<Fleet>,
 ) -> anyhow::Result<Status> {
     let size = terminal()?;
-    let mut start = start(&session, config, size);
+    let mut start = start(&session, config, size)?;
     start.key = Some(fleet.new_key().clone());
     start.options.demo = true;
     show(session, config, start, Some(fleet)).await
@@ -76,27 +78,33 @@ fn terminal() -> anyhow::Result<(u16, u16)> {
     Ok((size.ws_col.max(1), size.ws_row.max(1)))
 }
 
-fn start(session: &Session, config: &Config, size: (u16, u16)) -> Start {
+fn start(session: &Session, config: &Config, size: (u16, u16)) -> anyhow::Result<Start> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let no_colour = variable("NO_COLOR").is_some();
-    Start {
+    Ok(Start {
         sites: Arc::clone(&session.sites),
         states: session.known.clone(),
         operator: operator(),
         config: name_of(&config.path),
         searched: Vec::new(),
         run: None,
+        away_since: None,
         key: None,
         options: Options {
             ascii: needs_ascii(&config.ui, |name| variable(name)),
-            theme: if no_colour { Theme::NoColour } else { Theme::Colour },
+            theme: if no_colour {
+                Theme::MONOCHROME
+            } else {
+                Theme::of(config)?
+            },
+            keys: bound(config)?,
             demo: false,
             read_only: false,
             clipboard: takes_clipboard(variable("TERM")),
             zone: TimeZone::system(),
         },
         size,
-    }
+    })
 }
 
 /// `user@host`.
@@ -204,6 +212,10 @@ async fn after(
     model: Model,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
+    let cancels = matches!(left, Left::ByOperator(Leave::Cancel) | Left::Terminated);
+    if model.is_run_open() && (model.is_attached() || !cancels) {
+        away::leave(&session.folder, session.clock.now());
+    }
     if let Some(holder) = model.attached_to() {
         // The run is another process's, and goes on there.
         tell_of_the_other(holder, &model);

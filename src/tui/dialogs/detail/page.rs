@@ -11,7 +11,7 @@ use crate::site::{SiteId, SiteMode};
 use crate::store::{Seen, SiteRun};
 use crate::text::{width, wrap};
 use crate::tui::Past;
-use crate::tui::dialogs::columns_inside;
+use crate::tui::dialogs::inner_width;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
@@ -33,7 +33,7 @@ const UNSEEN: [&str; 4] = [
 pub(super) fn lines(model: &Model, id: SiteId, past: Option<&Past>) -> Vec<Line<'static>> {
     let mut page = Page {
         model,
-        columns: columns_inside(model),
+        columns: inner_width(model),
         lines: Vec::new(),
     };
     page.what_it_is(id);
