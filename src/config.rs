@@ -20,9 +20,12 @@ mod error;
 mod sites;
 /// The form that every secret has.
 mod secrets;
+/// `[keys]`, and what else only the screen's tables can check.
+mod placed;
 
 pub use error::ConfigError;
 pub use file::{Found, Searched, Surroundings, find, load};
+pub use placed::{KeySetting, Placed};
 
 /// A config, resolved: each value in it is valid.
 #[derive(Debug, Clone)]
@@ -42,6 +45,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// `[ui]`.
     pub ui: UiSettings,
+    /// `[keys]`, as it stands there: the screen's table of actions checks it.
+    pub keys: Vec<KeySetting>,
     /// `[store]`.
     pub store: StoreSettings,
     /// `[log]`.
@@ -89,6 +94,31 @@ pub struct UiSettings {
     pub ascii: Option<bool>,
     /// Whether the mouse is captured.
     pub mouse: bool,
+    /// What the terminal shows outside the screen.
+    pub tab: TabSettings,
+    /// The name of the theme, which the screen's table of themes checks.
+    pub theme: Option<Placed>,
+}
+
+/// What of `[ui]` the terminal shows of a run outside the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TabSettings {
+    /// Whether its title tells how far a run is.
+    pub title: bool,
+    /// Whether its tab or task bar does.
+    pub progress: bool,
+    /// Whether it rings a bell at the end of a run.
+    pub bell: bool,
+}
+
+impl Default for TabSettings {
+    fn default() -> Self {
+        Self {
+            title: true,
+            progress: false,
+            bell: false,
+        }
+    }
 }
 
 /// `[store]`: what outlives a run.
@@ -175,6 +205,7 @@ struct RawConfig {
     verify: RawVerify,
     tls: RawTls,
     ui: RawUi,
+    keys: placed::RawKeys,
     store: RawStore,
     log: RawLog,
 }
@@ -212,6 +243,10 @@ struct RawUi {
     fps: Option<Spanned<i64>>,
     ascii: Option<bool>,
     mouse: Option<bool>,
+    title: Option<bool>,
+    progress: Option<bool>,
+    bell: Option<bool>,
+    theme: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -270,7 +305,10 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
                 .transpose()?,
             ascii: raw.ui.ascii,
             mouse: raw.ui.mouse.unwrap_or(false),
+            tab: resolve_tab(&raw.ui),
+            theme: raw.ui.theme.as_ref().map(|theme| at.placed(theme)),
         },
+        keys: placed::resolve(&raw.keys, &at),
         store: StoreSettings {
             path: raw.store.path.map(|path| file::resolve(&path, place)),
             retention: match &raw.store.retention {
@@ -283,6 +321,15 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
             level: raw.log.level.unwrap_or_default(),
         },
     })
+}
+
+fn resolve_tab(raw: &RawUi) -> TabSettings {
+    let default = TabSettings::default();
+    TabSettings {
+        title: raw.title.unwrap_or(default.title),
+        progress: raw.progress.unwrap_or(default.progress),
+        bell: raw.bell.unwrap_or(default.bell),
+    }
 }
 
 /// How long runs are kept.

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,22 +12,28 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::style::Modifier;
+use ratatui::style::{Color, Modifier, Style};
+use stripe_propagate::config::{self, Place};
 use stripe_propagate::engine::{Attempt, Command, Event, Level, Message as Told, RunInfo};
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::moment::Moment;
-use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use stripe_propagate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict};
 use stripe_propagate::rules::retry::Policy;
-use stripe_propagate::rules::run::RunPhase;
+use stripe_propagate::rules::run::{Kind, RunPhase};
 use stripe_propagate::rules::state::{Allow, Call, SiteState};
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
-use stripe_propagate::store::{Request, RunId};
+use stripe_propagate::store::{Holder, Operator, Request, RunId, RunRecord};
 use stripe_propagate::text::CleanText;
+use stripe_propagate::tui::actions::{bound, unchanged};
 use stripe_propagate::tui::model::{Options, Start};
 use stripe_propagate::tui::screen::Screen;
-use stripe_propagate::tui::theme::Theme;
+use stripe_propagate::tui::theme::{THEMES, Theme};
 use stripe_propagate::tui::update::update;
-use stripe_propagate::tui::{Effect, Input, Leave, Message, view};
+use stripe_propagate::tui::{Effect, Input, Leave, Message, Reading, Wanted, view};
+
+/// The detail of a site, and what is copied of it.
+#[path = "screens/detail.rs"]
+mod detail;
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
 
@@ -75,6 +82,30 @@ fn sites(names: &[&str]) -> Arc<[Site]> {
     names.iter().map(site).collect()
 }
 
+fn start(names: &[&str], size: (u16, u16)) -> Start {
+    let options = Options {
+        ascii: false,
+        theme: Theme::DEFAULT,
+        keys: unchanged(),
+        demo: false,
+        read_only: false,
+        clipboard: true,
+        zone: TimeZone::UTC,
+    };
+    Start {
+        sites: sites(names),
+        states: Vec::new(),
+        operator: "ops@bastion".to_owned(),
+        config: "shops.toml".to_owned(),
+        searched: Vec::new(),
+        run: None,
+        away_since: None,
+        key: None,
+        options,
+        size,
+    }
+}
+
 /// The screen, as a test drives it.
 struct Trial {
     screen: Screen,
@@ -84,24 +115,7 @@ struct Trial {
 
 impl Trial {
     fn new(names: &[&str], size: (u16, u16), change: impl FnOnce(&mut Start)) -> Self {
-        let options = Options {
-            ascii: false,
-            theme: Theme::Colour,
-            demo: false,
-            read_only: false,
-            zone: TimeZone::UTC,
-        };
-        let mut start = Start {
-            sites: sites(names),
-            states: Vec::new(),
-            operator: "ops@bastion".to_owned(),
-            config: "shops.toml".to_owned(),
-            searched: Vec::new(),
-            run: None,
-            key: None,
-            options,
-            size,
-        };
+        let mut start = start(names, size);
         change(&mut start);
         Self {
             screen: Screen::new(start, at(0)),
@@ -113,6 +127,10 @@ impl Trial {
     fn tell(&mut self, message: Message) -> &mut Self {
         update(&mut self.screen, message, at(self.now));
         self
+    }
+
+    fn tell_effects(&mut self, message: &Message) -> Vec<Effect> {
+        update(&mut self.screen, message.clone(), at(self.now))
     }
 
     fn press(&mut self, code: KeyCode) -> &mut Self {
@@ -145,6 +163,34 @@ impl Trial {
         terminal
     }
 
+    /// What stands on the screen, and below each line a letter for the style of each character; what the letters mean
+    /// comes last.
+    fn styled(&mut self) -> String {
+        let buffer = self.terminal().backend().buffer().clone();
+        let picture = self.picture();
+        let mut styles: Vec<String> = Vec::new();
+        let mut lines = Vec::new();
+        for (cells, line) in buffer
+            .content
+            .chunks(usize::from(self.size.0))
+            .zip(picture.lines())
+        {
+            lines.push(line.to_owned());
+            let letters: String = cells
+                .iter()
+                .map(|cell| letter(cell.style(), &mut styles))
+                .collect();
+            if !letters.trim().is_empty() {
+                lines.push(letters.trim_end().to_owned());
+            }
+        }
+        let meanings = ('a'..)
+            .zip(&styles)
+            .map(|(letter, style)| format!("{letter} {style}"));
+        lines.extend(meanings);
+        lines.join("\n")
+    }
+
     /// What stands on the screen, line by line.
     fn picture(&mut self) -> String {
         let buffer = self.terminal().backend().buffer().clone();
@@ -162,6 +208,19 @@ impl Trial {
         });
         lines.collect::<Vec<_>>().join("\n")
     }
+}
+
+/// A letter for a style; none for that of plain text.
+fn letter(style: Style, known: &mut Vec<String>) -> char {
+    let name = match (style.fg.unwrap_or_default(), style.add_modifier) {
+        (Color::Reset, attributes) if attributes.is_empty() => return ' ',
+        (colour, attributes) => format!("{colour} {attributes:?}"),
+    };
+    let place = known.iter().position(|style| *style == name).unwrap_or_else(|| {
+        known.push(name);
+        known.len() - 1
+    });
+    ('a'..).nth(place).unwrap()
 }
 
 fn answer<V>(verdict: V, http: u16, detail: &str) -> Answer<V> {
@@ -236,6 +295,10 @@ fn run(phase: RunPhase) -> RunInfo {
 
 /// In mid-run: a site in each state that an operator meets.
 fn amid_a_run(size: (u16, u16)) -> Trial {
+    themed_run(size, Theme::DEFAULT)
+}
+
+fn themed_run(size: (u16, u16), theme: Theme) -> Trial {
     let old = key("live", "9zQe");
     let serving = || Story::serving(&old);
     let stored = || serving().answered(PutVerdict::Stored, 200, "");
@@ -260,7 +323,10 @@ fn amid_a_run(size: (u16, u16)) -> Trial {
             .shows(14, LookVerdict::Serves(old.clone()))
             .shows(400, LookVerdict::Serves(old.clone())),
     ];
-    let mut screen = Trial::new(&NAMES, size, |start| start.key = Some(new_key()));
+    let mut screen = Trial::new(&NAMES, size, |start| {
+        start.key = Some(new_key());
+        start.options.theme = theme;
+    });
     screen.now = 10;
     screen.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
     screen.now = 14;
@@ -286,6 +352,146 @@ fn amid_the_run() {
     each_size("run", amid_a_run);
 }
 
+/// Amid a run whose answers have been coming for half a minute, slower and slower; one of the last failed.
+fn with_latencies(size: (u16, u16), ascii: bool) -> Trial {
+    let mut screen = Trial::new(&NAMES, size, |start| {
+        start.key = Some(new_key());
+        start.options.ascii = ascii;
+    });
+    screen.now = 10;
+    screen.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
+    let old = key("live", "9zQe");
+    for number in 0..60_u32 {
+        screen.now = 10 + u64::from(number) / 2;
+        let place = number % 9;
+        screen.state(place, Story::serving(&old).sending().0);
+        let fails = number == 55;
+        screen.tell(Message::Engine(Event::Attempt(Attempt {
+            run: Some(RunId(12)),
+            site: SiteId(place),
+            request: Request::Put,
+            number: 1,
+            at: at(screen.now),
+            took: Duration::from_millis(if fails {
+                7300
+            } else {
+                20 + u64::from(number * number) / 4
+            }),
+            http: Some(if fails { 503 } else { 200 }),
+            cause: fails.then_some(Cause::ServerError),
+            note: CleanText::note(if fails {
+                "is broken just now (503)"
+            } else {
+                "stored"
+            }),
+        })));
+        let story = Story::serving(&old);
+        let answered = if fails {
+            story.answered(PutVerdict::Problem(Problem::ServerError), 503, "")
+        } else {
+            story
+                .answered(PutVerdict::Stored, 200, "")
+                .shows(14, LookVerdict::Serves(new_key()))
+        };
+        screen.state(place, answered.0);
+    }
+    for site in 4..9 {
+        screen.state(site, Story::serving(&old).queued().0);
+    }
+    screen
+}
+
+#[test]
+fn how_long_requests_take_and_when_all_is_done() {
+    each_size("latencies", |size| with_latencies(size, false));
+    let ascii = with_latencies((120, 40), true).picture();
+    assert!(ascii.lines().skip(33).all(str::is_ascii), "{ascii}");
+    insta::assert_snapshot!("latencies_ascii", ascii);
+}
+
+#[test]
+fn the_newest_failure_stays_until_its_site_is_well_or_a_run_begins() {
+    let mut screen = with_latencies((120, 40), false);
+    let failure = |screen: &mut Trial| {
+        let picture = screen.picture();
+        let line = picture.lines().find(|line| line.starts_with(" newest failure "));
+        line.map(str::to_owned)
+    };
+    let newest = " newest failure 14:00:37 galerie-sud PUT 1: is broken just now (503)";
+    assert_eq!(failure(&mut screen).as_deref(), Some(newest));
+    // Whatever is said meanwhile.
+    screen.types("e").press(KeyCode::Esc).types("r");
+    let old = key("live", "9zQe");
+    let stored = |showing| {
+        Story::serving(&old)
+            .answered(PutVerdict::Stored, 200, "")
+            .shows(14, LookVerdict::Serves(showing))
+    };
+    screen.state(0, stored(new_key()).0);
+    assert_eq!(
+        failure(&mut screen).as_deref(),
+        Some(newest),
+        "another site is well"
+    );
+    screen.state(2, stored(key("live", "0ddK")).0);
+    let other = " newest failure 14:00:14 port-ouest mismatch: ";
+    assert!(failure(&mut screen).unwrap().starts_with(other));
+    screen.state(2, stored(new_key()).0);
+    assert_eq!(failure(&mut screen).as_deref(), Some(newest), "it is not mended");
+    screen.state(1, stored(new_key()).0);
+    assert_eq!(failure(&mut screen), None);
+    let mut screen = with_latencies((120, 40), false);
+    let next = RunInfo {
+        id: RunId(13),
+        ..run(RunPhase::Sending)
+    };
+    screen.tell(Message::Engine(Event::Run(next)));
+    let picture = screen.picture();
+    assert!(
+        !picture.contains("newest failure") && !picture.contains("p50"),
+        "{picture}"
+    );
+}
+
+#[test]
+fn the_gauge_stays_behind_the_run_with_its_state() {
+    let mut screen = with_latencies((80, 24), false);
+    for phase in [
+        RunPhase::Paused,
+        RunPhase::Halted,
+        RunPhase::Settling,
+        RunPhase::Settled,
+    ] {
+        screen.tell(Message::Engine(Event::Run(run(phase))));
+        let picture = screen.picture();
+        let gauge = picture.lines().nth(22).unwrap();
+        assert!(gauge.contains(&format!("done 3/9  {}", phase.word())), "{gauge}");
+    }
+}
+
+#[test]
+fn on_eighty_columns_no_count_that_needs_attention_is_cut_off() {
+    let old = key("live", "9zQe");
+    let mut screen = amid_a_run((80, 24));
+    let mut cancelled = Story::serving(&old).queued();
+    cancelled.0.cancel(&Policy::default(), at(14));
+    screen.state(4, cancelled.0);
+    let none = Story(SiteState::default()).looks(0, LookVerdict::NoKey, 404);
+    screen.state(3, none.0);
+    let picture = screen.picture();
+    let gauge = picture.lines().nth(22).unwrap();
+    for count in [
+        "! exposed_secret 1",
+        "✗ failed 1",
+        "≠ mismatch 1",
+        "↻ 1",
+        "∅ no_key 1",
+        "■ 1",
+    ] {
+        assert!(gauge.contains(count), "{count} in {gauge}");
+    }
+}
+
 #[test]
 fn the_plan_of_a_live_key_over_test_keys() {
     each_size("plan", |size| {
@@ -298,44 +504,411 @@ fn the_plan_of_a_live_key_over_test_keys() {
     });
 }
 
-#[test]
-fn the_detail_of_a_site() {
-    each_size("detail", |size| {
-        let mut screen = amid_a_run(size);
-        let attempt = |request, number, http, cause, note| {
-            Event::Attempt(Attempt {
-                run: Some(RunId(12)),
-                site: SiteId(7),
-                request,
-                number,
-                at: at(13),
-                took: Duration::from_millis(55),
-                http: Some(http),
-                cause,
-                note: CleanText::note(note),
-            })
+/// Forty sites, of which some serve the old key, the new one or a test key, some did not answer, and some are out.
+fn many(size: (u16, u16)) -> Trial {
+    many_with(size, false)
+}
+
+fn many_with(size: (u16, u16), ascii: bool) -> Trial {
+    let names: Vec<String> = (1..=40).map(|number| format!("shop-{number:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut screen = Trial::new(&names, size, |start| {
+        start.key = Some(new_key());
+        start.options.ascii = ascii;
+        let mut sites = start.sites.to_vec();
+        sites[2].enabled = false;
+        sites[20].mode = SiteMode::Test;
+        start.sites = sites.into();
+    });
+    let problem = |problem| Story(SiteState::default()).looks(0, LookVerdict::Problem(problem), 200);
+    for index in 0..38 {
+        let story = match index {
+            7 | 33 => Story::serving(&key("test", "0000")),
+            11 | 12 => Story::serving(&new_key()),
+            4 | 17 | 18 | 25 | 31 => problem(Problem::ConnectTimeout),
+            22 => problem(Problem::Redirect),
+            _ => Story::serving(&key("live", "9zQe")),
         };
-        screen.tell(Message::Engine(attempt(Request::Put, 1, 200, None, "stored")));
-        let secret = "shows a SECRET key to the public (not kept)";
-        screen.tell(Message::Engine(attempt(Request::Get, 1, 200, None, secret)));
-        screen.press(KeyCode::Enter);
+        screen.state(index, story.0);
+    }
+    screen
+}
+
+#[test]
+fn the_plan_of_many_scrolled() {
+    each_size("plan_many", |size| {
+        let mut screen = many(size);
+        screen.types("P").types("live 36").press(KeyCode::PageDown);
         screen
     });
+    insta::assert_snapshot!("plan_many_60x15", many((60, 15)).types("P").picture());
+    let ascii = many_with((80, 24), true).types("P").picture();
+    assert!(ascii.is_ascii(), "{ascii}");
+}
+
+#[test]
+fn a_dry_run() {
+    each_size("dry_run", |size| {
+        let mut screen = many(size);
+        screen.types("d");
+        screen
+    });
+}
+
+fn record(id: u64, key: PublishableKey, seconds: i64) -> RunRecord {
+    let mut began = at(0);
+    began.wall -= jiff::SignedDuration::from_secs(seconds);
+    RunRecord {
+        id: RunId(id),
+        kind: Kind::Push,
+        parent: None,
+        key,
+        by: Operator::default(),
+        began,
+        sent: None,
+        ended: None,
+        closed: false,
+        live: false,
+        took: None,
+        clock_set: None,
+        counts: BTreeMap::new(),
+    }
+}
+
+/// The field offers what forty sites serve, and what two runs put out.
+fn offered(size: (u16, u16)) -> Trial {
+    offered_to(many(size))
+}
+
+fn offered_to(mut screen: Trial) -> Trial {
+    screen.types("e").press(KeyCode::Up);
+    let runs = [
+        record(12, key("live", "9zQe"), 86_400),
+        record(9, key("live", "Old1"), 40 * 86_400),
+        record(3, key("live", "9zQe"), 90 * 86_400),
+    ];
+    screen.tell(Message::Read(Reading::Runs(runs.into())));
+    screen
+}
+
+#[test]
+fn known_keys_are_offered() {
+    each_size("offered_keys", offered);
+    insta::assert_snapshot!("offered_keys_60x15", offered((60, 15)).picture());
+    let ascii = offered_to(many_with((80, 24), true)).picture();
+    assert!(ascii.is_ascii(), "{ascii}");
+}
+
+#[test]
+fn an_offered_key_is_taken_as_if_it_were_typed_and_esc_leaves_what_was_there() {
+    let size = (120, 40);
+    let line = |screen: &mut Trial| screen.picture().lines().nth(2).unwrap().to_owned();
+    let before = line(many(size).types("e"));
+    let mut screen = offered(size);
+    screen.press(KeyCode::Down).press(KeyCode::Esc);
+    assert_eq!(line(&mut screen), before);
+    assert!(!screen.picture().contains("known keys: "), "closed");
+
+    let mut screen = offered(size);
+    let taken =
+        |screen: &mut Trial| screen.tell_effects(&Message::Input(vec![Input::Key(KeyCode::Enter.into())]));
+    assert_eq!(taken(&mut screen), []);
+    assert!(line(&mut screen).contains("•••9zQe  ✓ live publishable key, 105 characters"));
+    assert!(screen.picture().contains("Enter done"), "it is still edited");
+    screen.types("sk_live_");
+    assert!(
+        line(&mut screen).contains("a SECRET key"),
+        "{}",
+        line(&mut screen)
+    );
+
+    let mut screen = offered(size);
+    let text = screen.types("x").picture();
+    assert!(
+        !text.contains("known keys: Enter") && text.contains("Enter done"),
+        "{text}"
+    );
+}
+
+#[test]
+fn known_keys_are_there_before_history_is_read_and_none_is_said() {
+    let mut screen = many((120, 40));
+    screen.types("e");
+    let up = Message::Input(vec![Input::Key(KeyCode::Up.into())]);
+    assert_eq!(screen.tell_effects(&up), [Effect::Read(Wanted::Runs)]);
+    let text = screen.picture();
+    assert!(
+        text.contains("served by 28 sites") && text.contains("history is being read"),
+        "{text}"
+    );
+    screen.tell(Message::Read(Reading::Failed("the store is locked".to_owned())));
+    let text = screen.picture();
+    assert!(
+        text.contains("served by 28 sites") && text.contains("the store is locked"),
+        "{text}"
+    );
+
+    let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
+    screen
+        .types("e")
+        .press(KeyCode::Up)
+        .tell(Message::Read(Reading::Runs(Vec::new())));
+    let text = screen.picture();
+    assert!(
+        text.contains("no key is known yet") && text.contains("Enter done"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_dry_run_without_a_key_says_what_to_do() {
+    let text = Trial::new(&NAMES, (120, 40), |_| {}).types("d").picture();
+    assert!(text.contains("there is no key for a dry run: press e"), "{text}");
 }
 
 #[test]
 fn help_messages_and_questions() {
     let size = (120, 40);
-    insta::assert_snapshot!("help", amid_a_run(size).types("?").picture());
     insta::assert_snapshot!("pause", amid_a_run(size).types("c").picture());
     insta::assert_snapshot!("quit", amid_a_run(size).types("q").picture());
-    let mut screen = amid_a_run(size);
-    screen.tell(Message::Engine(Event::Message(Told {
-        at: at(14),
-        level: Level::Error,
-        text: "paused: the store takes no records, so nothing is sent (disk full)".to_owned(),
+    each_size("help", |size| {
+        let mut screen = amid_a_run(size);
+        screen.types("?");
+        screen
+    });
+    each_size("messages", |size| {
+        let mut screen = amid_a_run(size);
+        screen.tell(Message::Engine(Event::Message(Told {
+            at: at(14),
+            level: Level::Error,
+            text: "paused: the store takes no records, so nothing is sent (disk full)".to_owned(),
+        })));
+        screen.types("m");
+        screen
+    });
+}
+
+#[test]
+fn the_palette_finds_an_action_and_does_what_its_key_does() {
+    each_size("palette", |size| {
+        let mut screen = amid_a_run(size);
+        screen.types(":retry");
+        screen
+    });
+    let mut small = amid_a_run((60, 15));
+    insta::assert_snapshot!("palette_60x15", small.types(":").picture());
+    let effects = |keys: &str| {
+        let mut screen = amid_a_run((120, 40));
+        screen.types(keys);
+        let enter = Message::Input(vec![Input::Key(KeyEvent::from(KeyCode::Enter))]);
+        update(&mut screen.screen, enter, at(14))
+    };
+    let retry = Message::Input(vec![Input::Key(KeyEvent::from(KeyCode::Char('R')))]);
+    let by_key = update(&mut amid_a_run((120, 40)).screen, retry, at(14));
+    assert!(!by_key.is_empty());
+    assert_eq!(effects(":retry all"), by_key);
+    assert_eq!(effects(":no such thing"), Vec::new());
+    // What cannot be done says why, and Esc does nothing.
+    let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
+    let picture = screen.types(":push all").press(KeyCode::Enter).picture();
+    assert!(picture.contains("there is no key to push"), "{picture}");
+    let calm = screen.types(":history").press(KeyCode::Esc).picture();
+    assert!(!calm.contains("Esc closes"), "{calm}");
+}
+
+#[test]
+fn what_is_pasted_behind_a_word_of_the_palette_confirms_nothing() {
+    let start = |start: &mut Start| start.key = Some(new_key());
+    let mut screen = Trial::new(&NAMES, (120, 40), start);
+    let paste = Message::Input(vec![Input::Paste("push all\rlive 9\r".to_owned())]);
+    assert_eq!(update(&mut screen.types(":").screen, paste, at(0)), Vec::new());
+    let mut screen = Trial::new(&NAMES, (120, 40), start);
+    let typed = "push all\rlive 9\r".chars().map(|letter| {
+        let code = match letter {
+            '\r' => KeyCode::Enter,
+            letter => KeyCode::Char(letter),
+        };
+        Input::Key(KeyEvent::from(code))
+    });
+    let effects = update(
+        &mut screen.types(":").screen,
+        Message::Input(typed.collect()),
+        at(0),
+    );
+    assert_eq!(effects, Vec::new());
+    // It is the plan that the key opens, and nothing stands in it yet.
+    let plan = screen.picture();
+    assert!(plan.contains("type live 9") && plan.contains("> _"), "{plan}");
+}
+
+#[test]
+fn a_secret_in_the_palette_closes_it_and_is_never_drawn() {
+    for paste in [true, false] {
+        let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
+        let secret = "sk_live_51ThisMustNeverShow";
+        screen.types(":");
+        if paste {
+            screen.tell(Message::Input(vec![Input::Paste(secret.to_owned())]));
+        } else {
+            screen.types(secret);
+        }
+        let picture = screen.picture();
+        assert!(picture.contains("dropped: a SECRET key"), "{picture}");
+        assert!(
+            !picture.contains("ThisMust") && !picture.contains("> sk"),
+            "{picture}"
+        );
+    }
+}
+
+#[test]
+fn a_config_changes_keys_in_dispatch_footer_palette_and_sentences() {
+    let place = Place {
+        path: "c.toml".as_ref(),
+        home: None,
+        owner_only: false,
+    };
+    let text = "[keys]\n\"push all\" = \"F9\"\nmessages = \"P\"\nhelp = []\n";
+    let keys = bound(&config::parse(text, place).unwrap()).unwrap();
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| {
+        start.options.keys = keys;
+        start.key = Some(new_key());
+    });
+    let picture = screen.picture();
+    assert!(
+        picture.contains("F9 reviews and pushes 9") && picture.contains(" F9 push 9 "),
+        "{picture}"
+    );
+    assert!(!picture.contains(" ? help"), "{picture}");
+    assert!(screen.press(KeyCode::F(9)).picture().contains("type live 9"));
+    assert!(
+        screen
+            .press(KeyCode::Esc)
+            .types("P")
+            .picture()
+            .contains("messages, newest first")
+    );
+    assert!(
+        screen
+            .press(KeyCode::Esc)
+            .types(":push all")
+            .picture()
+            .contains("push all           F9")
+    );
+}
+
+#[test]
+fn each_theme_and_none() {
+    for theme in THEMES {
+        let mut screen = themed_run((80, 24), *theme);
+        insta::assert_snapshot!(format!("theme_{}", theme.name), screen.styled());
+    }
+}
+
+/// The line dropped at 14:00:11; it is 14:10 now, and seven sites have their proof.
+fn back_after_a_drop(size: (u16, u16), change: impl FnOnce(&mut Start)) -> Trial {
+    let old = key("live", "9zQe");
+    let stored = || Story::serving(&old).answered(PutVerdict::Stored, 200, "");
+    let mut states = vec![
+        Story::serving(&old)
+            .answered(PutVerdict::Problem(Problem::RefusedKey), 401, "")
+            .0,
+        stored().shows(400, LookVerdict::Serves(old.clone())).0,
+    ];
+    let verified = || stored().shows(14, LookVerdict::Serves(new_key()));
+    states.resize_with(NAMES.len(), || {
+        verified().shows(400, LookVerdict::Serves(new_key())).0
+    });
+    let mut start = start(&NAMES, size);
+    start.states = states;
+    start.away_since = Some(at(11));
+    change(&mut start);
+    Trial {
+        screen: Screen::new(start, at(600)),
+        size,
+        now: 600,
+    }
+}
+
+#[test]
+fn after_a_return_what_happened_meanwhile_comes_first() {
+    let ended = |start: &mut Start| {
+        start.run = Some(RunInfo {
+            ended: Some(at(420)),
+            ..run(RunPhase::Settled)
+        });
+    };
+    each_size("meanwhile", |size| {
+        let mut screen = back_after_a_drop(size, ended);
+        screen.types("m");
+        screen
+    });
+    // Who was there at the end is told nothing.
+    let seen = back_after_a_drop((80, 24), |start| {
+        ended(start);
+        start.away_since = None;
+    });
+    let later = back_after_a_drop((80, 24), |start| {
+        ended(start);
+        start.away_since = Some(at(500));
+    });
+    for mut screen in [seen, later] {
+        assert!(!screen.types("m").picture().contains("while away"));
+    }
+}
+
+#[test]
+fn a_run_that_went_on_tells_what_happened_meanwhile_and_its_old_messages_are_no_news() {
+    let mut screen = back_after_a_drop((120, 40), |_| {});
+    let message = |seconds, text: &str| {
+        Message::Engine(Event::Message(Told {
+            at: at(seconds),
+            level: Level::Warning,
+            text: text.to_owned(),
+        }))
+    };
+    let attempt = Attempt {
+        run: Some(RunId(12)),
+        site: SiteId(0),
+        request: Request::Put,
+        number: 1,
+        at: at(13),
+        took: Duration::from_millis(55),
+        http: Some(401),
+        cause: Some(Cause::RefusedKey),
+        note: CleanText::note("refuses the master key"),
+    };
+    screen.tell(Message::Attached(Some(holder())));
+    screen.tell(Message::Engine(Event::Run(run(RunPhase::Settling))));
+    screen.tell(message(300, "the second of its messages"));
+    screen.tell(message(200, "the first of its messages"));
+    screen.tell(Message::Engine(Event::Attempt(attempt.clone())));
+    // Something that happens all the time leaves the sentence there, for as long as nobody presses a key.
+    screen.now = 700;
+    screen.tell(Message::Engine(Event::Attempt(Attempt {
+        at: at(700),
+        ..attempt
     })));
-    insta::assert_snapshot!("messages", screen.types("m").picture());
+    let line = Trial::picture;
+    let expected =
+        "since 14:00:11, while away: run 12 has sent all, proofs are due; 1 failed, 1 mismatch, 7 verified";
+    assert!(line(&mut screen).contains(expected), "{}", line(&mut screen));
+    insta::assert_snapshot!("meanwhile_attached", screen.types("m").picture());
+    screen.now = 710;
+    screen.press(KeyCode::Esc).tell(message(710, "what is new"));
+    assert!(line(&mut screen).contains("what is new"));
+}
+
+fn holder() -> Holder {
+    Holder {
+        run: Some(RunId(12)),
+        by: Operator {
+            user: CleanText::note("ops"),
+            pid: 4711,
+            ..Operator::default()
+        },
+        since: at(10).wall,
+    }
 }
 
 #[test]
@@ -418,7 +991,7 @@ fn a_click_puts_the_cursor_on_the_site_that_is_there() {
 
 #[test]
 fn without_colours_the_cursor_row_is_still_seen() {
-    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.options.theme = Theme::NoColour);
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.options.theme = Theme::MONOCHROME);
     let terminal = screen.terminal();
     let buffer = terminal.backend().buffer();
     let reversed = |row: u16| buffer[(5, row)].modifier.contains(Modifier::REVERSED);

@@ -13,13 +13,14 @@ use super::session::{Session, find_config};
 use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
-use super::{Globals, front, log, who};
-use crate::config::{Config, Searched, UiSettings};
+use super::{Globals, away, front, log, who};
+use crate::config::{Config, Searched, TabSettings, UiSettings};
 use crate::demo::Fleet;
 use crate::engine::{Command, Left as LeftWaiting, RunInfo};
 use crate::store::Holder;
 use crate::text::{CleanText, NOTE_LIMIT};
 use crate::tui::Leave;
+use crate::tui::actions::bound;
 use crate::tui::model::{Model, Options, Start};
 use crate::tui::run::{self, Behaviour, Left};
 use crate::tui::screen::Screen;
@@ -42,7 +43,8 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Status> {
     let mut start = Start {
         searched,
         run: session.last_run().await?,
-        ..start(&session, &config, size)
+        away_since: away::take(&session.folder, session.clock.now(), globals.read_only),
+        ..start(&session, &config, size)?
     };
     start.options.read_only = globals.read_only;
     show(session, &config, start, None).await
@@ -55,7 +57,7 @@ pub(super) async fn show_demo(
     fleet: Arc<Fleet>,
 ) -> anyhow::Result<Status> {
     let size = terminal()?;
-    let mut start = start(&session, config, size);
+    let mut start = start(&session, config, size)?;
     start.key = Some(fleet.new_key().clone());
     start.options.demo = true;
     show(session, config, start, Some(fleet)).await
@@ -76,26 +78,33 @@ fn terminal() -> anyhow::Result<(u16, u16)> {
     Ok((size.ws_col.max(1), size.ws_row.max(1)))
 }
 
-fn start(session: &Session, config: &Config, size: (u16, u16)) -> Start {
+fn start(session: &Session, config: &Config, size: (u16, u16)) -> anyhow::Result<Start> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let no_colour = variable("NO_COLOR").is_some();
-    Start {
+    Ok(Start {
         sites: Arc::clone(&session.sites),
         states: session.known.clone(),
         operator: operator(),
         config: name_of(&config.path),
         searched: Vec::new(),
         run: None,
+        away_since: None,
         key: None,
         options: Options {
             ascii: needs_ascii(&config.ui, |name| variable(name)),
-            theme: if no_colour { Theme::NoColour } else { Theme::Colour },
+            theme: if no_colour {
+                Theme::MONOCHROME
+            } else {
+                Theme::of(config)?
+            },
+            keys: bound(config)?,
             demo: false,
             read_only: false,
+            clipboard: takes_clipboard(variable("TERM")),
             zone: TimeZone::system(),
         },
         size,
-    }
+    })
 }
 
 /// `user@host`.
@@ -123,6 +132,43 @@ fn needs_ascii(ui: &UiSettings, variable: impl Fn(&str) -> Option<std::ffi::OsSt
     console || !utf8
 }
 
+/// What of it this kind of terminal can show. One that does not know these sequences would print them: only those
+/// that do are sent any. All know the bell.
+fn tab(settings: TabSettings, kind: &str) -> TabSettings {
+    const KNOW: [&str; 15] = [
+        "alacritty",
+        "contour",
+        "foot",
+        "ghostty",
+        "gnome",
+        "iterm",
+        "konsole",
+        "mintty",
+        "rxvt",
+        "screen",
+        "st-",
+        "tmux",
+        "vte",
+        "wezterm",
+        "xterm",
+    ];
+
+    let knows = KNOW.iter().any(|known| kind.starts_with(known));
+    TabSettings {
+        title: settings.title && knows,
+        progress: settings.progress && knows,
+        bell: settings.bell,
+    }
+}
+
+/// Whether the terminal may know OSC 52: the Linux console and DEC's terminals do not. What a terminal makes of it is
+/// its own matter, and asking it would bring answers that look like key presses.
+fn takes_clipboard(kind: Option<std::ffi::OsString>) -> bool {
+    let kind = kind.unwrap_or_default();
+    let kind = kind.to_string_lossy();
+    kind != "linux" && !kind.starts_with("vt")
+}
+
 async fn show(
     session: Session,
     config: &Config,
@@ -136,6 +182,7 @@ async fn show(
             .fps
             .unwrap_or(if over_ssh { FRAMES_OVER_SSH } else { FRAMES }),
         mouse: config.ui.mouse,
+        tab: tab(config.ui.tab, &std::env::var("TERM").unwrap_or_default()),
         look_at_start: config.verify.on_start,
     };
     front::mind_the_front();
@@ -165,6 +212,10 @@ async fn after(
     model: Model,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
+    let cancels = matches!(left, Left::ByOperator(Leave::Cancel) | Left::Terminated);
+    if model.is_run_open() && (model.is_attached() || !cancels) {
+        away::leave(&session.folder, session.clock.now());
+    }
     if let Some(holder) = model.attached_to() {
         // The run is another process's, and goes on there.
         tell_of_the_other(holder, &model);
@@ -251,6 +302,35 @@ fn let_go(run: Option<&RunInfo>) -> Telling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_terminal_that_knows_titles_is_sent_any() {
+        let all = TabSettings {
+            title: true,
+            progress: true,
+            bell: true,
+        };
+        for kind in ["xterm-256color", "tmux-256color", "screen", "foot", "st-256color"] {
+            assert_eq!(tab(all, kind), all, "{kind}");
+        }
+        for kind in ["linux", "vt100", "vt220", "ansi", "cons25", ""] {
+            let plain = tab(all, kind);
+            assert!(!plain.title && !plain.progress && plain.bell, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_console_takes_nothing_into_a_clipboard() {
+        for (kind, takes) in [
+            ("linux", false),
+            ("vt100", false),
+            ("vt220", false),
+            ("xterm", true),
+            ("tmux-256color", true),
+        ] {
+            assert_eq!(takes_clipboard(Some(kind.into())), takes, "{kind}");
+        }
+    }
 
     #[test]
     fn the_locale_and_the_console_decide_on_ascii() {

@@ -245,7 +245,7 @@ impl Steer {
             }
             Effect::Read(wanted) => self.read(wanted),
             // What concerns the terminal is done by the screen itself.
-            Effect::Redraw | Effect::Suspend | Effect::Quit(_) => {}
+            Effect::Copy(_) | Effect::Redraw | Effect::Suspend | Effect::Quit(_) => {}
         }
     }
 

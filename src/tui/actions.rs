@@ -1,66 +1,37 @@
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::KeyCode;
 
-use super::dialogs::{Choice, Deed, Dialog, HelpLine, Menu, Pager};
+use super::dialogs::{Choice, Copying, Deed, Detail, Dialog, Menu, Messages};
+use super::keys::Press;
 use super::model::Model;
 use super::screen::Screen;
 use super::{Effect, Leave, Wanted, find, orders};
 use crate::engine::{Command, Level};
 use crate::rules::run::RunPhase;
 
-/// A key that can be pressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Press {
-    code: KeyCode,
-    control: bool,
-}
+/// What is looked up in the table: help and palette.
+mod listed;
+/// The keys that the config gives to actions.
+mod bindings;
+
+pub use bindings::{bound, unchanged};
 
 const fn key(character: char) -> Press {
-    Press {
-        code: KeyCode::Char(character),
-        control: false,
-    }
+    Press::key(character)
 }
 
 const fn control(character: char) -> Press {
-    Press {
-        code: KeyCode::Char(character),
-        control: true,
-    }
+    Press::control(character)
 }
 
 const fn named(code: KeyCode) -> Press {
-    Press { code, control: false }
-}
-
-impl Press {
-    /// Whether `event` is this key.
-    pub fn is(self, event: KeyEvent) -> bool {
-        self.code == event.code && self.control == event.modifiers.contains(KeyModifiers::CONTROL)
-    }
-
-    fn in_words(self) -> String {
-        let name = match self.code {
-            KeyCode::Char(' ') => "Space".to_owned(),
-            KeyCode::Char(character) => character.to_string(),
-            KeyCode::Up => "↑".to_owned(),
-            KeyCode::Down => "↓".to_owned(),
-            KeyCode::PageUp => "PgUp".to_owned(),
-            KeyCode::PageDown => "PgDn".to_owned(),
-            other => format!("{other:?}"),
-        };
-        if self.control {
-            format!("^{}", name.to_uppercase())
-        } else {
-            name
-        }
-    }
+    Press::named(code)
 }
 
 /// Something that the operator can do: all that it is.
 pub struct Action {
     /// Its name.
     pub name: &'static str,
-    /// Its keys.
+    /// Its keys, where the config gives it no others.
     pub keys: &'static [Press],
     /// What it does, for the help.
     pub help: &'static str,
@@ -72,23 +43,15 @@ pub struct Action {
     pub run: fn(&mut Screen) -> Vec<Effect>,
 }
 
-impl Action {
-    /// Its keys, as the help shows them.
-    pub fn keys_in_words(&self) -> String {
-        self.keys
-            .iter()
-            .map(|press| press.in_words())
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
+/// The action of this name.
+pub(super) fn named_action(name: &str) -> Option<&'static Action> {
+    ACTIONS.iter().find(|action| action.name == name)
+}
 
-    /// The key that the footer shows.
-    pub fn first_key(&self) -> String {
-        self.keys
-            .first()
-            .map(|press| press.in_words())
-            .unwrap_or_default()
-    }
+/// The actions that are there on this screen.
+pub(super) fn known(model: &Model) -> impl Iterator<Item = &'static Action> + use<> {
+    let demo = model.options.demo;
+    ACTIONS.iter().filter(move |action| !action.demo_only || demo)
 }
 
 fn silent(_: &Model) -> Option<String> {
@@ -112,9 +75,20 @@ pub static ACTIONS: &[Action] = &[
                 .filter(|_| !model.sites.is_empty())
         },
         run: |screen| {
-            let visible = screen.model.visible();
-            orders::plan_push(screen, &visible)
+            let all = screen.model.pushed_by_all();
+            orders::plan_push(screen, &all)
         },
+    },
+    Action {
+        name: "dry run",
+        keys: &[key('d')],
+        help: "what a push to all would do, without a way to send it",
+        demo_only: false,
+        footer: |model| {
+            let can_plan = model.field.key().is_some() && !model.is_sending() && !model.sites.is_empty();
+            can_plan.then(|| "dry run".to_owned())
+        },
+        run: orders::dry_run,
     },
     Action {
         name: "pause",
@@ -146,7 +120,7 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "edit key",
         keys: &[key('e')],
-        help: "type or paste the key; Enter or Esc ends it, ^U wipes it",
+        help: "type or paste the key (↑ known ones); Enter or Esc ends it, ^U wipes it",
         demo_only: false,
         footer: |_| Some("key".to_owned()),
         run: |screen| {
@@ -175,8 +149,21 @@ pub static ACTIONS: &[Action] = &[
             let Some(site) = screen.model.selected() else {
                 return Vec::new();
             };
-            screen.dialog = Some(Dialog::Pager(Pager::detail(site)));
-            vec![Effect::Read(Wanted::Timeline(site))]
+            let (detail, effects) = Detail::of(site, screen.model.now);
+            screen.dialog = Some(Dialog::Detail(Box::new(detail)));
+            effects
+        },
+    },
+    Action {
+        name: "copy",
+        keys: &[key('y')],
+        help: "copy the URL, the key or the error of the site under the cursor (OSC 52)",
+        demo_only: false,
+        footer: silent,
+        run: |screen| {
+            let site = screen.model.selected();
+            screen.dialog = site.map(|site| Dialog::Copy(Copying::of(site)));
+            Vec::new()
         },
     },
     Action {
@@ -186,7 +173,7 @@ pub static ACTIONS: &[Action] = &[
         demo_only: false,
         footer: |_| Some("messages".to_owned()),
         run: |screen| {
-            screen.dialog = Some(Dialog::Pager(Pager::messages()));
+            screen.dialog = Some(Dialog::Messages(Messages::default()));
             Vec::new()
         },
     },
@@ -216,7 +203,7 @@ pub static ACTIONS: &[Action] = &[
         demo_only: false,
         footer: |model| (!model.filter.is_empty()).then(|| "all sites".to_owned()),
         run: |screen| {
-            screen.model.set_filter("");
+            screen.model.show_only("");
             Vec::new()
         },
     },
@@ -361,12 +348,20 @@ pub static ACTIONS: &[Action] = &[
         run: |_| vec![Effect::Heal],
     },
     Action {
+        name: "palette",
+        keys: &[key(':')],
+        help: "finds any action by its name, and does it",
+        demo_only: false,
+        footer: |_| Some("palette".to_owned()),
+        run: listed::palette,
+    },
+    Action {
         name: "help",
         keys: &[key('?')],
         help: "this help",
         demo_only: false,
         footer: |_| Some("help".to_owned()),
-        run: help,
+        run: listed::help,
     },
     Action {
         name: "quit",
@@ -476,10 +471,11 @@ pub static ACTIONS: &[Action] = &[
             let model = &mut screen.model;
             if model.is_run_open() && !model.is_attached() {
                 // The run would stand still, and hold the store against everybody else.
-                model.say(
-                    Level::Warning,
-                    "^Z would stop the run: q, then l, gives the terminal back, and the run goes on",
+                let quit = model.key_of("quit");
+                let text = format!(
+                    "it would stop the run: {quit}, then l, gives the terminal back, and the run goes on"
                 );
+                model.say(Level::Warning, text);
                 return Vec::new();
             }
             vec![Effect::Suspend]
@@ -521,17 +517,6 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
     }
 }
 
-fn help(screen: &mut Screen) -> Vec<Effect> {
-    let demo = screen.model.options.demo;
-    let shown = ACTIONS.iter().filter(|action| !action.demo_only || demo);
-    let lines = shown.map(|action| HelpLine {
-        keys: action.keys_in_words(),
-        help: action.help,
-    });
-    screen.dialog = Some(Dialog::Pager(Pager::help(lines.collect())));
-    Vec::new()
-}
-
 fn quit(screen: &mut Screen) -> Vec<Effect> {
     if !screen.model.is_run_open() || screen.model.is_attached() {
         return vec![Effect::Quit(Leave::Idle)];
@@ -549,11 +534,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_key_does_two_things_and_each_action_tells_what_it_does() {
-        let keys: Vec<&Press> = ACTIONS.iter().flat_map(|action| action.keys).collect();
-        for (index, key) in keys.iter().enumerate() {
-            assert!(!keys[..index].contains(key), "{key:?}");
-        }
+    fn each_action_has_keys_and_a_name_of_its_own_and_tells_what_it_does() {
         for action in ACTIONS {
             assert!(!action.help.is_empty() && !action.name.is_empty() && !action.keys.is_empty());
             assert_eq!(

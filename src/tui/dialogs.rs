@@ -1,8 +1,9 @@
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Flex, Layout, Margin};
-use ratatui::text::Line;
+use ratatui::layout::{Constraint, Flex, Layout, Margin, Rect};
+use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
+use unicode_segmentation::UnicodeSegmentation;
 
 use super::Effect;
 use super::model::Model;
@@ -13,17 +14,36 @@ use crate::site::SiteId;
 mod history;
 /// A few answers to one question.
 mod choice;
+/// What of a site goes to the clipboard.
+mod copy;
+/// All that is known of a site.
+mod detail;
 /// A list of which one is chosen.
 mod menu;
-/// Text that is scrolled: detail, messages, help.
-mod pager;
+/// How a page is scrolled.
+mod scroll;
+/// Text that hangs behind its head.
+mod hanging;
+/// The sites that are owed a key.
+mod owed;
+/// All messages.
+mod messages;
+/// All keys.
+mod help;
+/// Actions by name.
+mod palette;
 /// The plan of a push, and the phrase that confirms it.
 mod plan;
 
 pub use choice::{Choice, OLD_RUN, again};
+pub use copy::Copying;
+pub use detail::Detail;
+pub use help::{Help, HelpLine};
 pub use history::History;
 pub use menu::Menu;
-pub use pager::{HelpLine, Pager};
+pub use messages::Messages;
+pub use owed::Owed;
+pub use palette::{Entry, Palette};
 pub use plan::PlanDialog;
 
 /// What stands before the table and takes the keys.
@@ -33,8 +53,18 @@ pub enum Dialog {
     Plan(PlanDialog),
     /// A question.
     Choice(Choice),
-    /// Something to read.
-    Pager(Pager),
+    /// All that is known of a site.
+    Detail(Box<Detail>),
+    /// What is copied?
+    Copy(Copying),
+    /// The sites that are owed a key.
+    Owed(Owed),
+    /// All messages.
+    Messages(Messages),
+    /// All keys.
+    Help(Help),
+    /// Actions by name.
+    Palette(Box<Palette>),
     /// Runs on record.
     History(Box<History>),
     /// A list of which one is chosen.
@@ -72,7 +102,14 @@ impl Dialog {
         match self {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
-            Self::Choice(_) | Self::Pager(_) | Self::Menu(_) => false,
+            Self::Palette(_) => true,
+            Self::Choice(_)
+            | Self::Detail(_)
+            | Self::Copy(_)
+            | Self::Owed(_)
+            | Self::Messages(_)
+            | Self::Help(_)
+            | Self::Menu(_) => false,
         }
     }
 }
@@ -86,10 +123,14 @@ pub enum Pressed {
     StaysAnd(Vec<Effect>),
     /// It closes, and this is to be done.
     Closes(Vec<Effect>),
+    /// It stays, and this is done to this site.
+    Orders(Deed, SiteId),
     /// It closes, and this is done to these sites.
     Does(Deed, Vec<SiteId>),
     /// Another one takes its place.
     Becomes(Box<Dialog>),
+    /// It closes, and the action of this name is done as if its key had been pressed.
+    Runs(&'static str),
 }
 
 /// Gives a key press to a dialog.
@@ -97,7 +138,12 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
     match dialog {
         Dialog::Plan(dialog) => dialog.press(model, press),
         Dialog::Choice(dialog) => dialog.press(model, press),
-        Dialog::Pager(dialog) => dialog.press(model, press),
+        Dialog::Detail(dialog) => dialog.press(model, press),
+        Dialog::Copy(dialog) => dialog.press(model, press),
+        Dialog::Owed(dialog) => dialog.press(model, press),
+        Dialog::Messages(dialog) => dialog.press(model, press),
+        Dialog::Help(dialog) => dialog.press(model, press),
+        Dialog::Palette(dialog) => dialog.press(model, press),
         Dialog::History(dialog) => dialog.press(model, press),
         Dialog::Menu(dialog) => dialog.press(model, press),
     }
@@ -106,30 +152,38 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
 /// Draws a dialog before what is behind it.
 pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
     match dialog {
-        Dialog::Plan(dialog) => dialog.draw(model, frame),
+        Dialog::Plan(dialog) => plan::draw(dialog, model, frame),
         Dialog::Choice(dialog) => dialog.draw(model, frame),
-        Dialog::Pager(dialog) => dialog.draw(model, frame),
+        Dialog::Detail(dialog) => dialog.draw(model, frame),
+        Dialog::Copy(dialog) => dialog.draw(model, frame),
+        Dialog::Owed(dialog) => dialog.draw(model, frame),
+        Dialog::Messages(dialog) => dialog.draw(model, frame),
+        Dialog::Help(dialog) => dialog.draw(model, frame),
+        Dialog::Palette(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
         Dialog::Menu(dialog) => dialog.draw(model, frame),
     }
 }
 
+fn box_width(model: &Model) -> u16 {
+    let columns = model.size.0;
+    columns.saturating_sub(6).clamp(20, 92).min(columns)
+}
+
+/// The columns of a line in a box.
+fn inner_width(model: &Model) -> usize {
+    usize::from(box_width(model).saturating_sub(4))
+}
+
 /// The size that a box with `text` has on this screen, its borders included.
 fn box_size(model: &Model, text: &Paragraph<'_>) -> (u16, u16) {
-    let (columns, rows) = model.size;
-    let width = columns.saturating_sub(6).clamp(20, 92).min(columns);
+    let (_, rows) = model.size;
+    let width = box_width(model);
     let height = u16::try_from(text.line_count(width.saturating_sub(4)))
         .unwrap_or(u16::MAX)
         .saturating_add(2);
     let most = rows.saturating_sub(2).max(3);
     (width, height.clamp(3, most).min(rows))
-}
-
-/// How many rows `lines` take in a box, wrapped.
-fn height_of(model: &Model, lines: Vec<Line<'static>>) -> usize {
-    let text = wrapped(lines);
-    let (width, _) = box_size(model, &text);
-    text.line_count(width.saturating_sub(4))
 }
 
 /// How far text in a box can be scrolled: until its last line is seen.
@@ -146,7 +200,7 @@ fn wrapped(lines: Vec<Line<'static>>) -> Paragraph<'static> {
 
 /// Rows of which one is under the cursor: as many as there is room for, each on one line.
 fn listing(model: &Model, rows: Vec<String>, cursor: usize, room: usize) -> Vec<Line<'static>> {
-    let columns = usize::from(model.size.0.saturating_sub(10).clamp(16, 88));
+    let columns = inner_width(model);
     let first = cursor.saturating_sub(room.saturating_sub(1));
     let more = rows.len().saturating_sub(first + room);
     let draw = |(index, row): (usize, String)| {
@@ -162,19 +216,59 @@ fn listing(model: &Model, rows: Vec<String>, cursor: usize, room: usize) -> Vec<
     lines
 }
 
+/// Columns and rows that the largest box has inside.
+fn inside(model: &Model) -> (u16, usize) {
+    let (width, _) = box_size(model, &wrapped(Vec::new()));
+    let rows = usize::from(model.size.1.saturating_sub(2).max(3));
+    (width.saturating_sub(4), rows - 2)
+}
+
 /// Draws a box in the middle with `lines` in it, as high as they need.
 fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'static>>, scroll: usize) {
+    draw_box_with(model, frame, title, None, lines, scroll);
+}
+
+/// The same, with something said at its lower end.
+fn draw_box_with(
+    model: &Model,
+    frame: &mut Frame,
+    title: &str,
+    said: Option<&str>,
+    lines: Vec<Line<'static>>,
+    scroll: usize,
+) {
     let text = wrapped(lines);
-    let (width, height) = box_size(model, &text);
+    let (_, height) = box_size(model, &text);
+    let inside = open_box(model, frame, title, usize::from(height.saturating_sub(2)));
+    let scroll = u16::try_from(scroll).unwrap_or(u16::MAX);
+    frame.render_widget(text.scroll((scroll, 0)), inside);
+    if let Some(said) = said {
+        let room = usize::from(inside.width).saturating_sub(2);
+        let border = Rect::new(inside.x, inside.bottom(), inside.width, 1).intersection(frame.area());
+        let said = in_clusters(&format!(" {} ", model.fit(said, room)));
+        frame.render_widget(said.style(model.options.theme.style(Part::Dialog)), border);
+    }
+}
+
+/// Draws an empty box in the middle, with so many rows inside as far as the screen has them; where these are.
+fn open_box(model: &Model, frame: &mut Frame, title: &str, rows: usize) -> Rect {
+    let (width, _) = box_size(model, &wrapped(Vec::new()));
+    let most = usize::from(model.size.1.saturating_sub(2).max(3)).min(model.size.1.into());
+    let height = u16::try_from((rows + 2).clamp(3, most.max(3))).unwrap_or(u16::MAX);
     let [row] = Layout::vertical([Constraint::Length(height)])
         .flex(Flex::Center)
         .areas(frame.area());
     let [space] = Layout::horizontal([Constraint::Length(width)])
         .flex(Flex::Center)
         .areas(row);
+    frame_at(model, frame, title, space)
+}
+
+/// Draws an empty box there; the room inside.
+pub(super) fn frame_at(model: &Model, frame: &mut Frame, title: &str, space: Rect) -> Rect {
     let style = model.options.theme.style(Part::Dialog);
     let mut block = Block::bordered()
-        .title(format!(" {} ", model.text(title)))
+        .title(in_clusters(&format!(" {} ", model.text(title))))
         .border_style(style);
     if model.options.ascii {
         block = block.border_set(ASCII_BORDER);
@@ -182,8 +276,14 @@ fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'stat
     let inside = block.inner(space).inner(Margin::new(1, 0));
     frame.render_widget(Clear, space);
     frame.render_widget(block, space);
-    let scroll = u16::try_from(scroll).unwrap_or(u16::MAX);
-    frame.render_widget(text.scroll((scroll, 0)), inside);
+    inside
+}
+
+/// A title is as wide as `unicode-width` says of its spans: less than is drawn, where letters have a ligature. A
+/// cluster has none.
+fn in_clusters(text: &str) -> Line<'static> {
+    let clusters = text.graphemes(true);
+    clusters.map(|cluster| Span::raw(cluster.to_owned())).collect()
 }
 
 /// Borders for terminals without line drawing.

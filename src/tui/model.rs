@@ -6,9 +6,13 @@ use std::time::Duration;
 use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
 
+use figures::Figures;
+
 use super::field::KeyField;
 use super::filter::{Filter, Looked};
+use super::keys::Bindings;
 use super::list::List;
+use super::live::Live;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
 use crate::key::PublishableKey;
@@ -16,12 +20,13 @@ use crate::rules::expiry::Expiry;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::run::RunPhase;
 use crate::rules::state::{RetryPlan, SiteState};
-use crate::rules::status::{Push, Verify};
 use crate::rules::tally::Tally;
 use crate::site::{Site, SiteId, SiteUrl};
-use crate::store::{Holder, RunRecord, Seen};
-use crate::text::{Count, fit};
+use crate::store::{Holder, RunRecord};
+use crate::text::{Count, drawable, fit, pad, width};
 
+/// What is counted over all sites.
+mod figures;
 /// Which sites are shown, and on which of them an action goes.
 mod shown;
 
@@ -53,6 +58,8 @@ pub struct Start {
     pub searched: Vec<PathBuf>,
     /// The run that went last.
     pub run: Option<RunInfo>,
+    /// When the last screen was lost while its run went on, if nobody has looked since.
+    pub away_since: Option<Moment>,
     /// A key that stands in the field already.
     pub key: Option<PublishableKey>,
     /// How it looks.
@@ -63,15 +70,23 @@ pub struct Start {
 
 /// How the screen looks and what it is on.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the terminal or the command line"
+)]
 pub struct Options {
     /// ASCII glyphs and borders.
     pub ascii: bool,
     /// The theme.
     pub theme: Theme,
+    /// Which action has which keys.
+    pub keys: Bindings,
     /// Whether the sites are the demo's, which `H` mends.
     pub demo: bool,
     /// Whether nothing may be sent or steered from this screen.
     pub read_only: bool,
+    /// Whether the terminal may know how to put text into its clipboard (OSC 52).
+    pub clipboard: bool,
     /// Where times of day are read.
     pub zone: TimeZone,
 }
@@ -93,8 +108,20 @@ pub struct Model {
     pub(super) messages: VecDeque<Message>,
     /// The message that is shown below the table.
     pub(super) line: Option<Message>,
+    /// Whether what happens all the time leaves it there: until the operator presses a key.
+    pub(super) pinned: bool,
+    /// When the screen opened.
+    pub(super) opened: Moment,
+    /// Since when nobody has looked, until that was told.
+    pub(super) away_since: Option<Moment>,
+    /// What happened while nobody looked.
+    pub(super) meanwhile: Option<Message>,
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
+    pub(super) live: Live,
+    figures: Figures,
+    /// Whether a site has a group.
+    pub(super) has_groups: bool,
     /// Pushes and retries that were ordered and that the engine has not taken yet: their master keys are
     /// being read, say.
     pub(super) ordered: usize,
@@ -102,8 +129,6 @@ pub struct Model {
     pub(super) refused_order: Option<String>,
     /// Whose run is shown and steered, if it is another process's.
     pub(super) attached: Option<Holder>,
-    /// The keys that a site was seen to serve, for its detail.
-    pub(super) timeline: Option<(SiteId, Vec<Seen>)>,
     /// Runs that a process before has left, newest first.
     pub(super) left: Vec<RunRecord>,
     /// Sites for which a retry does something.
@@ -122,6 +147,8 @@ impl Model {
             tally: Tally::of(&states),
             list: List::new(&start.sites, &states),
             filter: Filter::default(),
+            figures: Figures::of(start.run.as_ref(), &states),
+            has_groups: start.sites.iter().any(|site| site.group.is_some()),
             sites: start.sites,
             states,
             operator: start.operator,
@@ -132,12 +159,16 @@ impl Model {
             field: KeyField::new(start.key),
             messages: VecDeque::new(),
             line: None,
+            pinned: false,
+            opened: now,
+            away_since: start.away_since,
+            meanwhile: None,
             attempts: HashMap::new(),
             run: start.run,
+            live: Live::default(),
             ordered: 0,
             refused_order: None,
             attached: None,
-            timeline: None,
             left: Vec::new(),
             failed: 0,
             held_back: 0,
@@ -155,20 +186,31 @@ impl Model {
     fn greet(&mut self) {
         let owed = self.owed().len();
         if owed > 0 {
+            let key = self.key_of("owed");
             let text = match owed {
-                1 => "1 site is owed a key: o tells which".to_owned(),
-                owed => format!("{owed} sites are owed a key: o lists them"),
+                1 => format!("1 site is owed a key: {key} tells which"),
+                owed => format!("{owed} sites are owed a key: {key} lists them"),
             };
             self.say(Level::Warning, text);
         }
         let text = if self.sites.is_empty() || owed > 0 {
             return;
         } else if self.field.key().is_some() {
-            format!("P reviews and pushes {}", self.sites.len())
+            format!(
+                "{} reviews and pushes {}",
+                self.key_of("push all"),
+                self.sites.len()
+            )
         } else {
-            "e takes the new key; ? tells all keys".to_owned()
+            let (edit, help) = (self.key_of("edit key"), self.key_of("help"));
+            format!("{edit} takes the new key; {help} tells all keys")
         };
         self.say(Level::Info, text);
+    }
+
+    /// What is pressed for the action of this name, for a sentence.
+    pub(super) fn key_of(&self, action: &str) -> String {
+        self.text(&self.options.keys.word(action))
     }
 
     /// A site.
@@ -192,6 +234,11 @@ impl Model {
     /// Each site, in the order of the list.
     pub fn all(&self) -> Vec<SiteId> {
         (0..self.sites.len()).map(SiteId::at).collect()
+    }
+
+    /// The sites that `P` takes, and a dry run with it.
+    pub fn pushed_by_all(&self) -> Vec<SiteId> {
+        self.visible()
     }
 
     /// Sites for which a retry does something without a question.
@@ -301,35 +348,37 @@ impl Model {
 
     /// Sites of the run that had their turn: not those that wait, or were cancelled.
     pub fn done(&self) -> usize {
-        let run = self.run.as_ref().map(|run| run.id);
-        let of_run = self
-            .states
-            .iter()
-            .filter(|state| state.in_run || (run.is_some() && state.run == run));
-        let had_turn = |state: &&SiteState| {
-            !state.push.is_open() && !matches!(state.push, Push::Cancelled | Push::NotStarted)
-        };
-        of_run.filter(had_turn).count()
+        self.figures.done()
     }
 
-    /// Sites that the run has sent to a second since it began, while it sends.
-    pub fn rate(&self) -> Option<usize> {
-        let run = self.run.as_ref().filter(|run| run.phase == RunPhase::Sending)?;
-        let seconds = usize::try_from(self.now.since(run.started).as_secs()).ok()?;
-        self.done().checked_div(seconds).filter(|rate| *rate > 0)
+    /// Sites that the run gets done a minute of late, while it sends.
+    pub fn rate(&self) -> Option<u64> {
+        self.run.as_ref().filter(|run| run.phase == RunPhase::Sending)?;
+        self.live.pace.a_minute(self.now)
+    }
+
+    /// When the last site has had its turn, at the pace of late.
+    pub fn done_at(&self) -> Option<Moment> {
+        self.run.as_ref().filter(|run| run.phase == RunPhase::Sending)?;
+        self.live.pace.finish(self.left_to_send(), self.now)
     }
 
     /// When the last proof is due, if any is.
     pub fn proof_at(&self) -> Option<Moment> {
-        let due = |state: &&SiteState| matches!(state.verify, Verify::Serving | Verify::Settling);
-        let open = self.states.iter().filter(due);
-        open.filter_map(SiteState::settle_end).max()
+        self.figures.proof_at()
     }
 
-    /// Whether the keys that the run replaces may expire now; none without a run. Asks all sites.
+    /// Whether the keys that the run replaces may expire now; none without a run.
     pub fn expiry(&self) -> Option<Expiry> {
-        let run = self.run.as_ref()?;
-        Some(Expiry::of(&self.states, &run.key, self.now))
+        self.figures.expiry(self.now)
+    }
+
+    /// Another run is shown, or another state of it; none where none goes on.
+    pub(super) fn set_run(&mut self, run: Option<RunInfo>) {
+        self.run = run;
+        if !self.figures.are_of(self.run.as_ref()) {
+            self.figures = Figures::of(self.run.as_ref(), &self.states);
+        }
     }
 
     /// A key's mask without its prefix, where all keys have the same.
@@ -368,6 +417,11 @@ impl Model {
         then.strftime(format).to_string()
     }
 
+    /// The date of `moment`.
+    pub fn date(&self, moment: Moment) -> String {
+        self.zoned(moment).strftime("%Y-%m-%d").to_string()
+    }
+
     fn zoned(&self, moment: Moment) -> ZonedDateTime {
         moment.wall.to_zoned_datetime(self.options.zone.clone())
     }
@@ -398,8 +452,9 @@ impl Model {
 
     /// Text for this terminal.
     pub fn text(&self, text: &str) -> String {
+        let text = drawable(text);
         if !self.options.ascii {
-            return text.to_owned();
+            return text.into_owned();
         }
         let mut plain = String::with_capacity(text.len());
         for character in text.chars() {
@@ -410,9 +465,14 @@ impl Model {
                 '→' => plain.push_str("->"),
                 // One column for one, so that a mask keeps its width.
                 '…' | '•' | '·' => plain.push('*'),
+                '↑' => plain.push_str("Up"),
+                '↓' => plain.push_str("Down"),
                 '✓' => plain.push('+'),
                 '✗' => plain.push('x'),
+                '←' => plain.push_str("Left"),
                 character if character.is_ascii() => plain.push(character),
+                // An accent of the character before.
+                character if width(character.encode_utf8(&mut [0; 4])) == 0 => {}
                 _ => plain.push('?'),
             }
         }
@@ -429,6 +489,11 @@ impl Model {
         }
     }
 
+    /// [`Model::fit`] in exactly so many columns.
+    pub fn pad(&self, text: &str, columns: usize) -> String {
+        pad(&self.fit(text, columns), columns)
+    }
+
     pub(super) fn say(&mut self, level: Level, text: impl Into<String>) {
         self.take_message(Message {
             at: self.now,
@@ -437,23 +502,35 @@ impl Model {
         });
     }
 
-    /// As [`Model::say`], of something that happens all the time: an answer to the operator is not pushed away
-    /// before it can be read.
-    pub(super) fn mention(&mut self, level: Level, text: String) {
-        let answer = self.line.take().filter(|line| self.now.since(line.at) < READING);
-        self.say(level, text);
+    /// As [`Model::say`], of something that happens all the time, and happened `at` then: an answer to the operator is
+    /// not pushed away before it can be read.
+    pub(super) fn mention(&mut self, at: Moment, level: Level, text: String) {
+        let (pinned, now) = (self.pinned, self.now);
+        let answer = self.line.take_if(|line| pinned || now.since(line.at) < READING);
+        self.take_message(Message { at, level, text });
         if let Some(answer) = answer {
             self.line = Some(answer);
         }
     }
 
+    /// Takes it into its place by time. What is older than the screen is no news.
     pub(super) fn take_message(&mut self, message: Message) {
-        self.line = Some(message.clone());
-        self.messages.push_front(message);
+        let is_news = message.at.since_start >= self.opened.since_start;
+        let place = if is_news {
+            0
+        } else {
+            let at = message.at.since_start;
+            self.messages.partition_point(|other| other.at.since_start > at)
+        };
+        if is_news {
+            self.line = Some(message.clone());
+        }
+        self.messages.insert(place, message);
         self.messages.truncate(MESSAGES);
     }
 
     pub(super) fn take_attempt(&mut self, attempt: Attempt) {
+        self.live.take_attempt(&attempt);
         let of_site = self.attempts.entry(attempt.site).or_default();
         of_site.push_back(attempt);
         if of_site.len() > ATTEMPTS {
@@ -464,6 +541,8 @@ impl Model {
     pub(super) fn take_state(&mut self, id: SiteId, state: SiteState) {
         let old = &self.states[id.index()];
         self.tally.replace(old, &state);
+        self.live.take_state(id, old, &state, self.now);
+        self.figures.replace(id.index(), old, &state);
         let (before, after) = (retry_counts(old), retry_counts(&state));
         self.failed = self.failed + after.0 - before.0;
         self.held_back = self.held_back + after.1 - before.1;
@@ -481,9 +560,19 @@ impl Model {
         if self.size.0 >= 100 { 2 } else { 1 }
     }
 
+    /// How many lines there are for the newest failure and for how long requests take: by the size alone, so that
+    /// nothing moves when a run begins.
+    pub(super) fn live_height(&self) -> u16 {
+        if self.size.1 >= 30 { 2 } else { 0 }
+    }
+
     /// How many sites the table shows.
     pub(super) fn table_height(&self) -> usize {
-        usize::from(self.size.1.saturating_sub(8 + self.footer_height()))
+        usize::from(
+            self.size
+                .1
+                .saturating_sub(8 + self.live_height() + self.footer_height()),
+        )
     }
 }
 

@@ -76,6 +76,16 @@ pub(super) fn plan_push(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
     Vec::new()
 }
 
+/// Shows what a push to all would do.
+pub(super) fn dry_run(screen: &mut Screen) -> Vec<Effect> {
+    let sites = screen.model.pushed_by_all();
+    match PlanDialog::of_dry_run(&screen.model, &sites) {
+        Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
+        Err(why) => screen.model.say(Level::Warning, why),
+    }
+    Vec::new()
+}
+
 /// Repeats what failed on `sites`; asks where a word is needed, and says why where nothing is to be done.
 pub(super) fn retry(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
     let alone = sites.len() == 1;
@@ -164,8 +174,9 @@ fn plan_retry(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
     let others = sites.len() - chosen.len();
     if others > 0 {
         let text = format!(
-            "{} of earlier runs come after that: R once more",
-            Count(others, "site")
+            "{} of earlier runs come after that: {} once more",
+            Count(others, "site"),
+            screen.model.key_of("retry all failed")
         );
         screen.model.say(Level::Info, text);
     }
@@ -188,7 +199,8 @@ fn say_why_not(model: &mut Model, id: SiteId) {
         RetryPlan::Settles => format!("{name} settles{when}"),
         RetryPlan::Busy => format!("{name} is being worked on"),
         _ if state.verify == Verify::ExposedSecret => {
-            format!("{name}: its PUT was stored; roll the SECRET key that it shows, then v looks again")
+            let look = model.key_of("verify");
+            format!("{name}: its PUT was stored; roll the SECRET key that it shows, then {look} looks again")
         }
         _ => format!("{name}: nothing failed there, so there is nothing to retry"),
     };

@@ -5,12 +5,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
+use super::clipboard::osc52;
 use super::frame::Frames;
 use super::input::{Heard, Listener};
 use super::screen::Screen;
+use super::tab::Tab;
 use super::terminal::Terminal;
 use super::update::update;
 use super::{Effect, Leave, Message};
+use crate::config::TabSettings;
 use crate::engine::{Attempts, Clock, Command, Event, Level, Message as Told, sleep_until};
 
 /// Events of the engine that are taken in at most before the operator's keys have their turn again.
@@ -25,6 +28,8 @@ pub struct Behaviour {
     pub fps: u32,
     /// Whether the mouse is captured.
     pub mouse: bool,
+    /// What the terminal shows outside the screen.
+    pub tab: TabSettings,
     /// Whether all sites are looked at when it opens.
     pub look_at_start: bool,
 }
@@ -85,12 +90,15 @@ struct Show {
     screen: Screen,
     terminal: Terminal,
     frames: Frames,
+    tab: Tab,
     orders: UnboundedSender<Effect>,
     clock: Clock,
     /// When the next frame may be drawn, if one is owed.
     owed: Option<Instant>,
     drawn: Instant,
     distance: Duration,
+    /// What goes to the terminal's clipboard with the next frame; the newest wins.
+    copied: Option<String>,
 }
 
 /// Shows `screen` until it is left, and returns it. The terminal is given back then; what becomes of the run is
@@ -107,13 +115,14 @@ pub async fn run(
     clock: Clock,
 ) -> anyhow::Result<(Left, Screen)> {
     let signals = Signals::new().context("listening to signals")?;
-    let terminal = Terminal::take(behaviour.mouse)?;
+    let terminal = Terminal::take(behaviour.mouse, behaviour.tab)?;
     terminal.mind_panics();
     let (speak, heard) = unbounded_channel();
     let _listener = Listener::start(speak).context("starting the thread that reads")?;
     let (columns, rows) = screen.model.size;
     let mut show = Show {
         frames: Frames::new(columns, rows)?,
+        tab: Tab::new(behaviour.tab, &screen.model),
         screen,
         terminal,
         orders,
@@ -121,6 +130,7 @@ pub async fn run(
         owed: Some(Instant::now()),
         drawn: Instant::now(),
         distance: Duration::from_secs(1) / behaviour.fps.max(1),
+        copied: None,
     };
     if behaviour.look_at_start {
         show.look_at_what_is_old();
@@ -253,6 +263,7 @@ impl Show {
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Left>> {
         match effect {
             order @ (Effect::Engine(_) | Effect::Read(_) | Effect::Heal) => self.order(order),
+            Effect::Copy(text) => self.copied = Some(text),
             Effect::Redraw => return self.resized(true),
             Effect::Suspend => return self.suspend(),
             Effect::Quit(leave) => return Ok(Some(Left::ByOperator(leave))),
@@ -285,10 +296,15 @@ impl Show {
         }
         self.owed = None;
         self.drawn = now;
-        self.screen.model.arrange(self.clock.now());
-        if let Some(frame) = self.frames.draw(&self.screen)? {
-            self.terminal.write(frame);
+        let moment = self.clock.now();
+        self.screen.model.arrange(moment);
+        let mut bytes = self.copied.take().map(|text| osc52(&text)).unwrap_or_default();
+        bytes.extend(self.frames.draw(&self.screen)?.unwrap_or_default());
+        bytes.extend(self.tab.bring(&self.screen.model, moment));
+        if !bytes.is_empty() {
+            self.terminal.write(bytes);
         }
+        self.owed = self.tab.due().map(|due| self.clock.instant(due));
         Ok(())
     }
 
@@ -322,6 +338,7 @@ impl Show {
             // The line went while the process was stopped.
             return Ok(Some(Left::HungUp));
         }
+        self.tab.forget();
         let left = self.resized(true)?;
         Ok(left.or(self.take(Message::Resumed, true)?))
     }

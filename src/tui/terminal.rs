@@ -7,6 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::Notify;
 
+use super::tab;
+use crate::config::TabSettings;
+
 /// How long a frozen terminal may hold up the end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -22,6 +25,7 @@ const MOUSE: &[u8] = b"\x1b[?1000h\x1b[?1006h";
 pub(super) struct Terminal {
     writer: Writer,
     mouse: bool,
+    tab: TabSettings,
     taken: bool,
     gone: bool,
 }
@@ -31,7 +35,7 @@ impl Terminal {
     ///
     /// # Errors
     /// When it cannot be set to raw mode, or no thread can be started.
-    pub(super) fn take(mouse: bool) -> anyhow::Result<Self> {
+    pub(super) fn take(mouse: bool, tab: TabSettings) -> anyhow::Result<Self> {
         // With NO_COLOR crossterm would leave out bold and reverse too, and with them the cursor row; the
         // theme without colours knows better.
         crossterm::style::force_color_output(true);
@@ -39,6 +43,7 @@ impl Terminal {
         let mut terminal = Self {
             writer: Writer::start(File::from(output)).context("starting the thread that writes")?,
             mouse,
+            tab,
             taken: false,
             gone: false,
         };
@@ -51,8 +56,11 @@ impl Terminal {
         // The shell may have changed the mode while the process was stopped, and crossterm sets none twice.
         let _was_not_raw = crossterm::terminal::disable_raw_mode();
         crossterm::terminal::enable_raw_mode().context("the terminal cannot be set to raw mode")?;
-        self.taken = true;
         let mut bytes = TAKE.to_vec();
+        if !std::mem::replace(&mut self.taken, true) {
+            // Only once, or it would keep this program's own title.
+            bytes.extend_from_slice(tab::opening(self.tab).as_bytes());
+        }
         if self.mouse {
             bytes.extend_from_slice(MOUSE);
         }
@@ -80,7 +88,7 @@ impl Terminal {
         if !std::mem::take(&mut self.taken) || self.gone {
             return;
         }
-        self.writer.write_and_wait(GIVE_BACK.to_vec());
+        self.writer.write_and_wait(giving_back(self.tab));
         // It may be gone by now, and then there is nothing to set.
         let _gone = crossterm::terminal::disable_raw_mode();
     }
@@ -93,11 +101,12 @@ impl Terminal {
     /// Gives the terminal back, and shows the panic, if this thread panics; another thread's panic goes to
     /// the log, since the screen goes on.
     pub(super) fn mind_panics(&self) {
-        let (writer, screen) = (self.writer.clone(), std::thread::current().id());
+        let (writer, tab) = (self.writer.clone(), self.tab);
+        let screen = std::thread::current().id();
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             if std::thread::current().id() == screen {
-                writer.write_and_wait(GIVE_BACK.to_vec());
+                writer.write_and_wait(giving_back(tab));
                 let _gone = crossterm::terminal::disable_raw_mode();
                 before(panic);
             } else {
@@ -105,6 +114,12 @@ impl Terminal {
             }
         }));
     }
+}
+
+fn giving_back(tab: TabSettings) -> Vec<u8> {
+    let mut bytes = GIVE_BACK.to_vec();
+    bytes.extend_from_slice(tab::closing(tab).as_bytes());
+    bytes
 }
 
 impl Drop for Terminal {

@@ -1,13 +1,17 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::actions::ACTIONS;
+use super::actions::known;
 use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::field::{Edited, secret};
+use super::keys::Press;
+use super::live::Failure;
 use super::model::Model;
+use super::offers::Offers;
 use super::screen::Screen;
-use super::{Effect, Input, Message, Reading, looks_pasted, orders};
+use super::{Effect, Input, Message, Reading, Wanted, looks_pasted, orders};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
+use crate::rules::note::note;
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
@@ -71,11 +75,16 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
                 // Somebody else let it go on, or nothing was left to pause: what the dialog says is not true any more.
                 screen.dialog = None;
             }
+            let effects = match &mut screen.dialog {
+                Some(Dialog::Detail(detail)) => detail.happened(&event),
+                _ => Vec::new(),
+            };
             take_event(model, event);
+            return effects;
         }
         Message::Attached(to) => take_attached(model, to),
         Message::Left(run) => return take_left(screen, *run),
-        Message::Read(reading) => take_reading(screen, reading),
+        Message::Read(reading) => return take_reading(screen, reading),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Healed(sites) => {
@@ -83,8 +92,10 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
                 "all sites of the demo are well already".to_owned()
             } else {
                 format!(
-                    "{} mended: V looks again, R retries what failed",
-                    Count(sites, "site")
+                    "{} mended: {} looks again, {} retries what failed",
+                    Count(sites, "site"),
+                    model.key_of("verify all"),
+                    model.key_of("retry all failed")
                 )
             };
             model.say(Level::Info, text);
@@ -101,7 +112,12 @@ fn take_event(model: &mut Model, event: Event) {
                 let name = &model.site(attempt.site).name;
                 let request = attempt.request.word();
                 let text = format!("{name} {request} {}: {}", attempt.number, attempt.note);
-                model.mention(Level::Warning, text);
+                model.live.take_failure(Failure {
+                    site: attempt.site,
+                    at: attempt.at,
+                    text: text.clone(),
+                });
+                model.mention(attempt.at, Level::Warning, text);
             }
             model.take_attempt(attempt);
         }
@@ -130,7 +146,7 @@ fn take_attached(model: &mut Model, to: Option<Holder>) {
             model.say(Level::Info, text);
         }
         (None, Some(_)) if model.is_run_open() => {
-            model.run = None;
+            model.set_run(None);
             model.say(
                 Level::Warning,
                 "the process of the run has ended before it: this is what it left on record",
@@ -142,11 +158,22 @@ fn take_attached(model: &mut Model, to: Option<Holder>) {
     model.attached = to;
 }
 
-fn take_reading(screen: &mut Screen, reading: Reading) {
+fn take_reading(screen: &mut Screen, reading: Reading) -> Vec<Effect> {
     let model = &mut screen.model;
     match reading {
-        Reading::Failed(why) => model.say(Level::Error, why),
-        Reading::Timeline(site, seen) => model.timeline = Some((site, seen)),
+        Reading::Failed(why) => {
+            take_offered_runs(model, &[]);
+            model.say(Level::Error, why);
+            if let Some(Dialog::Detail(detail)) = &mut screen.dialog {
+                return detail.failed();
+            }
+        }
+        Reading::Runs(runs) if take_offered_runs(model, &runs) => {}
+        Reading::Past(site, past) => {
+            if let Some(Dialog::Detail(detail)) = &mut screen.dialog {
+                return detail.take(site, *past);
+            }
+        }
         Reading::PutBack(run, sites) => match PlanDialog::of_rollback(model, run, &sites) {
             Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
             Err(why) => model.say(Level::Warning, why),
@@ -157,6 +184,7 @@ fn take_reading(screen: &mut Screen, reading: Reading) {
             }
         }
     }
+    Vec::new()
 }
 
 /// A run that nobody works on: asked about at once, unless something else is being asked.
@@ -179,8 +207,10 @@ fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
         model.say(Level::Info, text);
         return Vec::new();
     }
-    let text = format!("run {} was not finished: o asks about it again", run.id.0);
+    let owed = model.key_of("owed");
+    let text = format!("run {} was not finished: {owed} asks about it again", run.id.0);
     model.say(Level::Warning, text);
+    model.tell_of_what_was_left(run.id);
     if screen.dialog.is_none() && !model.options.read_only && !model.is_too_small() {
         screen.dialog = Some(Dialog::Choice(Choice::unfinished(model, &run)));
     }
@@ -194,7 +224,10 @@ fn take_run(model: &mut Model, run: RunInfo) {
         .as_ref()
         .filter(|known| known.id == run.id)
         .map(|known| known.phase);
-    if known.is_none() {
+    let goes_on_here = model.is_attached() && run.started.since_start < model.opened.since_start;
+    if known.is_none() && goes_on_here {
+        model.tell_of_the_run(&run);
+    } else if known.is_none() {
         model.say(
             Level::Info,
             format!(
@@ -217,8 +250,17 @@ fn take_run(model: &mut Model, run: RunInfo) {
         };
         model.say(Level::Info, format!("run {}: {text}", run.id.0));
     }
+    if known.is_none() {
+        model.live.begin_run(model.now);
+    } else if run.phase == RunPhase::Sending && known != Some(run.phase) {
+        model.live.pace.begin(model.now);
+    }
+    let ends = |phase| matches!(phase, RunPhase::Settled | RunPhase::Halted);
+    if ends(run.phase) && known.is_some_and(|known| !ends(known)) {
+        model.live.ended += 1;
+    }
     model.left.retain(|left| left.id != run.id);
-    model.run = Some(run);
+    model.set_run(Some(run));
 }
 
 /// A secret that a site shows is told at once, whatever else goes on.
@@ -234,7 +276,24 @@ fn take_state(model: &mut Model, id: SiteId, state: SiteState) {
         };
         model.say(Level::Error, format!("ALARM: {name} {what}"));
     }
+    if let Some(failure) = unasked_failure(model, id, &state) {
+        model.live.take_failure(failure);
+    }
     model.take_state(id, state);
+}
+
+/// What is wrong with a site although its answer was a good one, if that is new.
+fn unasked_failure(model: &Model, id: SiteId, state: &SiteState) -> Option<Failure> {
+    let is_wrong = |verify| matches!(verify, Verify::Mismatch | Verify::Drifted | Verify::ExposedSecret);
+    if !is_wrong(state.verify) || is_wrong(model.state(id).verify) {
+        return None;
+    }
+    let note = note(state, &|at| model.clock(at));
+    Some(Failure {
+        site: id,
+        at: state.at.unwrap_or(model.now),
+        text: format!("{} {}: {note}", model.site(id).name, state.verify.look().word),
+    })
 }
 
 /// The events of one read. What follows a line end in it was pasted, not typed, and is dropped, except in a
@@ -247,8 +306,10 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
         return Vec::new();
     }
     let mut effects = Vec::new();
+    screen.model.pinned = false;
     for input in batch {
         let dialog_before = screen.dialog.is_some();
+        let which_before = screen.dialog.as_ref().map(std::mem::discriminant);
         let editing_before = screen.model.field.is_editing();
         let ends_line = match &input {
             Input::Key(press) => press.code == KeyCode::Enter,
@@ -266,7 +327,7 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
             }
             Input::Click(row) => screen.model.click(row),
         }
-        let turned = screen.dialog.is_some() != dialog_before;
+        let turned = screen.dialog.as_ref().map(std::mem::discriminant) != which_before;
         let in_words = screen.dialog.as_ref().is_some_and(Dialog::takes_text) && dialog_before;
         let left_field = editing_before && !screen.model.field.is_editing();
         if turned || (ends_line && !in_words) || left_field {
@@ -278,7 +339,7 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
 
 fn press(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     let control = event.modifiers.contains(KeyModifiers::CONTROL);
-    if control && matches!(event.code, KeyCode::Char('z' | 'l')) {
+    if is_for_everywhere(screen, event) {
         return dispatch(screen, event);
     }
     if screen.model.is_too_small() {
@@ -286,8 +347,7 @@ fn press(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     }
     let model = &mut screen.model;
     if model.field.is_editing() {
-        press_in_field(model, event);
-        return Vec::new();
+        return press_in_field(model, event);
     }
     if model.filter.is_editing() && screen.dialog.is_none() {
         press_in_filter(model, event);
@@ -313,21 +373,36 @@ fn press(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     press_in_dialog(screen, event)
 }
 
+/// Whether it is the key of what is done in any place, also where text is typed.
+fn is_for_everywhere(screen: &Screen, event: KeyEvent) -> bool {
+    let keys = &screen.model.options.keys;
+    let actions = ["suspend", "redraw"];
+    Press::of(event).is_free_everywhere() && actions.iter().any(|action| keys.is(action, event))
+}
+
 /// A key that is pressed while nothing can be seen orders nothing; it may leave, where that needs no question.
 fn press_unseen(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     let control = event.modifiers.contains(KeyModifiers::CONTROL);
-    let interrupts = control && event.code == KeyCode::Char('c');
-    let quits = event.code == KeyCode::Char('q') && !screen.takes_text();
-    if (interrupts || quits) && !screen.model.is_run_open() {
+    let quits = screen.model.options.keys.is("quit", event) && (control || !screen.takes_text());
+    if quits && !screen.model.is_run_open() {
         return dispatch(screen, event);
     }
     Vec::new()
 }
 
 fn dispatch(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
-    let demo = screen.model.options.demo;
-    let mut known = ACTIONS.iter().filter(|action| !action.demo_only || demo);
-    match known.find(|action| action.keys.iter().any(|key| key.is(event))) {
+    let keys = &screen.model.options.keys;
+    let meant = known(&screen.model).find(|action| keys.is(action.name, event));
+    match meant {
+        Some(action) => (action.run)(screen),
+        None => Vec::new(),
+    }
+}
+
+/// Does the action of this name, as its key would.
+fn act(screen: &mut Screen, name: &str) -> Vec<Effect> {
+    let named = known(&screen.model).find(|action| action.name == name);
+    match named {
         Some(action) => (action.run)(screen),
         None => Vec::new(),
     }
@@ -340,6 +415,7 @@ fn press_in_dialog(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     match dialogs::press(dialog, &mut screen.model, event) {
         Pressed::Stays => Vec::new(),
         Pressed::StaysAnd(effects) => effects,
+        Pressed::Orders(deed, site) => orders::go(screen, deed, vec![site]),
         Pressed::Closes(effects) => {
             screen.dialog = None;
             effects
@@ -352,10 +428,14 @@ fn press_in_dialog(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
             screen.dialog = Some(*next);
             Vec::new()
         }
+        Pressed::Runs(action) => {
+            screen.dialog = None;
+            act(screen, action)
+        }
     }
 }
 
-fn press_in_field(model: &mut Model, event: KeyEvent) {
+fn press_in_field(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
     let now = model.now;
     let is_interrupt = event.code == KeyCode::Char('c') && event.modifiers.contains(KeyModifiers::CONTROL);
     let event = if is_interrupt {
@@ -367,7 +447,34 @@ fn press_in_field(model: &mut Model, event: KeyEvent) {
         Edited::Editing => {}
         Edited::Left => left_field(model),
         Edited::SecretRefused => refused_secret(model),
+        Edited::WantsOffers => return offer_keys(model),
     }
+    Vec::new()
+}
+
+/// Offers the keys that sites serve at once, and those of the runs on record when they are read.
+fn offer_keys(model: &mut Model) -> Vec<Effect> {
+    let served = model.tally.serves().into_iter();
+    let served = served.map(|(key, sites)| (key.clone(), sites)).collect();
+    model.field.offer(Offers::new(served));
+    vec![Effect::Read(Wanted::Runs)]
+}
+
+/// The runs that the field's offers waited for are here, or could not be read; whether they did wait.
+fn take_offered_runs(model: &mut Model, runs: &[RunRecord]) -> bool {
+    let waited = model.field.take_runs(runs);
+    if model
+        .field
+        .offers()
+        .is_some_and(|offers| offers.list().is_empty())
+    {
+        model.field.stop_offering();
+        model.say(
+            Level::Info,
+            "no key is known yet: no run is on record, and no site was seen to serve one",
+        );
+    }
+    waited
 }
 
 /// The filter takes every key but those that move the cursor.
@@ -378,7 +485,7 @@ fn press_in_filter(model: &mut Model, event: KeyEvent) {
     if leaves || (control && event.code == KeyCode::Char('u')) {
         model.field.stop_swallowing();
         model.filter.edit(!leaves);
-        return model.set_filter("");
+        return model.show_only("");
     }
     if model.field.is_swallowing(now) {
         return model.field.swallow(now);
@@ -404,7 +511,7 @@ fn filtered(model: &mut Model, before: &str) {
     if let Some(refusal) = secret(model.filter.text()) {
         let now = model.now;
         model.field.swallow(now);
-        model.set_filter("");
+        model.show_only("");
         model.say(Level::Error, format!("refused and wiped: {refusal}"));
     } else if model.filter.text() != before {
         model.apply_filter();
@@ -417,7 +524,11 @@ fn left_field(model: &mut Model) {
         Some(Ok(_)) if model.sites.is_empty() => {
             "the key is good; there are no sites to push it to".to_owned()
         }
-        Some(Ok(_)) => format!("P reviews and pushes {}", model.visible_in_words()),
+        Some(Ok(_)) => format!(
+            "{} reviews and pushes {}",
+            model.key_of("push all"),
+            model.visible_in_words()
+        ),
         Some(Err(refusal)) => return model.say(Level::Warning, refusal.to_string()),
     };
     model.say(Level::Info, text);
@@ -431,9 +542,10 @@ fn refused_secret(model: &mut Model) {
 
 fn stray_paste(screen: &mut Screen) {
     let text = if screen.dialog.is_some() {
-        "pasted text was ignored: nothing is to be pasted here"
+        "pasted text was ignored: nothing is to be pasted here".to_owned()
     } else {
-        "pasted text was ignored: press e first, then paste the key"
+        let edit = screen.model.key_of("edit key");
+        format!("pasted text was ignored: press {edit} first, then paste the key")
     };
     screen.model.say(Level::Info, text);
 }

@@ -1,6 +1,7 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
 
 use super::dialogs;
 use super::model::{Model, SMALLEST};
@@ -16,8 +17,14 @@ mod filter;
 mod table;
 /// What stands in its place when there are no sites.
 mod empty;
+/// How many sites are in which state.
+mod counters;
+/// The known keys, below the field.
+mod offers;
 /// Message line, gauge and footer.
 mod foot;
+/// The newest failure, and how long requests take.
+mod live;
 
 /// Draws the screen:
 ///
@@ -29,7 +36,9 @@ mod foot;
 /// table
 /// ─────────
 /// message       the newest one
+/// failure       the newest that is not mended, on a tall screen
 /// gauge         how far the run is
+/// latency       how long requests take, on a tall screen
 /// footer        the keys that do something now
 /// ```
 pub fn draw(screen: &Screen, frame: &mut Frame) {
@@ -38,6 +47,7 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
     if model.is_too_small() {
         return too_small(model, frame);
     }
+    let live = model.live_height() / 2;
     let rows = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -46,10 +56,24 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
         Constraint::Min(1),
         Constraint::Length(1),
         Constraint::Length(1),
+        Constraint::Length(live),
         Constraint::Length(1),
+        Constraint::Length(live),
         Constraint::Length(model.footer_height()),
     ]);
-    let [header, serving, key, upper, table, lower, message, gauge, footer] = rows.areas(area);
+    let [
+        header,
+        serving,
+        key,
+        upper,
+        table,
+        lower,
+        message,
+        failure,
+        gauge,
+        latency,
+        footer,
+    ] = rows.areas(area);
     head::header(model, frame, header);
     head::serving(model, frame, serving);
     head::key(screen, frame, key);
@@ -65,8 +89,11 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
     }
     rule(model, frame, lower);
     foot::message(model, frame, message);
+    live::failure(model, frame, failure);
     foot::gauge(model, frame, gauge);
+    live::latency(model, frame, latency);
     foot::footer(screen, frame, footer);
+    offers::draw(model, frame, key);
     if let Some(dialog) = &screen.dialog {
         dialogs::draw(dialog, model, frame);
     }
@@ -131,6 +158,8 @@ impl<'a> Strip<'a> {
     }
 
     fn draw(self, frame: &mut Frame, area: Rect) {
-        frame.render_widget(Line::from(self.spans), area);
+        // A line of its own would step on by what `unicode-width` says of a whole span: less than is drawn, where
+        // letters have a ligature.
+        frame.render_widget(Paragraph::new(Line::from(self.spans)), area);
     }
 }

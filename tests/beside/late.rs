@@ -12,7 +12,7 @@ use stripe_propagate::rules::status::{Push, Verify};
 use stripe_propagate::site::SiteUrl;
 use stripe_propagate::store::memory::MemoryStore;
 use stripe_propagate::store::{
-    Intent, NewRun, Newest, Record, Recorded, RunId, RunRecord, RunSite, Seen, Store, StoreError,
+    Intent, NewRun, Newest, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun, Store, StoreError,
     StoredAttempt,
 };
 
@@ -97,6 +97,10 @@ impl Store for Late {
 
     async fn run_sites(&self, run: RunId) -> Result<Vec<RunSite>, StoreError> {
         self.db.run_sites(run).await
+    }
+
+    async fn site_runs(&self, site: &SiteUrl, count: usize) -> Result<Vec<SiteRun>, StoreError> {
+        self.db.site_runs(site, count).await
     }
 
     async fn attempts(

@@ -11,7 +11,7 @@ use crate::rules::state::Served;
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
 use crate::store::{RunRecord, RunSite, StoredAttempt};
-use crate::text::{Count, pad};
+use crate::text::Count;
 use crate::tui::field::secret;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
@@ -338,7 +338,8 @@ impl History {
             return (title, vec![Line::raw("is being read")]);
         };
         if runs.is_empty() {
-            let text = "no run yet: e takes a key, P reviews and pushes it";
+            let (edit, push) = (model.key_of("edit key"), model.key_of("push all"));
+            let text = format!("no run yet: {edit} takes a key, {push} reviews and pushes it");
             return (title, vec![Line::raw(text)]);
         }
         let lines = runs.iter().map(|run| run_line(run, model)).collect();
@@ -368,7 +369,7 @@ fn run_line(run: &RunRecord, model: &Model) -> String {
     format!(
         "{:>4}  {}  {}{parent}  {}  {}{took}{end}  {}{}",
         run.id.0,
-        pad(&model.clock(run.began), 8),
+        model.pad(&model.clock(run.began), 8),
         run.kind.word(),
         model.mask(&run.key),
         run.by.user,
@@ -436,9 +437,9 @@ fn site_line(site: &RunSite, model: &Model) -> String {
     let http = site.http.map_or("-".to_owned(), |status| status.to_string());
     format!(
         "{} {} {} {http:>3} {} → {}  {at}  {}",
-        pad(site.planned.name.as_str(), 18),
-        pad(site.push.look().word, 9),
-        pad(site.verify.look().word, 9),
+        model.pad(site.planned.name.as_str(), 18),
+        model.pad(site.push.look().word, 9),
+        model.pad(site.verify.look().word, 9),
         served(&site.before),
         served(&site.now),
         site.note,

@@ -76,7 +76,10 @@ impl Menu {
                 KeyMode::Test => "TEST",
             };
             let what = format!("{mode} {}", model.mask(key));
-            row(&what, *count, format!("key:{}", key.fingerprint()))
+            // Its end, as the mask shows it, unless another key has the same.
+            let mask = key.mask_among(served.iter().map(|(other, _)| *other));
+            let end = mask.rsplit(['…', '#']).next().unwrap_or_default();
+            row(&what, *count, format!("key:{end}"))
         });
         let mut rows: Vec<Row> = keys.collect();
         for (count, what, word) in [
@@ -105,7 +108,7 @@ impl Menu {
             KeyCode::Esc | KeyCode::Char('q') => return Pressed::Closes(Vec::new()),
             KeyCode::Enter => {
                 match self.rows.get(self.cursor).map(|row| &row.does) {
-                    Some(Does::Filter(text)) => model.set_filter(text),
+                    Some(Does::Filter(text)) => model.show_only(text),
                     Some(Does::Sort(sort)) => model.sort_by(*sort),
                     None => {}
                 }
