@@ -247,6 +247,15 @@ impl RunRecord {
     }
 }
 
+/// A run that a process works on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveRun {
+    /// The run.
+    pub run: RunRecord,
+    /// Which process, and since when: not the one that began it where another has taken it up.
+    pub holder: Holder,
+}
+
 /// A site of a run on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSite {
@@ -384,6 +393,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Runs that have not ended, and that no process works on: newest first.
     fn unfinished_runs(&self) -> impl Future<Output = Result<Vec<RunRecord>, StoreError>> + Send;
+
+    /// Runs that a process works on, this one too: newest first.
+    fn live_runs(&self) -> impl Future<Output = Result<Vec<LiveRun>, StoreError>> + Send;
 
     /// The sites of a run, in the order of its plan. None of an unknown run.
     fn run_sites(&self, run: RunId) -> impl Future<Output = Result<Vec<RunSite>, StoreError>> + Send;

@@ -297,6 +297,43 @@ async fn a_run_that_was_finished_meanwhile_is_not_taken_up_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_goes_on_is_not_called_finished() {
+    let (shops, store, clock) = stage();
+    let (list, others) = (sites(&["a"]), sites(&["b"]));
+    let mut asks = Process::begin(&shops, &Arc::new(store.beside()), &list, clock).await;
+    let mut settles = Process::begin(&shops, &store, &list, clock).await;
+    settles.push("One");
+    settles.for_seconds(10).await;
+    // The newest run is another one, which is still to be sent.
+    let beside = Arc::new(store.beside());
+    *shops.hangs.lock().unwrap() = true;
+    let mut sends = Process::begin(&shops, &beside, &others, clock).await;
+    sends.push("Two");
+    sends.for_seconds(5).await;
+    let runs = store.runs(2).await.unwrap();
+    for run in &runs {
+        asks.resume(run);
+        settles.resume(run);
+    }
+    asks.for_seconds(5).await;
+    settles.for_seconds(5).await;
+    for (process, words) in [
+        (
+            &asks,
+            ["run 2 of  is sending", "run 1 goes on in another process"],
+        ),
+        (&settles, ["run 2 of  is sending", "run 1 goes on here already"]),
+    ] {
+        let told = process.refused.iter().zip(words);
+        assert!(
+            process.refused.len() == 2 && told.into_iter().all(|(told, words)| told.starts_with(words)),
+            "{:?}",
+            process.refused
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_config_does_not_allow_any_more_is_not_taken_up() {
     let (shops, store, clock) = stage();
     let list = sites(&["a", "b"]);

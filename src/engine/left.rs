@@ -135,9 +135,20 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if unfinished.iter().any(|known| known.id == run) {
             return Ok(());
         }
-        let newest = self.store.runs(1).await?;
-        let text = match newest.first().filter(|newest| newest.id == run && newest.live) {
-            Some(live) => format!("run {} goes on in another process (PID {})", run.0, live.by.pid),
+        let own = self
+            .run
+            .as_ref()
+            .filter(|own| own.ended.is_none())
+            .map(|own| own.id);
+        let is_own = own == Some(run) || self.earlier.contains(&run);
+        let live = self.store.live_runs().await?;
+        let text = match live.into_iter().find(|live| live.run.id == run) {
+            Some(_) if is_own => format!("run {} goes on here already", run.0),
+            Some(live) if live.run.sent.is_none() => return Err(StoreError::Busy(Box::new(live.holder))),
+            Some(live) => format!(
+                "run {} goes on in another process (PID {}): nothing of it is left to send",
+                run.0, live.holder.by.pid
+            ),
             None => format!(
                 "run {} was finished meanwhile: there is nothing to take up",
                 run.0

@@ -7,8 +7,8 @@ use self::data::{Data, Me};
 use super::left::Basis;
 use super::old::Pruned;
 use super::{
-    Holder, Intent, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun,
-    Store, StoreError, StoredAttempt,
+    Holder, Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen,
+    SiteRun, Store, StoreError, StoredAttempt,
 };
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
@@ -188,6 +188,10 @@ impl Store for MemoryStore {
             .runs()
             .filter(|run| run.ended.is_none() && !run.live)
             .collect())
+    }
+
+    async fn live_runs(&self) -> Result<Vec<LiveRun>, StoreError> {
+        Ok(lock(&self.data).live_runs())
     }
 
     async fn run_sites(&self, run: RunId) -> Result<Vec<RunSite>, StoreError> {

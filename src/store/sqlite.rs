@@ -9,14 +9,14 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::fault::fault;
-use self::lock::{Lives, is_live};
+use self::lock::{Lives, holder_in, is_live, works_on};
 use self::place::Place;
 use self::shared::{Shared, lock};
 use self::writer::{Answer, Change, Done, Job, Writer};
 use super::old::Pruned;
 use super::{
-    Intent, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun, Store,
-    StoreError, StoredAttempt,
+    Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun,
+    Store, StoreError, StoredAttempt,
 };
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
@@ -304,6 +304,18 @@ impl Store for SqliteStore {
             with_lives(conn, shared, &[], |lives| {
                 runs::unfinished(conn, lives, shared.boot)
             })
+        })
+        .await
+    }
+
+    async fn live_runs(&self) -> Result<Vec<LiveRun>, StoreError> {
+        self.read(|conn, shared| {
+            let live = with_lives(conn, shared, &[], |lives| runs::live(conn, lives, shared.boot))?;
+            let of_run = |run: RunRecord| LiveRun {
+                holder: holder_in(&works_on(&shared.place, run.id)),
+                run,
+            };
+            Ok(live.into_iter().map(of_run).collect())
         })
         .await
     }

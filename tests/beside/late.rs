@@ -12,8 +12,8 @@ use stripe_propagate::rules::status::{Push, Verify};
 use stripe_propagate::site::SiteUrl;
 use stripe_propagate::store::memory::MemoryStore;
 use stripe_propagate::store::{
-    Intent, NewRun, Newest, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun, Store, StoreError,
-    StoredAttempt,
+    Intent, LiveRun, NewRun, Newest, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun, Store,
+    StoreError, StoredAttempt,
 };
 
 use super::{Process, key, left_by_a_dead_process, sites, stage};
@@ -93,6 +93,10 @@ impl Store for Late {
 
     async fn unfinished_runs(&self) -> Result<Vec<RunRecord>, StoreError> {
         self.db.unfinished_runs().await
+    }
+
+    async fn live_runs(&self) -> Result<Vec<LiveRun>, StoreError> {
+        self.db.live_runs().await
     }
 
     async fn run_sites(&self, run: RunId) -> Result<Vec<RunSite>, StoreError> {

@@ -1,9 +1,9 @@
 //! What every store promises of the end of a run.
 
 use stripe_propagate::rules::retry::Policy;
-use stripe_propagate::store::{Recorded, RunId, Store, StoreError};
+use stripe_propagate::store::{LiveRun, Recorded, RunId, Store, StoreError};
 
-use crate::shop::{Home, SERVING, Shop, VERIFIED, at, counts, known, row, row_words, run, run_of};
+use crate::shop::{Home, SERVING, Shop, VERIFIED, at, counts, known, row, row_words, run, run_of, time};
 
 async fn unfinished<Db: Store>(db: &Db) -> Vec<RunId> {
     let left = db.unfinished_runs().await.unwrap();
@@ -78,8 +78,18 @@ pub(crate) async fn a_run_with_something_left_is_left_to_others(home: &impl Home
     assert!(other.resume_run(id, at(403)).await.is_err(), "it is worked on");
     assert!(!db.end_run(id, at(404)).await.unwrap());
     assert_eq!(unfinished(&other).await, [id]);
+    assert!(other.live_runs().await.unwrap().is_empty());
     other.resume_run(id, at(405)).await.unwrap();
     assert_eq!(unfinished(&db).await, []);
+    let later = other.begin_run(run_of("New", &["c"], 406)).await;
+    assert!(matches!(later, Err(StoreError::Busy(_))));
+    // Who works on it is who took it up, not who began it.
+    let live = db.live_runs().await.unwrap();
+    let worker = |live: &LiveRun| (live.run.id, live.holder.run, live.holder.since);
+    assert_eq!(
+        live.iter().map(worker).collect::<Vec<_>>(),
+        [(id, Some(id), time(405))]
+    );
     // It is not taken from who works on it now.
     assert!(!db.end_run(id, at(406)).await.unwrap());
     assert!(run(&db, id).await.live);

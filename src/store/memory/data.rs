@@ -36,6 +36,8 @@ pub(super) struct Run {
     pub(super) new: NewRun,
     pub(super) began: Holder,
     pub(super) works: Option<Me>,
+    /// Who took it up last.
+    pub(super) holder: Holder,
     pub(super) sent: Option<Moment>,
     pub(super) ended: Option<Moment>,
     pub(super) closed: bool,
@@ -169,7 +171,7 @@ impl Data {
     pub(super) fn must_be_mine(&self, me: Me, run: RunId) -> Result<(), StoreError> {
         match self.runs.get(&run) {
             Some(theirs) if self.is_live(theirs) && theirs.works != Some(me) => {
-                Err(StoreError::Busy(Box::new(theirs.began.clone())))
+                Err(StoreError::Busy(Box::new(theirs.holder.clone())))
             }
             _ => Ok(()),
         }
@@ -196,8 +198,9 @@ impl Data {
         self.sends = Some((me, holder.clone()));
         let run = Run {
             new,
-            began: holder,
+            began: holder.clone(),
             works: Some(me),
+            holder,
             sent: None,
             ended: None,
             closed: false,
@@ -209,8 +212,9 @@ impl Data {
     }
 
     pub(super) fn reopen(&mut self, me: Me, holder: Holder, id: RunId) {
-        self.sends = Some((me, holder));
+        self.sends = Some((me, holder.clone()));
         if let Some(run) = self.runs.get_mut(&id) {
+            run.holder = holder;
             (run.sent, run.ended, run.closed, run.works) = (None, None, false, Some(me));
         }
     }

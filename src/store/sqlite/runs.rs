@@ -135,8 +135,7 @@ pub(super) fn is_over(conn: &Connection, own: &[RunId], id: RunId) -> Result<boo
     query.query_row(params![number(id), json(&own)?], |row| row.get(0))
 }
 
-/// Ends it with something left to send. Returns the sites that it had begun with and sent nothing: they expect
-/// what they did before.
+/// Ends it with something left to send. Sites that it had begun with, and sent nothing, expect what they did before.
 pub(super) fn close(conn: &Connection, boot: i64, policy: &Policy, id: RunId, at: Moment) -> Result<()> {
     give_back(conn, boot, policy, id, at)?;
     conn.execute(
@@ -208,11 +207,20 @@ pub(super) fn newest(conn: &Connection, lives: &Lives, boot: i64, count: usize) 
 
 /// Runs that have not ended, and that nobody works on, newest first.
 pub(super) fn unfinished(conn: &Connection, lives: &Lives, boot: i64) -> Result<Vec<RunRecord>> {
+    not_ended(conn, lives, boot, false)
+}
+
+/// Runs that somebody works on, newest first.
+pub(super) fn live(conn: &Connection, lives: &Lives, boot: i64) -> Result<Vec<RunRecord>> {
+    not_ended(conn, lives, boot, true)
+}
+
+fn not_ended(conn: &Connection, lives: &Lives, boot: i64, live: bool) -> Result<Vec<RunRecord>> {
     let mut query = conn.prepare_cached("SELECT * FROM runs WHERE ended_wall IS NULL ORDER BY id DESC")?;
     let mut found = Vec::new();
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
-        if !lives.is_live(run(row, "id")?) {
+        if lives.is_live(run(row, "id")?) == live {
             found.push(run_record(conn, lives, boot, row)?);
         }
     }
