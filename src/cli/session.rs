@@ -62,6 +62,8 @@ pub(super) struct Session {
     offer: Option<Offer>,
     /// Ends when who was attached to its last run has been told all of it.
     farewell: Option<JoinHandle<()>>,
+    /// Drops what is old.
+    prunes: Option<JoinHandle<()>>,
     pub(super) store: Arc<Db>,
     pub(super) clock: Clock,
     pub(super) policy: Policy,
@@ -119,6 +121,7 @@ impl Session {
             by: who::operator(),
             offer: None,
             farewell: None,
+            prunes: None,
             store,
             clock,
             policy,
@@ -131,7 +134,10 @@ impl Session {
             |path: &PathBuf| read_ca_file(path).with_context(|| format!("tls.ca_file {}", path.display()));
         let ca_pem = config.ca_file.as_ref().map(read).transpose()?;
         let store = open_store(&config.store, globals).await?;
-        Self::open(config, ca_pem, store, left).await
+        let mut session = Self::open(config, ca_pem, store, left).await?;
+        let prunes = prune(Arc::clone(&session.store), config.store.retention);
+        session.prunes = Some(tokio::spawn(prunes));
+        Ok(session)
     }
 
     /// Takes note of what the engine tells: while it has a run, that is offered to other processes, which may
@@ -157,6 +163,10 @@ impl Session {
 
     /// Tells who is attached all that has happened, before the process ends.
     pub(super) async fn close(mut self) {
+        if let Some(prunes) = self.prunes.take() {
+            // The next process goes on with it.
+            prunes.abort();
+        }
         let store = Arc::clone(&self.store);
         let written = tokio::task::spawn_blocking(move || store.flush(LAST_RECORDS)).await;
         if let Ok(Err(error)) = written {
@@ -264,7 +274,7 @@ pub(super) struct StorePlace {
     pub(super) folder: PathBuf,
 }
 
-/// The operator's store, rid of runs that are older than the config keeps them.
+/// The operator's store.
 pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<StorePlace> {
     let path = match globals.store.as_ref().or(settings.path.as_ref()) {
         Some(path) => path.clone(),
@@ -274,16 +284,22 @@ pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> a
         Err(error) => after_damage(&path, error).await?,
         opened => opened?,
     };
-    let kept = SignedDuration::try_from(settings.retention).unwrap_or(SignedDuration::MAX);
+    Ok(place)
+}
+
+/// Rids the store of runs that are older than the config keeps them. A large history takes a while: nothing waits
+/// for it, and where the process ends before, the next one goes on.
+async fn prune(store: Arc<Db>, retention: Duration) {
+    let kept = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
     let before = Timestamp::now().saturating_sub(kept).unwrap_or(Timestamp::MIN);
-    let dropped = place.store.prune(before).await?;
-    if dropped > 0 {
-        tracing::info!(
+    match store.prune(before).await {
+        Ok(0) => {}
+        Ok(dropped) => tracing::info!(
             dropped,
             "runs that ended longer ago than store.retention were dropped"
-        );
+        ),
+        Err(error) => tracing::warn!(%error, "old runs could not be dropped"),
     }
-    Ok(place)
 }
 
 /// A damaged store is moved aside on the operator's word, and an empty one begun.

@@ -65,6 +65,9 @@ pub struct SqliteStore {
     reader: Option<JoinHandle<()>>,
 }
 
+/// Between two transactions that drop what is old: other processes ask again each 100 ms at most.
+const TURN_OF_OTHERS: Duration = Duration::from_millis(50);
+
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 impl SqliteStore {
@@ -363,7 +366,15 @@ impl Store for SqliteStore {
 
     async fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {
         let at = Timestamp::now();
-        self.alone(move |writer| writer.prune(Pruned { at, before }))
-            .await
+        let pruned = Pruned { at, before };
+        let mut runs = 0;
+        loop {
+            let slice = self.alone(move |writer| writer.prune(pruned)).await?;
+            runs += slice.runs;
+            if slice.last {
+                return Ok(runs);
+            }
+            tokio::time::sleep(TURN_OF_OTHERS).await;
+        }
     }
 }

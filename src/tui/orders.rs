@@ -249,8 +249,8 @@ mod tests {
     use crate::site::{MasterKeyId, Site, SiteMode, SiteUrl};
     use crate::text::CleanText;
     use crate::tui::keys::Bindings;
-    use crate::tui::theme::Theme;
     use crate::tui::model::{Options, Start};
+    use crate::tui::theme::Theme;
 
     fn key() -> PublishableKey {
         PublishableKey::parse("pk_test_51ExampleExampleExampleExampleAbCd").unwrap()

@@ -287,19 +287,61 @@ pub(super) fn pruned(conn: &Connection) -> Result<Option<Pruned>> {
     Ok(at.zip(before).map(|(at, before)| Pruned { at, before }))
 }
 
-/// Drops what is old, and remembers that.
-pub(super) fn prune(conn: &Connection, pruned: Pruned) -> Result<usize> {
+/// So many rows are dropped in one transaction: who is about to send must not wait for long.
+const SLICE: usize = 2000;
+
+/// What was dropped in one transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slice {
+    /// How many runs.
+    pub(super) runs: usize,
+    /// Whether nothing old is left.
+    pub(super) last: bool,
+}
+
+/// Drops some of what is old; with the last of it, remembers that.
+pub(super) fn prune(conn: &Connection, pruned: Pruned) -> Result<Slice> {
     let before = pruned.before.as_millisecond();
+    let old = "(SELECT id FROM runs WHERE ended_wall < ?1)";
+    let slices = [
+        (
+            format!("attempts WHERE id IN (SELECT id FROM attempts WHERE run IN {old} LIMIT {SLICE})"),
+            before,
+        ),
+        (
+            format!(
+                "attempts WHERE id IN (SELECT id FROM attempts WHERE run IS NULL AND at < ?1 LIMIT {SLICE})"
+            ),
+            pruned.looks_before().as_millisecond(),
+        ),
+        (
+            format!("seen WHERE id IN (SELECT id FROM seen WHERE last < ?1 LIMIT {SLICE})"),
+            before,
+        ),
+        (
+            format!(
+                "run_sites WHERE (run, site) IN (SELECT run, site FROM run_sites WHERE run IN {old} LIMIT {SLICE})"
+            ),
+            before,
+        ),
+    ];
+    for (what, before) in slices {
+        if conn
+            .prepare_cached(&format!("DELETE FROM {what}"))?
+            .execute([before])?
+            == SLICE
+        {
+            return Ok(Slice { runs: 0, last: false });
+        }
+    }
+    // One that something was recorded of in between goes another time.
+    let runs = conn.execute(
+        "DELETE FROM runs WHERE ended_wall < ?1 AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.run = runs.id) \
+         AND NOT EXISTS (SELECT 1 FROM run_sites s WHERE s.run = runs.id)",
+        [before],
+    )?;
     let remember = "INSERT INTO meta (name, value) VALUES ('pruned_at', ?1), ('pruned_before', ?2) \
                     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     conn.execute(remember, [pruned.at.as_millisecond(), before])?;
-    let old = "(SELECT id FROM runs WHERE ended_wall < ?1)";
-    conn.execute(&format!("DELETE FROM attempts WHERE run IN {old}"), [before])?;
-    conn.execute(
-        "DELETE FROM attempts WHERE run IS NULL AND at < ?1",
-        [pruned.looks_before().as_millisecond()],
-    )?;
-    conn.execute("DELETE FROM seen WHERE last < ?1", [before])?;
-    conn.execute(&format!("DELETE FROM run_sites WHERE run IN {old}"), [before])?;
-    conn.execute("DELETE FROM runs WHERE ended_wall < ?1", [before])
+    Ok(Slice { runs, last: true })
 }

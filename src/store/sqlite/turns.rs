@@ -3,7 +3,7 @@ use rusqlite::{Error, Result};
 
 use super::known::open_runs;
 use super::lock::{Held, holder_in, is_live, sends, works_on};
-use super::runs;
+use super::runs::{self, Slice};
 use super::shared::lock;
 use super::writer::Writer;
 use crate::rules::moment::Moment;
@@ -166,11 +166,11 @@ impl Writer {
         self.works.keys().copied().collect()
     }
 
-    /// Drops what is old, if that has not been done lately.
-    pub(super) fn prune(&mut self, pruned: Pruned) -> std::result::Result<usize, StoreError> {
+    /// Drops some of what is old, if that has not been done lately.
+    pub(super) fn prune(&mut self, pruned: Pruned) -> std::result::Result<Slice, StoreError> {
         let last = runs::pruned(&self.conn).map_err(|error| self.fault(&error))?;
         if !pruned.is_due(last) {
-            return Ok(0);
+            return Ok(Slice { runs: 0, last: true });
         }
         self.in_one(|writer| runs::prune(&writer.conn, pruned))
     }
@@ -271,6 +271,32 @@ mod tests {
         let (reply, mut answer) = tokio::sync::oneshot::channel();
         writer.write(vec![(Change::Intent(intent, Basis::default()), Some(reply))]);
         assert!(answer.try_recv().unwrap().is_ok());
+    }
+
+    #[test]
+    fn what_is_old_is_dropped_a_little_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder);
+        let run = writer.begin(&new_run()).unwrap();
+        writer.close(run, at(2)).unwrap();
+        let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) \
+                    INSERT INTO attempts (run, site, request, number, at, ended) \
+                    SELECT 1, 1, '\"get\"', i, 0, 1 FROM n";
+        writer.conn.execute_batch(many).unwrap();
+        let attempts = |writer: &Writer| -> i64 {
+            let count = "SELECT count(*) FROM attempts";
+            writer.conn.query_row(count, [], |row| row.get(0)).unwrap()
+        };
+        let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(1);
+        let pruned = Pruned { at: now, before: now };
+        for left in [3000, 1000] {
+            let slice = writer.prune(pruned).unwrap();
+            assert_eq!((slice, attempts(&writer)), (Slice { runs: 0, last: false }, left));
+        }
+        let slice = writer.prune(pruned).unwrap();
+        assert_eq!((slice, attempts(&writer)), (Slice { runs: 1, last: true }, 0));
+        let slice = writer.prune(pruned).unwrap();
+        assert_eq!(slice, Slice { runs: 0, last: true }, "once a day");
     }
 
     #[test]
