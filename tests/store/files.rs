@@ -552,7 +552,8 @@ async fn nothing_is_lost_where_more_waits_than_goes_into_one_transaction() {
     // Nothing can be written for a while, in which much is handed over.
     let raw = Connection::open(home.path()).unwrap();
     raw.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let handed: Vec<_> = (0..5000)
+    // Three times as much as goes into one.
+    let handed: Vec<_> = (0..3 * 4096)
         .map(|seconds| db.record(shop.record(None, seconds)))
         .collect();
     raw.execute_batch("COMMIT").unwrap();
