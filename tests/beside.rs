@@ -115,6 +115,8 @@ struct Process {
     states: Vec<SiteState>,
     phase: Option<RunPhase>,
     refused: Vec<String>,
+    /// How often what is on record was read.
+    refreshed: usize,
     sites: Arc<[Site]>,
 }
 
@@ -143,6 +145,7 @@ impl Process {
             states: known.into_iter().map(|newest| newest.state).collect(),
             phase: None,
             refused: Vec::new(),
+            refreshed: 0,
             sites,
         }
     }
@@ -201,6 +204,7 @@ impl Process {
                 Event::Site { site, state } => self.states[site.index()] = *state,
                 Event::Run(run) => self.phase = Some(run.phase),
                 Event::NotBegun(error) => self.refused.push(error.to_string()),
+                Event::Refreshed => self.refreshed += 1,
                 _ => {}
             }
         }

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::run::{Engine, Pending, Slot, count_run};
 use super::{Event, LeftRun, Level, RunInfo};
@@ -6,8 +7,15 @@ use crate::rules::plan::left_out;
 use crate::rules::run::{RunId, RunPhase};
 use crate::site::SiteId;
 use crate::site_api::SiteApi;
-use crate::store::{Store, StoreError};
+use crate::store::{Newest, Store, StoreError};
 use crate::text::Count;
+
+/// What was read of some sites.
+pub(super) struct Read {
+    /// Which, and how often each had changed until then.
+    asked: Vec<(usize, u32)>,
+    known: Result<Vec<Newest>, StoreError>,
+}
 
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// What the store says that sites wait for, from a process before.
@@ -46,16 +54,46 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// from here is waited for first, so that nothing goes back in time.
     pub(super) async fn refresh(&mut self) {
         self.await_records().await;
-        // Only of these: the others are known by what goes on here.
+        let asked = self.asked();
+        let known = self.read(&asked).await;
+        self.take_read(Read { asked, known });
+    }
+
+    /// As [`Self::refresh`], beside all else: a large store is read for seconds.
+    pub(super) async fn refresh_beside(&mut self, tells_all: bool) {
+        self.await_records().await;
+        let asked = self.asked();
+        let read = self.read(&asked);
+        self.reads.spawn(async move {
+            let known = read.await;
+            (Read { asked, known }, tells_all)
+        });
+    }
+
+    /// Only these: the others are known by what goes on here.
+    fn asked(&self) -> Vec<(usize, u32)> {
         let slots = self.slots.iter().enumerate();
-        let still: Vec<usize> = slots
+        slots
             .filter(|(_, slot)| !slot.state.is_busy())
-            .map(|(index, _)| index)
+            .map(|(index, slot)| (index, slot.changes))
+            .collect()
+    }
+
+    fn read(
+        &self,
+        asked: &[(usize, u32)],
+    ) -> impl Future<Output = Result<Vec<Newest>, StoreError>> + Send + 'static + use<Api, Db> {
+        let urls: Vec<_> = asked
+            .iter()
+            .map(|(index, _)| self.sites[*index].url.clone())
             .collect();
-        let urls: Vec<_> = still.iter().map(|index| self.sites[*index].url.clone()).collect();
+        let (store, policy) = (Arc::clone(&self.store), self.settings.policy.clone());
         let now = self.clock.now();
-        let known = self.store.last_known(&urls, &self.settings.policy, now).await;
-        let known = match known {
+        async move { store.last_known(&urls, &policy, now).await }
+    }
+
+    pub(super) fn take_read(&mut self, read: Read) {
+        let known = match read.known {
             Ok(known) => known,
             Err(error) => {
                 return self.say(
@@ -64,8 +102,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 );
             }
         };
-        for (index, newest) in still.into_iter().zip(known) {
+        let now = self.clock.now();
+        for ((index, changes), newest) in read.asked.into_iter().zip(known) {
             let site = SiteId::at(index);
+            if self.slots[index].changes != changes {
+                // Something has happened to it here since that was asked.
+                continue;
+            }
             self.adopt(site, &newest);
             let slot = &mut self.slots[index];
             slot.on_record = None;

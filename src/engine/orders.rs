@@ -50,11 +50,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
             Command::Leave => self.stop(),
             Command::Refresh { tells_all } => {
-                self.refresh().await;
-                if tells_all {
-                    self.tell_all();
-                }
-                self.tell(Event::Refreshed);
+                self.refresh_beside(tells_all).await;
             }
             Command::Refuse(why) => self.tell(Event::Refused(why)),
         }

@@ -88,7 +88,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// What is on record of a site is what is known of it here from now on.
     pub(super) fn adopt(&mut self, site: SiteId, newest: &Newest) {
-        self.slots[site.index()].adopted += 1;
+        let slot = &mut self.slots[site.index()];
+        (slot.adopted, slot.changes) = (slot.adopted + 1, slot.changes.wrapping_add(1));
         self.store.adopt([(&self.sites[site.index()].url, newest)]);
     }
 

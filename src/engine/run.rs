@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::call::{Finished, Work};
+use super::left::Read;
 use super::records::Records;
 use super::schedule::{Lane, Schedule};
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
@@ -34,6 +35,8 @@ pub(super) struct Slot {
     pub(super) on_record: Option<SiteState>,
     /// How often `state` was replaced by what was on record.
     pub(super) adopted: u32,
+    /// How often something has happened to it.
+    pub(super) changes: u32,
 }
 
 impl Slot {
@@ -69,6 +72,8 @@ pub(super) struct Engine<Api, Db> {
     /// Sites of each run that will change by themselves; no run without any.
     pub(super) busy_of: HashMap<RunId, usize>,
     pub(super) records: Records,
+    /// What is read beside all else, and whether all sites are told of again then.
+    pub(super) reads: JoinSet<(Read, bool)>,
     /// Whether the pause is the program's own.
     pub(super) halted: bool,
     /// Sites of the run whose PUT is still to come or out.
@@ -99,6 +104,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             pending: None,
             on_record: None,
             adopted: 0,
+            changes: 0,
         };
         let mut known: Vec<SiteState> = known.into_iter().map(|newest| newest.state).collect();
         known.resize_with(sites.len(), SiteState::default);
@@ -122,6 +128,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             earlier: Vec::new(),
             busy_of: HashMap::new(),
             records: Records::default(),
+            reads: JoinSet::new(),
             halted: false,
             open: 0,
             busy: 0,
@@ -152,6 +159,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 },
                 Some(done) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.finished(done),
                 Some(done) = self.records.next() => self.recorded(done),
+                Some(done) = self.reads.join_next(), if !self.reads.is_empty() => self.refreshed(done),
                 () = sleep_until(wait) => self.schedule.wake(self.clock.now()),
             }
         }
@@ -350,6 +358,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let before = counts(&slot.state);
         let run_before = slot.state.run.filter(|_| slot.state.is_busy());
         let result = how(&mut slot.state);
+        slot.changes = slot.changes.wrapping_add(1);
         let after = counts(&slot.state);
         let run_after = slot.state.run.filter(|_| slot.state.is_busy());
         if run_before != run_after {
@@ -408,8 +417,21 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.tell(Event::Message(Message { at, level, text }));
     }
 
+    /// What was read beside all else is there.
+    fn refreshed(&mut self, done: Result<(Read, bool), JoinError>) {
+        // A store that panics has told nothing: what is known here is what is known.
+        let (read, tells_all) = done.map_or((None, true), |(read, tells_all)| (Some(read), tells_all));
+        if let Some(read) = read.filter(|_| !self.stopping) {
+            self.take_read(read);
+        }
+        if tells_all {
+            self.tell_all();
+        }
+        self.tell(Event::Refreshed);
+    }
+
     /// Tells of each site what is known of it.
-    pub(super) fn tell_all(&self) {
+    fn tell_all(&self) {
         for (index, slot) in self.slots.iter().enumerate() {
             let state = Box::new(slot.state.clone());
             self.tell(Event::Site {

@@ -1,4 +1,4 @@
-//! Between what a process reads and the right to send that it takes, another one may have sent.
+//! Between what a process reads and what it does with that, something else may have happened.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -24,6 +24,8 @@ type Between = Pin<Box<dyn Future<Output = ()> + Send>>;
 struct Late {
     db: MemoryStore,
     between: Mutex<Option<Between>>,
+    /// Before the next answer to what is on record.
+    slow: Mutex<Option<Between>>,
 }
 
 impl Late {
@@ -32,6 +34,7 @@ impl Late {
         Arc::new(Self {
             db,
             between: Mutex::new(Some(between)),
+            slow: Mutex::default(),
         })
     }
 
@@ -80,7 +83,12 @@ impl Store for Late {
         policy: &Policy,
         now: Moment,
     ) -> Result<Vec<Newest>, StoreError> {
-        self.db.last_known(sites, policy, now).await
+        let known = self.db.last_known(sites, policy, now).await;
+        let slow = self.slow.lock().unwrap().take();
+        if let Some(slow) = slow {
+            slow.await;
+        }
+        known
     }
 
     fn adopt<'a>(&self, newest: impl IntoIterator<Item = (&'a SiteUrl, &'a Newest)>) {
@@ -231,4 +239,28 @@ async fn a_run_that_another_process_took_up_just_before_goes_on_where_that_left_
     }
     assert_eq!(process.phase, Some(RunPhase::Settled));
     assert!(late.unfinished_runs().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_slowly_holds_up_no_order_and_takes_nothing_back() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a", "b"]);
+    let late = Late::new(store.beside(), std::future::ready(()));
+    let mut process = Process::begin(&shops, &late, &list, clock).await;
+    let minute: Between = Box::pin(tokio::time::sleep(std::time::Duration::from_mins(1)));
+    *late.slow.lock().unwrap() = Some(minute);
+    process.handle.send(Command::Refresh { tells_all: true });
+    process.for_a_moment().await;
+    assert!(late.slow.lock().unwrap().is_none(), "it is read");
+    process.push("Two");
+    process.for_seconds(10).await;
+    assert_eq!(shops.puts(), 2);
+    assert_eq!(process.words(0), (Push::Stored, Verify::Serving));
+    assert_eq!(process.refreshed, 0);
+    process.for_seconds(60).await;
+    assert_eq!(process.refreshed, 1);
+    assert_eq!(process.words(0), (Push::Stored, Verify::Serving));
+    process.for_seconds(400).await;
+    assert_eq!(process.words(1), (Push::Stored, Verify::Verified));
+    assert_eq!(process.phase, Some(RunPhase::Settled));
 }
