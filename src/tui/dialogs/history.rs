@@ -369,7 +369,7 @@ fn run_line(run: &RunRecord, model: &Model) -> String {
     format!(
         "{:>4}  {}  {}{parent}  {}  {}{took}{end}  {}{}",
         run.id.0,
-        model.pad(&model.clock(run.began), 8),
+        model.pad(&model.clock(run.began), "2026-03-01 14:02".len()),
         run.kind.word(),
         model.mask(&run.key),
         run.by.user,

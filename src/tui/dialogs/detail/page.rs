@@ -210,7 +210,7 @@ impl Page<'_> {
 
     /// The request line, then what came of it; on one line if there is room.
     fn attempt(&mut self, id: SiteId, tried: &Tried, out: bool) {
-        let at = format!("{:<INDENT$}", self.clock(tried.sent));
+        let at = format!("{:<8}  ", self.clock(tried.sent));
         let (line, facts) = (tried.line(self.model.site(id)), tried.facts());
         let indent = width(&at);
         if indent + width(&line) + 2 + width(&facts) <= self.columns {
