@@ -108,7 +108,6 @@ impl Shops {
             searched: Vec::new(),
             run: None,
             away_since: None,
-            away_since: None,
             key: Some(key("AbCd")?),
             options: Options {
                 ascii: false,
