@@ -58,7 +58,7 @@ pub(crate) fn past(site: &SiteUrl, id: SiteId, told: Vec<(Moment, Event)>) -> Pa
     });
     Past {
         seen: vec![
-            seen(key("live", "Old1"), 170_011, NINTH, None),
+            seen(key("live", "Old1"), 170_011, NINTH, Some(6)),
             seen(old_key(), NINTH, 0, Some(9)),
         ],
         attempts: std::iter::once(earlier).chain(of_this_run).collect(),
