@@ -30,6 +30,8 @@ mod screen;
 /// shell gets its terminal back when the screen is left while its run goes on: a process cannot let go of the shell
 /// that waits for it, but this one can end before the child does.
 mod front;
+/// Where the screen's sites come from: the config, read again, and what is added to it.
+mod setup;
 /// Carries out what the screen orders, here or in the run of another process.
 mod steer;
 /// Who runs the program.

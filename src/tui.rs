@@ -1,6 +1,8 @@
 //! The screen: a model, messages that change it, and a picture of it. `update` and `draw` are pure; `run`
 //! does the I/O.
 
+/// Where the sites come from, what is ordered about that, and what is told of it.
+pub mod setup;
 /// Colours by role, not by widget.
 pub mod theme;
 /// The key field.
@@ -15,6 +17,8 @@ pub mod dialogs;
 pub mod screen;
 /// What the operator orders: pushes and retries, through a plan or at once.
 mod orders;
+/// The config and its sites: read again, added to, begun.
+mod first;
 /// ACTIONS: keys, help and effect of each.
 pub mod actions;
 /// What a message makes of the model.
@@ -34,6 +38,7 @@ use std::path::PathBuf;
 
 use crossterm::event::{KeyCode, KeyEvent};
 
+use self::setup::{SetupNews, SetupOrder};
 use crate::engine::{Command, Event};
 use crate::rules::plan::PutBack;
 use crate::site::{SiteId, SiteUrl};
@@ -62,6 +67,8 @@ pub enum Message {
     Read(Reading),
     /// The time that [`model::Model::wake_at`] asked for has come.
     Wake,
+    /// What came of an order about the config.
+    Setup(SetupNews),
     /// The demo's sites were mended: how many.
     Healed(usize),
     /// The screen is back from being suspended.
@@ -160,6 +167,8 @@ pub enum Effect {
     Engine(Command),
     /// Reads something from the store; [`Message::Read`] brings it.
     Read(Wanted),
+    /// Does something about the config; [`Message::Setup`] tells what came of it.
+    Setup(SetupOrder),
     /// Draws everything afresh.
     Redraw,
     /// Stops the process until the shell continues it.
@@ -186,4 +195,8 @@ pub enum Leave {
     RunGoesOn,
     /// No new sites; what is out ends.
     Cancel,
+    /// It comes back at once, on the config that was read again.
+    Reload,
+    /// The demo's comes in its place.
+    Demo,
 }

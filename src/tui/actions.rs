@@ -3,7 +3,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::dialogs::{Choice, Dialog, HelpLine, Pager};
 use super::model::Model;
 use super::screen::Screen;
-use super::{Effect, Leave, Wanted, orders};
+use super::{Effect, Leave, Wanted, first, orders};
 use crate::engine::{Attempts, Command, Level};
 use crate::rules::run::RunPhase;
 use crate::site::SiteId;
@@ -45,6 +45,7 @@ impl Press {
             KeyCode::Char(character) => character.to_string(),
             KeyCode::Up => "↑".to_owned(),
             KeyCode::Down => "↓".to_owned(),
+            KeyCode::F(number) => format!("F{number}"),
             KeyCode::PageUp => "PgUp".to_owned(),
             KeyCode::PageDown => "PgDn".to_owned(),
             other => format!("{other:?}"),
@@ -65,8 +66,8 @@ pub struct Action {
     pub keys: &'static [Press],
     /// What it does, for the help.
     pub help: &'static str,
-    /// Whether it is there in the demo only.
-    pub demo_only: bool,
+    /// Whether it is there now: its keys do it, and the help tells it.
+    pub when: fn(&Model) -> bool,
     /// What the footer says of it; nothing where it cannot be done or everybody knows it.
     pub footer: fn(&Model) -> Option<String>,
     /// Does it.
@@ -92,6 +93,23 @@ impl Action {
     }
 }
 
+fn always(_: &Model) -> bool {
+    true
+}
+
+/// A config can be used, or none is there.
+fn configured(model: &Model) -> bool {
+    model.setup.wrong.is_none()
+}
+
+fn without_sites(model: &Model) -> bool {
+    configured(model) && model.sites.is_empty()
+}
+
+fn in_demo(model: &Model) -> bool {
+    model.options.demo
+}
+
 fn silent(_: &Model) -> Option<String> {
     None
 }
@@ -106,7 +124,7 @@ pub static ACTIONS: &[Action] = &[
         name: "push all",
         keys: &[key('P')],
         help: "review and push the key to all sites",
-        demo_only: false,
+        when: configured,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
                 .then(|| format!("push {}", model.sites.len()))
@@ -121,7 +139,7 @@ pub static ACTIONS: &[Action] = &[
         name: "pause",
         keys: &[key('c')],
         help: "pause the run: go on, or cancel the rest",
-        demo_only: false,
+        when: configured,
         footer: |model| {
             model.is_sending().then(|| {
                 if phase(model).is_some_and(RunPhase::is_held) {
@@ -137,7 +155,7 @@ pub static ACTIONS: &[Action] = &[
         name: "retry all failed",
         keys: &[key('R')],
         help: "repeat what failed on all sites",
-        demo_only: false,
+        when: configured,
         footer: retries,
         run: |screen| {
             let all = screen.model.all();
@@ -148,7 +166,7 @@ pub static ACTIONS: &[Action] = &[
         name: "edit key",
         keys: &[key('e')],
         help: "type or paste the key; Enter or Esc ends it, ^U wipes it",
-        demo_only: false,
+        when: configured,
         footer: |_| Some("key".to_owned()),
         run: |screen| {
             screen.model.field.edit();
@@ -159,7 +177,7 @@ pub static ACTIONS: &[Action] = &[
         name: "verify all",
         keys: &[key('V')],
         help: "look at what all sites serve",
-        demo_only: false,
+        when: configured,
         footer: |model| with_sites(model, "verify all"),
         run: |screen| look(screen, screen.model.all()),
     },
@@ -167,7 +185,7 @@ pub static ACTIONS: &[Action] = &[
         name: "detail",
         keys: &[named(KeyCode::Enter)],
         help: "all that is known of the site, with each attempt",
-        demo_only: false,
+        when: configured,
         footer: |model| with_sites(model, "detail"),
         run: |screen| {
             let Some(site) = screen.model.selected() else {
@@ -181,7 +199,7 @@ pub static ACTIONS: &[Action] = &[
         name: "messages",
         keys: &[key('m')],
         help: "all messages",
-        demo_only: false,
+        when: always,
         footer: |_| Some("messages".to_owned()),
         run: |screen| {
             screen.dialog = Some(Dialog::Pager(Pager::messages()));
@@ -192,7 +210,7 @@ pub static ACTIONS: &[Action] = &[
         name: "owed",
         keys: &[key('o')],
         help: "the sites that are owed a key, and a run that was left unfinished",
-        demo_only: false,
+        when: configured,
         footer: |model| (!model.left.is_empty()).then(|| "unfinished run".to_owned()),
         run: orders::owed,
     },
@@ -200,7 +218,7 @@ pub static ACTIONS: &[Action] = &[
         name: "history",
         keys: &[key('h')],
         help: "runs on record: their sites and attempts, retry, roll back, export",
-        demo_only: false,
+        when: configured,
         footer: |_| Some("history".to_owned()),
         run: |screen| {
             screen.dialog = Some(Dialog::History(Box::default()));
@@ -211,7 +229,7 @@ pub static ACTIONS: &[Action] = &[
         name: "roll back",
         keys: &[key('u')],
         help: "put back what the site under the cursor had before its last run",
-        demo_only: false,
+        when: configured,
         footer: silent,
         run: roll_back,
     },
@@ -219,7 +237,7 @@ pub static ACTIONS: &[Action] = &[
         name: "push",
         keys: &[key('p')],
         help: "review and push the key to the site under the cursor",
-        demo_only: false,
+        when: configured,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
                 .then(|| "push this".to_owned())
@@ -234,7 +252,7 @@ pub static ACTIONS: &[Action] = &[
         name: "retry",
         keys: &[key('r')],
         help: "repeat what failed on the site under the cursor",
-        demo_only: false,
+        when: configured,
         footer: |model| (model.failed + model.held_back > 0).then(|| "retry this".to_owned()),
         run: |screen| {
             let one = one(&screen.model);
@@ -245,7 +263,7 @@ pub static ACTIONS: &[Action] = &[
         name: "verify",
         keys: &[key('v')],
         help: "look at what the site under the cursor serves",
-        demo_only: false,
+        when: configured,
         footer: |model| with_sites(model, "verify this"),
         run: |screen| look(screen, one(&screen.model)),
     },
@@ -253,7 +271,7 @@ pub static ACTIONS: &[Action] = &[
         name: "show key",
         keys: &[control('r')],
         help: "show the key for 10 seconds, or hide it",
-        demo_only: false,
+        when: configured,
         footer: silent,
         run: |screen| {
             let now = screen.model.now;
@@ -265,15 +283,53 @@ pub static ACTIONS: &[Action] = &[
         name: "heal",
         keys: &[key('H')],
         help: "mend the demo's sick sites, so that a retry works",
-        demo_only: true,
+        when: in_demo,
         footer: |model| model.options.demo.then(|| "heal the demo".to_owned()),
         run: |_| vec![Effect::Heal],
+    },
+    Action {
+        name: "write a config",
+        keys: &[key('i')],
+        help: "write a commented config, where there is none",
+        when: without_sites,
+        footer: |model| {
+            let is_bare = model.setup.file.is_none() && model.setup.example.is_none();
+            (is_bare && !model.options.read_only).then(|| "write a config".to_owned())
+        },
+        run: first::write_example,
+    },
+    Action {
+        name: "add a site",
+        keys: &[key('+')],
+        help: "add a site by its address: for this session, or written to the config",
+        when: configured,
+        footer: |model| model.sites.is_empty().then(|| "add a site".to_owned()),
+        run: first::add_site,
+    },
+    Action {
+        name: "demo",
+        keys: &[key('d')],
+        help: "try the program on shops inside this machine",
+        when: without_sites,
+        footer: |_| Some("demo".to_owned()),
+        run: first::open_demo,
+    },
+    Action {
+        name: "reload",
+        keys: &[named(KeyCode::F(5))],
+        help: "read the config and its sites again",
+        when: always,
+        footer: |model| {
+            let is_wanted = model.setup.wrong.is_some() || model.sites.is_empty();
+            is_wanted.then(|| "read the config again".to_owned())
+        },
+        run: first::reload,
     },
     Action {
         name: "help",
         keys: &[key('?')],
         help: "this help",
-        demo_only: false,
+        when: always,
         footer: |_| Some("help".to_owned()),
         run: help,
     },
@@ -281,7 +337,7 @@ pub static ACTIONS: &[Action] = &[
         name: "quit",
         keys: &[key('q'), control('c')],
         help: "quit; while a run goes on it asks",
-        demo_only: false,
+        when: always,
         footer: |_| Some("quit".to_owned()),
         run: quit,
     },
@@ -289,7 +345,7 @@ pub static ACTIONS: &[Action] = &[
         name: "down",
         keys: &[key('j'), named(KeyCode::Down)],
         help: "one site down",
-        demo_only: false,
+        when: configured,
         footer: silent,
         run: |screen| step(screen, 1),
     },
@@ -297,7 +353,7 @@ pub static ACTIONS: &[Action] = &[
         name: "up",
         keys: &[key('k'), named(KeyCode::Up)],
         help: "one site up",
-        demo_only: false,
+        when: configured,
         footer: silent,
         run: |screen| step(screen, -1),
     },
@@ -305,7 +361,7 @@ pub static ACTIONS: &[Action] = &[
         name: "half page down",
         keys: &[control('d')],
         help: "half a page down",
-        demo_only: false,
+        when: configured,
         footer: silent,
         run: |screen| {
             let half = page(&screen.model) / 2;
@@ -316,7 +372,7 @@ pub static ACTIONS: &[Action] = &[
         name: "half page up",
         keys: &[control('u')],
         help: "half a page up",
-        demo_only: false,
+        when: configured,
         footer: silent,
         run: |screen| {
             let half = page(&screen.model) / 2;
@@ -327,7 +383,7 @@ pub static ACTIONS: &[Action] = &[
         name: "page down",
         keys: &[named(KeyCode::PageDown)],
         help: "a page down",
-        demo_only: false,
+        when: configured,
         footer: silent,
         run: |screen| {
             let page = page(&screen.model);
@@ -338,7 +394,7 @@ pub static ACTIONS: &[Action] = &[
         name: "page up",
         keys: &[named(KeyCode::PageUp)],
         help: "a page up",
-        demo_only: false,
+        when: configured,
         footer: silent,
         run: |screen| {
             let page = page(&screen.model);
@@ -349,7 +405,7 @@ pub static ACTIONS: &[Action] = &[
         name: "first",
         keys: &[key('g'), named(KeyCode::Home)],
         help: "the first site",
-        demo_only: false,
+        when: configured,
         footer: silent,
         run: |screen| {
             screen.model.move_cursor(0);
@@ -360,7 +416,7 @@ pub static ACTIONS: &[Action] = &[
         name: "last",
         keys: &[key('G'), named(KeyCode::End)],
         help: "the last site",
-        demo_only: false,
+        when: configured,
         footer: silent,
         run: |screen| {
             screen.model.move_cursor(usize::MAX);
@@ -371,7 +427,7 @@ pub static ACTIONS: &[Action] = &[
         name: "redraw",
         keys: &[control('l')],
         help: "draw the screen afresh",
-        demo_only: false,
+        when: always,
         footer: silent,
         run: |_| vec![Effect::Redraw],
     },
@@ -379,7 +435,7 @@ pub static ACTIONS: &[Action] = &[
         name: "suspend",
         keys: &[control('z')],
         help: "suspend, while no run goes on; fg comes back",
-        demo_only: false,
+        when: always,
         footer: silent,
         run: |screen| {
             let model = &mut screen.model;
@@ -466,8 +522,8 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
 }
 
 fn help(screen: &mut Screen) -> Vec<Effect> {
-    let demo = screen.model.options.demo;
-    let shown = ACTIONS.iter().filter(|action| !action.demo_only || demo);
+    let model = &screen.model;
+    let shown = ACTIONS.iter().filter(|action| (action.when)(model));
     let lines = shown.map(|action| HelpLine {
         keys: action.keys_in_words(),
         help: action.help,
@@ -501,12 +557,69 @@ fn page(model: &Model) -> isize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::moment::Moment;
+    use crate::site::{MasterKeyId, Site, SiteMode, SiteUrl};
+    use crate::text::CleanText;
+    use crate::tui::model::{Options, Start};
+    use crate::tui::setup::{Setup, Wrong};
+    use crate::tui::theme::Theme;
+
+    /// A screen on so many sites, of the demo or not, with a config that can be used or not.
+    fn model(sites: usize, demo: bool, is_wrong: bool) -> Model {
+        let site = |number: usize| {
+            let url = SiteUrl::parse(&format!("https://shop-{number}.example.com")).unwrap();
+            Site {
+                name: CleanText::note(url.host()),
+                backend: url.backend().into(),
+                url,
+                group: None,
+                mode: SiteMode::Any,
+                master_key: MasterKeyId(0),
+                enabled: true,
+            }
+        };
+        let wrong = Wrong::unusable("config.toml".as_ref(), "is wrong");
+        let start = Start {
+            sites: (0..sites).map(site).collect(),
+            states: Vec::new(),
+            operator: String::new(),
+            config: String::new(),
+            searched: Vec::new(),
+            run: None,
+            key: None,
+            setup: Setup {
+                wrong: is_wrong.then_some(wrong),
+                ..Setup::default()
+            },
+            options: Options {
+                ascii: false,
+                theme: Theme::Colour,
+                demo,
+                read_only: false,
+                zone: jiff::tz::TimeZone::UTC,
+            },
+            size: (80, 24),
+        };
+        let now = Moment {
+            since_start: std::time::Duration::ZERO,
+            wall: jiff::Timestamp::UNIX_EPOCH,
+        };
+        Model::new(start, now)
+    }
 
     #[test]
     fn no_key_does_two_things_and_each_action_tells_what_it_does() {
-        let keys: Vec<&Press> = ACTIONS.iter().flat_map(|action| action.keys).collect();
-        for (index, key) in keys.iter().enumerate() {
-            assert!(!keys[..index].contains(key), "{key:?}");
+        for model in [
+            model(0, false, false),
+            model(0, false, true),
+            model(3, false, false),
+            model(3, true, false),
+        ] {
+            let there = ACTIONS.iter().filter(|action| (action.when)(&model));
+            let keys: Vec<&Press> = there.flat_map(|action| action.keys).collect();
+            for (index, key) in keys.iter().enumerate() {
+                assert!(!keys[..index].contains(key), "{key:?}");
+            }
         }
         for action in ACTIONS {
             assert!(!action.help.is_empty() && !action.name.is_empty() && !action.keys.is_empty());

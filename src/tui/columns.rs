@@ -120,7 +120,11 @@ pub static COLUMNS: [Column; 10] = [
         right: false,
         cell: |model, id| {
             let note = note(model.state(id), &|at| model.clock(at));
-            (note, Part::Text)
+            match (model.is_of_session(id), note.is_empty()) {
+                (false, _) => (note, Part::Text),
+                (true, true) => ("this session only".to_owned(), Part::Label),
+                (true, false) => (format!("{note} (this session only)"), Part::Text),
+            }
         },
     },
 ];

@@ -8,6 +8,8 @@ use super::Effect;
 use super::model::Model;
 use super::theme::Part;
 
+/// The address of a site that is to be added.
+mod add;
 /// Runs on record.
 mod history;
 /// A few answers to one question.
@@ -16,11 +18,15 @@ mod choice;
 mod pager;
 /// The plan of a push, and the phrase that confirms it.
 mod plan;
+/// A config that is wrong.
+mod wrong;
 
+pub use add::AddSite;
 pub use choice::{Choice, OLD_RUN, again};
 pub use history::History;
 pub use pager::{HelpLine, Pager};
 pub use plan::PlanDialog;
+pub use wrong::{WrongConfig, wrong_lines};
 
 /// What stands before the table and takes the keys.
 #[derive(Debug)]
@@ -33,6 +39,10 @@ pub enum Dialog {
     Pager(Pager),
     /// Runs on record.
     History(Box<History>),
+    /// The address of a site that is to be added.
+    AddSite(AddSite),
+    /// A config that was read again and is wrong.
+    WrongConfig(WrongConfig),
 }
 
 impl Dialog {
@@ -41,7 +51,8 @@ impl Dialog {
         match self {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
-            Self::Choice(_) | Self::Pager(_) => false,
+            Self::AddSite(_) => true,
+            Self::Choice(_) | Self::Pager(_) | Self::WrongConfig(_) => false,
         }
     }
 }
@@ -66,6 +77,8 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
         Dialog::Choice(dialog) => dialog.press(model, press),
         Dialog::Pager(dialog) => dialog.press(model, press),
         Dialog::History(dialog) => dialog.press(model, press),
+        Dialog::AddSite(dialog) => dialog.press(model, press),
+        Dialog::WrongConfig(_) => WrongConfig::press(press),
     }
 }
 
@@ -76,6 +89,8 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
         Dialog::Choice(dialog) => dialog.draw(model, frame),
         Dialog::Pager(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
+        Dialog::AddSite(dialog) => dialog.draw(model, frame),
+        Dialog::WrongConfig(dialog) => dialog.draw(model, frame),
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
 
 use super::field::KeyField;
+use super::setup::Setup;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
 use crate::key::PublishableKey;
@@ -52,6 +53,8 @@ pub struct Start {
     pub run: Option<RunInfo>,
     /// A key that stands in the field already.
     pub key: Option<PublishableKey>,
+    /// Where the sites come from.
+    pub setup: Setup,
     /// How it looks.
     pub options: Options,
     /// Columns and rows.
@@ -82,6 +85,7 @@ pub struct Model {
     pub(super) operator: String,
     pub(super) config: String,
     pub(super) searched: Vec<PathBuf>,
+    pub(super) setup: Setup,
     pub(super) options: Options,
     pub(super) size: (u16, u16),
     pub(super) order: Vec<SiteId>,
@@ -126,6 +130,7 @@ impl Model {
             operator: start.operator,
             config: start.config,
             searched: start.searched,
+            setup: start.setup,
             options: start.options,
             size: start.size,
             order_is_stale: true,
@@ -235,6 +240,22 @@ impl Model {
         let mut sites = sites;
         sites.retain(|id| self.site(*id).enabled);
         sites
+    }
+
+    /// Whether a site was added on the screen and stands in no config.
+    pub fn is_of_session(&self, id: SiteId) -> bool {
+        self.setup.added.contains(&self.site(id).url)
+    }
+
+    /// Where and why the config cannot be used, if it cannot.
+    pub fn wrong_config(&self) -> Option<String> {
+        let wrong = self.setup.wrong.as_ref()?;
+        Some(format!("{}: {}", wrong.place, wrong.message))
+    }
+
+    /// Whether the screen was opened anew for this site.
+    pub fn is_newest(&self, id: SiteId) -> bool {
+        self.setup.newest.as_ref() == Some(&self.site(id).url)
     }
 
     /// The run, if there was one.

@@ -16,6 +16,7 @@ const TAKE: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?25l\x1b[2J\x1b[H";
 const GIVE_BACK: &[u8] = b"\x1b[?2026l\x1b[0m\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[?25h\x1b[?1049l";
 /// Clicks, in the form that has no limit of columns.
 const MOUSE: &[u8] = b"\x1b[?1000h\x1b[?1006h";
+const NO_MOUSE: &[u8] = b"\x1b[?1006l\x1b[?1000l";
 
 /// The operator's terminal, taken for the screen: raw, on its alternate screen. Given back when dropped.
 #[derive(Debug)]
@@ -58,6 +59,14 @@ impl Terminal {
         }
         self.writer.write(bytes);
         Ok(())
+    }
+
+    /// Captures the mouse, or lets go of it.
+    pub(super) fn capture_mouse(&mut self, mouse: bool) {
+        if self.mouse != mouse && self.taken {
+            self.writer.write(if mouse { MOUSE } else { NO_MOUSE }.to_vec());
+        }
+        self.mouse = mouse;
     }
 
     /// Whether the last frame is out, so that the next one may be written.

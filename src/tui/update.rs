@@ -5,7 +5,7 @@ use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::field::{Edited, secret};
 use super::model::Model;
 use super::screen::Screen;
-use super::{Effect, Input, Message, Reading, looks_pasted};
+use super::{Effect, Input, Message, Reading, first, looks_pasted};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::run::RunPhase;
@@ -36,6 +36,7 @@ fn only_watch(screen: &mut Screen, effects: &mut Vec<Effect>) {
     let steers = |effect: &Effect| match effect {
         Effect::Engine(Command::Look { .. }) => model.attached.is_some(),
         Effect::Engine(_) => true,
+        Effect::Setup(order) => order.writes(),
         _ => false,
     };
     let before = effects.len();
@@ -75,6 +76,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         }
         Message::Attached(to) => take_attached(model, to),
         Message::Left(run) => return take_left(screen, *run),
+        Message::Setup(news) => return first::take(screen, news),
         Message::Read(reading) => take_reading(screen, reading),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
@@ -161,6 +163,7 @@ fn take_reading(screen: &mut Screen, reading: Reading) {
 /// A run that nobody works on: asked about at once, unless something else is being asked.
 fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
     let model = &mut screen.model;
+    let asked = model.left.iter().any(|known| known.id == run.id);
     model.left.retain(|known| known.id != run.id);
     let of_run = || model.states.iter().filter(|state| state.run == Some(run.id));
     if !of_run().any(SiteState::is_left_over) {
@@ -180,7 +183,7 @@ fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
     }
     let text = format!("run {} was not finished: o asks about it again", run.id.0);
     model.say(Level::Warning, text);
-    if screen.dialog.is_none() && !model.options.read_only && !model.is_too_small() {
+    if screen.dialog.is_none() && !asked && !model.options.read_only && !model.is_too_small() {
         screen.dialog = Some(Dialog::Choice(Choice::unfinished(model, &run)));
     }
     screen.model.left.push(run);
@@ -320,8 +323,8 @@ fn press_unseen(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
 }
 
 fn dispatch(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
-    let demo = screen.model.options.demo;
-    let mut known = ACTIONS.iter().filter(|action| !action.demo_only || demo);
+    let model = &screen.model;
+    let mut known = ACTIONS.iter().filter(|action| (action.when)(model));
     match known.find(|action| action.keys.iter().any(|key| key.is(event))) {
         Some(action) => (action.run)(screen),
         None => Vec::new(),

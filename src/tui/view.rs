@@ -14,6 +14,8 @@ mod head;
 mod table;
 /// What stands in its place when there are no sites.
 mod empty;
+/// What stands in the place of everything when the config cannot be used.
+mod wrong;
 /// Message line, gauge and footer.
 mod foot;
 
@@ -49,17 +51,22 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
     ]);
     let [header, serving, key, upper, table, lower, message, gauge, footer] = rows.areas(area);
     head::header(model, frame, header);
-    head::serving(model, frame, serving);
-    head::key(screen, frame, key);
-    rule(model, frame, upper);
-    if model.sites.is_empty() {
-        empty::draw(model, frame, table);
+    if let Some(wrong) = &model.setup.wrong {
+        rule(model, frame, serving);
+        wrong::draw(model, wrong, frame, key.union(table));
     } else {
-        table::draw(model, frame, table);
+        head::serving(model, frame, serving);
+        head::key(screen, frame, key);
+        rule(model, frame, upper);
+        if model.sites.is_empty() {
+            empty::draw(model, frame, table);
+        } else {
+            table::draw(model, frame, table);
+        }
+        foot::gauge(model, frame, gauge);
     }
     rule(model, frame, lower);
     foot::message(model, frame, message);
-    foot::gauge(model, frame, gauge);
     foot::footer(screen, frame, footer);
     if let Some(dialog) = &screen.dialog {
         dialogs::draw(dialog, model, frame);

@@ -145,6 +145,10 @@ fn detail(model: &Model, id: SiteId) -> Vec<Line<'static>> {
         fact(model, "push", state.push.look().word),
         fact(model, "verify", state.verify.look().word),
     ];
+    if model.is_of_session(id) {
+        let text = "in no config: added for this session (+ and Enter write it)";
+        lines.push(fact(model, "", text));
+    }
     if !site.enabled {
         lines.push(fact(model, "", "disabled in the config"));
     }

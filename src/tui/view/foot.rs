@@ -119,9 +119,7 @@ fn items(screen: &Screen) -> Vec<Item> {
             item("Esc", "leave"),
         ];
     }
-    let shown = ACTIONS
-        .iter()
-        .filter(|action| !action.demo_only || model.options.demo);
+    let shown = ACTIONS.iter().filter(|action| (action.when)(model));
     shown
         .filter_map(|action| Some(item(&action.first_key(), &(action.footer)(model)?)))
         .collect()
