@@ -52,7 +52,7 @@ pub static COLUMNS: [Column; 10] = [
         width: Width::Between(14, 30),
         shown: always,
         right: false,
-        cell: |model, id| (model.site(id).name.to_string(), Part::Text),
+        cell: |model, id| (name(model, id), Part::Text),
     },
     Column {
         head: "GROUP",
@@ -120,14 +120,22 @@ pub static COLUMNS: [Column; 10] = [
         right: false,
         cell: |model, id| {
             let note = note(model.state(id), &|at| model.clock(at));
-            match (model.is_of_session(id), note.is_empty()) {
-                (false, _) => (note, Part::Text),
-                (true, true) => ("this session only".to_owned(), Part::Label),
-                (true, false) => (format!("{note} (this session only)"), Part::Text),
+            if note.is_empty() && model.is_of_session(id) {
+                return ("this session only".to_owned(), Part::Label);
             }
+            (note, Part::Text)
         },
     },
 ];
+
+/// A site that stands in no config has a mark, by the key that has added it.
+fn name(model: &Model, id: SiteId) -> String {
+    let name = &model.site(id).name;
+    if model.is_of_session(id) {
+        return format!("+ {name}");
+    }
+    name.to_string()
+}
 
 fn group(site: &Site) -> String {
     site.group.as_ref().map_or_else(String::new, ToString::to_string)

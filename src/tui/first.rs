@@ -102,10 +102,7 @@ pub(super) fn take(screen: &mut Screen, news: SetupNews) -> Vec<Effect> {
             model.say(Level::Info, text);
         }
         SetupNews::ExampleWritten(path) => {
-            let text = format!(
-                "written: {}. Put the addresses of your sites in it, then F5",
-                shown(&path)
-            );
+            let text = format!("written: put your sites in it, then F5: {}", shown(&path));
             model.say(Level::Info, text);
             model.setup.example = Some(path);
         }

@@ -70,9 +70,6 @@ fn what_it_needs(model: &Model) -> Vec<Line<'static>> {
         code("  [[sites]]"),
         code("  url = \"https://shop.example.com\""),
         Line::raw(""),
-        Line::raw(
-            "and, to push, the master key: in $TEMPLATE_MASTER_API_KEY, or from a file or a command that \
-             [master_key] names.",
-        ),
+        Line::raw("and, to push, a master key: $TEMPLATE_MASTER_API_KEY or [master_key]."),
     ]
 }
