@@ -7,6 +7,10 @@ pub mod setup;
 pub mod theme;
 /// The key field.
 pub mod field;
+/// Which sites are shown, by words and by `field:value`.
+pub mod filter;
+/// The order of the table, its cursor and its marks.
+pub mod list;
 /// All state of the screen behind the dialogs.
 pub mod model;
 /// COLUMNS: head, width and cell of each.
@@ -19,6 +23,8 @@ pub mod screen;
 mod orders;
 /// The config and its sites: read again, added to, begun.
 mod first;
+/// Moving, finding and marking.
+mod find;
 /// ACTIONS: keys, help and effect of each.
 pub mod actions;
 /// What a message makes of the model.

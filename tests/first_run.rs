@@ -245,7 +245,7 @@ fn a_screen_on_the_run_of_another_process_reads_its_config_again() {
     watches.sees("2 sites").sees("watches  run 1");
     watches
         .adds(&url)
-        .sees("3 sites")
+        .sees("is there for this session")
         .sees("watches  run 1")
         .sees("+ 127.0.0.1");
     watches

@@ -1,10 +1,14 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::moment::Moment;
 use super::state::SiteState;
 use crate::key::PublishableKey;
 use crate::text::{Count, list};
+
+/// What the answer comes from, kept up to date site by site.
+mod evidence;
+
+pub use evidence::Evidence;
 
 /// A key that the run replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,45 +44,11 @@ impl Expiry {
         key: &PublishableKey,
         now: Moment,
     ) -> Self {
-        let mut known: BTreeMap<PublishableKey, (usize, Option<Moment>)> = BTreeMap::new();
-        let is_old = |other: &PublishableKey| other != key && other.mode() == key.mode();
-        let mut unseen = Vec::new();
-        let mut unproven = 0;
-        let mut proven_at = None;
+        let mut evidence = Evidence::new(key.clone());
         for (place, state) in states.into_iter().enumerate() {
-            if let Some(serves) = state.now.key().filter(|serves| is_old(serves)) {
-                known.entry(serves.clone()).or_default().0 += 1;
-            } else if !state.is_seen() {
-                unseen.push(place);
-            }
-            if state.is_unproven() {
-                unproven += 1;
-                proven_at = proven_at.max(state.settle_end());
-            }
-            // Served before the PUT, and no more as far as was seen: named, so that it can be called safe.
-            if let Some(before) = state.before.key().filter(|before| is_old(before)) {
-                known.entry(before.clone()).or_default();
-            }
-            let Some(until) = state.settle_end().filter(|until| *until > now) else {
-                continue;
-            };
-            for cached in state.cached_keys().filter(|cached| is_old(cached)) {
-                let entry = known.entry(cached.clone()).or_default();
-                entry.1 = entry.1.max(Some(until));
-            }
+            evidence.add(place, state);
         }
-        let old = known
-            .into_iter()
-            .map(|(key, (serving, until))| OldKey { key, serving, until });
-        let mut old: Vec<OldKey> = old.collect();
-        old.sort_by_key(|old| std::cmp::Reverse((old.serving, old.until)));
-        Self {
-            old,
-            unseen,
-            unproven,
-            proven_at: proven_at.filter(|at| *at > now),
-            hidden_for: None,
-        }
+        evidence.expiry(now)
     }
 
     /// As the looks of a process that knows of no push tell it: one of the last `settle` may be hidden from
@@ -176,6 +146,8 @@ impl Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
     use crate::rules::outcome::{Answer, LookVerdict, PutVerdict};
     use crate::rules::retry::Policy;
     use crate::rules::state::{Allow, Call};
@@ -275,5 +247,45 @@ mod tests {
             said.starts_with("no other key was seen; a push of the last 330 s"),
             "{said}"
         );
+    }
+
+    /// What a site may have been through: nothing, a look, a push, a proof, a failed PUT.
+    fn lives() -> impl Strategy<Value = SiteState> {
+        (0..5u8, 0..3u64).prop_map(|(life, later)| {
+            let mut state = SiteState::default();
+            if life > 0 {
+                state.order_look(None, 1, at(0));
+                looked(&mut state, if life == 1 { "New1" } else { "Old1" }, later);
+            }
+            if life > 2 {
+                state = pushed();
+                looked(&mut state, "New1", 11 + later);
+            }
+            if life > 3 {
+                looked(&mut state, "New1", 340 + later);
+            }
+            state
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn evidence_that_is_kept_up_to_date_is_that_of_all_sites(
+            before in prop::collection::vec(lives(), 5),
+            changes in prop::collection::vec((0..5usize, lives()), 0..20),
+            seconds in 0..400u64,
+        ) {
+            let mut states = before;
+            let mut evidence = Evidence::new(key("New1"));
+            for (place, state) in states.iter().enumerate() {
+                evidence.add(place, state);
+            }
+            for (place, state) in changes {
+                evidence.replace(place, &states[place], &state);
+                states[place] = state;
+            }
+            let all = Expiry::of(&states, &key("New1"), at(seconds));
+            prop_assert_eq!(evidence.expiry(at(seconds)), all);
+        }
     }
 }

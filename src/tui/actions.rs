@@ -1,12 +1,11 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::dialogs::{Choice, Dialog, HelpLine, Pager};
+use super::dialogs::{Choice, Deed, Dialog, HelpLine, Menu, Pager};
 use super::model::Model;
 use super::screen::Screen;
-use super::{Effect, Leave, Wanted, first, orders};
-use crate::engine::{Attempts, Command, Level};
+use super::{Effect, Leave, Wanted, find, first, orders};
+use crate::engine::{Command, Level};
 use crate::rules::run::RunPhase;
-use crate::site::SiteId;
 
 /// A key that can be pressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,16 +122,16 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "push all",
         keys: &[key('P')],
-        help: "review and push the key to all sites",
+        help: "review and push the key to all sites that are shown",
         when: configured,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
-                .then(|| format!("push {}", model.sites.len()))
+                .then(|| format!("push {}", model.visible_in_words()))
                 .filter(|_| !model.sites.is_empty())
         },
         run: |screen| {
-            let all = screen.model.all();
-            orders::plan_push(screen, &all)
+            let visible = screen.model.visible();
+            orders::plan_push(screen, &visible)
         },
     },
     Action {
@@ -154,12 +153,12 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "retry all failed",
         keys: &[key('R')],
-        help: "repeat what failed on all sites",
+        help: "repeat what failed on the sites that are shown",
         when: configured,
         footer: retries,
         run: |screen| {
-            let all = screen.model.all();
-            orders::retry(screen, all)
+            let visible = screen.model.visible();
+            orders::retry(screen, visible)
         },
     },
     Action {
@@ -176,10 +175,13 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "verify all",
         keys: &[key('V')],
-        help: "look at what all sites serve",
+        help: "look at what the sites serve that are shown",
         when: configured,
-        footer: |model| with_sites(model, "verify all"),
-        run: |screen| look(screen, screen.model.all()),
+        footer: |model| with_sites(model, &format!("verify {}", model.visible_in_words())),
+        run: |screen| {
+            let visible = screen.model.visible();
+            orders::look(screen, visible)
+        },
     },
     Action {
         name: "detail",
@@ -209,10 +211,105 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "owed",
         keys: &[key('o')],
-        help: "the sites that are owed a key, and a run that was left unfinished",
+        help: "only the sites that are owed a key, or all again; a run that was left unfinished",
         when: configured,
         footer: |model| (!model.left.is_empty()).then(|| "unfinished run".to_owned()),
-        run: orders::owed,
+        run: find::owed,
+    },
+    Action {
+        name: "filter",
+        keys: &[key('/')],
+        help: "show only the sites that match words or fields, such as push:failed",
+        when: configured,
+        footer: |model| with_sites(model, "filter"),
+        run: |screen| {
+            screen.model.filter.edit(true);
+            Vec::new()
+        },
+    },
+    Action {
+        name: "clear filter",
+        keys: &[named(KeyCode::Esc)],
+        help: "show all sites again",
+        when: configured,
+        footer: |model| (!model.filter.is_empty()).then(|| "all sites".to_owned()),
+        run: |screen| {
+            screen.model.set_filter("");
+            Vec::new()
+        },
+    },
+    Action {
+        name: "mark",
+        keys: &[key(' ')],
+        help: "mark the site, or take its mark away: actions go on the marked ones",
+        when: configured,
+        footer: |model| with_sites(model, "mark"),
+        run: find::mark,
+    },
+    Action {
+        name: "mark all",
+        keys: &[key('a')],
+        help: "mark all sites that are shown",
+        when: configured,
+        footer: silent,
+        run: |screen| find::mark_those(screen, |_, _| true),
+    },
+    Action {
+        name: "mark failed",
+        keys: &[key('f')],
+        help: "mark those of the shown sites that failed",
+        when: configured,
+        footer: silent,
+        run: |screen| find::mark_those(screen, find::failed),
+    },
+    Action {
+        name: "unmark all",
+        keys: &[key('A')],
+        help: "take all marks away, also those that the filter hides",
+        when: configured,
+        footer: |model| (model.list.marks() > 0).then(|| "no marks".to_owned()),
+        run: |screen| {
+            screen.model.list.unmark_all();
+            Vec::new()
+        },
+    },
+    Action {
+        name: "next failed",
+        keys: &[key('n')],
+        help: "to the next site that failed",
+        when: configured,
+        footer: |model| (model.failed > 0).then(|| "next failed".to_owned()),
+        run: find::next_failed,
+    },
+    Action {
+        name: "keys served",
+        keys: &[named(KeyCode::Tab)],
+        help: "which key how many sites serve; Enter shows only those",
+        when: configured,
+        footer: |model| with_sites(model, "keys served"),
+        run: |screen| {
+            screen.dialog = Some(Dialog::Menu(Menu::served(&screen.model)));
+            Vec::new()
+        },
+    },
+    Action {
+        name: "sort",
+        keys: &[key('s')],
+        help: "choose the column that sites are sorted by",
+        when: configured,
+        footer: silent,
+        run: |screen| {
+            screen.dialog = Some(Dialog::Menu(Menu::sort(&screen.model)));
+            Vec::new()
+        },
+    },
+    Action {
+        name: "turn the order",
+        keys: &[key('S')],
+        help: "the other end of the order first",
+        when: configured,
+        footer: silent,
+        run: find::turn,
     },
     Action {
         name: "history",
@@ -228,44 +325,38 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "roll back",
         keys: &[key('u')],
-        help: "put back what the site under the cursor had before its last run",
+        help: "put back what the marked sites, or the one under the cursor, had before their last run",
         when: configured,
         footer: silent,
-        run: roll_back,
+        run: |screen| find::on_chosen(screen, Deed::RollBack),
     },
     Action {
         name: "push",
         keys: &[key('p')],
-        help: "review and push the key to the site under the cursor",
+        help: "review and push the key to the marked sites, or the one under the cursor",
         when: configured,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
-                .then(|| "push this".to_owned())
+                .then(|| model.chosen_in_words("push"))
                 .filter(|_| !model.sites.is_empty())
         },
-        run: |screen| {
-            let one = one(&screen.model);
-            orders::plan_push(screen, &one)
-        },
+        run: |screen| find::on_chosen(screen, Deed::Push),
     },
     Action {
         name: "retry",
         keys: &[key('r')],
-        help: "repeat what failed on the site under the cursor",
+        help: "repeat what failed on the marked sites, or the one under the cursor",
         when: configured,
-        footer: |model| (model.failed + model.held_back > 0).then(|| "retry this".to_owned()),
-        run: |screen| {
-            let one = one(&screen.model);
-            orders::retry(screen, one)
-        },
+        footer: |model| (model.failed + model.held_back > 0).then(|| model.chosen_in_words("retry")),
+        run: |screen| find::on_chosen(screen, Deed::Retry),
     },
     Action {
         name: "verify",
         keys: &[key('v')],
-        help: "look at what the site under the cursor serves",
+        help: "look at what the marked sites, or the one under the cursor, serve",
         when: configured,
-        footer: |model| with_sites(model, "verify this"),
-        run: |screen| look(screen, one(&screen.model)),
+        footer: |model| with_sites(model, &model.chosen_in_words("verify")),
+        run: |screen| find::on_chosen(screen, Deed::Look),
     },
     Action {
         name: "show key",
@@ -347,7 +438,7 @@ pub static ACTIONS: &[Action] = &[
         help: "one site down",
         when: configured,
         footer: silent,
-        run: |screen| step(screen, 1),
+        run: |screen| find::step(screen, 1),
     },
     Action {
         name: "up",
@@ -355,7 +446,7 @@ pub static ACTIONS: &[Action] = &[
         help: "one site up",
         when: configured,
         footer: silent,
-        run: |screen| step(screen, -1),
+        run: |screen| find::step(screen, -1),
     },
     Action {
         name: "half page down",
@@ -364,8 +455,8 @@ pub static ACTIONS: &[Action] = &[
         when: configured,
         footer: silent,
         run: |screen| {
-            let half = page(&screen.model) / 2;
-            step(screen, half)
+            let half = find::page(&screen.model) / 2;
+            find::step(screen, half)
         },
     },
     Action {
@@ -375,8 +466,8 @@ pub static ACTIONS: &[Action] = &[
         when: configured,
         footer: silent,
         run: |screen| {
-            let half = page(&screen.model) / 2;
-            step(screen, -half)
+            let half = find::page(&screen.model) / 2;
+            find::step(screen, -half)
         },
     },
     Action {
@@ -386,8 +477,8 @@ pub static ACTIONS: &[Action] = &[
         when: configured,
         footer: silent,
         run: |screen| {
-            let page = page(&screen.model);
-            step(screen, page)
+            let page = find::page(&screen.model);
+            find::step(screen, page)
         },
     },
     Action {
@@ -397,8 +488,8 @@ pub static ACTIONS: &[Action] = &[
         when: configured,
         footer: silent,
         run: |screen| {
-            let page = page(&screen.model);
-            step(screen, -page)
+            let page = find::page(&screen.model);
+            find::step(screen, -page)
         },
     },
     Action {
@@ -452,43 +543,8 @@ pub static ACTIONS: &[Action] = &[
     },
 ];
 
-fn one(model: &Model) -> Vec<SiteId> {
-    model.selected().into_iter().collect()
-}
-
-fn look(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
-    let sites = screen.model.enabled(sites);
-    if sites.is_empty() {
-        screen.model.say(
-            Level::Info,
-            "there is no site to look at (a disabled one is never asked)",
-        );
-        return Vec::new();
-    }
-    vec![Effect::Engine(Command::Look {
-        sites,
-        expected: None,
-        attempts: Attempts::Policy,
-        background: false,
-    })]
-}
-
-fn roll_back(screen: &mut Screen) -> Vec<Effect> {
-    let model = &mut screen.model;
-    let Some(site) = model.selected() else {
-        return Vec::new();
-    };
-    if let Some(run) = model.state(site).run {
-        return vec![Effect::Read(Wanted::PutBack(run, Some(vec![site])))];
-    }
-    let name = &model.site(site).name;
-    let text = format!("{name}: no run has pushed to it, so there is nothing to put back");
-    model.say(Level::Info, text);
-    Vec::new()
-}
-
 fn retries(model: &Model) -> Option<String> {
-    match (model.failed, model.held_back) {
+    match model.failed_shown() {
         (0, 0) => None,
         (failed, 0) => Some(format!("retry {failed}")),
         (0, held_back) => Some(format!("retry {held_back} held back")),
@@ -542,16 +598,6 @@ fn quit(screen: &mut Screen) -> Vec<Effect> {
     );
     screen.dialog = Some(Dialog::Choice(question));
     Vec::new()
-}
-
-fn step(screen: &mut Screen, by: isize) -> Vec<Effect> {
-    let to = screen.model.cursor.saturating_add_signed(by);
-    screen.model.move_cursor(to);
-    Vec::new()
-}
-
-fn page(model: &Model) -> isize {
-    isize::try_from(model.table_height()).unwrap_or(1).max(2)
 }
 
 #[cfg(test)]

@@ -1,3 +1,6 @@
+use std::cmp::Reverse;
+
+use super::list::{SortBy, SortKey};
 use super::model::Model;
 use super::theme::Part;
 use crate::rules::note::note;
@@ -34,6 +37,8 @@ pub struct Column {
     pub shown: fn(&Model, u16) -> bool,
     /// Whether it stands at the right.
     pub right: bool,
+    /// What sites are sorted by that are sorted by this column.
+    pub sort: SortBy,
     /// What stands in it, and how that looks.
     pub cell: fn(&Model, SiteId) -> (String, Part),
 }
@@ -52,6 +57,7 @@ pub static COLUMNS: [Column; 10] = [
         width: Width::Between(14, 30),
         shown: always,
         right: false,
+        sort: |site, _| SortKey::text(site.name.as_str()),
         cell: |model, id| (name(model, id), Part::Text),
     },
     Column {
@@ -59,6 +65,7 @@ pub static COLUMNS: [Column; 10] = [
         width: Width::Fixed(6),
         shown: |model, width| width >= WIDE && model.sites.iter().any(|site| site.group.is_some()),
         right: false,
+        sort: |site, _| SortKey::text(&group(site)),
         cell: |model, id| (group(model.site(id)), Part::Label),
     },
     Column {
@@ -66,6 +73,7 @@ pub static COLUMNS: [Column; 10] = [
         width: Width::Fixed(13),
         shown: always,
         right: false,
+        sort: |_, state| SortKey::text(&served(state)),
         cell: |model, id| now(model, model.state(id)),
     },
     Column {
@@ -73,6 +81,7 @@ pub static COLUMNS: [Column; 10] = [
         width: Width::Between(10, 13),
         shown: always,
         right: false,
+        sort: |_, state| SortKey::Rank(Reverse(state.push.look().rank)),
         cell: |model, id| status(model, model.state(id).push.look()),
     },
     Column {
@@ -80,6 +89,7 @@ pub static COLUMNS: [Column; 10] = [
         width: Width::Between(10, 16),
         shown: always,
         right: false,
+        sort: |_, state| SortKey::Rank(Reverse(state.verify.look().rank)),
         cell: |model, id| status(model, model.state(id).verify.look()),
     },
     Column {
@@ -87,6 +97,7 @@ pub static COLUMNS: [Column; 10] = [
         width: Width::Fixed(4),
         shown: always,
         right: true,
+        sort: |_, state| SortKey::number(state.http.map(u64::from)),
         cell: |model, id| (number(model, model.state(id).http), Part::Text),
     },
     Column {
@@ -94,6 +105,7 @@ pub static COLUMNS: [Column; 10] = [
         width: Width::Fixed(3),
         shown: always,
         right: true,
+        sort: |_, state| SortKey::Number(false, u64::MAX - u64::from(state.puts)),
         cell: |model, id| (tries(model.state(id)), Part::Text),
     },
     Column {
@@ -101,6 +113,7 @@ pub static COLUMNS: [Column; 10] = [
         width: Width::Fixed(5),
         shown: |_, width| width >= WIDE,
         right: true,
+        sort: |_, state| slowest_first(state),
         cell: |model, id| {
             let took = model.state(id).took.map(|took| took.as_millis());
             (number(model, took), Part::Text)
@@ -111,6 +124,7 @@ pub static COLUMNS: [Column; 10] = [
         width: Width::Fixed(8),
         shown: always,
         right: false,
+        sort: |_, state| newest_first(state),
         cell: |model, id| (at(model, model.state(id)), Part::Label),
     },
     Column {
@@ -118,6 +132,7 @@ pub static COLUMNS: [Column; 10] = [
         width: Width::Rest(8, 28),
         shown: always,
         right: false,
+        sort: |_, state| SortKey::text(&note(state, &|at| at.wall.to_string())),
         cell: |model, id| {
             let note = note(model.state(id), &|at| model.clock(at));
             if note.is_empty() && model.is_of_session(id) {
@@ -135,6 +150,22 @@ fn name(model: &Model, id: SiteId) -> String {
         return format!("+ {name}");
     }
     name.to_string()
+}
+
+fn served(state: &SiteState) -> String {
+    state.now.words(|key| key.as_str().to_owned())
+}
+
+fn slowest_first(state: &SiteState) -> SortKey {
+    let took = state.took.and_then(|took| u64::try_from(took.as_millis()).ok());
+    SortKey::number(took.map(|took| u64::MAX - took))
+}
+
+fn newest_first(state: &SiteState) -> SortKey {
+    let at = state
+        .at
+        .and_then(|at| u64::try_from(at.wall.as_millisecond()).ok());
+    SortKey::number(at.map(|at| u64::MAX - at))
 }
 
 fn group(site: &Site) -> String {

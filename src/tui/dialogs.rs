@@ -7,6 +7,7 @@ use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 use super::Effect;
 use super::model::Model;
 use super::theme::Part;
+use crate::site::SiteId;
 
 /// The address of a site that is to be added.
 mod add;
@@ -14,6 +15,8 @@ mod add;
 mod history;
 /// A few answers to one question.
 mod choice;
+/// A list of which one is chosen.
+mod menu;
 /// Text that is scrolled: detail, messages, help.
 mod pager;
 /// The plan of a push, and the phrase that confirms it.
@@ -24,6 +27,7 @@ mod wrong;
 pub use add::AddSite;
 pub use choice::{Choice, OLD_RUN, again};
 pub use history::History;
+pub use menu::Menu;
 pub use pager::{HelpLine, Pager};
 pub use plan::PlanDialog;
 pub use wrong::{WrongConfig, wrong_lines};
@@ -43,6 +47,33 @@ pub enum Dialog {
     AddSite(AddSite),
     /// A config that was read again and is wrong.
     WrongConfig(WrongConfig),
+    /// A list of which one is chosen.
+    Menu(Menu),
+}
+
+/// What can be done to one site or to many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Plan a push.
+    Push,
+    /// Repeat what failed.
+    Retry,
+    /// Look at what they serve.
+    Look,
+    /// Plan to put back what they had.
+    RollBack,
+}
+
+impl Deed {
+    /// The word for what was done.
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Push => "pushed",
+            Self::Retry => "retried",
+            Self::Look => "verified",
+            Self::RollBack => "rolled back",
+        }
+    }
 }
 
 impl Dialog {
@@ -52,7 +83,7 @@ impl Dialog {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
             Self::AddSite(_) => true,
-            Self::Choice(_) | Self::Pager(_) | Self::WrongConfig(_) => false,
+            Self::Choice(_) | Self::Pager(_) | Self::Menu(_) | Self::WrongConfig(_) => false,
         }
     }
 }
@@ -66,6 +97,8 @@ pub enum Pressed {
     StaysAnd(Vec<Effect>),
     /// It closes, and this is to be done.
     Closes(Vec<Effect>),
+    /// It closes, and this is done to these sites.
+    Does(Deed, Vec<SiteId>),
     /// Another one takes its place.
     Becomes(Box<Dialog>),
 }
@@ -79,6 +112,7 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
         Dialog::History(dialog) => dialog.press(model, press),
         Dialog::AddSite(dialog) => dialog.press(model, press),
         Dialog::WrongConfig(_) => WrongConfig::press(press),
+        Dialog::Menu(dialog) => dialog.press(model, press),
     }
 }
 
@@ -91,6 +125,7 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
         Dialog::History(dialog) => dialog.draw(model, frame),
         Dialog::AddSite(dialog) => dialog.draw(model, frame),
         Dialog::WrongConfig(dialog) => dialog.draw(model, frame),
+        Dialog::Menu(dialog) => dialog.draw(model, frame),
     }
 }
 

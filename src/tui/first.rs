@@ -136,17 +136,7 @@ impl Screen {
         };
         let mut screen = Self::new(same_size, now);
         let model = &mut screen.model;
-        let places = model.places();
-        let selected = old.selected().and_then(|id| places.get(&old.site(id).url));
-        let place = selected.and_then(|id| model.order.iter().position(|other| other == id));
-        if let Some(place) = place {
-            model.move_cursor(place);
-        }
-        for (id, attempts) in std::mem::take(&mut old.attempts) {
-            if let Some(id) = places.get(&old.site(id).url) {
-                model.attempts.insert(*id, attempts);
-            }
-        }
+        keep_view(model, &mut old);
         model.field = old.field;
         // What a new screen says at first was said before.
         model.messages = old.messages;
@@ -177,6 +167,28 @@ impl Screen {
             })
         };
         added.map(look).into_iter().collect()
+    }
+}
+
+/// Order, filter, marks and cursor are as they were, as far as the sites are still there.
+fn keep_view(model: &mut Model, old: &mut Model) {
+    let places = model.places();
+    model.sort_by(old.list.sort());
+    model.set_filter(old.filter.text());
+    for (id, site) in (0..).map(SiteId).zip(old.sites.iter()) {
+        if let Some(place) = places.get(&site.url) {
+            model.list.mark(*place, old.list.is_marked(id));
+        }
+    }
+    let selected = old.selected().and_then(|id| places.get(&old.site(id).url));
+    let shown = |id: &SiteId| model.list.order().iter().position(|other| other == id);
+    if let Some(place) = selected.and_then(shown) {
+        model.move_cursor(place);
+    }
+    for (id, attempts) in std::mem::take(&mut old.attempts) {
+        if let Some(id) = places.get(&old.site(id).url) {
+            model.attempts.insert(*id, attempts);
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
 
 use super::field::KeyField;
+use super::filter::{Filter, Looked};
+use super::list::List;
 use super::setup::Setup;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
@@ -21,12 +23,13 @@ use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::{Holder, RunRecord, Seen};
 use crate::text::{Count, fit};
 
+/// Which sites are shown, and on which of them an action goes.
+mod shown;
+
 /// The smallest screen that is drawn, in columns and rows.
 pub(super) const SMALLEST: (u16, u16) = (60, 15);
 /// The row of the screen in which the first site stands: below header, keys, a line and the heads.
 const FIRST_ROW: u16 = 5;
-/// The order rests so long after the cursor was moved.
-const ORDER_RESTS: Duration = Duration::from_secs(3);
 /// What is known of a site is taken for true so long when the screen opens.
 pub const KNOWN_FOR: Duration = Duration::from_hours(1);
 /// What the operator is told stays so long at least, whatever happens meanwhile.
@@ -88,11 +91,8 @@ pub struct Model {
     pub(super) setup: Setup,
     pub(super) options: Options,
     pub(super) size: (u16, u16),
-    pub(super) order: Vec<SiteId>,
-    order_is_stale: bool,
-    pub(super) cursor: usize,
-    pub(super) top: usize,
-    moved_at: Option<Moment>,
+    pub(super) list: List,
+    pub(super) filter: Filter,
     pub(super) field: KeyField,
     pub(super) messages: VecDeque<Message>,
     /// The message that is shown below the table.
@@ -124,7 +124,8 @@ impl Model {
         states.resize_with(start.sites.len(), SiteState::default);
         let mut model = Self {
             tally: Tally::of(&states),
-            order: (0..start.sites.len()).map(SiteId::at).collect(),
+            list: List::new(&start.sites, &states),
+            filter: Filter::default(),
             sites: start.sites,
             states,
             operator: start.operator,
@@ -133,10 +134,6 @@ impl Model {
             setup: start.setup,
             options: start.options,
             size: start.size,
-            order_is_stale: true,
-            cursor: 0,
-            top: 0,
-            moved_at: None,
             field: KeyField::new(start.key),
             messages: VecDeque::new(),
             line: None,
@@ -197,11 +194,6 @@ impl Model {
         &self.states[id.index()]
     }
 
-    /// The site under the cursor.
-    pub fn selected(&self) -> Option<SiteId> {
-        self.order.get(self.cursor).copied()
-    }
-
     /// Each site, in the order of the list.
     pub fn all(&self) -> Vec<SiteId> {
         (0..self.sites.len()).map(SiteId::at).collect()
@@ -230,7 +222,7 @@ impl Model {
             let looked = self.state(*id).looked_at;
             looked.is_none_or(|looked| self.now.since(looked) >= KNOWN_FOR)
         };
-        let mut sites = self.enabled(self.order.clone());
+        let mut sites = self.enabled(self.all());
         sites.retain(old);
         sites
     }
@@ -374,9 +366,8 @@ impl Model {
     /// When [`super::Message::Wake`] is wanted next.
     pub fn wake_at(&self) -> Option<Moment> {
         let rested = self
-            .moved_at
-            .filter(|_| self.order_is_stale)
-            .map(|moved| moved + ORDER_RESTS)
+            .list
+            .rests_until()
             // What is over is done with the next frame, and that may have to wait for the terminal.
             .filter(|rested| *rested > self.now);
         [rested, self.field.wake_at()].into_iter().flatten().min()
@@ -493,57 +484,17 @@ impl Model {
 
     pub(super) fn take_state(&mut self, id: SiteId, state: SiteState) {
         let old = &self.states[id.index()];
-        let rank = |state: &SiteState| attention(state);
-        self.order_is_stale |= rank(old) != rank(&state);
         self.tally.replace(old, &state);
         let (before, after) = (retry_counts(old), retry_counts(&state));
         self.failed = self.failed + after.0 - before.0;
         self.held_back = self.held_back + after.1 - before.1;
         self.states[id.index()] = state;
-    }
-
-    /// The order in which sites are shown, just before they are: what needs attention first, then the list's
-    /// own. It rests while the cursor is being moved; else the cursor follows its site.
-    pub fn arrange(&mut self, now: Moment) {
-        let rests = self.moved_at.is_some_and(|moved| now.since(moved) < ORDER_RESTS);
-        if !self.order_is_stale || rests {
-            return;
-        }
-        let selected = self.moved_at.and(self.selected());
-        let states = &self.states;
-        self.order
-            .sort_by_key(|id| (std::cmp::Reverse(attention(&states[id.index()])), *id));
-        self.order_is_stale = false;
-        if let Some(place) = selected.and_then(|id| self.order.iter().position(|other| *other == id)) {
-            self.cursor = place;
-        }
-        self.keep_cursor_in_view();
-    }
-
-    pub(super) fn move_cursor(&mut self, to: usize) {
-        self.cursor = to.min(self.order.len().saturating_sub(1));
-        self.moved_at = Some(self.now);
-        self.keep_cursor_in_view();
-    }
-
-    /// Puts the cursor on the site that stands in this row of the screen.
-    pub(super) fn click(&mut self, row: u16) {
-        let Some(place) = row.checked_sub(FIRST_ROW).map(usize::from) else {
-            return;
+        let looked = Looked {
+            site: &self.sites[id.index()],
+            state: &self.states[id.index()],
+            clock: &|moment| clock(moment, self.now, &self.options.zone),
         };
-        if place < self.table_height() && self.top + place < self.order.len() {
-            self.move_cursor(self.top + place);
-        }
-    }
-
-    pub(super) fn keep_cursor_in_view(&mut self) {
-        let height = self.table_height();
-        let last_top = self.order.len().saturating_sub(height);
-        self.top = self
-            .top
-            .min(self.cursor)
-            .max((self.cursor + 1).saturating_sub(height))
-            .min(last_top);
+        self.list.change(id, &looked, &self.filter);
     }
 
     /// How many lines the footer has.
@@ -554,14 +505,6 @@ impl Model {
     /// How many sites the table shows.
     pub(super) fn table_height(&self) -> usize {
         usize::from(self.size.1.saturating_sub(8 + self.footer_height()))
-    }
-}
-
-fn attention(state: &SiteState) -> u8 {
-    if state.alarm {
-        u8::MAX
-    } else {
-        state.push.look().rank.max(state.verify.look().rank)
     }
 }
 

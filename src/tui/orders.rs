@@ -1,13 +1,71 @@
-use super::Effect;
-use super::dialogs::{Choice, Dialog, Pager, PlanDialog, again};
+use super::dialogs::{Choice, Deed, Dialog, PlanDialog, again};
 use super::model::Model;
 use super::screen::Screen;
-use crate::engine::Level;
+use super::{Effect, Wanted};
+use crate::engine::{Attempts, Command, Level};
 use crate::key::PublishableKey;
 use crate::rules::state::RetryPlan;
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteId;
 use crate::text::Count;
+
+/// Does it to `sites`.
+pub(super) fn go(screen: &mut Screen, deed: Deed, sites: Vec<SiteId>) -> Vec<Effect> {
+    match deed {
+        Deed::Push => plan_push(screen, &sites),
+        Deed::Retry => retry(screen, sites),
+        Deed::Look => look(screen, sites),
+        Deed::RollBack => roll_back(screen, &sites),
+    }
+}
+
+/// Looks at what `sites` serve.
+pub(super) fn look(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
+    let sites = screen.model.enabled(sites);
+    if sites.is_empty() {
+        screen.model.say(
+            Level::Info,
+            "there is no site to look at (a disabled one is never asked)",
+        );
+        return Vec::new();
+    }
+    vec![Effect::Engine(Command::Look {
+        sites,
+        expected: None,
+        attempts: Attempts::Policy,
+        background: false,
+    })]
+}
+
+/// Plans to put back what `sites` had before their last run. Of several runs the newest comes first.
+fn roll_back(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
+    let model = &mut screen.model;
+    let run_of = |id: &SiteId| model.state(*id).run;
+    let Some(run) = sites.iter().filter_map(run_of).max() else {
+        if let [site] = sites {
+            let name = &model.site(*site).name;
+            let text = format!("{name}: no run has pushed to it, so there is nothing to put back");
+            model.say(Level::Info, text);
+        }
+        return Vec::new();
+    };
+    let of_run: Vec<SiteId> = sites
+        .iter()
+        .copied()
+        .filter(|id| run_of(id) == Some(run))
+        .collect();
+    let others = sites.len() - of_run.len();
+    if others > 0 {
+        let text = format!(
+            "run {} was the last of {} of them; {} had another one, or none: u once more",
+            run.0,
+            of_run.len(),
+            Count(others, "site")
+        );
+        model.say(Level::Info, text);
+    }
+    vec![Effect::Read(Wanted::PutBack(run, Some(of_run)))]
+}
 
 /// Opens the plan of a push to `sites`.
 pub(super) fn plan_push(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
@@ -111,17 +169,6 @@ fn plan_retry(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
         );
         screen.model.say(Level::Info, text);
     }
-    Vec::new()
-}
-
-/// Asks about the newest unfinished run again, or lists the sites that are owed a key.
-pub(super) fn owed(screen: &mut Screen) -> Vec<Effect> {
-    let model = &screen.model;
-    let unfinished = model.left.last().filter(|_| !model.options.read_only);
-    screen.dialog = Some(match unfinished {
-        Some(run) => Dialog::Choice(Choice::unfinished(model, run)),
-        None => Dialog::Pager(Pager::owed()),
-    });
     Vec::new()
 }
 

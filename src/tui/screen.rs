@@ -22,6 +22,8 @@ impl Screen {
 
     /// Whether what is typed is text, so that each letter is one.
     pub(super) fn takes_text(&self) -> bool {
-        self.model.field.is_editing() || self.dialog.as_ref().is_some_and(Dialog::takes_text)
+        self.model.field.is_editing()
+            || self.model.filter.is_editing()
+            || self.dialog.as_ref().is_some_and(Dialog::takes_text)
     }
 }

@@ -5,7 +5,7 @@ use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::field::{Edited, secret};
 use super::model::Model;
 use super::screen::Screen;
-use super::{Effect, Input, Message, Reading, first, looks_pasted};
+use super::{Effect, Input, Message, Reading, first, looks_pasted, orders};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::run::RunPhase;
@@ -263,7 +263,7 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
             Input::Paste(text) => paste(screen, &text),
             Input::Scroll(_) | Input::Click(_) if dialog_before => {}
             Input::Scroll(by) => {
-                let to = screen.model.cursor.saturating_add_signed(by);
+                let to = screen.model.list.cursor().saturating_add_signed(by);
                 screen.model.move_cursor(to);
             }
             Input::Click(row) => screen.model.click(row),
@@ -289,6 +289,10 @@ fn press(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     let model = &mut screen.model;
     if model.field.is_editing() {
         press_in_field(model, event);
+        return Vec::new();
+    }
+    if model.filter.is_editing() && screen.dialog.is_none() {
+        press_in_filter(model, event);
         return Vec::new();
     }
     let leaves = event.code == KeyCode::Esc || control && matches!(event.code, KeyCode::Char('u' | 'c'));
@@ -342,6 +346,10 @@ fn press_in_dialog(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
             screen.dialog = None;
             effects
         }
+        Pressed::Does(deed, sites) => {
+            screen.dialog = None;
+            orders::go(screen, deed, sites)
+        }
         Pressed::Becomes(next) => {
             screen.dialog = Some(*next);
             Vec::new()
@@ -364,13 +372,54 @@ fn press_in_field(model: &mut Model, event: KeyEvent) {
     }
 }
 
+/// The filter takes every key but those that move the cursor.
+fn press_in_filter(model: &mut Model, event: KeyEvent) {
+    let now = model.now;
+    let control = event.modifiers.contains(KeyModifiers::CONTROL);
+    let leaves = event.code == KeyCode::Esc || (control && event.code == KeyCode::Char('c'));
+    if leaves || (control && event.code == KeyCode::Char('u')) {
+        model.field.stop_swallowing();
+        model.filter.edit(!leaves);
+        return model.set_filter("");
+    }
+    if model.field.is_swallowing(now) {
+        return model.field.swallow(now);
+    }
+    let page = model.table_height().max(2);
+    let cursor = model.list.cursor();
+    match event.code {
+        KeyCode::Enter => model.filter.edit(false),
+        KeyCode::Down => model.move_cursor(cursor + 1),
+        KeyCode::Up => model.move_cursor(cursor.saturating_sub(1)),
+        KeyCode::PageDown => model.move_cursor(cursor + page),
+        KeyCode::PageUp => model.move_cursor(cursor.saturating_sub(page)),
+        _ => {
+            let before = model.filter.text().to_owned();
+            model.filter.press(event);
+            filtered(model, &before);
+        }
+    }
+}
+
+/// The filter's text was changed: a secret is not even shown.
+fn filtered(model: &mut Model, before: &str) {
+    if let Some(refusal) = secret(model.filter.text()) {
+        let now = model.now;
+        model.field.swallow(now);
+        model.set_filter("");
+        model.say(Level::Error, format!("refused and wiped: {refusal}"));
+    } else if model.filter.text() != before {
+        model.apply_filter();
+    }
+}
+
 fn left_field(model: &mut Model) {
     let text = match model.field.verdict() {
         None => return,
         Some(Ok(_)) if model.sites.is_empty() => {
             "the key is good; there are no sites to push it to".to_owned()
         }
-        Some(Ok(_)) => format!("P reviews and pushes {}", model.sites.len()),
+        Some(Ok(_)) => format!("P reviews and pushes {}", model.visible_in_words()),
         Some(Err(refusal)) => return model.say(Level::Warning, refusal.to_string()),
     };
     model.say(Level::Info, text);
@@ -397,6 +446,10 @@ fn paste(screen: &mut Screen, text: &str) {
         if screen.model.field.paste(text, now) == Edited::SecretRefused {
             refused_secret(&mut screen.model);
         }
+    } else if screen.model.filter.is_editing() && screen.dialog.is_none() {
+        let before = screen.model.filter.text().to_owned();
+        screen.model.filter.paste(text);
+        filtered(&mut screen.model, &before);
     } else if let Some(refusal) = secret(text) {
         screen.model.field.swallow(now);
         screen

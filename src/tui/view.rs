@@ -10,6 +10,8 @@ use crate::text::width;
 
 /// Header, serving strip and key field.
 mod head;
+/// The filter, in the line above the table.
+mod filter;
 /// The table of sites.
 mod table;
 /// What stands in its place when there are no sites.
@@ -57,7 +59,11 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
     } else {
         head::serving(model, frame, serving);
         head::key(screen, frame, key);
-        rule(model, frame, upper);
+        if model.filter.is_shown() {
+            filter::draw(screen, frame, upper);
+        } else {
+            rule(model, frame, upper);
+        }
         if model.sites.is_empty() {
             empty::draw(model, frame, table);
         } else {

@@ -5,7 +5,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
-use super::{Dialog, PlanDialog, Pressed, draw_box};
+use super::{Deed, Dialog, PlanDialog, Pressed, draw_box};
 use crate::engine::{Attempts, Command, LeftRun, Level};
 use crate::rules::run::RunId;
 use crate::rules::state::{Allow, RetryPlan};
@@ -61,6 +61,7 @@ enum Meaning {
     /// Writes sites of the session to the config, or not.
     WriteSites(Vec<SiteUrl>),
     Nothing,
+    Do(Deed, Vec<SiteId>),
 }
 
 fn answer(key: char, label: &'static str, meaning: Meaning) -> Answer {
@@ -166,6 +167,26 @@ impl Choice {
             text: Told::Text(text),
             answers,
             escape: "neither",
+        }
+    }
+
+    /// Something is to be done to marked sites, of which the filter hides some: the last of `marked`.
+    pub fn hidden_marks(deed: Deed, marked: Vec<SiteId>, hidden: usize) -> Self {
+        let shown = marked[..marked.len() - hidden].to_vec();
+        let text = format!(
+            "{} marked, and the filter hides {hidden} of them. What is to be {}?",
+            Count(marked.len(), "site"),
+            deed.done()
+        );
+        let mut answers = vec![answer('a', "all that are marked", Meaning::Do(deed, marked))];
+        if !shown.is_empty() {
+            answers.push(answer('s', "only those that are shown", Meaning::Do(deed, shown)));
+        }
+        Self {
+            title: "marks out of sight",
+            text: Told::Text(text),
+            answers,
+            escape: "nothing",
         }
     }
 
@@ -289,6 +310,7 @@ impl Choice {
         Pressed::Closes(match &answer.meaning {
             Meaning::GoOn => vec![Effect::Engine(Command::GoOn)],
             Meaning::Cancel => vec![Effect::Engine(Command::Cancel)],
+            Meaning::Do(deed, sites) => return Pressed::Does(*deed, sites.clone()),
             Meaning::Leave(leave) => vec![Effect::Quit(*leave)],
             Meaning::GoOnAndRetry(sites) => {
                 model.say_retry(sites.len());

@@ -9,6 +9,7 @@ use crate::rules::status::Role;
 use crate::text::width;
 use crate::tui::actions::ACTIONS;
 use crate::tui::columns::WIDE;
+use crate::tui::filter::FIELDS;
 use crate::tui::model::Model;
 use crate::tui::screen::Screen;
 use crate::tui::theme::Part;
@@ -105,6 +106,15 @@ pub(super) fn footer(screen: &Screen, frame: &mut Frame, area: Rect) {
 
 type Item = (String, String);
 
+/// `push: verify: cause:`: the fields that a filter can name.
+fn filter_fields() -> String {
+    FIELDS
+        .iter()
+        .map(|field| format!("{}:", field.name))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 fn items(screen: &Screen) -> Vec<Item> {
     let model = &screen.model;
     let item = |key: &str, label: &str| (model.text(key), label.to_owned());
@@ -117,6 +127,14 @@ fn items(screen: &Screen) -> Vec<Item> {
             item("^U", "wipe"),
             item("^R", "show or hide"),
             item("Esc", "leave"),
+        ];
+    }
+    if model.filter.is_editing() {
+        return vec![
+            item("", &filter_fields()),
+            item("!", "in front: not"),
+            item("Enter", "keep it"),
+            item("Esc", "all sites"),
         ];
     }
     let shown = ACTIONS.iter().filter(|action| (action.when)(model));

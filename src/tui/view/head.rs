@@ -21,12 +21,21 @@ pub(super) fn header(model: &Model, frame: &mut Frame, area: Rect) {
         .map(|(text, _)| width(&model.text(text)))
         .sum::<usize>()
         + 1;
-    let sites = Count(model.sites.len(), "site");
+    let mut sites = if model.filter.is_empty() {
+        Count(model.sites.len(), "site").to_string()
+    } else {
+        format!("{} sites", model.visible_in_words())
+    };
+    if model.list.marks() > 0 {
+        sites = format!("{sites}, {}", model.marks_in_words(model.list.marks()));
+    }
     strip.push(" stripe-propagate", Part::Header);
     // What matters most stands at the right and is never cut off by names.
-    let names = format!("  {}  {}  {sites}", model.operator, model.config);
-    let free = strip.left.saturating_sub(room + 1);
+    let sites = format!("  {sites}");
+    let free = strip.left.saturating_sub(room + 1 + width(&sites));
+    let names = format!("  {}  {}", model.operator, model.config);
     strip.push(&model.fit(&names, free), Part::Text);
+    strip.push(&sites, Part::Text);
     strip.pad_to(room);
     for (text, part) in right {
         strip.push(&text, part);

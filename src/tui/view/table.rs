@@ -16,9 +16,9 @@ pub(super) fn draw(model: &Model, frame: &mut Frame, area: Rect) {
     let gap = if area.width >= WIDE { 2 } else { 1 };
     let columns = layout(model, area.width, INDENT, gap);
     let mut lines = vec![heads(model, &columns, gap)];
-    let visible = model.order.iter().enumerate().skip(model.top);
+    let visible = model.list.order().iter().enumerate().skip(model.list.top());
     for (place, id) in visible.take(usize::from(area.height).saturating_sub(1)) {
-        lines.push(row(model, *id, place == model.cursor, &columns, gap));
+        lines.push(row(model, *id, place == model.list.cursor(), &columns, gap));
     }
     frame.render_widget(ratatui::text::Text::from(lines), area);
 }
@@ -27,10 +27,25 @@ fn heads(model: &Model, columns: &[(&'static Column, usize)], gap: usize) -> Lin
     let style = model.options.theme.style(Part::Label);
     let mut text = " ".repeat(INDENT);
     for (column, columns) in columns {
-        text.push_str(&padded(column.head.to_owned(), *columns, column.right));
+        let head = sorted_head(model, column);
+        text.push_str(&padded(model.fit(&head, *columns), *columns, column.right));
         text.push_str(&" ".repeat(gap));
     }
     Line::styled(text, style)
+}
+
+/// The head of the column that sites are sorted by says so, where they are not in their usual order.
+fn sorted_head(model: &Model, column: &Column) -> String {
+    let sort = model.list.sort();
+    if sort.column != Some(column.head) {
+        return column.head.to_owned();
+    }
+    let arrow = if sort.turned {
+        model.glyph("▲", "^")
+    } else {
+        model.glyph("▼", "v")
+    };
+    format!("{}{arrow}", column.head)
 }
 
 fn row(
@@ -41,12 +56,13 @@ fn row(
     gap: usize,
 ) -> Line<'static> {
     let theme = model.options.theme;
-    let mark = if selected {
-        model.glyph(" ▌ ", " > ")
+    let mark = if model.list.is_marked(id) {
+        model.glyph("●", "*")
     } else {
-        "   "
+        " "
     };
-    let mut spans = vec![Span::raw(mark)];
+    let cursor = if selected { model.glyph("▌ ", "> ") } else { "  " };
+    let mut spans = vec![Span::raw(mark), Span::raw(cursor)];
     for (column, columns) in columns {
         let (text, part) = (column.cell)(model, id);
         spans.push(Span::styled(

@@ -1,0 +1,489 @@
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::filter::{Filter, Looked};
+use crate::rules::moment::Moment;
+use crate::rules::state::SiteState;
+use crate::site::{Site, SiteId};
+
+/// The order rests so long after the cursor was moved.
+const RESTS: Duration = Duration::from_secs(3);
+
+/// By what sites are sorted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SortKey {
+    /// What is higher comes first.
+    Rank(Reverse<u8>),
+    /// What is lower comes first; what has none comes last.
+    Number(bool, u64),
+    /// By the alphabet, whatever the case; what has none comes last.
+    Text(bool, String),
+}
+
+impl SortKey {
+    /// Of a number that may be missing.
+    pub fn number(number: Option<u64>) -> Self {
+        Self::Number(number.is_none(), number.unwrap_or_default())
+    }
+
+    /// Of a text that may be empty.
+    pub fn text(text: &str) -> Self {
+        Self::Text(text.is_empty(), text.to_lowercase())
+    }
+}
+
+/// What a site is sorted by.
+pub type SortBy = fn(&Site, &SiteState) -> SortKey;
+
+/// What needs attention first.
+pub fn attention(_: &Site, state: &SiteState) -> SortKey {
+    let rank = if state.alarm {
+        u8::MAX
+    } else {
+        state.push.look().rank.max(state.verify.look().rank)
+    };
+    SortKey::Rank(Reverse(rank))
+}
+
+/// How sites are sorted.
+#[derive(Debug, Clone, Copy)]
+pub struct Sort {
+    /// The head of the column; none where what needs attention comes first.
+    pub column: Option<&'static str>,
+    /// By what.
+    pub by: SortBy,
+    /// Whether the order is turned.
+    pub turned: bool,
+}
+
+impl Default for Sort {
+    fn default() -> Self {
+        Self {
+            column: None,
+            by: attention,
+            turned: false,
+        }
+    }
+}
+
+/// Which sites the table shows and in which order, where the cursor is, and which are marked.
+#[derive(Debug)]
+pub struct List {
+    /// Those that are shown, in order.
+    order: Vec<SiteId>,
+    /// By site: what it is sorted by.
+    keys: Vec<SortKey>,
+    /// By site: whether the filter lets it through.
+    passes: Vec<bool>,
+    /// By site: whether it is in `order`.
+    listed: Vec<bool>,
+    /// By site.
+    marked: Vec<bool>,
+    marks: usize,
+    sort: Sort,
+    /// Sites that came through the filter since the order was made.
+    came: Vec<SiteId>,
+    is_stale: bool,
+    cursor: usize,
+    top: usize,
+    moved_at: Option<Moment>,
+}
+
+impl List {
+    /// All sites, what needs attention first.
+    pub fn new(sites: &[Site], states: &[SiteState]) -> Self {
+        let keys = sites
+            .iter()
+            .zip(states)
+            .map(|(site, state)| attention(site, state));
+        Self {
+            order: (0..sites.len()).map(SiteId::at).collect(),
+            keys: keys.collect(),
+            passes: vec![true; sites.len()],
+            listed: vec![true; sites.len()],
+            marked: vec![false; sites.len()],
+            marks: 0,
+            sort: Sort::default(),
+            came: Vec::new(),
+            is_stale: true,
+            cursor: 0,
+            top: 0,
+            moved_at: None,
+        }
+    }
+
+    /// The sites that are shown, in order.
+    pub fn order(&self) -> &[SiteId] {
+        &self.order
+    }
+
+    /// How many are shown.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether none is shown.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The place of the cursor among them.
+    pub fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    /// The place of the first that is on the screen.
+    pub fn top(&self) -> usize {
+        self.top
+    }
+
+    /// The site under the cursor.
+    pub fn selected(&self) -> Option<SiteId> {
+        self.order.get(self.cursor).copied()
+    }
+
+    /// How they are sorted.
+    pub fn sort(&self) -> Sort {
+        self.sort
+    }
+
+    /// When the order may change again, if it is to.
+    pub fn rests_until(&self) -> Option<Moment> {
+        self.moved_at.filter(|_| self.is_stale).map(|moved| moved + RESTS)
+    }
+
+    /// Something about a site changed.
+    pub fn change(&mut self, id: SiteId, looked: &Looked<'_>, filter: &Filter) {
+        let index = id.index();
+        let key = (self.sort.by)(looked.site, looked.state);
+        if self.keys[index] != key {
+            self.keys[index] = key;
+            self.is_stale |= self.passes[index];
+        }
+        if filter.is_empty() {
+            return;
+        }
+        let passes = filter.matches(looked);
+        if self.passes[index] != passes {
+            self.passes[index] = passes;
+            self.is_stale = true;
+            if passes && !self.listed[index] {
+                self.came.push(id);
+            }
+        }
+    }
+
+    /// Which sites `filter` lets through is asked of all of them, and shown at once.
+    pub fn filter<'a>(&mut self, passes: impl Iterator<Item = bool> + 'a, height: usize) {
+        self.passes = passes.collect();
+        let missing = |id: &SiteId| self.passes[id.index()] && !self.listed[id.index()];
+        self.came = (0..self.passes.len()).map(SiteId::at).filter(missing).collect();
+        self.order_now(height);
+    }
+
+    /// Sorts by something else, at once.
+    pub fn sort_by(&mut self, sort: Sort, keys: impl Iterator<Item = SortKey>, height: usize) {
+        self.sort = sort;
+        self.keys = keys.collect();
+        self.order_now(height);
+    }
+
+    /// Brings the order up to date, just before it is shown. It rests while the cursor is being moved; else the
+    /// cursor follows its site, once it was moved at all.
+    pub fn arrange(&mut self, now: Moment, height: usize) {
+        let rests = self.moved_at.is_some_and(|moved| now.since(moved) < RESTS);
+        if self.is_stale && !rests {
+            self.order_now(height);
+        }
+    }
+
+    fn order_now(&mut self, height: usize) {
+        let selected = self.moved_at.and(self.selected());
+        let Self {
+            order,
+            keys,
+            passes,
+            listed,
+            came,
+            ..
+        } = self;
+        order.retain(|id| {
+            listed[id.index()] = passes[id.index()];
+            passes[id.index()]
+        });
+        for id in came.drain(..) {
+            // It may have gone again, or have come twice.
+            if passes[id.index()] && !std::mem::replace(&mut listed[id.index()], true) {
+                order.push(id);
+            }
+        }
+        // Mostly sorted already, which a stable sort makes use of.
+        let turned = self.sort.turned;
+        order.sort_by(|one, other| {
+            let by_key = keys[one.index()].cmp(&keys[other.index()]);
+            let by_key = if turned { by_key.reverse() } else { by_key };
+            by_key.then(one.cmp(other))
+        });
+        self.is_stale = false;
+        if let Some(place) = selected.and_then(|id| order.iter().position(|other| *other == id)) {
+            self.cursor = place;
+        }
+        self.keep_in_view(height);
+    }
+
+    /// Moves the cursor to a place among the shown ones.
+    pub fn move_to(&mut self, place: usize, now: Moment, height: usize) {
+        self.cursor = place;
+        self.moved_at = Some(now);
+        self.keep_in_view(height);
+    }
+
+    /// The table is so many rows high.
+    pub fn keep_in_view(&mut self, height: usize) {
+        self.cursor = self.cursor.min(self.order.len().saturating_sub(1));
+        let last_top = self.order.len().saturating_sub(height);
+        self.top = self
+            .top
+            .min(self.cursor)
+            .max((self.cursor + 1).saturating_sub(height))
+            .min(last_top);
+    }
+
+    /// Whether a site is marked.
+    pub fn is_marked(&self, id: SiteId) -> bool {
+        self.marked[id.index()]
+    }
+
+    /// Marks a site, or takes its mark away.
+    pub fn mark(&mut self, id: SiteId, mark: bool) {
+        let before = std::mem::replace(&mut self.marked[id.index()], mark);
+        self.marks = self.marks + usize::from(mark) - usize::from(before);
+    }
+
+    /// Takes all marks away, also those out of sight.
+    pub fn unmark_all(&mut self) {
+        self.marked.fill(false);
+        self.marks = 0;
+    }
+
+    /// How many are marked.
+    pub fn marks(&self) -> usize {
+        self.marks
+    }
+
+    /// The marked sites, those that are shown first and in their order; and how many of them are not shown.
+    pub fn marked(&self) -> (Vec<SiteId>, usize) {
+        let mut marked: Vec<SiteId> = self
+            .order
+            .iter()
+            .copied()
+            .filter(|id| self.is_marked(*id))
+            .collect();
+        let hidden = self.marks - marked.len();
+        if hidden > 0 {
+            let all = (0..self.marked.len()).map(SiteId::at);
+            marked.extend(all.filter(|id| self.is_marked(*id) && !self.listed[id.index()]));
+        }
+        (marked, hidden)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rules::outcome::Cause;
+    use crate::rules::status::Push;
+    use crate::site::{MasterKeyId, SiteMode, SiteUrl};
+    use crate::text::CleanText;
+
+    const HEIGHT: usize = 4;
+
+    fn sites(count: usize) -> Arc<[Site]> {
+        let site = |number| {
+            let url = SiteUrl::parse(&format!("https://shop-{number}.example.com")).unwrap();
+            Site {
+                name: CleanText::note(&format!("shop-{number}")),
+                backend: url.backend().into(),
+                url,
+                group: None,
+                mode: SiteMode::Any,
+                master_key: MasterKeyId(0),
+                enabled: true,
+            }
+        };
+        (0..count).map(site).collect()
+    }
+
+    fn pushes() -> impl Strategy<Value = Push> {
+        prop_oneof![
+            Just(Push::Idle),
+            Just(Push::Queued),
+            Just(Push::Sending),
+            Just(Push::Stored),
+            Just(Push::Failed(Cause::Timeout)),
+        ]
+    }
+
+    /// What happens to a list.
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Push(usize, Push),
+        Filter(&'static str),
+        Move(usize),
+        Mark(usize),
+        Turn,
+        Arrange,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let filters = prop_oneof![
+            Just(""),
+            Just("push:failed"),
+            Just("shop-1"),
+            Just("!push:stored")
+        ];
+        let step = prop_oneof![
+            (0..12usize, pushes()).prop_map(|(site, push)| Step::Push(site, push)),
+            filters.prop_map(Step::Filter),
+            (0..15usize).prop_map(Step::Move),
+            (0..12usize).prop_map(Step::Mark),
+            Just(Step::Turn),
+            Just(Step::Arrange),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    /// A list as the model has one.
+    struct Trial {
+        sites: Arc<[Site]>,
+        states: Vec<SiteState>,
+        filter: Filter,
+        list: List,
+        now: Moment,
+    }
+
+    impl Trial {
+        fn new() -> Self {
+            let sites = sites(12);
+            let states = vec![SiteState::default(); sites.len()];
+            Self {
+                list: List::new(&sites, &states),
+                sites,
+                states,
+                filter: Filter::default(),
+                now: Moment {
+                    since_start: Duration::ZERO,
+                    wall: jiff::Timestamp::UNIX_EPOCH,
+                },
+            }
+        }
+
+        fn passes(&self) -> Vec<bool> {
+            let looked = |index: usize| Looked {
+                site: &self.sites[index],
+                state: &self.states[index],
+                clock: &|_| String::new(),
+            };
+            (0..self.sites.len())
+                .map(|index| self.filter.matches(&looked(index)))
+                .collect()
+        }
+
+        fn take(&mut self, step: Step) {
+            self.now = self.now + Duration::from_millis(100);
+            match step {
+                Step::Push(site, push) => {
+                    self.states[site].push = push;
+                    let looked = Looked {
+                        site: &self.sites[site],
+                        state: &self.states[site],
+                        clock: &|_| String::new(),
+                    };
+                    self.list.change(SiteId::at(site), &looked, &self.filter);
+                }
+                Step::Filter(text) => {
+                    self.filter.set(text);
+                    let passes = self.passes();
+                    self.list.filter(passes.into_iter(), HEIGHT);
+                }
+                Step::Move(place) => self.list.move_to(place, self.now, HEIGHT),
+                Step::Mark(site) => {
+                    let mark = !self.list.is_marked(SiteId::at(site));
+                    self.list.mark(SiteId::at(site), mark);
+                }
+                Step::Turn => {
+                    let sort = self.list.sort();
+                    let keys: Vec<SortKey> = self.list.keys.clone();
+                    let sort = Sort {
+                        turned: !sort.turned,
+                        ..sort
+                    };
+                    self.list.sort_by(sort, keys.into_iter(), HEIGHT);
+                }
+                Step::Arrange => self.list.arrange(self.now, HEIGHT),
+            }
+        }
+
+        /// After the order had its rest.
+        fn arrange(&mut self) {
+            self.now = self.now + RESTS;
+            self.list.arrange(self.now, HEIGHT);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_list_shows_what_passes_in_order(steps in steps()) {
+            let mut trial = Trial::new();
+            for step in steps {
+                trial.take(step);
+                let list = &trial.list;
+                prop_assert!(list.cursor < list.len().max(1));
+                prop_assert!((list.top..list.top + HEIGHT).contains(&list.cursor));
+            }
+            let selected = trial.list.selected();
+            trial.arrange();
+            let passes = trial.passes();
+            let mut wanted: Vec<SiteId> = (0..12).map(SiteId::at).filter(|id| passes[id.index()]).collect();
+            let rank = |id: &SiteId| attention(&trial.sites[id.index()], &trial.states[id.index()]);
+            wanted.sort_by(|one, other| {
+                let by_key = rank(one).cmp(&rank(other));
+                let by_key = if trial.list.sort().turned { by_key.reverse() } else { by_key };
+                by_key.then(one.cmp(other))
+            });
+            prop_assert_eq!(trial.list.order(), &wanted[..]);
+            if let Some(selected) = selected.filter(|id| trial.list.moved_at.is_some() && passes[id.index()]) {
+                prop_assert_eq!(trial.list.selected(), Some(selected));
+            }
+            let (marked, hidden) = trial.list.marked();
+            prop_assert_eq!(marked.len(), trial.list.marks());
+            let out_of_sight = marked.iter().filter(|id| !passes[id.index()]).count();
+            prop_assert_eq!(hidden, out_of_sight);
+            prop_assert!(marked[..marked.len() - hidden].iter().all(|id| passes[id.index()]));
+        }
+    }
+
+    #[test]
+    fn the_order_rests_while_the_cursor_is_moved() {
+        let mut trial = Trial::new();
+        trial.take(Step::Move(5));
+        trial.take(Step::Push(11, Push::Failed(Cause::Timeout)));
+        trial.take(Step::Arrange);
+        assert_eq!(trial.list.order()[0], SiteId::at(0));
+        trial.arrange();
+        assert_eq!(trial.list.order()[0], SiteId::at(11));
+        assert_eq!(trial.list.selected(), Some(SiteId::at(5)));
+    }
+
+    #[test]
+    fn an_untouched_cursor_stays_on_top() {
+        let mut trial = Trial::new();
+        trial.take(Step::Push(11, Push::Failed(Cause::Timeout)));
+        trial.take(Step::Arrange);
+        assert_eq!(trial.list.selected(), Some(SiteId::at(11)));
+    }
+}
