@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pty::{Pty, Run};
 use stage::Stage;
+use stripe_propagate::demo::record::Record;
 
 mod pty;
 mod stage;
@@ -158,9 +159,11 @@ fn a_site_is_added_looked_at_and_written() {
         .sees("this session only")
         .sees("seen 3");
     assert_eq!(stage.requests(last, "GET"), 1, "it is looked at once");
-    // Not now; it is asked again.
-    pty.key("n")
-        .sees_no("Write https")
+    // Not now; it is under the cursor, and it is asked again.
+    pty.key("n").sees_no("Write https").key("v");
+    let looked = |record: &Record| record.gets(last).len() == 2;
+    assert!(stage.fleet.wait_until(Duration::from_secs(10), looked));
+    pty.sees_no("checking")
         .key("F5")
         .sees("with 3 sites")
         .sees("this session only");

@@ -180,7 +180,11 @@ fn keep_view(model: &mut Model, old: &mut Model) {
             model.list.mark(*place, old.list.is_marked(id));
         }
     }
-    let selected = old.selected().and_then(|id| places.get(&old.site(id).url));
+    // A cursor that stands on top stays there, whatever comes to stand under it; what was just added is under it.
+    let before = old.selected().filter(|_| old.list.cursor() > 0);
+    let before = before.map(|id| &old.site(id).url);
+    let selected = model.setup.newest.as_ref().or(before);
+    let selected = selected.and_then(|url| places.get(url));
     let shown = |id: &SiteId| model.list.order().iter().position(|other| other == id);
     if let Some(place) = selected.and_then(shown) {
         model.move_cursor(place);
