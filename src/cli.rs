@@ -198,12 +198,19 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         return front::stand(std::env::args_os()).map(Status::Other);
     }
     match cli.command {
-        None => in_runtime(screen::run(cli.globals)),
+        None => in_runtime(open_screen(cli.globals)),
         Some(Command::Push(args)) => in_runtime(headless::push(&cli.globals, args)),
         Some(Command::Verify(args)) => in_runtime(headless::verify(&cli.globals, args)),
         Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
         Some(Command::Export(args)) => in_runtime(export::run(&cli.globals, args)),
         Some(Command::Demo(args)) => in_runtime(demo::run(&cli.globals, args)),
+    }
+}
+
+async fn open_screen(globals: Globals) -> anyhow::Result<Status> {
+    match Box::pin(screen::run(globals)).await? {
+        screen::Ended::With(status) => Ok(status),
+        screen::Ended::ForTheDemo(taken) => demo::begin(demo::DemoArgs::of_the_screen(), Some(*taken)).await,
     }
 }
 

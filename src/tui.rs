@@ -5,6 +5,8 @@
 pub mod setup;
 /// Colours by role, not by widget.
 pub mod theme;
+/// The known keys that the field offers.
+pub mod offers;
 /// The key field.
 pub mod field;
 /// Which sites are shown, by words and by `field:value`.
@@ -32,7 +34,7 @@ pub mod update;
 /// The picture of the model: a file a region.
 pub mod view;
 /// A frame in memory, and the bytes that bring the terminal to it.
-mod frame;
+pub mod frame;
 /// The terminal: taken, written to by a thread of its own, given back.
 mod terminal;
 /// What is typed, read by a thread of its own.

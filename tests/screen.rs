@@ -209,6 +209,62 @@ fn a_key_pasted_outside_the_field_is_no_command() {
 }
 
 #[test]
+fn a_dry_run_shows_the_plan_and_pushes_nothing() {
+    let stage = Stage::of(6);
+    let mut pty = stage.looked_at();
+    pty.key("d").sees("there is no key for a dry run");
+    pty.enters(stage.key()).key("d");
+    pty.sees("dry run: what P would do").sees("sites 1-6 of 6");
+    // What confirms a push is nothing here; Enter closes it.
+    pty.type_("6")
+        .sees("Esc closes")
+        .key("Enter")
+        .sees_no("dry run: what");
+    pty.key("P")
+        .sees("type 6 to push")
+        .key("Esc")
+        .sees_no("to push, then Enter");
+    pty.key("d")
+        .sees("dry run: what")
+        .key("q")
+        .sees_no("dry run: what");
+    assert_eq!(pty.quits(), 0);
+    assert_eq!(stage.puts(), 0);
+}
+
+#[test]
+fn a_dry_run_needs_no_master_key() {
+    let stage = Stage::of(6);
+    let mut pty = stage.looked_at();
+    std::fs::remove_file(stage.path("master.key")).unwrap();
+    pty.enters(stage.key()).key("d").sees("dry run: what P would do");
+    pty.key("Esc").sees_no("dry run: what");
+    assert_eq!(pty.quits(), 0);
+}
+
+#[test]
+fn a_key_that_sites_serve_is_taken_from_the_field() {
+    let stage = Stage::of(24);
+    let mut pty = stage.looked_at();
+    pty.key("e").sees("\u{2191} known keys").key("Up");
+    pty.sees("known keys: Enter takes one")
+        .sees("served by ")
+        .sees_no("being read");
+    pty.key("Enter")
+        .sees_no("known keys: ")
+        .sees("\u{2713} test publishable key");
+    pty.key("Enter").sees("P reviews and pushes 24");
+    // It is whole, and offered with the run that put it out.
+    pty.pushes("24").sees("settled");
+    pty.key("e").sees("known keys").key("Up").sees("; run 1, 20");
+    pty.key("Esc")
+        .sees_no("known keys: ")
+        .key("Esc")
+        .sees_no("Enter done");
+    assert_eq!(pty.quits(), 0);
+}
+
+#[test]
 fn a_terminated_run_gives_the_terminal_back() {
     let stage = Stage::of(24);
     let mut pty = stage.looked_at();

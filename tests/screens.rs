@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,17 +19,17 @@ use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::moment::Moment;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use stripe_propagate::rules::retry::Policy;
-use stripe_propagate::rules::run::RunPhase;
+use stripe_propagate::rules::run::{Kind, RunPhase};
 use stripe_propagate::rules::state::{Allow, Call, SiteState};
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
-use stripe_propagate::store::{Request, RunId};
+use stripe_propagate::store::{Operator, Request, RunId, RunRecord};
 use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::model::{Options, Start};
 use stripe_propagate::tui::screen::Screen;
 use stripe_propagate::tui::setup::{Setup, SetupNews, SetupOrder, Wrong};
 use stripe_propagate::tui::theme::Theme;
 use stripe_propagate::tui::update::update;
-use stripe_propagate::tui::{Effect, Input, Leave, Message, view};
+use stripe_propagate::tui::{Effect, Input, Leave, Message, Reading, Wanted, view};
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
 
@@ -121,6 +122,10 @@ impl Trial {
     fn tell(&mut self, message: Message) -> &mut Self {
         update(&mut self.screen, message, at(self.now));
         self
+    }
+
+    fn tell_effects(&mut self, message: &Message) -> Vec<Effect> {
+        update(&mut self.screen, message.clone(), at(self.now))
     }
 
     fn press(&mut self, code: KeyCode) -> &mut Self {
@@ -304,6 +309,168 @@ fn the_plan_of_a_live_key_over_test_keys() {
         screen.types("P").types("live 9");
         screen
     });
+}
+
+/// Forty sites, of which some serve the old key, the new one or a test key, some did not answer, and some are out.
+fn many(size: (u16, u16)) -> Trial {
+    many_with(size, false)
+}
+
+fn many_with(size: (u16, u16), ascii: bool) -> Trial {
+    let names: Vec<String> = (1..=40).map(|number| format!("shop-{number:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut screen = Trial::new(&names, size, |start| {
+        start.key = Some(new_key());
+        start.options.ascii = ascii;
+        let mut sites = start.sites.to_vec();
+        sites[2].enabled = false;
+        sites[20].mode = SiteMode::Test;
+        start.sites = sites.into();
+    });
+    let problem = |problem| Story(SiteState::default()).looks(0, LookVerdict::Problem(problem), 200);
+    for index in 0..38 {
+        let story = match index {
+            7 | 33 => Story::serving(&key("test", "0000")),
+            11 | 12 => Story::serving(&new_key()),
+            4 | 17 | 18 | 25 | 31 => problem(Problem::ConnectTimeout),
+            22 => problem(Problem::Redirect),
+            _ => Story::serving(&key("live", "9zQe")),
+        };
+        screen.state(index, story.0);
+    }
+    screen
+}
+
+#[test]
+fn the_plan_of_many_scrolled() {
+    each_size("plan_many", |size| {
+        let mut screen = many(size);
+        screen.types("P").types("live 36").press(KeyCode::PageDown);
+        screen
+    });
+    insta::assert_snapshot!("plan_many_60x15", many((60, 15)).types("P").picture());
+    let ascii = many_with((80, 24), true).types("P").picture();
+    assert!(ascii.is_ascii(), "{ascii}");
+}
+
+#[test]
+fn a_dry_run() {
+    each_size("dry_run", |size| {
+        let mut screen = many(size);
+        screen.types("d");
+        screen
+    });
+}
+
+fn record(id: u64, key: PublishableKey, seconds: i64) -> RunRecord {
+    let mut began = at(0);
+    began.wall -= jiff::SignedDuration::from_secs(seconds);
+    RunRecord {
+        id: RunId(id),
+        kind: Kind::Push,
+        parent: None,
+        key,
+        by: Operator::default(),
+        began,
+        sent: None,
+        ended: None,
+        closed: false,
+        live: false,
+        took: None,
+        clock_set: None,
+        counts: BTreeMap::new(),
+    }
+}
+
+/// The field offers what forty sites serve, and what two runs put out.
+fn offered(size: (u16, u16)) -> Trial {
+    offered_to(many(size))
+}
+
+fn offered_to(mut screen: Trial) -> Trial {
+    screen.types("e").press(KeyCode::Up);
+    let runs = [
+        record(12, key("live", "9zQe"), 86_400),
+        record(9, key("live", "Old1"), 40 * 86_400),
+        record(3, key("live", "9zQe"), 90 * 86_400),
+    ];
+    screen.tell(Message::Read(Reading::Runs(runs.into())));
+    screen
+}
+
+#[test]
+fn known_keys_are_offered() {
+    each_size("offered_keys", offered);
+    insta::assert_snapshot!("offered_keys_60x15", offered((60, 15)).picture());
+    let ascii = offered_to(many_with((80, 24), true)).picture();
+    assert!(ascii.is_ascii(), "{ascii}");
+}
+
+#[test]
+fn an_offered_key_is_taken_as_if_it_were_typed_and_esc_leaves_what_was_there() {
+    let size = (120, 40);
+    let line = |screen: &mut Trial| screen.picture().lines().nth(2).unwrap().to_owned();
+    let before = line(many(size).types("e"));
+    let mut screen = offered(size);
+    screen.press(KeyCode::Down).press(KeyCode::Esc);
+    assert_eq!(line(&mut screen), before);
+    assert!(!screen.picture().contains("known keys: "), "closed");
+
+    let mut screen = offered(size);
+    let taken =
+        |screen: &mut Trial| screen.tell_effects(&Message::Input(vec![Input::Key(KeyCode::Enter.into())]));
+    assert_eq!(taken(&mut screen), []);
+    assert!(line(&mut screen).contains("•••9zQe  ✓ live publishable key, 105 characters"));
+    assert!(screen.picture().contains("Enter done"), "it is still edited");
+    screen.types("sk_live_");
+    assert!(
+        line(&mut screen).contains("a SECRET key"),
+        "{}",
+        line(&mut screen)
+    );
+
+    let mut screen = offered(size);
+    let text = screen.types("x").picture();
+    assert!(
+        !text.contains("known keys: Enter") && text.contains("Enter done"),
+        "{text}"
+    );
+}
+
+#[test]
+fn known_keys_are_there_before_history_is_read_and_none_is_said() {
+    let mut screen = many((120, 40));
+    screen.types("e");
+    let up = Message::Input(vec![Input::Key(KeyCode::Up.into())]);
+    assert_eq!(screen.tell_effects(&up), [Effect::Read(Wanted::Runs)]);
+    let text = screen.picture();
+    assert!(
+        text.contains("served by 28 sites") && text.contains("history is being read"),
+        "{text}"
+    );
+    screen.tell(Message::Read(Reading::Failed("the store is locked".to_owned())));
+    let text = screen.picture();
+    assert!(
+        text.contains("served by 28 sites") && text.contains("the store is locked"),
+        "{text}"
+    );
+
+    let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
+    screen
+        .types("e")
+        .press(KeyCode::Up)
+        .tell(Message::Read(Reading::Runs(Vec::new())));
+    let text = screen.picture();
+    assert!(
+        text.contains("no key is known yet") && text.contains("Enter done"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_dry_run_without_a_key_says_what_to_do() {
+    let text = Trial::new(&NAMES, (120, 40), |_| {}).types("d").picture();
+    assert!(text.contains("there is no key for a dry run: press e"), "{text}");
 }
 
 #[test]

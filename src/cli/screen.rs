@@ -14,7 +14,7 @@ use super::setup::{Loaded, Setup};
 use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
-use super::{Globals, demo, front, log, who};
+use super::{Globals, front, log, who};
 use crate::config::{Config, UiSettings};
 use crate::demo::Fleet;
 use crate::engine::{Command, Left as LeftWaiting, RunInfo};
@@ -37,15 +37,23 @@ use wrong::Mended;
 const FRAMES_OVER_SSH: u32 = 5;
 const FRAMES: u32 = 20;
 
+/// How the screen ended.
+pub(super) enum Ended {
+    /// The program ends with it.
+    With(Status),
+    /// The demo is wanted, on the terminal that is taken.
+    ForTheDemo(Box<Taken>),
+}
+
 /// The screen, on the operator's config, and on what that becomes while it is open.
-pub(super) async fn run(globals: Globals) -> anyhow::Result<Status> {
+pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
     let size = terminal()?;
     front::mind_the_front();
     // From before the screen has them, so that none is lost when it is left.
     let mut signals = Signals::listen()?;
     let (mut loaded, mut setup, mut taken) = match first_config(&globals, size).await? {
         Ok(first) => first,
-        Err(left) => return Ok(left),
+        Err(left) => return Ok(Ended::With(left)),
     };
     log::start(&loaded.config.log, &globals);
     let mut session = match taken {
@@ -80,11 +88,12 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Status> {
             }
             (Left::ByOperator(Leave::Demo), _) => {
                 shown.session.end().await;
-                return demo::begin(demo::DemoArgs::of_the_screen(), Some(terminal)).await;
+                return Ok(Ended::ForTheDemo(Box::new(terminal)));
             }
             (left, _) => {
                 drop(terminal);
-                return leave(shown.session, left, shown.screen, &mut signals).await;
+                let status = leave(shown.session, left, shown.screen, &mut signals).await?;
+                return Ok(Ended::With(status));
             }
         }
     }

@@ -9,6 +9,10 @@ use crate::key::{KeyMode, PublishableKey};
 use crate::site::{Site, SiteId};
 use crate::text::Count;
 
+/// What is to be expected of each site of a plan.
+mod outlook;
+pub use outlook::Outlook;
+
 /// What a run does to one site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,4 +1,4 @@
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::KeyCode;
 
 use super::dialogs::{Choice, Deed, Dialog, HelpLine, Menu, Pager};
 use super::model::Model;
@@ -7,55 +7,11 @@ use super::{Effect, Leave, Wanted, find, first, orders};
 use crate::engine::{Command, Level};
 use crate::rules::run::RunPhase;
 
-/// A key that can be pressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Press {
-    code: KeyCode,
-    control: bool,
-}
+/// A key, and its name.
+mod press;
 
-const fn key(character: char) -> Press {
-    Press {
-        code: KeyCode::Char(character),
-        control: false,
-    }
-}
-
-const fn control(character: char) -> Press {
-    Press {
-        code: KeyCode::Char(character),
-        control: true,
-    }
-}
-
-const fn named(code: KeyCode) -> Press {
-    Press { code, control: false }
-}
-
-impl Press {
-    /// Whether `event` is this key.
-    pub fn is(self, event: KeyEvent) -> bool {
-        self.code == event.code && self.control == event.modifiers.contains(KeyModifiers::CONTROL)
-    }
-
-    fn in_words(self) -> String {
-        let name = match self.code {
-            KeyCode::Char(' ') => "Space".to_owned(),
-            KeyCode::Char(character) => character.to_string(),
-            KeyCode::Up => "↑".to_owned(),
-            KeyCode::Down => "↓".to_owned(),
-            KeyCode::F(number) => format!("F{number}"),
-            KeyCode::PageUp => "PgUp".to_owned(),
-            KeyCode::PageDown => "PgDn".to_owned(),
-            other => format!("{other:?}"),
-        };
-        if self.control {
-            format!("^{}", name.to_uppercase())
-        } else {
-            name
-        }
-    }
-}
+pub use press::Press;
+use press::{control, key, named};
 
 /// Something that the operator can do: all that it is.
 pub struct Action {
@@ -105,6 +61,10 @@ fn without_sites(model: &Model) -> bool {
     configured(model) && model.sites.is_empty()
 }
 
+fn has_sites(model: &Model) -> bool {
+    !model.sites.is_empty()
+}
+
 fn in_demo(model: &Model) -> bool {
     model.options.demo
 }
@@ -130,9 +90,20 @@ pub static ACTIONS: &[Action] = &[
                 .filter(|_| !model.sites.is_empty())
         },
         run: |screen| {
-            let visible = screen.model.visible();
-            orders::plan_push(screen, &visible)
+            let all = screen.model.pushed_by_all();
+            orders::plan_push(screen, &all)
         },
+    },
+    Action {
+        name: "dry run",
+        keys: &[key('d')],
+        help: "dry run: what P would do, without a way to send it",
+        when: has_sites,
+        footer: |model| {
+            let can_plan = model.field.key().is_some() && !model.is_sending() && !model.sites.is_empty();
+            can_plan.then(|| "dry run".to_owned())
+        },
+        run: orders::dry_run,
     },
     Action {
         name: "pause",
@@ -164,7 +135,7 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "edit key",
         keys: &[key('e')],
-        help: "type or paste the key; Enter or Esc ends it, ^U wipes it",
+        help: "type or paste the key (↑ known ones); Enter or Esc ends it, ^U wipes it",
         when: configured,
         footer: |_| Some("key".to_owned()),
         run: |screen| {
@@ -234,7 +205,7 @@ pub static ACTIONS: &[Action] = &[
         when: configured,
         footer: |model| (!model.filter.is_empty()).then(|| "all sites".to_owned()),
         run: |screen| {
-            screen.model.set_filter("");
+            screen.model.show_only("");
             Vec::new()
         },
     },
@@ -601,78 +572,4 @@ fn quit(screen: &mut Screen) -> Vec<Effect> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rules::moment::Moment;
-    use crate::site::{MasterKeyId, Site, SiteMode, SiteUrl};
-    use crate::text::CleanText;
-    use crate::tui::model::{Options, Start};
-    use crate::tui::setup::{Setup, Wrong};
-    use crate::tui::theme::Theme;
-
-    /// A screen on so many sites, of the demo or not, with a config that can be used or not.
-    fn model(sites: usize, demo: bool, is_wrong: bool) -> Model {
-        let site = |number: usize| {
-            let url = SiteUrl::parse(&format!("https://shop-{number}.example.com")).unwrap();
-            Site {
-                name: CleanText::note(url.host()),
-                backend: url.backend().into(),
-                url,
-                group: None,
-                mode: SiteMode::Any,
-                master_key: MasterKeyId(0),
-                enabled: true,
-            }
-        };
-        let wrong = Wrong::unusable("config.toml".as_ref(), "is wrong");
-        let start = Start {
-            sites: (0..sites).map(site).collect(),
-            states: Vec::new(),
-            operator: String::new(),
-            config: String::new(),
-            searched: Vec::new(),
-            run: None,
-            key: None,
-            setup: Setup {
-                wrong: is_wrong.then_some(wrong),
-                ..Setup::default()
-            },
-            options: Options {
-                ascii: false,
-                theme: Theme::Colour,
-                demo,
-                read_only: false,
-                zone: jiff::tz::TimeZone::UTC,
-            },
-            size: (80, 24),
-        };
-        let now = Moment {
-            since_start: std::time::Duration::ZERO,
-            wall: jiff::Timestamp::UNIX_EPOCH,
-        };
-        Model::new(start, now)
-    }
-
-    #[test]
-    fn no_key_does_two_things_and_each_action_tells_what_it_does() {
-        for model in [
-            model(0, false, false),
-            model(0, false, true),
-            model(3, false, false),
-            model(3, true, false),
-        ] {
-            let there = ACTIONS.iter().filter(|action| (action.when)(&model));
-            let keys: Vec<&Press> = there.flat_map(|action| action.keys).collect();
-            for (index, key) in keys.iter().enumerate() {
-                assert!(!keys[..index].contains(key), "{key:?}");
-            }
-        }
-        for action in ACTIONS {
-            assert!(!action.help.is_empty() && !action.name.is_empty() && !action.keys.is_empty());
-            assert_eq!(
-                ACTIONS.iter().filter(|other| other.name == action.name).count(),
-                1
-            );
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Flex, Layout, Margin};
+use ratatui::layout::{Constraint, Flex, Layout, Margin, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
@@ -119,7 +119,7 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
 /// Draws a dialog before what is behind it.
 pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
     match dialog {
-        Dialog::Plan(dialog) => dialog.draw(model, frame),
+        Dialog::Plan(dialog) => plan::draw(dialog, model, frame),
         Dialog::Choice(dialog) => dialog.draw(model, frame),
         Dialog::Pager(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
@@ -138,13 +138,6 @@ fn box_size(model: &Model, text: &Paragraph<'_>) -> (u16, u16) {
         .saturating_add(2);
     let most = rows.saturating_sub(2).max(3);
     (width, height.clamp(3, most).min(rows))
-}
-
-/// How many rows `lines` take in a box, wrapped.
-fn height_of(model: &Model, lines: Vec<Line<'static>>) -> usize {
-    let text = wrapped(lines);
-    let (width, _) = box_size(model, &text);
-    text.line_count(width.saturating_sub(4))
 }
 
 /// How far text in a box can be scrolled: until its last line is seen.
@@ -177,16 +170,38 @@ fn listing(model: &Model, rows: Vec<String>, cursor: usize, room: usize) -> Vec<
     lines
 }
 
+/// Columns and rows that the largest box has inside.
+fn inside(model: &Model) -> (u16, usize) {
+    let (width, _) = box_size(model, &wrapped(Vec::new()));
+    let rows = usize::from(model.size.1.saturating_sub(2).max(3));
+    (width.saturating_sub(4), rows - 2)
+}
+
 /// Draws a box in the middle with `lines` in it, as high as they need.
 fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'static>>, scroll: usize) {
     let text = wrapped(lines);
-    let (width, height) = box_size(model, &text);
+    let (_, height) = box_size(model, &text);
+    let inside = open_box(model, frame, title, usize::from(height.saturating_sub(2)));
+    let scroll = u16::try_from(scroll).unwrap_or(u16::MAX);
+    frame.render_widget(text.scroll((scroll, 0)), inside);
+}
+
+/// Draws an empty box in the middle, with so many rows inside as far as the screen has them; where these are.
+fn open_box(model: &Model, frame: &mut Frame, title: &str, rows: usize) -> Rect {
+    let (width, _) = box_size(model, &wrapped(Vec::new()));
+    let most = usize::from(model.size.1.saturating_sub(2).max(3)).min(model.size.1.into());
+    let height = u16::try_from((rows + 2).clamp(3, most.max(3))).unwrap_or(u16::MAX);
     let [row] = Layout::vertical([Constraint::Length(height)])
         .flex(Flex::Center)
         .areas(frame.area());
     let [space] = Layout::horizontal([Constraint::Length(width)])
         .flex(Flex::Center)
         .areas(row);
+    frame_at(model, frame, title, space)
+}
+
+/// Draws an empty box there; the room inside.
+pub(super) fn frame_at(model: &Model, frame: &mut Frame, title: &str, space: Rect) -> Rect {
     let style = model.options.theme.style(Part::Dialog);
     let mut block = Block::bordered()
         .title(format!(" {} ", model.text(title)))
@@ -197,8 +212,7 @@ fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'stat
     let inside = block.inner(space).inner(Margin::new(1, 0));
     frame.render_widget(Clear, space);
     frame.render_widget(block, space);
-    let scroll = u16::try_from(scroll).unwrap_or(u16::MAX);
-    frame.render_widget(text.scroll((scroll, 0)), inside);
+    inside
 }
 
 /// Borders for terminals without line drawing.

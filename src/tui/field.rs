@@ -4,8 +4,10 @@ use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
 use tui_input::Input as TextInput;
 use tui_input::backend::crossterm::EventHandler;
 
+use super::offers::Offers;
 use crate::key::{self, KeyRefusal, MAX_LENGTH, PublishableKey};
 use crate::rules::moment::Moment;
+use crate::store::RunRecord;
 use crate::text::{fit, is_hidden};
 
 /// How long a key is shown.
@@ -26,6 +28,8 @@ pub struct KeyField {
     /// A secret was refused: input is dropped until then.
     swallows_until: Option<Moment>,
     refused: Option<KeyRefusal>,
+    /// The known keys, while one of them is being chosen.
+    offers: Option<Offers>,
 }
 
 /// What a key press in the field came to.
@@ -37,6 +41,8 @@ pub enum Edited {
     Left,
     /// A secret was refused and wiped.
     SecretRefused,
+    /// The known keys are wanted: [`KeyField::offer`].
+    WantsOffers,
 }
 
 impl KeyField {
@@ -71,6 +77,56 @@ impl KeyField {
     pub fn edit(&mut self) {
         self.editing = true;
         self.replaces = true;
+    }
+
+    /// Offers these keys. What stands in the field stays until one of them is taken.
+    pub fn offer(&mut self, offers: Offers) {
+        self.offers = Some(offers).filter(|_| self.editing);
+    }
+
+    /// The keys that are offered.
+    pub fn offers(&self) -> Option<&Offers> {
+        self.offers.as_ref()
+    }
+
+    /// The runs on record have come, for the keys that are offered; whether they were waited for.
+    pub fn take_runs(&mut self, runs: &[RunRecord]) -> bool {
+        let waiting = self.offers.as_mut().filter(|offers| offers.waits());
+        waiting.map(|offers| offers.take_runs(runs)).is_some()
+    }
+
+    /// Ends offering keys.
+    pub fn stop_offering(&mut self) {
+        self.offers = None;
+    }
+
+    /// A key press while keys are offered; none where it goes on editing what stands in the field.
+    fn press_in_offers(&mut self, press: KeyEvent) -> Option<Edited> {
+        let offers = self.offers.as_mut()?;
+        match press.code {
+            KeyCode::Up => offers.step(-1),
+            KeyCode::Down => offers.step(1),
+            KeyCode::Esc => self.offers = None,
+            KeyCode::Enter => {
+                let chosen = self.offers.take().and_then(|offers| offers.chosen().cloned());
+                if let Some(key) = chosen {
+                    self.take(&key);
+                }
+            }
+            _ => {
+                self.offers = None;
+                return None;
+            }
+        }
+        Some(Edited::Editing)
+    }
+
+    /// `key` stands there now, as if it had been typed; it is as hidden.
+    fn take(&mut self, key: &PublishableKey) {
+        self.forgive();
+        self.text = TextInput::from(key.as_str());
+        self.replaces = false;
+        self.shown_until = None;
     }
 
     /// Shows the key, or hides it again.
@@ -124,6 +180,9 @@ impl KeyField {
 
     /// A key was pressed in the field.
     pub fn press(&mut self, press: KeyEvent, now: Moment) -> Edited {
+        if let Some(edited) = self.press_in_offers(press) {
+            return edited;
+        }
         let control = press.modifiers.contains(KeyModifiers::CONTROL);
         match press.code {
             KeyCode::Esc => {
@@ -146,6 +205,7 @@ impl KeyField {
                 self.editing = false;
                 Edited::Left
             }
+            KeyCode::Up => Edited::WantsOffers,
             KeyCode::Char('r') if control => {
                 self.show(now);
                 Edited::Editing
@@ -162,6 +222,7 @@ impl KeyField {
 
     /// Text was pasted into the field. Only its first line counts.
     pub fn paste(&mut self, text: &str, now: Moment) -> Edited {
+        self.offers = None;
         if self.swallows(now) {
             return Edited::Editing;
         }

@@ -108,12 +108,12 @@ pub(super) fn owed(screen: &mut Screen) -> Vec<Effect> {
         return Vec::new();
     }
     if model.filter.text() == OWED {
-        model.set_filter("");
+        model.show_only("");
         return Vec::new();
     }
     let owed = model.owed().len();
     if owed > 0 {
-        model.set_filter(OWED);
+        model.show_only(OWED);
         let text = format!("{} owed a key: o shows all sites again", Count(owed, "site"));
         model.say(Level::Info, text);
     }

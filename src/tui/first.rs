@@ -174,7 +174,7 @@ impl Screen {
 fn keep_view(model: &mut Model, old: &mut Model) {
     let places = model.places();
     model.sort_by(old.list.sort());
-    model.set_filter(old.filter.text());
+    model.show_only(old.filter.text());
     for (id, site) in (0..).map(SiteId).zip(old.sites.iter()) {
         if let Some(place) = places.get(&site.url) {
             model.list.mark(*place, old.list.is_marked(id));

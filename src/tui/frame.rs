@@ -11,13 +11,14 @@ use super::screen::Screen;
 use super::view;
 
 /// Draws frames into memory, so that each leaves in one write, and nothing is written where nothing changed.
-pub(super) struct Frames {
+#[derive(Debug)]
+pub struct Frames {
     terminal: Terminal<Memory>,
 }
 
 impl Frames {
     /// For a terminal of this size that is cleared.
-    pub(super) fn new(columns: u16, rows: u16) -> io::Result<Self> {
+    pub fn new(columns: u16, rows: u16) -> io::Result<Self> {
         let area = Rect::new(0, 0, columns, rows);
         let options = TerminalOptions {
             viewport: Viewport::Fixed(area),
@@ -27,7 +28,7 @@ impl Frames {
     }
 
     /// The next frame is drawn afresh, in this size.
-    pub(super) fn resize(&mut self, columns: u16, rows: u16) -> io::Result<()> {
+    pub fn resize(&mut self, columns: u16, rows: u16) -> io::Result<()> {
         let area = Rect::new(0, 0, columns, rows);
         let memory = self.terminal.backend_mut();
         memory.size = area.as_size();
@@ -38,7 +39,7 @@ impl Frames {
     }
 
     /// The bytes that bring the terminal to a picture of `screen`; none if it shows that already.
-    pub(super) fn draw(&mut self, screen: &Screen) -> io::Result<Option<Vec<u8>>> {
+    pub fn draw(&mut self, screen: &Screen) -> io::Result<Option<Vec<u8>>> {
         self.terminal.draw(|frame| view::draw(screen, frame))?;
         let bytes = std::mem::take(&mut self.terminal.backend_mut().bytes);
         if bytes.is_empty() {
@@ -53,6 +54,7 @@ impl Frames {
 }
 
 /// A backend that keeps the bytes, asks the terminal nothing, and repeats nothing that it knows.
+#[derive(Debug)]
 struct Memory {
     bytes: Vec<u8>,
     size: Size,

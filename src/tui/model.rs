@@ -199,6 +199,11 @@ impl Model {
         (0..self.sites.len()).map(SiteId::at).collect()
     }
 
+    /// The sites that `P` takes, and a dry run with it.
+    pub fn pushed_by_all(&self) -> Vec<SiteId> {
+        self.visible()
+    }
+
     /// Sites for which a retry does something without a question.
     pub fn failed_sites(&self) -> Vec<SiteId> {
         let fails = |id: &SiteId| matches!(self.state(*id).retry_plan(), RetryPlan::Push | RetryPlan::Look);
@@ -389,6 +394,11 @@ impl Model {
         then.strftime(format).to_string()
     }
 
+    /// The date of `moment`.
+    pub fn date(&self, moment: Moment) -> String {
+        self.zoned(moment).strftime("%Y-%m-%d").to_string()
+    }
+
     fn zoned(&self, moment: Moment) -> ZonedDateTime {
         moment.wall.to_zoned_datetime(self.options.zone.clone())
     }
@@ -431,6 +441,8 @@ impl Model {
                 '→' => plain.push_str("->"),
                 // One column for one, so that a mask keeps its width.
                 '…' | '•' | '·' => plain.push('*'),
+                '↑' => plain.push_str("Up"),
+                '↓' => plain.push_str("Down"),
                 '✓' => plain.push('+'),
                 '✗' => plain.push('x'),
                 character if character.is_ascii() => plain.push(character),

@@ -76,6 +76,16 @@ pub(super) fn plan_push(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
     Vec::new()
 }
 
+/// Shows what a push to all would do.
+pub(super) fn dry_run(screen: &mut Screen) -> Vec<Effect> {
+    let sites = screen.model.pushed_by_all();
+    match PlanDialog::of_dry_run(&screen.model, &sites) {
+        Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
+        Err(why) => screen.model.say(Level::Warning, why),
+    }
+    Vec::new()
+}
+
 /// Repeats what failed on `sites`; asks where a word is needed, and says why where nothing is to be done.
 pub(super) fn retry(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
     let alone = sites.len() == 1;

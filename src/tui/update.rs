@@ -4,8 +4,9 @@ use super::actions::ACTIONS;
 use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::field::{Edited, secret};
 use super::model::Model;
+use super::offers::Offers;
 use super::screen::Screen;
-use super::{Effect, Input, Message, Reading, first, looks_pasted, orders};
+use super::{Effect, Input, Message, Reading, Wanted, first, looks_pasted, orders};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::run::RunPhase;
@@ -146,7 +147,11 @@ fn take_attached(model: &mut Model, to: Option<Holder>) {
 fn take_reading(screen: &mut Screen, reading: Reading) {
     let model = &mut screen.model;
     match reading {
-        Reading::Failed(why) => model.say(Level::Error, why),
+        Reading::Failed(why) => {
+            take_offered_runs(model, &[]);
+            model.say(Level::Error, why);
+        }
+        Reading::Runs(runs) if take_offered_runs(model, &runs) => {}
         Reading::Timeline(site, seen) => model.timeline = Some((site, seen)),
         Reading::PutBack(run, sites) => match PlanDialog::of_rollback(model, run, &sites) {
             Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
@@ -288,8 +293,7 @@ fn press(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     }
     let model = &mut screen.model;
     if model.field.is_editing() {
-        press_in_field(model, event);
-        return Vec::new();
+        return press_in_field(model, event);
     }
     if model.filter.is_editing() && screen.dialog.is_none() {
         press_in_filter(model, event);
@@ -357,7 +361,7 @@ fn press_in_dialog(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     }
 }
 
-fn press_in_field(model: &mut Model, event: KeyEvent) {
+fn press_in_field(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
     let now = model.now;
     let is_interrupt = event.code == KeyCode::Char('c') && event.modifiers.contains(KeyModifiers::CONTROL);
     let event = if is_interrupt {
@@ -369,7 +373,34 @@ fn press_in_field(model: &mut Model, event: KeyEvent) {
         Edited::Editing => {}
         Edited::Left => left_field(model),
         Edited::SecretRefused => refused_secret(model),
+        Edited::WantsOffers => return offer_keys(model),
     }
+    Vec::new()
+}
+
+/// Offers the keys that sites serve at once, and those of the runs on record when they are read.
+fn offer_keys(model: &mut Model) -> Vec<Effect> {
+    let served = model.tally.serves().into_iter();
+    let served = served.map(|(key, sites)| (key.clone(), sites)).collect();
+    model.field.offer(Offers::new(served));
+    vec![Effect::Read(Wanted::Runs)]
+}
+
+/// The runs that the field's offers waited for are here, or could not be read; whether they did wait.
+fn take_offered_runs(model: &mut Model, runs: &[RunRecord]) -> bool {
+    let waited = model.field.take_runs(runs);
+    if model
+        .field
+        .offers()
+        .is_some_and(|offers| offers.list().is_empty())
+    {
+        model.field.stop_offering();
+        model.say(
+            Level::Info,
+            "no key is known yet: no run is on record, and no site was seen to serve one",
+        );
+    }
+    waited
 }
 
 /// The filter takes every key but those that move the cursor.
@@ -380,7 +411,7 @@ fn press_in_filter(model: &mut Model, event: KeyEvent) {
     if leaves || (control && event.code == KeyCode::Char('u')) {
         model.field.stop_swallowing();
         model.filter.edit(!leaves);
-        return model.set_filter("");
+        return model.show_only("");
     }
     if model.field.is_swallowing(now) {
         return model.field.swallow(now);
@@ -406,7 +437,7 @@ fn filtered(model: &mut Model, before: &str) {
     if let Some(refusal) = secret(model.filter.text()) {
         let now = model.now;
         model.field.swallow(now);
-        model.set_filter("");
+        model.show_only("");
         model.say(Level::Error, format!("refused and wiped: {refusal}"));
     } else if model.filter.text() != before {
         model.apply_filter();

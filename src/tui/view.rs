@@ -18,6 +18,8 @@ mod table;
 mod empty;
 /// What stands in the place of everything when the config cannot be used.
 mod wrong;
+/// The known keys, below the field.
+mod offers;
 /// Message line, gauge and footer.
 mod foot;
 
@@ -74,6 +76,7 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
     rule(model, frame, lower);
     foot::message(model, frame, message);
     foot::footer(screen, frame, footer);
+    offers::draw(model, frame, key);
     if let Some(dialog) = &screen.dialog {
         dialogs::draw(dialog, model, frame);
     }

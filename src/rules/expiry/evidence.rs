@@ -68,8 +68,8 @@ impl Evidence {
     }
 
     fn change(&mut self, place: usize, state: &SiteState, more: bool) {
-        let (key, mode) = (self.key.clone(), self.key.mode());
-        let is_old = |other: &&PublishableKey| **other != key && other.mode() == mode;
+        let key = self.key.clone();
+        let is_old = |other: &&PublishableKey| **other != key && other.mode() == key.mode();
         if let Some(serves) = state.now.key().filter(is_old) {
             count(&mut self.served, serves, more);
         } else if !state.is_seen() {

@@ -48,6 +48,17 @@ impl SiteState {
         self.now != Served::Unknown && !self.unanswered
     }
 
+    /// Whether the last look brought no answer to judge by.
+    pub fn is_unanswered(&self) -> bool {
+        self.unanswered
+    }
+
+    /// Whether the last look showed something that is not this API: if the one before a PUT shows it again, the PUT is
+    /// held back, unless the site was ever proven.
+    pub fn is_strange(&self) -> bool {
+        self.strange
+    }
+
     /// Whether a PUT is to come or out, or no look was sent since caches have lost what they had before the last
     /// one: a process may answer something else than the last look showed.
     pub fn is_unproven(&self) -> bool {

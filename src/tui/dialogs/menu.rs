@@ -105,7 +105,7 @@ impl Menu {
             KeyCode::Esc | KeyCode::Char('q') => return Pressed::Closes(Vec::new()),
             KeyCode::Enter => {
                 match self.rows.get(self.cursor).map(|row| &row.does) {
-                    Some(Does::Filter(text)) => model.set_filter(text),
+                    Some(Does::Filter(text)) => model.show_only(text),
                     Some(Does::Sort(sort)) => model.sort_by(*sort),
                     None => {}
                 }

@@ -83,8 +83,8 @@ impl Model {
         self.list.filter(passes, height);
     }
 
-    /// Shows what `text` lets through.
-    pub(in crate::tui) fn set_filter(&mut self, text: &str) {
+    /// Shows only what the filter `text` lets through; all, if it is empty.
+    pub fn show_only(&mut self, text: &str) {
         self.filter.set(text);
         self.apply_filter();
     }

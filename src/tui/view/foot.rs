@@ -121,11 +121,19 @@ fn items(screen: &Screen) -> Vec<Item> {
     if screen.dialog.is_some() {
         return vec![item("Esc", "closes")];
     }
+    if model.field.offers().is_some() {
+        return vec![
+            item("↑ ↓", "choose"),
+            item("Enter", "take"),
+            item("Esc", "leave it as it was"),
+        ];
+    }
     if model.field.is_editing() {
         return vec![
             item("Enter", "done"),
             item("^U", "wipe"),
             item("^R", "show or hide"),
+            item("↑", "known keys"),
             item("Esc", "leave"),
         ];
     }
