@@ -98,6 +98,29 @@ pub struct UiSettings {
     pub ascii: Option<bool>,
     /// Whether the mouse is captured.
     pub mouse: bool,
+    /// What the terminal shows outside the screen.
+    pub tab: TabSettings,
+}
+
+/// What of `[ui]` the terminal shows of a run outside the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TabSettings {
+    /// Whether its title tells how far a run is.
+    pub title: bool,
+    /// Whether its tab or task bar does.
+    pub progress: bool,
+    /// Whether it rings a bell at the end of a run.
+    pub bell: bool,
+}
+
+impl Default for TabSettings {
+    fn default() -> Self {
+        Self {
+            title: true,
+            progress: false,
+            bell: false,
+        }
+    }
 }
 
 /// `[store]`: what outlives a run.
@@ -230,6 +253,9 @@ struct RawUi {
     fps: Option<Spanned<i64>>,
     ascii: Option<bool>,
     mouse: Option<bool>,
+    title: Option<bool>,
+    progress: Option<bool>,
+    bell: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -288,6 +314,7 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
                 .transpose()?,
             ascii: raw.ui.ascii,
             mouse: raw.ui.mouse.unwrap_or(false),
+            tab: resolve_tab(&raw.ui),
         },
         store: StoreSettings {
             path: raw.store.path.map(|path| file::resolve(&path, place)),
@@ -301,6 +328,15 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
             level: raw.log.level.unwrap_or_default(),
         },
     })
+}
+
+fn resolve_tab(raw: &RawUi) -> TabSettings {
+    let default = TabSettings::default();
+    TabSettings {
+        title: raw.title.unwrap_or(default.title),
+        progress: raw.progress.unwrap_or(default.progress),
+        bell: raw.bell.unwrap_or(default.bell),
+    }
 }
 
 /// How long runs are kept.

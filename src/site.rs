@@ -122,6 +122,14 @@ impl SiteUrl {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// The host as it is written in its own script, where its ASCII form is another. It is for reading: two hosts may
+    /// look the same in it.
+    pub fn readable_host(&self) -> Option<CleanText> {
+        let (readable, valid) = idna::domain_to_unicode(self.host());
+        let readable = CleanText::new(&readable, MAX_URL);
+        (valid.is_ok() && readable.as_str() != self.host()).then_some(readable)
+    }
+
     /// The port, also where it is the scheme's own.
     pub fn port(&self) -> u16 {
         self.0.port_or_known_default().unwrap_or(443)
@@ -285,6 +293,18 @@ mod tests {
         for raw in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:9"] {
             assert!(SiteUrl::parse(raw).is_ok(), "{raw}");
         }
+    }
+
+    #[test]
+    fn a_host_of_another_script_can_be_read() {
+        let read = |raw| url(raw).readable_host().map(|host| host.to_string());
+        assert_eq!(
+            read("https://xn--bcher-kva.example"),
+            Some("bücher.example".to_owned())
+        );
+        assert_eq!(read("https://shop.example.com"), None);
+        assert_eq!(read("http://127.0.0.1:8080"), None);
+        assert_eq!(read("http://[::1]:9"), None);
     }
 
     #[test]

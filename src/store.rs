@@ -263,6 +263,19 @@ pub struct RunSite {
     pub at: Option<Timestamp>,
 }
 
+/// A run on record that had a site in its plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteRun {
+    /// Its number.
+    pub run: RunId,
+    /// What it was for.
+    pub kind: Kind,
+    /// When it began.
+    pub began: Timestamp,
+    /// The site in it.
+    pub site: RunSite,
+}
+
 /// An attempt on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAttempt {
@@ -359,6 +372,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// The sites of a run, in the order of its plan. None of an unknown run.
     fn run_sites(&self, run: RunId) -> impl Future<Output = Result<Vec<RunSite>, StoreError>> + Send;
+
+    /// The runs that had a site in their plan, newest first, `count` at most: as they are when all is written that this
+    /// process has handed over so far.
+    fn site_runs(
+        &self,
+        site: &SiteUrl,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<SiteRun>, StoreError>> + Send;
 
     /// The attempts, in order, the newest `count`; those of one run, or on one site, or of all.
     fn attempts(

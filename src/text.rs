@@ -1,9 +1,10 @@
 //! Text from outside made safe, its width on a terminal, and counts and lists in words.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use unicode_segmentation::UnicodeSegmentation;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Text from outside (a site's answer, a name in a list) that can be written to a terminal, a log or a file.
 ///
@@ -115,15 +116,74 @@ impl serde::Serialize for CleanText {
     }
 }
 
-/// The columns that `text` takes on a terminal.
+/// The columns that `text` takes on a terminal, if it is [`drawable`]: those of its characters.
+///
+/// Not what `unicode-width` says of a whole text: there the ligature of an Arabic lam and alef is one column, and so
+/// is a halfwidth kana with its sound mark, where terminals and ratatui draw two.
 pub fn width(text: &str) -> usize {
-    text.width()
+    text.chars().map(char_width).sum()
 }
 
-/// `text` cut to at most `columns` columns, whole grapheme clusters only, with `…` where it was cut.
+fn char_width(character: char) -> usize {
+    match character {
+        '\u{FF9E}'..='\u{FF9F}' => 1,
+        other => other.width().unwrap_or(0),
+    }
+}
+
+/// Bytes of a grapheme cluster that are drawn. tmux keeps 21 in a cell, and a base with fifty accents would cost as
+/// much of the line as a row of the table.
+const CLUSTER: usize = 21;
+
+/// `text` with what every terminal draws in the same columns.
+///
+/// A terminal that knows a cluster (a skin tone, a family of emoji) draws it in the columns of one; another draws its
+/// characters one by one; and nobody can tell which one stands at the other end of the line. So where the two widths
+/// differ, the first character stands for the cluster. Hidden characters go, joiners and variation selectors among
+/// them: without them both kinds draw the parts. So do marks with nothing before them to stand on, and signs that
+/// would swallow the blank behind them.
+pub fn drawable(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Cow::Borrowed(text);
+    }
+    let seen: String = text
+        .chars()
+        .filter(|character| !is_hidden(*character) && !joins_what_follows(*character))
+        .collect();
+    let mut drawn = String::with_capacity(seen.len());
+    for cluster in seen.graphemes(true) {
+        let one_by_one = width(cluster);
+        let sound_marks = cluster
+            .chars()
+            .filter(|mark| ('\u{FF9E}'..='\u{FF9F}').contains(mark));
+        let at_once = cluster.width() + sound_marks.count();
+        if one_by_one == at_once && one_by_one > 0 {
+            let mut bytes = 0;
+            drawn.extend(cluster.chars().take_while(|character| {
+                bytes += character.len_utf8();
+                bytes <= CLUSTER
+            }));
+        } else {
+            drawn.extend(cluster.chars().next().filter(|first| char_width(*first) > 0));
+        }
+    }
+    Cow::Owned(drawn)
+}
+
+/// Signs that make one cluster with whatever follows them.
+fn joins_what_follows(character: char) -> bool {
+    matches!(character,
+        '\u{0600}'..='\u{0605}' | '\u{06DD}' | '\u{070F}' | '\u{0890}'..='\u{0891}' | '\u{08E2}' | '\u{0D4E}'
+        | '\u{110BD}' | '\u{110CD}' | '\u{111C2}'..='\u{111C3}' | '\u{113D1}' | '\u{1193F}' | '\u{11941}'
+        | '\u{11A3A}' | '\u{11A84}'..='\u{11A89}' | '\u{11D46}' | '\u{11F02}')
+}
+
+/// `text` as it is [`drawable`], cut to at most `columns` columns, whole grapheme clusters only, with `…` where it
+/// was cut.
 pub fn fit(text: &str, columns: usize) -> String {
-    if width(text) <= columns {
-        return text.to_owned();
+    let text = drawable(text);
+    if width(&text) <= columns {
+        return text.into_owned();
     }
     let mut kept = String::new();
     let mut used = 0;
@@ -146,6 +206,36 @@ pub fn pad(text: &str, columns: usize) -> String {
     let text = fit(text, columns);
     let blanks = columns.saturating_sub(width(&text));
     text + &" ".repeat(blanks)
+}
+
+/// `text` as it is [`drawable`], in lines of at most `columns` columns (at least two): broken at blanks, and in a word
+/// only where that has no room on a line of its own.
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let columns = columns.max(2);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let text = drawable(text);
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let blank = usize::from(!line.is_empty());
+        if width(&line) + blank + width(word) <= columns {
+            line.push_str(&" ".repeat(blank));
+            line.push_str(word);
+            continue;
+        }
+        if !line.is_empty() {
+            lines.push(std::mem::take(&mut line));
+        }
+        for cluster in word.graphemes(true) {
+            // One of several letters may be wider than a narrow line.
+            let cluster = if width(cluster) > columns { "…" } else { cluster };
+            if width(&line) + width(cluster) > columns {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push_str(cluster);
+        }
+    }
+    lines.push(line);
+    lines
 }
 
 /// A number with its noun: `1 site`, `3 sites`.
@@ -199,6 +289,66 @@ mod tests {
         assert_eq!(fit("abc", 1), "…");
     }
 
+    /// The columns that ratatui draws `text` in.
+    fn drawn(text: &str) -> usize {
+        let area = ratatui::layout::Rect::new(0, 0, 9000, 1);
+        let mut buffer = ratatui::buffer::Buffer::empty(area);
+        let (end, _) = buffer.set_stringn(0, 0, text, 9000, ratatui::style::Style::default());
+        end.into()
+    }
+
+    /// What breaks columns: wide, combining, joined, hidden, from right to left; and anything.
+    fn odd_text() -> impl Strategy<Value = String> {
+        let odd = prop::sample::select(vec![
+            "日本",
+            "e\u{301}",
+            "\u{301}",
+            "👩\u{200d}👩\u{200d}👧",
+            "👍🏽",
+            "🇫🇷",
+            "🇫",
+            "✈\u{fe0f}",
+            "1\u{fe0f}\u{20e3}",
+            "سلام",
+            "لا",
+            "\u{202e}abc",
+            "ｶﾞ",
+            "क्ष",
+            "한\u{1112}\u{1161}",
+            "\u{1b}[2J",
+            "\0",
+            "\u{9b}31m",
+            "\u{200b}",
+            "\u{600}",
+            "\u{e01ef}",
+            "x\u{301}\u{302}\u{303}\u{304}\u{305}\u{306}\u{307}\u{308}\u{309}\u{30a}\u{30b}\u{30c}",
+            "⸻",
+            "กำ",
+            " ",
+            "abc",
+            "\u{115f}",
+            "ᬓ᭄ᬓ",
+        ]);
+        let piece = prop_oneof![4 => odd.prop_map(str::to_owned), 1 => any::<String>()];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    #[test]
+    fn what_terminals_disagree_about_is_drawn_in_its_parts() {
+        assert_eq!(drawable("👩\u{200d}👩\u{200d}👧 shop"), "👩👩👧 shop");
+        assert_eq!(drawable("👍🏽✈\u{fe0f}"), "👍✈");
+        assert_eq!(drawable("e\u{301}te\u{301} 🇫🇷 日本"), "e\u{301}te\u{301} 🇫🇷 日本");
+        assert_eq!(drawable("\u{301}a\u{202e}b\u{1b}c"), "abc");
+        assert_eq!((width("سلام"), width("ｶﾞ"), width("e\u{301}")), (4, 2, 1));
+    }
+
+    #[test]
+    fn text_is_wrapped_at_blanks_and_long_words_anywhere() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("a 日本語日本語 b", 5), ["a", "日本", "語日", "本語", "b"]);
+        assert_eq!(wrap("", 5), [""]);
+    }
+
     #[test]
     fn counts_and_lists_read_as_sentences() {
         assert_eq!(Count(1, "site").to_string(), "1 site");
@@ -216,9 +366,30 @@ mod tests {
         }
 
         #[test]
-        fn fitted_text_fits(raw in any::<String>(), columns in 0usize..40) {
-            let clean = CleanText::note(&raw);
-            prop_assert!(width(&fit(clean.as_str(), columns)) <= columns);
+        fn fitted_text_is_drawn_in_its_columns(raw in odd_text(), columns in 0usize..40) {
+            let (fitted, padded) = (fit(&raw, columns), pad(&raw, columns));
+            prop_assert!(drawn(&fitted) <= columns);
+            prop_assert_eq!(drawn(&padded), columns);
+            prop_assert!(!fitted.chars().any(is_hidden));
+        }
+
+        #[test]
+        fn what_is_drawable_stays_so_beside_other_text(raw in odd_text()) {
+            let text = drawable(&raw);
+            prop_assert_eq!(drawn(&text), width(&text));
+            prop_assert_eq!(drawn(&format!("a {text} b")), width(&text) + 4);
+            prop_assert_eq!(drawable(&text), &*text);
+        }
+
+        #[test]
+        fn wrapped_text_fits_and_is_whole(raw in odd_text(), columns in 2usize..60) {
+            let lines = wrap(&raw, columns);
+            for line in &lines {
+                prop_assert!(drawn(line) <= columns, "{line:?}");
+            }
+            let letters = |text: &str| text.split(' ').collect::<String>();
+            prop_assume!(columns >= CLUSTER);
+            prop_assert_eq!(letters(&lines.concat()), letters(&drawable(&raw)));
         }
     }
 }

@@ -9,6 +9,8 @@ pub mod theme;
 pub mod offers;
 /// The key field.
 pub mod field;
+/// What is counted while a run goes on: pace, latencies, the newest failure.
+mod live;
 /// Which sites are shown, by words and by `field:value`.
 pub mod filter;
 /// The order of the table, its cursor and its marks.
@@ -33,6 +35,10 @@ pub mod actions;
 pub mod update;
 /// The picture of the model: a file a region.
 pub mod view;
+/// What the terminal shows of a run outside the screen: title, progress, bell.
+mod tab;
+/// Text for the terminal's clipboard.
+mod clipboard;
 /// A frame in memory, and the bytes that bring the terminal to it.
 pub mod frame;
 /// The terminal: taken, written to by a thread of its own, given back.
@@ -50,7 +56,7 @@ use self::setup::{SetupNews, SetupOrder};
 use crate::engine::{Command, Event};
 use crate::rules::plan::PutBack;
 use crate::site::{SiteId, SiteUrl};
-use crate::store::{Holder, RunId, RunRecord, RunSite, Seen, StoredAttempt};
+use crate::store::{Holder, RunId, RunRecord, RunSite, Seen, SiteRun, StoredAttempt};
 
 /// Something that the screen is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,8 +139,8 @@ pub enum Wanted {
     Attempts(RunId, SiteUrl),
     /// What these sites of a run had before it; none means all.
     PutBack(RunId, Option<Vec<SiteId>>),
-    /// The keys that a site was seen to serve.
-    Timeline(SiteId),
+    /// What is on record of a site.
+    Past(SiteId),
     /// A run as a document in a file.
     Export {
         /// Which run.
@@ -144,6 +150,17 @@ pub enum Wanted {
         /// Whether a file that is there already is replaced.
         replace: bool,
     },
+}
+
+/// What is on record of a site, for its detail.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Past {
+    /// The keys that it was seen to serve, in order.
+    pub seen: Vec<Seen>,
+    /// The attempts on it, in order.
+    pub attempts: Vec<StoredAttempt>,
+    /// The runs that had it in their plan, newest first.
+    pub runs: Vec<SiteRun>,
 }
 
 /// What was read from the store.
@@ -157,8 +174,8 @@ pub enum Reading {
     Attempts(SiteUrl, Vec<StoredAttempt>),
     /// What sites had before a run.
     PutBack(RunId, Vec<PutBack>),
-    /// The keys that a site was seen to serve.
-    Timeline(SiteId, Vec<Seen>),
+    /// What is on record of a site.
+    Past(SiteId, Box<Past>),
     /// The file was written.
     Exported(PathBuf),
     /// The file is there already.
@@ -177,6 +194,8 @@ pub enum Effect {
     Read(Wanted),
     /// Does something about the config; [`Message::Setup`] tells what came of it.
     Setup(SetupOrder),
+    /// Puts text into the clipboard of the operator's terminal (OSC 52).
+    Copy(String),
     /// Draws everything afresh.
     Redraw,
     /// Stops the process until the shell continues it.

@@ -37,6 +37,17 @@ fn the_example_loads_as_it_is() {
     );
 }
 
+#[test]
+fn only_the_title_is_shown_outside_the_screen_unless_asked_for() {
+    let tab = parse("").unwrap().ui.tab;
+    assert!(tab.title && !tab.progress && !tab.bell);
+    let tab = parse("[ui]\ntitle = false\nprogress = true\nbell = true\n")
+        .unwrap()
+        .ui
+        .tab;
+    assert!(!tab.title && tab.progress && tab.bell);
+}
+
 /// A secret has one form only, so each of the commented forms is tried on its own.
 #[test]
 fn the_example_loads_with_every_line_uncommented() {

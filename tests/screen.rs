@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
 use pty::{Pty, Run};
 use rustix::process::Signal;
 use stage::Stage;
@@ -418,6 +419,36 @@ fn an_interrupt_key_asks_while_a_run_goes_and_esc_stays() {
 }
 
 #[test]
+fn what_is_copied_goes_to_the_terminals_clipboard() {
+    let stage = Stage::of(3);
+    let mut pty = stage.looked_at();
+    let (lines, mut sites) = (pty.reverse_lines(), stage.fleet.sites().iter());
+    let site = sites
+        .find(|site| lines.iter().any(|line| line.contains(&site.name)))
+        .unwrap();
+    let url = base64::engine::general_purpose::STANDARD.encode(site.url.to_string());
+    let asks = format!("\u{1b}]52;c;{url}\u{1b}\\");
+    pty.never_saw("]52;").key("y").sees("copies nothing").key("u");
+    pty.sees("copied the URL, if the terminal takes OSC 52")
+        .received(&asks);
+    // In the detail too, which stays open.
+    pty.key("Enter").sees("what cannot be seen from here").key("y");
+    pty.sees("copies nothing")
+        .key("k")
+        .sees("copied the key")
+        .received("\u{1b}]52;c;cGtf");
+    pty.sees("attempts, newest first")
+        .key("Esc")
+        .sees_no("attempts, newest first");
+    assert_eq!(pty.quits(), 0);
+
+    let mut console = stage.screen().env("TERM", "linux").start();
+    console.sees("* seen").key("y").sees("copies nothing").key("u");
+    console.sees("the URL was not copied").never_saw("]52;");
+    assert_eq!(console.quits(), 0);
+}
+
+#[test]
 fn an_idle_screen_writes_nothing() {
     let stage = Stage::of(3);
     stage.looked_at().writes_nothing_for(Duration::from_secs(5));
@@ -446,6 +477,49 @@ fn without_colours_the_row_under_the_cursor_stands_out() {
     assert_eq!(row.len(), 1, "{lines:?}");
     for colour in ["\u{1b}[31m", "\u{1b}[38;5;", "\u{1b}[32m"] {
         pty.never_saw(colour);
+    }
+}
+
+/// The screen in a config that asks for all that a terminal can show outside of it, on a fleet without a fault.
+fn with_all_in_the_tab(stage: &Stage, kind: &str) -> Pty {
+    stage.heal();
+    let path = stage.path("config.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{config}\n[ui]\nprogress = true\nbell = true\n")).unwrap();
+    let mut pty = stage.screen().env("TERM", kind).start();
+    pty.sees("6 sites").sees("seen 6");
+    pty
+}
+
+#[test]
+fn title_progress_and_bell_tell_of_a_run_and_go_with_the_screen() {
+    let stage = Stage::of(6);
+    let mut pty = with_all_in_the_tab(&stage, "xterm-256color");
+    pty.receives("\u{1b}[22;2t")
+        .receives("\u{1b}]2;stripe-propagate\u{1b}\\");
+    pty.enters(stage.key()).pushes("6").sees("settled");
+    pty.receives("\u{1b}]2;stripe-propagate settling run 1\u{1b}\\")
+        .receives("\u{1b}]9;4;1;100\u{1b}\\");
+    pty.receives("\u{1b}]2;stripe-propagate settled run 1\u{1b}\\\u{1b}]9;4;0;0\u{1b}\\\u{7}");
+    assert_eq!(pty.quits(), 0);
+    pty.receives("\u{1b}]2;\u{1b}\\\u{1b}[23;2t\u{1b}]9;4;0;0\u{1b}\\");
+    assert_eq!(pty.bells(), 1, "one run, one bell");
+}
+
+#[test]
+fn a_terminal_that_knows_no_titles_is_sent_none() {
+    for kind in ["linux", "vt100"] {
+        let stage = Stage::of(6);
+        let mut pty = with_all_in_the_tab(&stage, kind);
+        pty.key("e").sees("paste or type").type_(stage.key());
+        pty.sees("test publishable key, ").key("Enter").sees("P reviews");
+        pty.key("P").sees("type 6 to push").type_("6");
+        pty.sees("> 6_").key("Enter").sees("verified 6").sees("settled");
+        assert_eq!(pty.quits(), 0);
+        pty.never_saw("\u{1b}]")
+            .never_saw("\u{1b}[22;2t")
+            .never_saw("\u{1b}[23;2t");
+        assert_eq!(pty.bells(), 1, "{kind} can ring");
     }
 }
 

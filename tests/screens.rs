@@ -17,7 +17,7 @@ use stripe_propagate::config::{self, Place};
 use stripe_propagate::engine::{Attempt, Command, Event, Level, Message as Told, RunInfo};
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::moment::Moment;
-use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use stripe_propagate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict};
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::{Kind, RunPhase};
 use stripe_propagate::rules::state::{Allow, Call, SiteState};
@@ -30,6 +30,10 @@ use stripe_propagate::tui::setup::{Setup, SetupNews, SetupOrder, Wrong};
 use stripe_propagate::tui::theme::Theme;
 use stripe_propagate::tui::update::update;
 use stripe_propagate::tui::{Effect, Input, Leave, Message, Reading, Wanted, view};
+
+/// The detail of a site, and what is copied of it.
+#[path = "screens/detail.rs"]
+mod detail;
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
 
@@ -92,6 +96,7 @@ fn start(names: &[&str], size: (u16, u16)) -> Start {
         theme: Theme::Colour,
         demo: false,
         read_only: false,
+        clipboard: true,
         zone: TimeZone::UTC,
     };
     Start {
@@ -299,6 +304,146 @@ fn amid_the_run() {
     each_size("run", amid_a_run);
 }
 
+/// Amid a run whose answers have been coming for half a minute, slower and slower; one of the last failed.
+fn with_latencies(size: (u16, u16), ascii: bool) -> Trial {
+    let mut screen = Trial::new(&NAMES, size, |start| {
+        start.key = Some(new_key());
+        start.options.ascii = ascii;
+    });
+    screen.now = 10;
+    screen.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
+    let old = key("live", "9zQe");
+    for number in 0..60_u32 {
+        screen.now = 10 + u64::from(number) / 2;
+        let place = number % 9;
+        screen.state(place, Story::serving(&old).sending().0);
+        let fails = number == 55;
+        screen.tell(Message::Engine(Event::Attempt(Attempt {
+            run: Some(RunId(12)),
+            site: SiteId(place),
+            request: Request::Put,
+            number: 1,
+            at: at(screen.now),
+            took: Duration::from_millis(if fails {
+                7300
+            } else {
+                20 + u64::from(number * number) / 4
+            }),
+            http: Some(if fails { 503 } else { 200 }),
+            cause: fails.then_some(Cause::ServerError),
+            note: CleanText::note(if fails {
+                "is broken just now (503)"
+            } else {
+                "stored"
+            }),
+        })));
+        let story = Story::serving(&old);
+        let answered = if fails {
+            story.answered(PutVerdict::Problem(Problem::ServerError), 503, "")
+        } else {
+            story
+                .answered(PutVerdict::Stored, 200, "")
+                .shows(14, LookVerdict::Serves(new_key()))
+        };
+        screen.state(place, answered.0);
+    }
+    for site in 4..9 {
+        screen.state(site, Story::serving(&old).queued().0);
+    }
+    screen
+}
+
+#[test]
+fn how_long_requests_take_and_when_all_is_done() {
+    each_size("latencies", |size| with_latencies(size, false));
+    let ascii = with_latencies((120, 40), true).picture();
+    assert!(ascii.lines().skip(33).all(str::is_ascii), "{ascii}");
+    insta::assert_snapshot!("latencies_ascii", ascii);
+}
+
+#[test]
+fn the_newest_failure_stays_until_its_site_is_well_or_a_run_begins() {
+    let mut screen = with_latencies((120, 40), false);
+    let failure = |screen: &mut Trial| {
+        let picture = screen.picture();
+        let line = picture.lines().find(|line| line.starts_with(" newest failure "));
+        line.map(str::to_owned)
+    };
+    let newest = " newest failure 14:00:37 galerie-sud PUT 1: is broken just now (503)";
+    assert_eq!(failure(&mut screen).as_deref(), Some(newest));
+    // Whatever is said meanwhile.
+    screen.types("e").press(KeyCode::Esc).types("r");
+    let old = key("live", "9zQe");
+    let stored = |showing| {
+        Story::serving(&old)
+            .answered(PutVerdict::Stored, 200, "")
+            .shows(14, LookVerdict::Serves(showing))
+    };
+    screen.state(0, stored(new_key()).0);
+    assert_eq!(
+        failure(&mut screen).as_deref(),
+        Some(newest),
+        "another site is well"
+    );
+    screen.state(2, stored(key("live", "0ddK")).0);
+    let other = " newest failure 14:00:14 port-ouest mismatch: ";
+    assert!(failure(&mut screen).unwrap().starts_with(other));
+    screen.state(2, stored(new_key()).0);
+    assert_eq!(failure(&mut screen).as_deref(), Some(newest), "it is not mended");
+    screen.state(1, stored(new_key()).0);
+    assert_eq!(failure(&mut screen), None);
+    let mut screen = with_latencies((120, 40), false);
+    let next = RunInfo {
+        id: RunId(13),
+        ..run(RunPhase::Sending)
+    };
+    screen.tell(Message::Engine(Event::Run(next)));
+    let picture = screen.picture();
+    assert!(
+        !picture.contains("newest failure") && !picture.contains("p50"),
+        "{picture}"
+    );
+}
+
+#[test]
+fn the_gauge_stays_behind_the_run_with_its_state() {
+    let mut screen = with_latencies((80, 24), false);
+    for phase in [
+        RunPhase::Paused,
+        RunPhase::Halted,
+        RunPhase::Settling,
+        RunPhase::Settled,
+    ] {
+        screen.tell(Message::Engine(Event::Run(run(phase))));
+        let picture = screen.picture();
+        let gauge = picture.lines().nth(22).unwrap();
+        assert!(gauge.contains(&format!("done 3/9  {}", phase.word())), "{gauge}");
+    }
+}
+
+#[test]
+fn on_eighty_columns_no_count_that_needs_attention_is_cut_off() {
+    let old = key("live", "9zQe");
+    let mut screen = amid_a_run((80, 24));
+    let mut cancelled = Story::serving(&old).queued();
+    cancelled.0.cancel(&Policy::default(), at(14));
+    screen.state(4, cancelled.0);
+    let none = Story(SiteState::default()).looks(0, LookVerdict::NoKey, 404);
+    screen.state(3, none.0);
+    let picture = screen.picture();
+    let gauge = picture.lines().nth(22).unwrap();
+    for count in [
+        "! exposed_secret 1",
+        "✗ failed 1",
+        "≠ mismatch 1",
+        "↻ 1",
+        "∅ no_key 1",
+        "■ 1",
+    ] {
+        assert!(gauge.contains(count), "{count} in {gauge}");
+    }
+}
+
 #[test]
 fn the_plan_of_a_live_key_over_test_keys() {
     each_size("plan", |size| {
@@ -471,31 +616,6 @@ fn known_keys_are_there_before_history_is_read_and_none_is_said() {
 fn a_dry_run_without_a_key_says_what_to_do() {
     let text = Trial::new(&NAMES, (120, 40), |_| {}).types("d").picture();
     assert!(text.contains("there is no key for a dry run: press e"), "{text}");
-}
-
-#[test]
-fn the_detail_of_a_site() {
-    each_size("detail", |size| {
-        let mut screen = amid_a_run(size);
-        let attempt = |request, number, http, cause, note| {
-            Event::Attempt(Attempt {
-                run: Some(RunId(12)),
-                site: SiteId(7),
-                request,
-                number,
-                at: at(13),
-                took: Duration::from_millis(55),
-                http: Some(http),
-                cause,
-                note: CleanText::note(note),
-            })
-        };
-        screen.tell(Message::Engine(attempt(Request::Put, 1, 200, None, "stored")));
-        let secret = "shows a SECRET key to the public (not kept)";
-        screen.tell(Message::Engine(attempt(Request::Get, 1, 200, None, secret)));
-        screen.press(KeyCode::Enter);
-        screen
-    });
 }
 
 #[test]

@@ -51,6 +51,7 @@ promised! {
     a_retry_takes_up_a_run_that_had_ended
     attempts_are_kept_in_order
     the_timeline_tells_what_was_seen_and_who_sent_it
+    the_runs_of_a_site_are_told_newest_first
     pruning_drops_old_runs_and_never_what_is_known
     many_sites_are_asked_for_at_once
     only_the_run_that_may_send_begins_a_put

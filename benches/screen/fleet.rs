@@ -86,7 +86,11 @@ impl Shops {
                 name: CleanText::note(&name),
                 backend: url.backend().into(),
                 url,
-                group: Some(CleanText::note(if number % 3 == 0 { "prod" } else { "test" })),
+                group: Some(CleanText::note(if number.is_multiple_of(3) {
+                    "prod"
+                } else {
+                    "test"
+                })),
                 mode: SiteMode::Any,
                 master_key: MasterKeyId(0),
                 enabled: true,
@@ -111,6 +115,7 @@ impl Shops {
                 theme: stripe_propagate::tui::theme::Theme::default(),
                 demo: false,
                 read_only: false,
+                clipboard: true,
                 zone: jiff::tz::TimeZone::UTC,
             },
             size: SIZE,

@@ -30,6 +30,7 @@ pub(crate) fn show(sites: usize, rate: usize) -> anyhow::Result<()> {
         let behaviour = Behaviour {
             fps: FPS,
             mouse: false,
+            tab: stripe_propagate::config::TabSettings::default(),
             look_at_start: false,
         };
         let happens = (rate > 0).then(|| tokio::spawn(happen(shops, rate, tell.clone(), clock)));
@@ -85,7 +86,7 @@ impl Shown {
         let mut reader = pair.master.try_clone_reader()?;
         let (tell, output) = channel();
         std::thread::spawn(move || {
-            let mut bytes = [0; 65536];
+            let mut bytes = [0; 8192];
             while let Ok(length @ 1..) = reader.read(&mut bytes) {
                 if tell.send(bytes[..length].to_vec()).is_err() {
                     return;

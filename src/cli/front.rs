@@ -58,8 +58,8 @@ async fn wait(mut arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u
 
 /// A screen that was killed could not give the terminal back itself.
 fn give_back(modes: &Termios) {
-    // Paste marks and mouse off, the cursor shown, the alternate screen left.
-    const PLAIN: &str = "\x1b[?2004l\x1b[?1000l\x1b[?1006l\x1b[?25h\x1b[?1049l";
+    // Paste marks and mouse off, the cursor shown, the alternate screen left, the title that the terminal kept.
+    const PLAIN: &str = "\x1b[?2004l\x1b[?1000l\x1b[?1006l\x1b[?25h\x1b[?1049l\x1b[23;2t";
 
     let _gone = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, modes);
     let _gone = writeln!(

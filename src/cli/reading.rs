@@ -12,10 +12,12 @@ use crate::rules::plan::PutBack;
 use crate::rules::status::Push;
 use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::{RunId, RunSite, Store};
-use crate::tui::{Reading, Wanted};
+use crate::tui::{Past, Reading, Wanted};
 
 /// Runs that the history shows.
 const RUNS: usize = 500;
+/// Runs that a site's page shows.
+const RUNS_OF_SITE: usize = 50;
 /// Attempts, or keys that were seen, that a site's page shows.
 const LINES: usize = 200;
 
@@ -30,7 +32,7 @@ pub(super) async fn read(store: &impl Store, sites: &[Site], wanted: Wanted) -> 
                 let attempts = store.attempts(Some(run), Some(&site), LINES).await?;
                 Reading::Attempts(site, attempts)
             }
-            Wanted::Timeline(site) => Reading::Timeline(site, store.timeline(url(site), LINES).await?),
+            Wanted::Past(site) => Reading::Past(site, Box::new(past(store, url(site)).await?)),
             Wanted::PutBack(run, only) => {
                 let only = only.map(|only| only.into_iter().map(|id| url(id).clone()).collect());
                 Reading::PutBack(run, put_back(store, sites, run, only).await?)
@@ -43,6 +45,15 @@ pub(super) async fn read(store: &impl Store, sites: &[Site], wanted: Wanted) -> 
     };
     let read: anyhow::Result<Reading> = read.await;
     read.unwrap_or_else(|error| Reading::Failed(format!("{error:#}")))
+}
+
+/// What is on record of a site. Its runs first: then all is written that went before the question.
+async fn past(store: &impl Store, site: &SiteUrl) -> anyhow::Result<Past> {
+    Ok(Past {
+        runs: store.site_runs(site, RUNS_OF_SITE).await?,
+        seen: store.timeline(site, LINES).await?,
+        attempts: store.attempts(None, Some(site), LINES).await?,
+    })
 }
 
 /// What the sites of a run had before it, those that no longer stand in the list left out; only these, if given.

@@ -15,7 +15,7 @@ use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
 use super::{Globals, front, log, who};
-use crate::config::{Config, UiSettings};
+use crate::config::{Config, TabSettings, UiSettings};
 use crate::demo::Fleet;
 use crate::engine::{Command, Left as LeftWaiting, RunInfo};
 use crate::store::Holder;
@@ -222,6 +222,7 @@ fn bare(config: &Path, ui: &UiSettings, size: (u16, u16)) -> Start {
             theme: if no_colour { Theme::NoColour } else { Theme::Colour },
             demo: false,
             read_only: false,
+            clipboard: takes_clipboard(variable("TERM")),
             zone: TimeZone::system(),
         },
         size,
@@ -253,6 +254,43 @@ fn needs_ascii(ui: &UiSettings, variable: impl Fn(&str) -> Option<std::ffi::OsSt
     console || !utf8
 }
 
+/// What of it this kind of terminal can show. One that does not know these sequences would print them: only those
+/// that do are sent any. All know the bell.
+fn tab(settings: TabSettings, kind: &str) -> TabSettings {
+    const KNOW: [&str; 15] = [
+        "alacritty",
+        "contour",
+        "foot",
+        "ghostty",
+        "gnome",
+        "iterm",
+        "konsole",
+        "mintty",
+        "rxvt",
+        "screen",
+        "st-",
+        "tmux",
+        "vte",
+        "wezterm",
+        "xterm",
+    ];
+
+    let knows = KNOW.iter().any(|known| kind.starts_with(known));
+    TabSettings {
+        title: settings.title && knows,
+        progress: settings.progress && knows,
+        bell: settings.bell,
+    }
+}
+
+/// Whether the terminal may know OSC 52: the Linux console and DEC's terminals do not. What a terminal makes of it is
+/// its own matter, and asking it would bring answers that look like key presses.
+fn takes_clipboard(kind: Option<std::ffi::OsString>) -> bool {
+    let kind = kind.unwrap_or_default();
+    let kind = kind.to_string_lossy();
+    kind != "linux" && !kind.starts_with("vt")
+}
+
 /// A screen that was left, and what it was on.
 struct Shown {
     left: Left,
@@ -269,6 +307,7 @@ fn behaviour(config: &Config) -> Behaviour {
             .fps
             .unwrap_or(if over_ssh { FRAMES_OVER_SSH } else { FRAMES }),
         mouse: config.ui.mouse,
+        tab: tab(config.ui.tab, &std::env::var("TERM").unwrap_or_default()),
         look_at_start: config.verify.on_start,
     }
 }
@@ -404,6 +443,35 @@ fn let_go(run: Option<&RunInfo>) -> Telling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_terminal_that_knows_titles_is_sent_any() {
+        let all = TabSettings {
+            title: true,
+            progress: true,
+            bell: true,
+        };
+        for kind in ["xterm-256color", "tmux-256color", "screen", "foot", "st-256color"] {
+            assert_eq!(tab(all, kind), all, "{kind}");
+        }
+        for kind in ["linux", "vt100", "vt220", "ansi", "cons25", ""] {
+            let plain = tab(all, kind);
+            assert!(!plain.title && !plain.progress && plain.bell, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_console_takes_nothing_into_a_clipboard() {
+        for (kind, takes) in [
+            ("linux", false),
+            ("vt100", false),
+            ("vt220", false),
+            ("xterm", true),
+            ("tmux-256color", true),
+        ] {
+            assert_eq!(takes_clipboard(Some(kind.into())), takes, "{kind}");
+        }
+    }
 
     #[test]
     fn the_locale_and_the_console_decide_on_ascii() {

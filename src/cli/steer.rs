@@ -241,7 +241,7 @@ impl Steer {
                 self.say(Message::Setup(news));
             }
             // What concerns the terminal is done by the screen itself.
-            Effect::Redraw | Effect::Suspend | Effect::Quit(_) => {}
+            Effect::Copy(_) | Effect::Redraw | Effect::Suspend | Effect::Quit(_) => {}
         }
     }
 

@@ -256,3 +256,36 @@ impl Verify {
         )
     }
 }
+
+/// How each state is written: those of PUSH, then those of VERIFY. States with a cause are written alike.
+pub fn looks() -> impl Iterator<Item = Look> {
+    let push = [
+        Push::Idle,
+        Push::Queued,
+        Push::Sending,
+        Push::Retrying,
+        Push::Stored,
+        Push::Skipped(SkipReason::OtherMode),
+        Push::Failed(Cause::Timeout),
+        Push::Unknown(Cause::Timeout),
+        Push::Cancelled,
+        Push::NotStarted,
+    ];
+    let verify = [
+        Verify::Unchecked,
+        Verify::Queued,
+        Verify::Checking,
+        Verify::Seen,
+        Verify::Serving,
+        Verify::Settling,
+        Verify::Verified,
+        Verify::Mismatch,
+        Verify::Drifted,
+        Verify::NoKey,
+        Verify::Failed(Cause::Timeout),
+        Verify::ExposedSecret,
+        Verify::Superseded,
+    ];
+    let of_push = push.into_iter().map(Push::look);
+    of_push.chain(verify.into_iter().map(Verify::look))
+}

@@ -7,8 +7,8 @@ use self::data::{Data, Me};
 use super::left::Basis;
 use super::old::Pruned;
 use super::{
-    Holder, Intent, NewRun, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, Store, StoreError,
-    StoredAttempt,
+    Holder, Intent, NewRun, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun, Store,
+    StoreError, StoredAttempt,
 };
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
@@ -189,6 +189,10 @@ impl Store for MemoryStore {
 
     async fn run_sites(&self, run: RunId) -> Result<Vec<RunSite>, StoreError> {
         Ok(lock(&self.data).run_sites(run))
+    }
+
+    async fn site_runs(&self, site: &SiteUrl, count: usize) -> Result<Vec<SiteRun>, StoreError> {
+        Ok(lock(&self.data).site_runs(site, count))
     }
 
     async fn attempts(

@@ -16,8 +16,8 @@ use self::writer::{Answer, Change, Done, Job, Writer};
 use super::left::Basis;
 use super::old::Pruned;
 use super::{
-    Intent, Kept, NewRun, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, Store, StoreError,
-    StoredAttempt,
+    Intent, Kept, NewRun, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun, Store,
+    StoreError, StoredAttempt,
 };
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
@@ -318,6 +318,16 @@ impl Store for SqliteStore {
         self.read(move |conn, shared| {
             let live = is_live(&shared.place, run);
             reads::run_sites(conn, run, live)
+        })
+        .await
+    }
+
+    async fn site_runs(&self, site: &SiteUrl, count: usize) -> Result<Vec<SiteRun>, StoreError> {
+        // What cannot be written just now is told by who handed it over.
+        let _not_written = self.alone(Writer::flush).await;
+        let site = site.clone();
+        self.read(move |conn, shared| {
+            with_lives(conn, shared, |lives| reads::site_runs(conn, lives, &site, count))
         })
         .await
     }

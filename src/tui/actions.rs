@@ -1,6 +1,6 @@
 use crossterm::event::KeyCode;
 
-use super::dialogs::{Choice, Deed, Dialog, HelpLine, Menu, Pager};
+use super::dialogs::{Choice, Copying, Deed, Detail, Dialog, HelpLine, Menu, Pager};
 use super::model::Model;
 use super::screen::Screen;
 use super::{Effect, Leave, Wanted, find, first, orders};
@@ -164,8 +164,21 @@ pub static ACTIONS: &[Action] = &[
             let Some(site) = screen.model.selected() else {
                 return Vec::new();
             };
-            screen.dialog = Some(Dialog::Pager(Pager::detail(site)));
-            vec![Effect::Read(Wanted::Timeline(site))]
+            let (detail, effects) = Detail::of(site, screen.model.now);
+            screen.dialog = Some(Dialog::Detail(Box::new(detail)));
+            effects
+        },
+    },
+    Action {
+        name: "copy",
+        keys: &[key('y')],
+        help: "copy the URL, the key or the error of the site under the cursor (OSC 52)",
+        when: configured,
+        footer: silent,
+        run: |screen| {
+            let site = screen.model.selected();
+            screen.dialog = site.map(|site| Dialog::Copy(Copying::of(site)));
+            Vec::new()
         },
     },
     Action {

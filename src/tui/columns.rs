@@ -63,7 +63,7 @@ pub static COLUMNS: [Column; 10] = [
     Column {
         head: "GROUP",
         width: Width::Fixed(6),
-        shown: |model, width| width >= WIDE && model.sites.iter().any(|site| site.group.is_some()),
+        shown: |model, width| width >= WIDE && model.has_groups,
         right: false,
         sort: |site, _| SortKey::text(&group(site)),
         cell: |model, id| (group(model.site(id)), Part::Label),

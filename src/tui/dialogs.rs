@@ -1,8 +1,9 @@
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Flex, Layout, Margin, Rect};
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
+use unicode_segmentation::UnicodeSegmentation;
 
 use super::Effect;
 use super::model::Model;
@@ -15,9 +16,13 @@ mod add;
 mod history;
 /// A few answers to one question.
 mod choice;
+/// What of a site goes to the clipboard.
+mod copy;
+/// All that is known of a site.
+mod detail;
 /// A list of which one is chosen.
 mod menu;
-/// Text that is scrolled: detail, messages, help.
+/// Text that is scrolled: messages, owed sites, help.
 mod pager;
 /// The plan of a push, and the phrase that confirms it.
 mod plan;
@@ -26,6 +31,8 @@ mod wrong;
 
 pub use add::AddSite;
 pub use choice::{Choice, OLD_RUN, again};
+pub use copy::Copying;
+pub use detail::Detail;
 pub use history::History;
 pub use menu::Menu;
 pub use pager::{HelpLine, Pager};
@@ -39,6 +46,10 @@ pub enum Dialog {
     Plan(PlanDialog),
     /// A question.
     Choice(Choice),
+    /// All that is known of a site.
+    Detail(Box<Detail>),
+    /// What is copied?
+    Copy(Copying),
     /// Something to read.
     Pager(Pager),
     /// Runs on record.
@@ -83,7 +94,12 @@ impl Dialog {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
             Self::AddSite(_) => true,
-            Self::Choice(_) | Self::Pager(_) | Self::Menu(_) | Self::WrongConfig(_) => false,
+            Self::Choice(_)
+            | Self::Detail(_)
+            | Self::Copy(_)
+            | Self::Pager(_)
+            | Self::Menu(_)
+            | Self::WrongConfig(_) => false,
         }
     }
 }
@@ -97,6 +113,8 @@ pub enum Pressed {
     StaysAnd(Vec<Effect>),
     /// It closes, and this is to be done.
     Closes(Vec<Effect>),
+    /// It stays, and this is done to this site.
+    Orders(Deed, SiteId),
     /// It closes, and this is done to these sites.
     Does(Deed, Vec<SiteId>),
     /// Another one takes its place.
@@ -108,6 +126,8 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
     match dialog {
         Dialog::Plan(dialog) => dialog.press(model, press),
         Dialog::Choice(dialog) => dialog.press(model, press),
+        Dialog::Detail(dialog) => dialog.press(model, press),
+        Dialog::Copy(dialog) => dialog.press(model, press),
         Dialog::Pager(dialog) => dialog.press(model, press),
         Dialog::History(dialog) => dialog.press(model, press),
         Dialog::AddSite(dialog) => dialog.press(model, press),
@@ -121,12 +141,19 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
     match dialog {
         Dialog::Plan(dialog) => plan::draw(dialog, model, frame),
         Dialog::Choice(dialog) => dialog.draw(model, frame),
+        Dialog::Detail(dialog) => dialog.draw(model, frame),
+        Dialog::Copy(dialog) => dialog.draw(model, frame),
         Dialog::Pager(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
         Dialog::AddSite(dialog) => dialog.draw(model, frame),
         Dialog::WrongConfig(dialog) => dialog.draw(model, frame),
         Dialog::Menu(dialog) => dialog.draw(model, frame),
     }
+}
+
+/// The columns that text has in a box on this screen.
+fn columns_inside(model: &Model) -> usize {
+    usize::from(model.size.0.saturating_sub(10).clamp(16, 88))
 }
 
 /// The size that a box with `text` has on this screen, its borders included.
@@ -154,7 +181,7 @@ fn wrapped(lines: Vec<Line<'static>>) -> Paragraph<'static> {
 
 /// Rows of which one is under the cursor: as many as there is room for, each on one line.
 fn listing(model: &Model, rows: Vec<String>, cursor: usize, room: usize) -> Vec<Line<'static>> {
-    let columns = usize::from(model.size.0.saturating_sub(10).clamp(16, 88));
+    let columns = columns_inside(model);
     let first = cursor.saturating_sub(room.saturating_sub(1));
     let more = rows.len().saturating_sub(first + room);
     let draw = |(index, row): (usize, String)| {
@@ -179,11 +206,29 @@ fn inside(model: &Model) -> (u16, usize) {
 
 /// Draws a box in the middle with `lines` in it, as high as they need.
 fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'static>>, scroll: usize) {
+    draw_box_with(model, frame, title, None, lines, scroll);
+}
+
+/// The same, with something said at its lower end.
+fn draw_box_with(
+    model: &Model,
+    frame: &mut Frame,
+    title: &str,
+    said: Option<&str>,
+    lines: Vec<Line<'static>>,
+    scroll: usize,
+) {
     let text = wrapped(lines);
     let (_, height) = box_size(model, &text);
     let inside = open_box(model, frame, title, usize::from(height.saturating_sub(2)));
     let scroll = u16::try_from(scroll).unwrap_or(u16::MAX);
     frame.render_widget(text.scroll((scroll, 0)), inside);
+    if let Some(said) = said {
+        let room = usize::from(inside.width).saturating_sub(2);
+        let border = Rect::new(inside.x, inside.bottom(), inside.width, 1).intersection(frame.area());
+        let said = in_clusters(&format!(" {} ", model.fit(said, room)));
+        frame.render_widget(said.style(model.options.theme.style(Part::Dialog)), border);
+    }
 }
 
 /// Draws an empty box in the middle, with so many rows inside as far as the screen has them; where these are.
@@ -204,7 +249,7 @@ fn open_box(model: &Model, frame: &mut Frame, title: &str, rows: usize) -> Rect 
 pub(super) fn frame_at(model: &Model, frame: &mut Frame, title: &str, space: Rect) -> Rect {
     let style = model.options.theme.style(Part::Dialog);
     let mut block = Block::bordered()
-        .title(format!(" {} ", model.text(title)))
+        .title(in_clusters(&format!(" {} ", model.text(title))))
         .border_style(style);
     if model.options.ascii {
         block = block.border_set(ASCII_BORDER);
@@ -213,6 +258,13 @@ pub(super) fn frame_at(model: &Model, frame: &mut Frame, title: &str, space: Rec
     frame.render_widget(Clear, space);
     frame.render_widget(block, space);
     inside
+}
+
+/// A title is as wide as `unicode-width` says of its spans: less than is drawn, where letters have a ligature. A
+/// cluster has none.
+fn in_clusters(text: &str) -> Line<'static> {
+    let clusters = text.graphemes(true);
+    clusters.map(|cluster| Span::raw(cluster.to_owned())).collect()
 }
 
 /// Borders for terminals without line drawing.

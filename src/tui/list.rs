@@ -1,4 +1,4 @@
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::time::Duration;
 
 use super::filter::{Filter, Looked};
@@ -81,9 +81,10 @@ pub struct List {
     marked: Vec<bool>,
     marks: usize,
     sort: Sort,
-    /// Sites that came through the filter since the order was made.
-    came: Vec<SiteId>,
-    is_stale: bool,
+    /// Sites that have another place, or none, since the order was made.
+    changed: Vec<SiteId>,
+    /// By site: whether it is in `changed`.
+    has_changed: Vec<bool>,
     cursor: usize,
     top: usize,
     moved_at: Option<Moment>,
@@ -96,20 +97,22 @@ impl List {
             .iter()
             .zip(states)
             .map(|(site, state)| attention(site, state));
-        Self {
-            order: (0..sites.len()).map(SiteId::at).collect(),
+        let mut list = Self {
+            order: Vec::new(),
             keys: keys.collect(),
             passes: vec![true; sites.len()],
             listed: vec![true; sites.len()],
             marked: vec![false; sites.len()],
             marks: 0,
             sort: Sort::default(),
-            came: Vec::new(),
-            is_stale: true,
+            changed: Vec::new(),
+            has_changed: vec![false; sites.len()],
             cursor: 0,
             top: 0,
             moved_at: None,
-        }
+        };
+        list.order = list.all_in_order();
+        list
     }
 
     /// The sites that are shown, in order.
@@ -149,83 +152,100 @@ impl List {
 
     /// When the order may change again, if it is to.
     pub fn rests_until(&self) -> Option<Moment> {
-        self.moved_at.filter(|_| self.is_stale).map(|moved| moved + RESTS)
+        self.moved_at
+            .filter(|_| !self.changed.is_empty())
+            .map(|moved| moved + RESTS)
     }
 
     /// Something about a site changed.
     pub fn change(&mut self, id: SiteId, looked: &Looked<'_>, filter: &Filter) {
         let index = id.index();
         let key = (self.sort.by)(looked.site, looked.state);
-        if self.keys[index] != key {
-            self.keys[index] = key;
-            self.is_stale |= self.passes[index];
-        }
-        if filter.is_empty() {
-            return;
-        }
         let passes = filter.matches(looked);
-        if self.passes[index] != passes {
-            self.passes[index] = passes;
-            self.is_stale = true;
-            if passes && !self.listed[index] {
-                self.came.push(id);
-            }
+        let moves = self.keys[index] != key && (passes || self.passes[index]);
+        if (moves || passes != self.passes[index]) && !std::mem::replace(&mut self.has_changed[index], true) {
+            self.changed.push(id);
         }
+        self.keys[index] = key;
+        self.passes[index] = passes;
     }
 
     /// Which sites `filter` lets through is asked of all of them, and shown at once.
     pub fn filter<'a>(&mut self, passes: impl Iterator<Item = bool> + 'a, height: usize) {
         self.passes = passes.collect();
-        let missing = |id: &SiteId| self.passes[id.index()] && !self.listed[id.index()];
-        self.came = (0..self.passes.len()).map(SiteId::at).filter(missing).collect();
-        self.order_now(height);
+        self.order_all(height);
     }
 
     /// Sorts by something else, at once.
     pub fn sort_by(&mut self, sort: Sort, keys: impl Iterator<Item = SortKey>, height: usize) {
         self.sort = sort;
         self.keys = keys.collect();
-        self.order_now(height);
+        self.order_all(height);
     }
 
     /// Brings the order up to date, just before it is shown. It rests while the cursor is being moved; else the
     /// cursor follows its site, once it was moved at all.
     pub fn arrange(&mut self, now: Moment, height: usize) {
         let rests = self.moved_at.is_some_and(|moved| now.since(moved) < RESTS);
-        if self.is_stale && !rests {
-            self.order_now(height);
+        if !self.changed.is_empty() && !rests {
+            self.order_changed(height);
         }
     }
 
-    fn order_now(&mut self, height: usize) {
+    fn order_all(&mut self, height: usize) {
         let selected = self.moved_at.and(self.selected());
-        let Self {
-            order,
-            keys,
-            passes,
-            listed,
-            came,
-            ..
-        } = self;
-        order.retain(|id| {
-            listed[id.index()] = passes[id.index()];
-            passes[id.index()]
-        });
-        for id in came.drain(..) {
-            // It may have gone again, or have come twice.
-            if passes[id.index()] && !std::mem::replace(&mut listed[id.index()], true) {
-                order.push(id);
-            }
+        self.order = self.all_in_order();
+        self.listed.clone_from(&self.passes);
+        self.changed.clear();
+        self.has_changed.fill(false);
+        self.follow(selected, height);
+    }
+
+    fn all_in_order(&self) -> Vec<SiteId> {
+        let all = (0..self.passes.len()).map(SiteId::at);
+        let mut order: Vec<SiteId> = all.filter(|id| self.passes[id.index()]).collect();
+        order.sort_by(|one, other| self.compare(*one, *other));
+        order
+    }
+
+    /// The others are in order: of a hundred thousand sites a hundred change from one frame to the next.
+    fn order_changed(&mut self, height: usize) {
+        let selected = self.moved_at.and(self.selected());
+        let changed = std::mem::take(&mut self.changed);
+        let mut rest = std::mem::take(&mut self.order);
+        rest.retain(|id| !self.has_changed[id.index()]);
+        for id in &changed {
+            self.has_changed[id.index()] = false;
+            self.listed[id.index()] = self.passes[id.index()];
         }
-        // Mostly sorted already, which a stable sort makes use of.
-        let turned = self.sort.turned;
-        order.sort_by(|one, other| {
-            let by_key = keys[one.index()].cmp(&keys[other.index()]);
-            let by_key = if turned { by_key.reverse() } else { by_key };
-            by_key.then(one.cmp(other))
-        });
-        self.is_stale = false;
-        if let Some(place) = selected.and_then(|id| order.iter().position(|other| *other == id)) {
+        let mut shown: Vec<SiteId> = changed.into_iter().filter(|id| self.passes[id.index()]).collect();
+        shown.sort_by(|one, other| self.compare(*one, *other));
+        let mut order = Vec::with_capacity(rest.len() + shown.len());
+        let mut left = &rest[..];
+        for id in shown {
+            let (before, behind) =
+                left.split_at(left.partition_point(|other| self.compare(*other, id) == Ordering::Less));
+            order.extend_from_slice(before);
+            order.push(id);
+            left = behind;
+        }
+        order.extend_from_slice(left);
+        self.order = order;
+        self.follow(selected, height);
+    }
+
+    fn compare(&self, one: SiteId, other: SiteId) -> Ordering {
+        let by_key = self.keys[one.index()].cmp(&self.keys[other.index()]);
+        let by_key = if self.sort.turned {
+            by_key.reverse()
+        } else {
+            by_key
+        };
+        by_key.then(one.cmp(&other))
+    }
+
+    fn follow(&mut self, selected: Option<SiteId>, height: usize) {
+        if let Some(place) = selected.and_then(|id| self.order.iter().position(|other| *other == id)) {
             self.cursor = place;
         }
         self.keep_in_view(height);

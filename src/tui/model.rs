@@ -6,9 +6,12 @@ use std::time::Duration;
 use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
 
+use figures::Figures;
+
 use super::field::KeyField;
 use super::filter::{Filter, Looked};
 use super::list::List;
+use super::live::Live;
 use super::setup::Setup;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
@@ -17,12 +20,13 @@ use crate::rules::expiry::Expiry;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::run::RunPhase;
 use crate::rules::state::{RetryPlan, SiteState};
-use crate::rules::status::{Push, Verify};
 use crate::rules::tally::Tally;
 use crate::site::{Site, SiteId, SiteUrl};
-use crate::store::{Holder, RunRecord, Seen};
-use crate::text::{Count, fit};
+use crate::store::{Holder, RunRecord};
+use crate::text::{Count, drawable, fit, pad, width};
 
+/// What is counted over all sites.
+mod figures;
 /// Which sites are shown, and on which of them an action goes.
 mod shown;
 
@@ -66,6 +70,10 @@ pub struct Start {
 
 /// How the screen looks and what it is on.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the terminal or the command line"
+)]
 pub struct Options {
     /// ASCII glyphs and borders.
     pub ascii: bool,
@@ -75,6 +83,8 @@ pub struct Options {
     pub demo: bool,
     /// Whether nothing may be sent or steered from this screen.
     pub read_only: bool,
+    /// Whether the terminal may know how to put text into its clipboard (OSC 52).
+    pub clipboard: bool,
     /// Where times of day are read.
     pub zone: TimeZone,
 }
@@ -99,6 +109,10 @@ pub struct Model {
     pub(super) line: Option<Message>,
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
+    pub(super) live: Live,
+    figures: Figures,
+    /// Whether a site has a group.
+    pub(super) has_groups: bool,
     /// Pushes and retries that were ordered and that the engine has not taken yet: their master keys are
     /// being read, say.
     pub(super) ordered: usize,
@@ -106,8 +120,6 @@ pub struct Model {
     pub(super) refused_order: Option<String>,
     /// Whose run is shown and steered, if it is another process's.
     pub(super) attached: Option<Holder>,
-    /// The keys that a site was seen to serve, for its detail.
-    pub(super) timeline: Option<(SiteId, Vec<Seen>)>,
     /// Runs that a process before has left, newest first.
     pub(super) left: Vec<RunRecord>,
     /// Sites for which a retry does something.
@@ -126,6 +138,8 @@ impl Model {
             tally: Tally::of(&states),
             list: List::new(&start.sites, &states),
             filter: Filter::default(),
+            figures: Figures::of(start.run.as_ref(), &states),
+            has_groups: start.sites.iter().any(|site| site.group.is_some()),
             sites: start.sites,
             states,
             operator: start.operator,
@@ -139,10 +153,10 @@ impl Model {
             line: None,
             attempts: HashMap::new(),
             run: start.run,
+            live: Live::default(),
             ordered: 0,
             refused_order: None,
             attached: None,
-            timeline: None,
             left: Vec::new(),
             failed: 0,
             held_back: 0,
@@ -327,35 +341,37 @@ impl Model {
 
     /// Sites of the run that had their turn: not those that wait, or were cancelled.
     pub fn done(&self) -> usize {
-        let run = self.run.as_ref().map(|run| run.id);
-        let of_run = self
-            .states
-            .iter()
-            .filter(|state| state.in_run || (run.is_some() && state.run == run));
-        let had_turn = |state: &&SiteState| {
-            !state.push.is_open() && !matches!(state.push, Push::Cancelled | Push::NotStarted)
-        };
-        of_run.filter(had_turn).count()
+        self.figures.done()
     }
 
-    /// Sites that the run has sent to a second since it began, while it sends.
-    pub fn rate(&self) -> Option<usize> {
-        let run = self.run.as_ref().filter(|run| run.phase == RunPhase::Sending)?;
-        let seconds = usize::try_from(self.now.since(run.started).as_secs()).ok()?;
-        self.done().checked_div(seconds).filter(|rate| *rate > 0)
+    /// Sites that the run gets done a minute of late, while it sends.
+    pub fn rate(&self) -> Option<u64> {
+        self.run.as_ref().filter(|run| run.phase == RunPhase::Sending)?;
+        self.live.pace.a_minute(self.now)
+    }
+
+    /// When the last site has had its turn, at the pace of late.
+    pub fn done_at(&self) -> Option<Moment> {
+        self.run.as_ref().filter(|run| run.phase == RunPhase::Sending)?;
+        self.live.pace.finish(self.left_to_send(), self.now)
     }
 
     /// When the last proof is due, if any is.
     pub fn proof_at(&self) -> Option<Moment> {
-        let due = |state: &&SiteState| matches!(state.verify, Verify::Serving | Verify::Settling);
-        let open = self.states.iter().filter(due);
-        open.filter_map(SiteState::settle_end).max()
+        self.figures.proof_at()
     }
 
-    /// Whether the keys that the run replaces may expire now; none without a run. Asks all sites.
+    /// Whether the keys that the run replaces may expire now; none without a run.
     pub fn expiry(&self) -> Option<Expiry> {
-        let run = self.run.as_ref()?;
-        Some(Expiry::of(&self.states, &run.key, self.now))
+        self.figures.expiry(self.now)
+    }
+
+    /// Another run is shown, or another state of it; none where none goes on.
+    pub(super) fn set_run(&mut self, run: Option<RunInfo>) {
+        self.run = run;
+        if !self.figures.are_of(self.run.as_ref()) {
+            self.figures = Figures::of(self.run.as_ref(), &self.states);
+        }
     }
 
     /// A key's mask without its prefix, where all keys have the same.
@@ -429,8 +445,9 @@ impl Model {
 
     /// Text for this terminal.
     pub fn text(&self, text: &str) -> String {
+        let text = drawable(text);
         if !self.options.ascii {
-            return text.to_owned();
+            return text.into_owned();
         }
         let mut plain = String::with_capacity(text.len());
         for character in text.chars() {
@@ -446,6 +463,8 @@ impl Model {
                 '✓' => plain.push('+'),
                 '✗' => plain.push('x'),
                 character if character.is_ascii() => plain.push(character),
+                // An accent of the character before.
+                character if width(character.encode_utf8(&mut [0; 4])) == 0 => {}
                 _ => plain.push('?'),
             }
         }
@@ -460,6 +479,11 @@ impl Model {
         } else {
             cut
         }
+    }
+
+    /// [`Model::fit`] in exactly so many columns.
+    pub fn pad(&self, text: &str, columns: usize) -> String {
+        pad(&self.fit(text, columns), columns)
     }
 
     pub(super) fn say(&mut self, level: Level, text: impl Into<String>) {
@@ -487,6 +511,7 @@ impl Model {
     }
 
     pub(super) fn take_attempt(&mut self, attempt: Attempt) {
+        self.live.take_attempt(&attempt);
         let of_site = self.attempts.entry(attempt.site).or_default();
         of_site.push_back(attempt);
         if of_site.len() > ATTEMPTS {
@@ -497,6 +522,8 @@ impl Model {
     pub(super) fn take_state(&mut self, id: SiteId, state: SiteState) {
         let old = &self.states[id.index()];
         self.tally.replace(old, &state);
+        self.live.take_state(id, old, &state, self.now);
+        self.figures.replace(id.index(), old, &state);
         let (before, after) = (retry_counts(old), retry_counts(&state));
         self.failed = self.failed + after.0 - before.0;
         self.held_back = self.held_back + after.1 - before.1;
@@ -514,9 +541,19 @@ impl Model {
         if self.size.0 >= 100 { 2 } else { 1 }
     }
 
+    /// How many lines there are for the newest failure and for how long requests take: by the size alone, so that
+    /// nothing moves when a run begins.
+    pub(super) fn live_height(&self) -> u16 {
+        if self.size.1 >= 30 { 2 } else { 0 }
+    }
+
     /// How many sites the table shows.
     pub(super) fn table_height(&self) -> usize {
-        usize::from(self.size.1.saturating_sub(8 + self.footer_height()))
+        usize::from(
+            self.size
+                .1
+                .saturating_sub(8 + self.live_height() + self.footer_height()),
+        )
     }
 }
 

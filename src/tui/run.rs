@@ -5,12 +5,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
+use super::clipboard::osc52;
 use super::frame::Frames;
 use super::input::{Heard, Listener};
 use super::screen::Screen;
+use super::tab::Tab;
 use super::terminal::Terminal;
 use super::update::update;
 use super::{Effect, Leave, Message};
+use crate::config::TabSettings;
 use crate::engine::{Attempts, Clock, Command, Event, Level, Message as Told, sleep_until};
 
 /// Events of the engine that are taken in at most before the operator's keys have their turn again.
@@ -25,6 +28,8 @@ pub struct Behaviour {
     pub fps: u32,
     /// Whether the mouse is captured.
     pub mouse: bool,
+    /// What the terminal shows outside the screen.
+    pub tab: TabSettings,
     /// Whether all sites are looked at when it opens.
     pub look_at_start: bool,
 }
@@ -43,6 +48,13 @@ pub enum Left {
 fn another_follows(left: Left) -> bool {
     matches!(left, Left::ByOperator(Leave::Reload | Leave::Demo))
 }
+
+/// Nothing outside the screen.
+pub const NO_TAB: TabSettings = TabSettings {
+    title: false,
+    progress: false,
+    bell: false,
+};
 
 /// What the loop listens to, besides the frame timer.
 struct Ears<'a> {
@@ -70,7 +82,7 @@ impl Taken {
     /// When it cannot be taken.
     pub fn take((columns, rows): (u16, u16)) -> anyhow::Result<Self> {
         let signals = Signals::new().context("listening to signals")?;
-        let terminal = Terminal::take(false)?;
+        let terminal = Terminal::take(NO_TAB)?;
         terminal.mind_panics();
         let (speak, heard) = unbounded_channel();
         let listener = Listener::start(speak).context("starting the thread that reads")?;
@@ -123,12 +135,15 @@ struct Show<'a> {
     screen: Screen,
     terminal: &'a mut Terminal,
     frames: &'a mut Frames,
+    tab: Tab,
     orders: UnboundedSender<Effect>,
     clock: Clock,
     /// When the next frame may be drawn, if one is owed.
     owed: Option<Instant>,
     drawn: Instant,
     distance: Duration,
+    /// What goes to the terminal's clipboard with the next frame; the newest wins.
+    copied: Option<String>,
 }
 
 /// Shows `screen` until it is left, and returns it. The terminal is given back then, unless another screen follows;
@@ -145,7 +160,7 @@ pub async fn run(
     told: &mut UnboundedReceiver<Message>,
     clock: Clock,
 ) -> anyhow::Result<(Left, Screen)> {
-    taken.terminal.capture_mouse(behaviour.mouse);
+    taken.terminal.dress(behaviour.mouse, behaviour.tab);
     let size = screen.model.size;
     if size != taken.size {
         taken.frames.resize(size.0, size.1)?;
@@ -153,6 +168,7 @@ pub async fn run(
     // What was typed before it is seen was not meant for it. A terminal that is gone is still gone.
     while taken.heard.try_recv().is_ok() {}
     let mut show = Show {
+        tab: Tab::new(behaviour.tab, &screen.model),
         screen,
         terminal: &mut taken.terminal,
         frames: &mut taken.frames,
@@ -161,6 +177,7 @@ pub async fn run(
         owed: Some(Instant::now()),
         drawn: Instant::now(),
         distance: Duration::from_secs(1) / behaviour.fps.max(1),
+        copied: None,
     };
     for order in show.screen.first_orders() {
         show.order(order);
@@ -309,6 +326,7 @@ impl Show<'_> {
             order @ (Effect::Engine(_) | Effect::Read(_) | Effect::Setup(_) | Effect::Heal) => {
                 self.order(order);
             }
+            Effect::Copy(text) => self.copied = Some(text),
             Effect::Redraw => return self.resized(true),
             Effect::Suspend => return self.suspend(),
             Effect::Quit(leave) => return Ok(Some(Left::ByOperator(leave))),
@@ -343,10 +361,15 @@ impl Show<'_> {
         }
         self.owed = None;
         self.drawn = now;
-        self.screen.model.arrange(self.clock.now());
-        if let Some(frame) = self.frames.draw(&self.screen)? {
-            self.terminal.write(frame);
+        let moment = self.clock.now();
+        self.screen.model.arrange(moment);
+        let mut bytes = self.copied.take().map(|text| osc52(&text)).unwrap_or_default();
+        bytes.extend(self.frames.draw(&self.screen)?.unwrap_or_default());
+        bytes.extend(self.tab.bring(&self.screen.model, moment));
+        if !bytes.is_empty() {
+            self.terminal.write(bytes);
         }
+        self.owed = self.tab.due().map(|due| self.clock.instant(due));
         Ok(())
     }
 
@@ -380,6 +403,7 @@ impl Show<'_> {
             // The line went while the process was stopped.
             return Ok(Some(Left::HungUp));
         }
+        self.tab.forget();
         let left = self.resized(true)?;
         Ok(left.or(self.take(Message::Resumed, true)?))
     }

@@ -3,12 +3,14 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::actions::ACTIONS;
 use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::field::{Edited, secret};
+use super::live::Failure;
 use super::model::Model;
 use super::offers::Offers;
 use super::screen::Screen;
 use super::{Effect, Input, Message, Reading, Wanted, first, looks_pasted, orders};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
+use crate::rules::note::note;
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
@@ -73,12 +75,17 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
                 // Somebody else let it go on, or nothing was left to pause: what the dialog says is not true any more.
                 screen.dialog = None;
             }
+            let effects = match &mut screen.dialog {
+                Some(Dialog::Detail(detail)) => detail.happened(&event),
+                _ => Vec::new(),
+            };
             take_event(model, event);
+            return effects;
         }
         Message::Attached(to) => take_attached(model, to),
         Message::Left(run) => return take_left(screen, *run),
         Message::Setup(news) => return first::take(screen, news),
-        Message::Read(reading) => take_reading(screen, reading),
+        Message::Read(reading) => return take_reading(screen, reading),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Healed(sites) => {
@@ -104,6 +111,11 @@ fn take_event(model: &mut Model, event: Event) {
                 let name = &model.site(attempt.site).name;
                 let request = attempt.request.word();
                 let text = format!("{name} {request} {}: {}", attempt.number, attempt.note);
+                model.live.take_failure(Failure {
+                    site: attempt.site,
+                    at: attempt.at,
+                    text: text.clone(),
+                });
                 model.mention(Level::Warning, text);
             }
             model.take_attempt(attempt);
@@ -132,7 +144,7 @@ fn take_attached(model: &mut Model, to: Option<Holder>) {
             model.say(Level::Info, text);
         }
         (None, Some(_)) if model.is_run_open() => {
-            model.run = None;
+            model.set_run(None);
             model.say(
                 Level::Warning,
                 "the process of the run has ended before it: this is what it left on record",
@@ -144,15 +156,22 @@ fn take_attached(model: &mut Model, to: Option<Holder>) {
     model.attached = to;
 }
 
-fn take_reading(screen: &mut Screen, reading: Reading) {
+fn take_reading(screen: &mut Screen, reading: Reading) -> Vec<Effect> {
     let model = &mut screen.model;
     match reading {
         Reading::Failed(why) => {
             take_offered_runs(model, &[]);
             model.say(Level::Error, why);
+            if let Some(Dialog::Detail(detail)) = &mut screen.dialog {
+                return detail.failed();
+            }
         }
         Reading::Runs(runs) if take_offered_runs(model, &runs) => {}
-        Reading::Timeline(site, seen) => model.timeline = Some((site, seen)),
+        Reading::Past(site, past) => {
+            if let Some(Dialog::Detail(detail)) = &mut screen.dialog {
+                return detail.take(site, *past);
+            }
+        }
         Reading::PutBack(run, sites) => match PlanDialog::of_rollback(model, run, &sites) {
             Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
             Err(why) => model.say(Level::Warning, why),
@@ -163,6 +182,7 @@ fn take_reading(screen: &mut Screen, reading: Reading) {
             }
         }
     }
+    Vec::new()
 }
 
 /// A run that nobody works on: asked about at once, unless something else is being asked.
@@ -224,8 +244,17 @@ fn take_run(model: &mut Model, run: RunInfo) {
         };
         model.say(Level::Info, format!("run {}: {text}", run.id.0));
     }
+    if known.is_none() {
+        model.live.begin_run(model.now);
+    } else if run.phase == RunPhase::Sending && known != Some(run.phase) {
+        model.live.pace.begin(model.now);
+    }
+    let ends = |phase| matches!(phase, RunPhase::Settled | RunPhase::Halted);
+    if ends(run.phase) && known.is_some_and(|known| !ends(known)) {
+        model.live.ended += 1;
+    }
     model.left.retain(|left| left.id != run.id);
-    model.run = Some(run);
+    model.set_run(Some(run));
 }
 
 /// A secret that a site shows is told at once, whatever else goes on.
@@ -241,7 +270,24 @@ fn take_state(model: &mut Model, id: SiteId, state: SiteState) {
         };
         model.say(Level::Error, format!("ALARM: {name} {what}"));
     }
+    if let Some(failure) = unasked_failure(model, id, &state) {
+        model.live.take_failure(failure);
+    }
     model.take_state(id, state);
+}
+
+/// What is wrong with a site although its answer was a good one, if that is new.
+fn unasked_failure(model: &Model, id: SiteId, state: &SiteState) -> Option<Failure> {
+    let is_wrong = |verify| matches!(verify, Verify::Mismatch | Verify::Drifted | Verify::ExposedSecret);
+    if !is_wrong(state.verify) || is_wrong(model.state(id).verify) {
+        return None;
+    }
+    let note = note(state, &|at| model.clock(at));
+    Some(Failure {
+        site: id,
+        at: state.at.unwrap_or(model.now),
+        text: format!("{} {}: {note}", model.site(id).name, state.verify.look().word),
+    })
 }
 
 /// The events of one read. What follows a line end in it was pasted, not typed, and is dropped, except in a
@@ -346,6 +392,7 @@ fn press_in_dialog(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     match dialogs::press(dialog, &mut screen.model, event) {
         Pressed::Stays => Vec::new(),
         Pressed::StaysAnd(effects) => effects,
+        Pressed::Orders(deed, site) => orders::go(screen, deed, vec![site]),
         Pressed::Closes(effects) => {
             screen.dialog = None;
             effects

@@ -1,6 +1,7 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
 
 use super::dialogs;
 use super::model::{Model, SMALLEST};
@@ -18,10 +19,14 @@ mod table;
 mod empty;
 /// What stands in the place of everything when the config cannot be used.
 mod wrong;
+/// How many sites are in which state.
+mod counters;
 /// The known keys, below the field.
 mod offers;
 /// Message line, gauge and footer.
 mod foot;
+/// The newest failure, and how long requests take.
+mod live;
 
 /// Draws the screen:
 ///
@@ -33,7 +38,9 @@ mod foot;
 /// table
 /// ─────────
 /// message       the newest one
+/// failure       the newest that is not mended, on a tall screen
 /// gauge         how far the run is
+/// latency       how long requests take, on a tall screen
 /// footer        the keys that do something now
 /// ```
 pub fn draw(screen: &Screen, frame: &mut Frame) {
@@ -42,6 +49,7 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
     if model.is_too_small() {
         return too_small(model, frame);
     }
+    let live = model.live_height() / 2;
     let rows = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -50,10 +58,24 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
         Constraint::Min(1),
         Constraint::Length(1),
         Constraint::Length(1),
+        Constraint::Length(live),
         Constraint::Length(1),
+        Constraint::Length(live),
         Constraint::Length(model.footer_height()),
     ]);
-    let [header, serving, key, upper, table, lower, message, gauge, footer] = rows.areas(area);
+    let [
+        header,
+        serving,
+        key,
+        upper,
+        table,
+        lower,
+        message,
+        failure,
+        gauge,
+        latency,
+        footer,
+    ] = rows.areas(area);
     head::header(model, frame, header);
     if let Some(wrong) = &model.setup.wrong {
         rule(model, frame, serving);
@@ -71,7 +93,9 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
         } else {
             table::draw(model, frame, table);
         }
+        live::failure(model, frame, failure);
         foot::gauge(model, frame, gauge);
+        live::latency(model, frame, latency);
     }
     rule(model, frame, lower);
     foot::message(model, frame, message);
@@ -141,6 +165,8 @@ impl<'a> Strip<'a> {
     }
 
     fn draw(self, frame: &mut Frame, area: Rect) {
-        frame.render_widget(Line::from(self.spans), area);
+        // A line of its own would step on by what `unicode-width` says of a whole span: less than is drawn, where
+        // letters have a ligature.
+        frame.render_widget(Paragraph::new(Line::from(self.spans)), area);
     }
 }

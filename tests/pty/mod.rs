@@ -251,6 +251,16 @@ impl Pty {
         self.until(&format!("`{text}` to be gone"), |now| !now.shows(text))
     }
 
+    /// Waits until `text` has come, with the control sequences in it.
+    #[track_caller]
+    pub(crate) fn received(&mut self, text: &str) -> &mut Self {
+        self.until(&format!("`{}` to come", text.escape_debug()), |now| {
+            now.bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+        })
+    }
+
     #[track_caller]
     fn until(&mut self, what: &str, is_so: impl Fn(&Now) -> bool) -> &mut Self {
         let came = self.seen.wait(PATIENCE, is_so);
@@ -282,6 +292,23 @@ impl Pty {
             .any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()));
         assert!(!found, "`{text}` came out of the terminal.{}", self.picture());
         self
+    }
+
+    /// Waits until `text`, control sequences and all, has come.
+    #[track_caller]
+    pub(crate) fn receives(&mut self, text: &str) -> &mut Self {
+        self.until(&format!("{text:?} to come"), |now| {
+            now.bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+        })
+    }
+
+    /// How often the bell was rung.
+    pub(crate) fn bells(&self) -> usize {
+        String::from_utf8_lossy(&self.seen.lock().bytes)
+            .matches('\u{7}')
+            .count()
     }
 
     /// How often `bytes` came.

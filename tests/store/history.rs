@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::state::Served;
-use stripe_propagate::store::{Outcome, Recorded, Request, RunId, Store};
+use stripe_propagate::store::{Outcome, Record, Recorded, Request, RunId, Store};
+use stripe_propagate::text::CleanText;
 
 use crate::shop::{Home, Shop, at, key, known, run, run_of, time, url};
 
@@ -68,6 +69,47 @@ pub(crate) async fn the_timeline_tells_what_was_seen_and_who_sent_it(home: &impl
         ]
     );
     assert_eq!(db.timeline(&url("a"), 2).await.unwrap(), seen[2..]);
+}
+
+pub(crate) async fn the_runs_of_a_site_are_told_newest_first(home: &impl Home) {
+    let db = home.open();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    let first = db.begin_run(run_of("Old", &["b", "a"], 1)).await.unwrap();
+    shop.order(first, "Old", 1);
+    shop.put(&db, 2).await;
+    let later = Record {
+        note: CleanText::note("later"),
+        ..shop.record(None, 3)
+    };
+    // Nobody waits for it, and all the same it is told.
+    let recorded = db.record(later);
+    assert_eq!(told(&db, 9).await, [(first, "stored")]);
+    let note = &db.site_runs(&url("a"), 9).await.unwrap()[0].site.note;
+    assert_eq!(note.as_str(), "later");
+    recorded.await.unwrap();
+    db.run_sent(first, at(3)).await.unwrap();
+    let other = db.begin_run(run_of("New", &["b"], 4)).await.unwrap();
+    db.run_sent(other, at(5)).await.unwrap();
+    let second = db.begin_run(run_of("New", &["a", "c"], 6)).await.unwrap();
+    assert_eq!(told(&db, 9).await, [(second, "queued"), (first, "stored")]);
+    assert_eq!(told(&db, 1).await, [(second, "queued")]);
+    let runs = db.site_runs(&url("a"), 9).await.unwrap();
+    assert_eq!((runs[1].began, runs[1].kind), (time(1), run_of("", &[], 0).kind));
+    for known in &runs {
+        let rows = db.run_sites(known.run).await.unwrap();
+        assert!(rows.contains(&known.site), "{known:?}");
+    }
+    assert!(db.site_runs(&url("x"), 9).await.unwrap().is_empty());
+    let db = home.die(db);
+    assert_eq!(told(&db, 9).await, [(second, "not_started"), (first, "stored")]);
+}
+
+/// The runs of site `a`, and what each came to.
+async fn told(db: &impl Store, count: usize) -> Vec<(RunId, &'static str)> {
+    let runs = db.site_runs(&url("a"), count).await.unwrap();
+    runs.iter()
+        .map(|run| (run.run, run.site.push.look().word))
+        .collect()
 }
 
 pub(crate) async fn pruning_drops_old_runs_and_never_what_is_known(home: &impl Home) {

@@ -7,7 +7,7 @@ use crate::cli::status::Status;
 use crate::config::{ConfigError, UiSettings};
 use crate::engine::Clock;
 use crate::tui::model::Start;
-use crate::tui::run::{self, Behaviour, Left, Taken};
+use crate::tui::run::{self, Behaviour, Left, NO_TAB, Taken};
 use crate::tui::screen::Screen;
 use crate::tui::setup::{self as told, Wrong};
 use crate::tui::{Effect, Leave, Message};
@@ -40,6 +40,7 @@ pub(super) async fn mended(
     let behaviour = Behaviour {
         fps: FRAMES,
         mouse: false,
+        tab: NO_TAB,
         look_at_start: false,
     };
     let clock = Clock::start();

@@ -7,7 +7,7 @@ use crate::rules::status::Push;
 use crate::rules::tally::word;
 use crate::site::SiteUrl;
 use crate::store::left::times;
-use crate::store::{RunId, RunRecord, RunSite, Seen, StoredAttempt};
+use crate::store::{RunId, RunRecord, RunSite, Seen, SiteRun, StoredAttempt};
 
 impl Data {
     /// All runs, newest first.
@@ -78,6 +78,22 @@ impl Data {
             row.before_pushed = key.is_some_and(|key| self.stored_before(id, &row.planned.site, key));
         }
         rows
+    }
+
+    pub(super) fn site_runs(&self, url: &SiteUrl, count: usize) -> Vec<SiteRun> {
+        let of_run = |(id, run): (&RunId, &Run)| {
+            let place = *run.place.get(url)?;
+            let mut site = self.rows(run).nth(place)?;
+            let key = site.before.key();
+            site.before_pushed = key.is_some_and(|key| self.stored_before(*id, url, key));
+            Some(SiteRun {
+                run: *id,
+                kind: run.new.kind,
+                began: run.new.at.wall,
+                site,
+            })
+        };
+        self.runs.iter().rev().filter_map(of_run).take(count).collect()
     }
 
     pub(super) fn attempts(

@@ -1,9 +1,10 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Result, Row, params};
 
-use super::columns::{at, key, limit, maybe, maybe_run, number, time, value};
+use super::columns::{at, key, limit, maybe, maybe_run, number, run, time, value};
+use super::lock::Lives;
 use crate::site::SiteUrl;
-use crate::store::{PlannedSite, RunId, RunSite, Seen, StoredAttempt};
+use crate::store::{PlannedSite, RunId, RunSite, Seen, SiteRun, StoredAttempt};
 use crate::text::CleanText;
 
 /// The address in a column.
@@ -20,18 +21,50 @@ fn text(row: &Row<'_>, column: &str) -> Result<CleanText> {
         .map_err(Into::into)
 }
 
+/// What [`run_site`] reads.
+const RUN_SITE: &str = "rs.*, s.url, \
+    EXISTS (SELECT 1 FROM attempts a JOIN run_sites e ON e.run = a.run AND e.site = a.site \
+    WHERE a.site = rs.site AND a.run < rs.run AND e.push = '\"stored\"' AND a.key = iif(rs.before LIKE '{%', rs.before ->> '$.key', NULL)) AS before_pushed";
+
 /// The sites of a run, in the order of its plan.
 pub(super) fn run_sites(conn: &Connection, id: RunId, live: bool) -> Result<Vec<RunSite>> {
-    let mut query = conn.prepare_cached(
-        "SELECT rs.*, s.url, iif(?2, rs.push, coalesce(rs.left, rs.push)) AS word, \
-         EXISTS (SELECT 1 FROM attempts a JOIN run_sites e ON e.run = a.run AND e.site = a.site \
-         WHERE a.site = rs.site AND a.run < rs.run AND e.push = '\"stored\"' AND a.key = iif(rs.before LIKE '{%', rs.before ->> '$.key', NULL)) AS before_pushed \
-         FROM run_sites rs JOIN sites s ON s.id = rs.site WHERE rs.run = ?1 ORDER BY rs.position",
-    )?;
-    query.query_map(params![number(id), live], run_site)?.collect()
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {RUN_SITE} FROM run_sites rs JOIN sites s ON s.id = rs.site WHERE rs.run = ?1 ORDER BY rs.position",
+    ))?;
+    query
+        .query_map([number(id)], |row| run_site(row, live))?
+        .collect()
 }
 
-fn run_site(row: &Row<'_>) -> Result<RunSite> {
+/// The newest runs that had a site in their plan, newest first.
+pub(super) fn site_runs(
+    conn: &Connection,
+    lives: &Lives,
+    site: &SiteUrl,
+    count: usize,
+) -> Result<Vec<SiteRun>> {
+    // From the newest run on, each asked for its row of the site by its key, until there are enough: `CROSS JOIN`
+    // holds this order.
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {RUN_SITE}, r.kind, r.began_wall FROM runs r CROSS JOIN sites s \
+         CROSS JOIN run_sites rs ON rs.run = r.id AND rs.site = s.id WHERE s.url = ?1 ORDER BY r.id DESC LIMIT ?2",
+    ))?;
+    let of_row = |row: &Row<'_>| {
+        let id = run(row, "run")?;
+        Ok(SiteRun {
+            run: id,
+            kind: value(row, "kind")?,
+            began: time(row, "began_wall")?,
+            site: run_site(row, lives.is_live(id))?,
+        })
+    };
+    let rows = query.query_map(params![site.to_string(), limit(count)], of_row)?;
+    rows.collect()
+}
+
+/// What nobody works on any more is shown as what it has become.
+fn run_site(row: &Row<'_>, live: bool) -> Result<RunSite> {
+    let left = if live { None } else { maybe(row, "left")? };
     let group: Option<String> = row.get("part_of")?;
     Ok(RunSite {
         planned: PlannedSite {
@@ -42,7 +75,7 @@ fn run_site(row: &Row<'_>) -> Result<RunSite> {
             key: key(row, "key")?,
             serves: value(row, "serves")?,
         },
-        push: value(row, "word")?,
+        push: left.map_or_else(|| value(row, "push"), Ok)?,
         verify: value(row, "verify")?,
         http: row.get("http")?,
         puts: row.get("puts")?,

@@ -38,6 +38,7 @@ fn model(sites: usize, demo: bool, is_wrong: bool) -> Model {
             theme: Theme::Colour,
             demo,
             read_only: false,
+            clipboard: true,
             zone: jiff::tz::TimeZone::UTC,
         },
         size: (80, 24),

@@ -11,7 +11,7 @@ use crate::rules::state::Served;
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
 use crate::store::{RunRecord, RunSite, StoredAttempt};
-use crate::text::{Count, pad};
+use crate::text::Count;
 use crate::tui::field::secret;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
@@ -368,7 +368,7 @@ fn run_line(run: &RunRecord, model: &Model) -> String {
     format!(
         "{:>4}  {}  {}{parent}  {}  {}{took}{end}  {}{}",
         run.id.0,
-        pad(&model.clock(run.began), 8),
+        model.pad(&model.clock(run.began), 8),
         run.kind.word(),
         model.mask(&run.key),
         run.by.user,
@@ -436,9 +436,9 @@ fn site_line(site: &RunSite, model: &Model) -> String {
     let http = site.http.map_or("-".to_owned(), |status| status.to_string());
     format!(
         "{} {} {} {http:>3} {} → {}  {at}  {}",
-        pad(site.planned.name.as_str(), 18),
-        pad(site.push.look().word, 9),
-        pad(site.verify.look().word, 9),
+        model.pad(site.planned.name.as_str(), 18),
+        model.pad(site.push.look().word, 9),
+        model.pad(site.verify.look().word, 9),
         served(&site.before),
         served(&site.now),
         site.note,

@@ -3,15 +3,11 @@ use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
 use super::{Pressed, draw_box, last_scroll};
-use crate::engine::{Attempt, Level};
-use crate::key::PublishableKey;
-use crate::rules::moment::Moment;
+use crate::engine::Level;
 use crate::rules::note::note;
 use crate::rules::status::Role;
 use crate::rules::tally::word;
 use crate::site::SiteId;
-use crate::store::Seen;
-use crate::text::pad;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
@@ -24,7 +20,6 @@ pub struct Pager {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Page {
-    Detail(SiteId),
     Messages,
     Owed,
     Help(Vec<HelpLine>),
@@ -40,11 +35,6 @@ pub struct HelpLine {
 }
 
 impl Pager {
-    /// All that is known of a site.
-    pub fn detail(site: SiteId) -> Self {
-        Self::of(Page::Detail(site))
-    }
-
     /// All messages, newest first.
     pub fn messages() -> Self {
         Self::of(Page::Messages)
@@ -86,7 +76,6 @@ impl Pager {
 
     pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
         let title = match &self.page {
-            Page::Detail(site) => format!("{}  (j k scroll, Esc closes)", model.site(*site).name),
             Page::Messages => "messages, newest first  (j k scroll, Esc closes)".to_owned(),
             Page::Owed => "owed a key  (j k scroll, Esc closes)".to_owned(),
             Page::Help(_) => "keys  (j k scroll, Esc closes)".to_owned(),
@@ -104,132 +93,10 @@ impl Pager {
 
 fn lines(page: &Page, model: &Model) -> Vec<Line<'static>> {
     match page {
-        Page::Detail(site) => detail(model, *site),
         Page::Messages => messages(model),
         Page::Owed => owed(model),
         Page::Help(lines) => help(model, lines),
     }
-}
-
-fn fact(model: &Model, name: &'static str, value: &str) -> Line<'static> {
-    let label = Span::styled(format!("{name:<10}"), model.options.theme.style(Part::Label));
-    Line::from(vec![label, Span::raw(model.text(value))])
-}
-
-fn detail(model: &Model, id: SiteId) -> Vec<Line<'static>> {
-    let (site, state) = (model.site(id), model.state(id));
-    let nothing = || "nothing".to_owned();
-    let whole = |key: &PublishableKey| format!("{} #{}", model.mask(key), key.fingerprint());
-    let mode = format!("{:?}", site.mode).to_lowercase();
-    let mut lines = vec![
-        fact(model, "address", &site.url.to_string()),
-        fact(model, "backend", &site.backend),
-        fact(
-            model,
-            "takes",
-            &if mode == "any" {
-                "live and test keys".to_owned()
-            } else {
-                format!("{mode} keys")
-            },
-        ),
-        fact(
-            model,
-            "expected",
-            &state.expected.as_ref().map_or_else(nothing, |key| {
-                format!("{} #{}", model.mask(key), key.fingerprint())
-            }),
-        ),
-        fact(model, "serves", &state.now.words(whole)),
-        fact(model, "before", &state.before.words(whole)),
-        fact(model, "push", state.push.look().word),
-        fact(model, "verify", state.verify.look().word),
-    ];
-    if model.is_of_session(id) {
-        let text = "in no config: added for this session (+ and Enter write it)";
-        lines.push(fact(model, "", text));
-    }
-    if !site.enabled {
-        lines.push(fact(model, "", "disabled in the config"));
-    }
-    if let Some(at) = state.next_at {
-        lines.push(fact(model, "next", &format!("at {}", model.clock(at))));
-    }
-    let note = note(state, &|at| model.clock(at));
-    if !note.is_empty() {
-        lines.push(fact(model, "note", &note));
-    }
-    lines.extend(timeline(model, id));
-    lines.push(Line::raw(""));
-    lines.extend(attempts(model, id));
-    lines.push(Line::raw(""));
-    lines.push(Line::styled(
-        model.text("What cannot be seen from here: the shop takes payments with its own SECRET key, and its webhook may belong to another account. Try one payment."),
-        model.options.theme.style(Part::Label),
-    ));
-    lines
-}
-
-/// Which key it was seen to serve, from when to when, and who put it there.
-fn timeline(model: &Model, id: SiteId) -> Vec<Line<'static>> {
-    let seen = model.timeline.as_ref().filter(|(site, _)| *site == id);
-    let line = |seen: &Seen| {
-        let since_start = model.now.since_start;
-        let clock = |wall| model.clock(Moment { since_start, wall });
-        let by = match seen.pushed_by {
-            Some(run) => format!("pushed by run {}", run.0),
-            None => "not pushed by us".to_owned(),
-        };
-        let served = seen.served.words(|key| model.mask(key));
-        let text = format!(
-            "{served} seen {} to {}, {by}",
-            clock(seen.first),
-            clock(seen.last)
-        );
-        fact(model, "", &text)
-    };
-    seen.into_iter()
-        .flat_map(|(_, seen)| seen.iter().rev().map(line))
-        .collect()
-}
-
-fn attempts(model: &Model, id: SiteId) -> Vec<Line<'static>> {
-    let Some(attempts) = model.attempts.get(&id) else {
-        return vec![Line::styled(
-            "no request yet",
-            model.options.theme.style(Part::Label),
-        )];
-    };
-    attempts
-        .iter()
-        .rev()
-        .map(|attempt| attempt_line(model, attempt))
-        .collect()
-}
-
-fn attempt_line(model: &Model, attempt: &Attempt) -> Line<'static> {
-    let request = attempt.request.word();
-    let http = attempt
-        .http
-        .map_or_else(|| "   ".to_owned(), |status| status.to_string());
-    let head = format!(
-        "{}  {request} {:<2} {http} {:>6} ms  ",
-        model.clock(attempt.at),
-        attempt.number,
-        attempt.took.as_millis()
-    );
-    let role = if attempt.cause.is_some() {
-        Role::Bad
-    } else {
-        Role::Good
-    };
-    Line::from(vec![
-        Span::raw(head),
-        Span::styled(
-            model.text(attempt.note.as_str()),
-            model.options.theme.style(Part::Status(role)),
-        ),
-    ])
 }
 
 /// Which sites are owed which key since when, whatever run left them so.
@@ -261,7 +128,7 @@ fn owed(model: &Model) -> Vec<Line<'static>> {
         } else {
             format!(": {note}")
         };
-        let name = pad(model.site(*id).name.as_str(), 20);
+        let name = model.pad(model.site(*id).name.as_str(), 20);
         Line::raw(model.text(&format!("{name} {key} since {since}{run}  {word}{note}")))
     };
     owed.iter().map(line).collect()

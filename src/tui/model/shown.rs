@@ -70,6 +70,7 @@ impl Model {
 
     /// Shows what the filter lets through from now on.
     pub(in crate::tui) fn apply_filter(&mut self) {
+        let height = self.table_height();
         let clock = |moment| clock(moment, self.now, &self.options.zone);
         let each = self.sites.iter().zip(&self.states);
         let passes = each.map(|(site, state)| {
@@ -79,7 +80,6 @@ impl Model {
                 clock: &clock,
             })
         });
-        let height = usize::from(self.size.1.saturating_sub(8 + self.footer_height()));
         self.list.filter(passes, height);
     }
 

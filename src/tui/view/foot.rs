@@ -3,8 +3,10 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span, Text};
 
 use super::Strip;
+use super::counters::{are_cut, counters, least_room, room, shrink};
 use super::head::bar;
 use crate::engine::Level;
+use crate::rules::run::RunPhase;
 use crate::rules::status::Role;
 use crate::text::width;
 use crate::tui::actions::ACTIONS;
@@ -30,61 +32,73 @@ pub(super) fn message(model: &Model, frame: &mut Frame, area: Rect) {
     strip.draw(frame, area);
 }
 
-/// The words of the gauge that have a colour, in their order: what needs attention first.
-const WORDS: [(&str, Part); 12] = [
-    ("exposed_secret", Part::Status(Role::Alarm)),
-    ("failed", Part::Status(Role::Bad)),
-    ("unknown", Part::Status(Role::Bad)),
-    ("mismatch", Part::Status(Role::Bad)),
-    ("drifted", Part::Status(Role::Bad)),
-    ("no_key", Part::Status(Role::Warning)),
-    ("skipped", Part::Status(Role::Warning)),
-    ("retrying", Part::Status(Role::Warning)),
-    ("settling", Part::Status(Role::Busy)),
-    ("serving", Part::Status(Role::Hopeful)),
-    ("verified", Part::Status(Role::Good)),
-    ("seen", Part::Text),
-];
-
-/// ` ███████████████░  done 237/240  failed 3  settling 5  serving 229  verified 2  queued 1  proof ~14:07`
+/// ` ███████████████░  done 237/240  sending  ✗ failed 3  ◌ settling 5  ◍ serving 229  done ~14:02:30  31/s`
 pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
-    /// The bar of a wide screen, in columns.
-    const BAR: usize = 30;
-
     let mut strip = Strip::new(model, area.width);
+    let mut counters = counters(model);
+    let times = times_of(model);
     strip.push(" ", Part::Text);
-    let wide = area.width >= WIDE;
     if let Some(run) = &model.run {
         // Not "sent": a site that was held back had its turn, too.
         let done = model.done();
-        if wide {
-            let filled = (done * BAR).checked_div(run.puts).unwrap_or(BAR).min(BAR);
-            bar(model, &mut strip, filled, BAR);
+        let mut text = format!("done {done}/{}", run.puts);
+        if run.phase != RunPhase::Sending {
+            text = format!("{text}  {}", run.phase.word());
+        }
+        if area.width >= WIDE {
+            let others = times.iter().map(|time| width(&time.0)).sum::<usize>() + room(&counters, model);
+            let columns = bar_columns(strip.left, width(&text) + others);
+            let filled = (done * columns).checked_div(run.puts).unwrap_or(columns);
+            bar(model, &mut strip, filled.min(columns), columns);
             strip.push("  ", Part::Text);
         }
-        strip.push(&format!("done {done}/{}", run.puts), Part::Text);
+        strip.push(&text, Part::Text);
     }
-    // Together they are all sites.
-    let mut words: Vec<(&str, usize)> = model.tally.words().collect();
-    words.sort_by_key(|(word, _)| {
-        let place = WORDS.iter().position(|known| known.0 == *word);
-        // Where not all of them have room, the proven ones are not to be missed.
-        (wide || *word != "verified", place.unwrap_or(WORDS.len()))
-    });
-    for (word, count) in words {
-        let part = WORDS.iter().find(|known| known.0 == word);
-        strip.push(
-            &format!("  {word} {count}"),
-            part.map_or(Part::Text, |known| known.1),
-        );
+    // What has no room is left out: the rate first, then the proof, then what is calm, then the end; what needs
+    // attention never.
+    let mut left = strip.left;
+    let mut told = String::new();
+    for (time, before_calm) in times {
+        if width(&time) + least_room(&counters, !before_calm, model) <= left {
+            left -= width(&time);
+            told.push_str(&time);
+        }
     }
-    if let Some(rate) = model.rate().filter(|_| wide) {
-        strip.push(&format!("  {rate}/s"), Part::Label);
+    shrink(&mut counters, left, model);
+    for counter in &counters {
+        strip.push(&counter.text(model), counter.part());
     }
-    if let Some(until) = model.proof_at() {
-        strip.push(&format!("  proof ~{}", model.clock(until)), Part::Label);
+    if are_cut(&counters) && strip.left >= width(&told) + 3 {
+        strip.push(model.glyph("  …", "  ~"), Part::Text);
     }
+    strip.push(&told, Part::Label);
     strip.draw(frame, area);
+}
+
+/// The bar of a wide screen is shorter where the words beside it need the room. Two lengths and no more: it is not
+/// to jump about.
+fn bar_columns(left: usize, others: usize) -> usize {
+    const LONG: usize = 20;
+    const SHORT: usize = 10;
+
+    if others + LONG + 2 <= left { LONG } else { SHORT }
+}
+
+/// When all is sent, when all is proven, and how fast it goes; the most important first, with whether it goes
+/// before the counters that are calm.
+fn times_of(model: &Model) -> Vec<(String, bool)> {
+    let done = model.done_at().map(|end| format!("  done ~{}", model.clock(end)));
+    let proof = model
+        .proof_at()
+        .map(|until| format!("  proof ~{}", model.clock(until)));
+    let rate = model.rate().map(|rate| match rate {
+        600.. => format!("  {}/s", rate / 60),
+        60.. => format!("  {}.{}/s", rate / 60, rate % 60 / 6),
+        _ => format!("  {rate}/min"),
+    });
+    let times = [(done, true), (proof, false), (rate, false)].into_iter();
+    let known = times.filter_map(|(time, before_calm)| Some((time?, before_calm)));
+    known.collect()
 }
 
 /// The keys that do something now; help and quit have their place in any case.

@@ -3,6 +3,7 @@ use ratatui::layout::{Position, Rect};
 
 use super::Strip;
 use crate::key::{KeyMode, PublishableKey};
+use crate::rules::expiry::Expiry;
 use crate::rules::status::Role;
 use crate::text::{Count, width};
 use crate::tui::model::Model;
@@ -72,28 +73,44 @@ fn run_words(model: &Model) -> Vec<(String, Part)> {
 
 /// ` serving  pk_live_…AbCd 231 ██████████████░  pk_test_…0000 1 TEST   do not expire …9zQe yet: until 14:07`
 pub(super) fn serving(model: &Model, frame: &mut Frame, area: Rect) {
+    /// Keys that go before the answer on a wide screen.
+    const FIRST: usize = 2;
+
     let mut strip = Strip::new(model, area.width);
     strip.push(&format!("{:<LABEL$}", " serving"), Part::Label);
     let served = model.tally.serves();
-    let mixed = served.iter().any(|(key, _)| key.mode() == KeyMode::Live)
-        && served.iter().any(|(key, _)| key.mode() == KeyMode::Test);
     let secrets = model.tally.serves_secret();
     if secrets > 0 {
         strip.push(&format!("A SECRET KEY {secrets}"), Part::Status(Role::Alarm));
         strip.push("  ", Part::Text);
     }
+    let is_mixed = call_out_mixed(&served, &mut strip);
     if served.is_empty() {
         strip.push("no key seen yet  ", Part::Label);
     }
     // The answer to "may the old key expire?" goes before the rarer keys, on a narrow screen before all.
-    let first = if area_is_wide(model) { 2 } else { 0 };
-    let mut places = served.iter().enumerate();
-    for (place, (key, count)) in places.by_ref().take(first) {
-        serves(model, &mut strip, key, *count, place == 0, mixed);
+    let expiry = model.expiry();
+    let answer = expiry
+        .as_ref()
+        .map_or(0, |expiry| width(&short_answer(model, expiry)) + 2);
+    let first = if area_is_wide(model) { FIRST } else { 0 };
+    let mut keys = served.iter().enumerate().map(|(place, (key, count))| {
+        let bar = place == 0 && area_is_wide(model);
+        serves(model, key, *count, bar, is_mixed)
+    });
+    let mut after = None;
+    for parts in keys.by_ref().take(first) {
+        if columns(&parts) + answer > strip.left {
+            after = Some(parts);
+            break;
+        }
+        push_all(&mut strip, parts);
     }
-    may_expire(model, &mut strip);
-    for (place, (key, count)) in places {
-        serves(model, &mut strip, key, *count, place == 0, mixed);
+    if let Some(expiry) = expiry {
+        may_expire(model, &expiry, &mut strip);
+    }
+    for parts in after.into_iter().chain(keys) {
+        push_all(&mut strip, parts);
     }
     for (count, what) in [
         (model.tally.serves_none(), "no key"),
@@ -106,44 +123,72 @@ pub(super) fn serving(model: &Model, frame: &mut Frame, area: Rect) {
     strip.draw(frame, area);
 }
 
+/// Says how many sites serve live keys and how many test keys, if there are both. Whether there are.
+fn call_out_mixed(served: &[(&PublishableKey, usize)], strip: &mut Strip) -> bool {
+    let of_mode = |mode| -> usize {
+        let keys = served.iter().filter(|(key, _)| key.mode() == mode);
+        keys.map(|(_, count)| count).sum()
+    };
+    let (live, test) = (of_mode(KeyMode::Live), of_mode(KeyMode::Test));
+    let is_mixed = live > 0 && test > 0;
+    if is_mixed {
+        let called_out = format!("MIXED: {live} live, {test} test");
+        strip.push(&called_out, Part::Status(Role::Warning));
+        strip.push("  ", Part::Text);
+    }
+    is_mixed
+}
+
 /// Whether the old keys may expire: with its reasons if there is room for all of them.
-fn may_expire(model: &Model, strip: &mut Strip) {
-    let Some(expiry) = model.expiry() else { return };
+fn may_expire(model: &Model, expiry: &Expiry, strip: &mut Strip) {
     let role = if expiry.is_safe() {
         Role::Good
     } else {
         Role::Warning
     };
-    let whole = model.expiry_sentence(&expiry);
+    let whole = model.expiry_sentence(expiry);
     let sentence = if width(&whole) <= strip.left {
         whole
     } else {
-        expiry.short_sentence(&|key| model.tail(key))
+        short_answer(model, expiry)
     };
     strip.push(&format!("{sentence}  "), Part::Status(role));
 }
 
-fn serves(model: &Model, strip: &mut Strip, key: &PublishableKey, count: usize, first: bool, mixed: bool) {
+fn short_answer(model: &Model, expiry: &Expiry) -> String {
+    expiry.short_sentence(&|key| model.tail(key))
+}
+
+type Parts = Vec<(String, Part)>;
+
+fn columns(parts: &Parts) -> usize {
+    parts.iter().map(|(text, _)| width(text)).sum()
+}
+
+fn push_all(strip: &mut Strip, parts: Parts) {
+    for (text, part) in parts {
+        strip.push(&text, part);
+    }
+}
+
+/// A key and how many sites serve it. Its mode stands in its mask; among live ones a test key is called out.
+fn serves(model: &Model, key: &PublishableKey, count: usize, has_bar: bool, is_mixed: bool) -> Parts {
     /// The bar of the key that most sites serve, in columns.
     const BAR: usize = 10;
 
     let expected = model.run.as_ref().is_some_and(|run| run.key == *key);
-    strip.push(&model.mask(key), if expected { Part::Header } else { Part::Text });
-    strip.push(&format!(" {count}"), Part::Text);
-    if mixed {
-        let part = if key.mode() == KeyMode::Live {
-            Part::Live
-        } else {
-            Part::Label
-        };
-        strip.push(&format!(" {}", key.mode().word().to_uppercase()), part);
+    let name = if expected { Part::Header } else { Part::Text };
+    let mut parts = vec![(model.mask(key), name), (format!(" {count}"), Part::Text)];
+    if is_mixed && key.mode() == KeyMode::Test {
+        parts.push((" TEST".to_owned(), Part::Label));
     }
-    if first && area_is_wide(model) {
+    if has_bar {
         let filled = (count * BAR).div_ceil(model.sites.len().max(1)).min(BAR);
-        strip.push(" ", Part::Text);
-        bar(model, strip, filled, BAR);
+        parts.push((" ".to_owned(), Part::Text));
+        parts.extend(bar_parts(model, filled, BAR));
     }
-    strip.push("  ", Part::Text);
+    parts.push(("  ".to_owned(), Part::Text));
+    parts
 }
 
 fn area_is_wide(model: &Model) -> bool {
@@ -152,8 +197,14 @@ fn area_is_wide(model: &Model) -> bool {
 
 /// A bar of `columns`, of which `filled` are full.
 pub(super) fn bar(model: &Model, strip: &mut Strip, filled: usize, columns: usize) {
-    strip.push(&model.glyph("█", "#").repeat(filled), Part::Status(Role::Good));
-    strip.push(&model.glyph("░", ".").repeat(columns - filled), Part::Rule);
+    push_all(strip, bar_parts(model, filled, columns).into());
+}
+
+fn bar_parts(model: &Model, filled: usize, columns: usize) -> [(String, Part); 2] {
+    [
+        (model.glyph("█", "#").repeat(filled), Part::Status(Role::Good)),
+        (model.glyph("░", ".").repeat(columns - filled), Part::Rule),
+    ]
 }
 
 /// ` key      ••••••••••••••••••••••••••••••••••••AbCd   ✓ live publishable key, 107 characters`

@@ -1,6 +1,7 @@
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
 
 use crate::site::SiteId;
 use crate::text::width;
@@ -20,7 +21,9 @@ pub(super) fn draw(model: &Model, frame: &mut Frame, area: Rect) {
     for (place, id) in visible.take(usize::from(area.height).saturating_sub(1)) {
         lines.push(row(model, *id, place == model.list.cursor(), &columns, gap));
     }
-    frame.render_widget(ratatui::text::Text::from(lines), area);
+    // A paragraph steps on by what it draws, cluster by cluster; a text by what `unicode-width` says of a whole span,
+    // which is less where letters have a ligature.
+    frame.render_widget(Paragraph::new(lines), area);
 }
 
 fn heads(model: &Model, columns: &[(&'static Column, usize)], gap: usize) -> Line<'static> {

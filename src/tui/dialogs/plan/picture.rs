@@ -9,7 +9,7 @@ use crate::key::KeyMode;
 use crate::rules::plan::{Confirm, Outlook, Plan, PlanAction};
 use crate::rules::state::Allow;
 use crate::rules::status::{Role, SkipReason};
-use crate::text::{Count, list, pad};
+use crate::text::{Count, list};
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
@@ -341,7 +341,7 @@ fn row_line(
     };
     let new_columns = if narrow && one_key { 8 } else { KEY };
     let rest = columns.saturating_sub(KEY + 3 + new_columns + 3);
-    let name = pad(model.site(row.site).name.as_str(), (rest / 2 + 1).clamp(10, 26));
+    let name = model.pad(model.site(row.site).name.as_str(), (rest / 2 + 1).clamp(10, 26));
     let doubtful = if row.doubtful && outlook.is_put() && outlook != Outlook::Doubtful {
         ", doubtful"
     } else {
@@ -349,8 +349,8 @@ fn row_line(
     };
     let text = format!(
         "{name} {}{ARROW}{}  {}{doubtful}",
-        pad(&old, KEY),
-        pad(&new, new_columns),
+        model.pad(&old, KEY),
+        model.pad(&new, new_columns),
         in_short(outlook)
     );
     let part = match outlook {

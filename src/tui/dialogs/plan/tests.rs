@@ -49,6 +49,7 @@ fn model(sites: usize, other_mode: usize, size: (u16, u16)) -> Model {
         theme: Theme::Colour,
         demo: false,
         read_only: false,
+        clipboard: true,
         zone: TimeZone::UTC,
     };
     let start = Start {
@@ -82,7 +83,7 @@ fn is_harmless(pressed: &Pressed) -> bool {
     match pressed {
         Pressed::Stays => true,
         Pressed::StaysAnd(effects) | Pressed::Closes(effects) => effects.is_empty(),
-        Pressed::Becomes(_) | Pressed::Does(..) => false,
+        Pressed::Becomes(_) | Pressed::Does(..) | Pressed::Orders(..) => false,
     }
 }
 
