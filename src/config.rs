@@ -24,10 +24,13 @@ mod write;
 mod sites;
 /// The form that every secret has.
 mod secrets;
+/// `[keys]`, and what else only the screen's tables can check.
+mod placed;
 
 pub use error::ConfigError;
 pub use file::{Found, Searched, Surroundings, find, load};
 pub use outline::ConfigLine;
+pub use placed::{KeySetting, Placed};
 pub use write::{add_sites, write_example};
 
 /// A config with a comment on all that can stand in one.
@@ -51,6 +54,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// `[ui]`.
     pub ui: UiSettings,
+    /// `[keys]`, as it stands there: the screen's table of actions checks it.
+    pub keys: Vec<KeySetting>,
     /// `[store]`.
     pub store: StoreSettings,
     /// `[log]`.
@@ -100,6 +105,8 @@ pub struct UiSettings {
     pub mouse: bool,
     /// What the terminal shows outside the screen.
     pub tab: TabSettings,
+    /// The name of the theme, which the screen's table of themes checks.
+    pub theme: Option<Placed>,
 }
 
 /// What of `[ui]` the terminal shows of a run outside the screen.
@@ -216,6 +223,7 @@ struct RawConfig {
     verify: RawVerify,
     tls: RawTls,
     ui: RawUi,
+    keys: placed::RawKeys,
     store: RawStore,
     log: RawLog,
 }
@@ -256,6 +264,7 @@ struct RawUi {
     title: Option<bool>,
     progress: Option<bool>,
     bell: Option<bool>,
+    theme: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -315,7 +324,9 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
             ascii: raw.ui.ascii,
             mouse: raw.ui.mouse.unwrap_or(false),
             tab: resolve_tab(&raw.ui),
+            theme: raw.ui.theme.as_ref().map(|theme| at.placed(theme)),
         },
+        keys: placed::resolve(&raw.keys, &at),
         store: StoreSettings {
             path: raw.store.path.map(|path| file::resolve(&path, place)),
             retention: match &raw.store.retention {

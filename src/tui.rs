@@ -5,6 +5,8 @@
 pub mod setup;
 /// Colours by role, not by widget.
 pub mod theme;
+/// Keys, and which action has which of them.
+pub mod keys;
 /// The known keys that the field offers.
 pub mod offers;
 /// The key field.
@@ -17,6 +19,8 @@ pub mod filter;
 pub mod list;
 /// All state of the screen behind the dialogs.
 pub mod model;
+/// What happened while no screen looked, in a sentence.
+mod meanwhile;
 /// COLUMNS: head, width and cell of each.
 pub mod columns;
 /// Each dialog whole: its state, its keys, its drawing.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use stripe_propagate::config::{self, Config, ConfigError, Place};
 use stripe_propagate::secret::SecretSource;
+use stripe_propagate::tui::actions::bound;
+use stripe_propagate::tui::theme::{THEMES, Theme};
 
 const EXAMPLE: &str = include_str!("../config.example.toml");
 
@@ -51,8 +53,10 @@ fn only_the_title_is_shown_outside_the_screen_unless_asked_for() {
 /// A secret has one form only, so each of the commented forms is tried on its own.
 #[test]
 fn the_example_loads_with_every_line_uncommented() {
-    let is_option =
-        |line: &str| line.starts_with('#') && line[1..].starts_with(|first: char| first.is_ascii_lowercase());
+    let is_option = |line: &str| {
+        line.starts_with('#')
+            && line[1..].starts_with(|first: char| first.is_ascii_lowercase() || first == '"')
+    };
     let forms = ["env = ", "file = \"~", "command = ", "value = "];
     for form in forms {
         let in_master_key = |number: usize| {
@@ -73,6 +77,8 @@ fn the_example_loads_with_every_line_uncommented() {
         });
         let text = lines.collect::<Vec<_>>().join("\n");
         let config = parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(bound(&config).unwrap().words("push all"), "P F9");
+        assert_eq!(Theme::of(&config).unwrap().name, "default");
         assert_eq!(config.master_keys.len(), 2);
         assert_eq!(config.sites[1].name.as_str(), "boutique");
         assert_eq!(config.push.retry_after_max, Duration::from_mins(5));
@@ -149,6 +155,12 @@ const ERRORS: &[(&str, &str)] = &[
         "[log]\nlevel = \"loud\"\n",
         ":2:9: this must be one of \"error\", \"warn\"",
     ),
+    (
+        "[keys]\nquit = 3\n",
+        ":2:8: this must be a key such as \"P\", or a list of them",
+    ),
+    ("[keys]\nquit = [3]\n", ":2:9: this must be a"),
+    ("[ui]\ntheme = 3\n", ":2:9: this must be a"),
     ("[push\n", ":1:6: "),
     (
         "[master_key]\nvalue = \"abc\n",
@@ -172,6 +184,18 @@ fn each_error_names_its_place_and_what_to_write() {
         assert!(said.starts_with("/etc/shops/c.toml:"), "{said}");
         assert!(said.contains(expected), "{text}\nsaid {said}\nnot  {expected}");
     }
+}
+
+#[test]
+fn a_theme_is_found_by_its_name_and_a_wrong_one_names_them_all() {
+    for theme in THEMES {
+        let config = parse(&format!("[ui]\ntheme = \"{}\"\n", theme.name)).unwrap();
+        assert_eq!(Theme::of(&config).unwrap().name, theme.name);
+    }
+    let wrong = parse("[ui]\ntheme = \"dark\"\n").unwrap();
+    let said = Theme::of(&wrong).unwrap_err().to_string();
+    let names = "\"default\", \"high-contrast\", \"monochrome\" or \"colour-blind-safe\"";
+    assert_eq!(said, format!("/etc/shops/c.toml:2:9: theme must be {names}"));
 }
 
 #[test]
@@ -211,7 +235,7 @@ fn debug_shows_no_secret() {
 proptest! {
     /// Wherever a secret was put by mistake, the error does not repeat it.
     #[test]
-    fn no_error_quotes_a_value(secret in "[a-z0-9]{16,24}", which in 0usize..12) {
+    fn no_error_quotes_a_value(secret in "[a-z0-9]{16,24}", which in 0usize..14) {
         let secret = format!("zq{secret}");
         let text = match which {
             0 => format!("master_key = \"{secret}\""),
@@ -224,7 +248,9 @@ proptest! {
             7 => format!("[log]\nlevel = \"{secret}\""),
             8 => format!("[master_key]\nvalue = \"{secret}\"\nenv = \"A\""),
             9 => format!("[master_key]\nvalue = \"{secret}"),
-            10 => format!("[verify]\non_start = \"{secret}\""),
+            10 => format!("[keys]\n\"{secret}\" = 3"),
+            11 => format!("[keys]\nquit = {{ {secret} = \"P\" }}"),
+            12 => format!("[verify]\non_start = \"{secret}\""),
             _ => format!("[master_key]\nenv = \"{secret} x\""),
         };
         let said = complaint(&text);

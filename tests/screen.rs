@@ -467,6 +467,8 @@ fn a_terminal_that_cannot_move_the_cursor_is_refused_with_what_to_do_instead() {
 #[test]
 fn without_colours_the_row_under_the_cursor_stands_out() {
     let stage = Stage::of(3);
+    // Whatever the config says.
+    with_config(&stage, "[ui]\ntheme = \"high-contrast\"");
     let mut pty = stage.screen().env("NO_COLOR", "1").start();
     pty.sees("\u{2022} seen").sees_no("checking");
     let names = stage.fleet.sites().iter().map(|site| site.name.as_str());
@@ -531,4 +533,103 @@ fn a_terminal_that_changes_its_size_is_followed() {
     pty.resize(59, 14).sees("needs 60 x 15");
     pty.resize(120, 40).sees(" MS ").sees("no run goes on");
     assert_eq!(pty.quits(), 0);
+}
+
+/// Adds lines to a stage's config.
+fn with_config(stage: &Stage, lines: &str) {
+    let path = stage.path("config.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{config}\n{lines}\n")).unwrap();
+}
+
+#[test]
+fn some_letters_of_a_name_and_enter_do_it() {
+    let stage = Stage::of(3);
+    let mut pty = stage.looked_at();
+    let looks = stage.fleet.record().requests.len();
+    pty.key(":")
+        .sees("> _")
+        .type_("vfyall")
+        .sees("> vfyall_")
+        .sees("verify all");
+    pty.key("Enter").sees_no("> vfyall");
+    pty.key(":")
+        .sees("> _")
+        .type_("messag")
+        .sees("> messag_")
+        .key("Enter");
+    pty.sees("messages, newest first")
+        .key("Esc")
+        .sees_no("messages, newest first");
+    pty.key(":")
+        .sees("> _")
+        .type_("quit")
+        .sees("> quit_")
+        .key("Enter");
+    assert_eq!(pty.wait_exit(), 0);
+    assert!(
+        stage.fleet.record().requests.len() > looks,
+        "it looks at the sites"
+    );
+}
+
+#[test]
+fn a_config_changes_keys() {
+    let stage = Stage::of(3);
+    with_config(&stage, "[keys]\nmessages = [\"F7\", \"ctrl-t\"]\nquit = \"X\"\n");
+    let mut pty = stage.looked_at();
+    pty.sees("X quit")
+        .key("m")
+        .key("q")
+        .key("^T")
+        .sees("messages, newest first");
+    pty.key("Esc").sees_no("messages, newest first").key("X");
+    assert_eq!(pty.wait_exit(), 0);
+    pty.is_restored();
+}
+
+#[test]
+fn a_clash_of_keys_and_an_unknown_theme_are_errors_with_their_line() {
+    for (lines, said) in [
+        ("[keys]\nmessages = \"P\"", "messages = "),
+        ("[ui]\ntheme = \"dark\"", "theme = "),
+    ] {
+        let stage = Stage::of(1);
+        with_config(&stage, lines);
+        let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+        let line = 1 + config.lines().position(|line| line.starts_with(said)).unwrap();
+        let mut pty = stage.screen().start();
+        assert_eq!(pty.wait_exit(), 2);
+        let place = format!("config.toml:{line}:{}: ", said.len() + 1);
+        pty.sees(&place);
+        let mut verify = stage.screen().arg("verify").start();
+        assert_eq!(verify.wait_exit(), 2);
+    }
+}
+
+#[test]
+fn after_a_dropped_line_what_happened_meanwhile_comes_first() {
+    let stage = Stage::of(6);
+    let open = || stage.screen().arg("--store").arg(stage.path("store.db")).start();
+    let mut pty = open();
+    pty.sees("6 sites").sees("\u{2022} seen").sees_no("checking");
+    pty.enters(stage.key()).pushes("6").sees("run 1").key("q");
+    pty.sees("leave it running, without the screen")
+        .key("l")
+        .wait_exit();
+    let mut again = open();
+    again
+        .sees(", while away: run 1 ")
+        .key("m")
+        .sees("messages, newest first");
+    again.key("Esc").sees_no("messages, newest first").sees("settled");
+    assert_eq!(again.quits(), 0);
+    // It was told.
+    let mut third = open();
+    third
+        .sees("6 sites")
+        .sees("run 1")
+        .key("m")
+        .sees("messages, newest first")
+        .sees_no("while away");
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::style::Modifier;
+use ratatui::style::{Color, Modifier, Style};
 use stripe_propagate::config::{self, Place};
 use stripe_propagate::engine::{Attempt, Command, Event, Level, Message as Told, RunInfo};
 use stripe_propagate::key::PublishableKey;
@@ -22,12 +22,13 @@ use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::{Kind, RunPhase};
 use stripe_propagate::rules::state::{Allow, Call, SiteState};
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
-use stripe_propagate::store::{Operator, Request, RunId, RunRecord};
+use stripe_propagate::store::{Holder, Operator, Request, RunId, RunRecord};
 use stripe_propagate::text::CleanText;
+use stripe_propagate::tui::actions::{bound, unchanged};
 use stripe_propagate::tui::model::{Options, Start};
 use stripe_propagate::tui::screen::Screen;
 use stripe_propagate::tui::setup::{Setup, SetupNews, SetupOrder, Wrong};
-use stripe_propagate::tui::theme::Theme;
+use stripe_propagate::tui::theme::{THEMES, Theme};
 use stripe_propagate::tui::update::update;
 use stripe_propagate::tui::{Effect, Input, Leave, Message, Reading, Wanted, view};
 
@@ -82,18 +83,11 @@ fn sites(names: &[&str]) -> Arc<[Site]> {
     names.iter().map(site).collect()
 }
 
-/// The screen, as a test drives it.
-struct Trial {
-    screen: Screen,
-    size: (u16, u16),
-    now: u64,
-}
-
-/// What a screen begins with.
 fn start(names: &[&str], size: (u16, u16)) -> Start {
     let options = Options {
         ascii: false,
-        theme: Theme::Colour,
+        theme: Theme::DEFAULT,
+        keys: unchanged(),
         demo: false,
         read_only: false,
         clipboard: true,
@@ -105,12 +99,20 @@ fn start(names: &[&str], size: (u16, u16)) -> Start {
         operator: "ops@bastion".to_owned(),
         config: "shops.toml".to_owned(),
         searched: Vec::new(),
-        run: None,
-        key: None,
         setup: Setup::default(),
+        run: None,
+        away_since: None,
+        key: None,
         options,
         size,
     }
+}
+
+/// The screen, as a test drives it.
+struct Trial {
+    screen: Screen,
+    size: (u16, u16),
+    now: u64,
 }
 
 impl Trial {
@@ -163,6 +165,34 @@ impl Trial {
         terminal
     }
 
+    /// What stands on the screen, and below each line a letter for the style of each character; what the letters mean
+    /// comes last.
+    fn styled(&mut self) -> String {
+        let buffer = self.terminal().backend().buffer().clone();
+        let picture = self.picture();
+        let mut styles: Vec<String> = Vec::new();
+        let mut lines = Vec::new();
+        for (cells, line) in buffer
+            .content
+            .chunks(usize::from(self.size.0))
+            .zip(picture.lines())
+        {
+            lines.push(line.to_owned());
+            let letters: String = cells
+                .iter()
+                .map(|cell| letter(cell.style(), &mut styles))
+                .collect();
+            if !letters.trim().is_empty() {
+                lines.push(letters.trim_end().to_owned());
+            }
+        }
+        let meanings = ('a'..)
+            .zip(&styles)
+            .map(|(letter, style)| format!("{letter} {style}"));
+        lines.extend(meanings);
+        lines.join("\n")
+    }
+
     /// What stands on the screen, line by line.
     fn picture(&mut self) -> String {
         let buffer = self.terminal().backend().buffer().clone();
@@ -180,6 +210,19 @@ impl Trial {
         });
         lines.collect::<Vec<_>>().join("\n")
     }
+}
+
+/// A letter for a style; none for that of plain text.
+fn letter(style: Style, known: &mut Vec<String>) -> char {
+    let name = match (style.fg.unwrap_or_default(), style.add_modifier) {
+        (Color::Reset, attributes) if attributes.is_empty() => return ' ',
+        (colour, attributes) => format!("{colour} {attributes:?}"),
+    };
+    let place = known.iter().position(|style| *style == name).unwrap_or_else(|| {
+        known.push(name);
+        known.len() - 1
+    });
+    ('a'..).nth(place).unwrap()
 }
 
 fn answer<V>(verdict: V, http: u16, detail: &str) -> Answer<V> {
@@ -254,6 +297,10 @@ fn run(phase: RunPhase) -> RunInfo {
 
 /// In mid-run: a site in each state that an operator meets.
 fn amid_a_run(size: (u16, u16)) -> Trial {
+    themed_run(size, Theme::DEFAULT)
+}
+
+fn themed_run(size: (u16, u16), theme: Theme) -> Trial {
     let old = key("live", "9zQe");
     let serving = || Story::serving(&old);
     let stored = || serving().answered(PutVerdict::Stored, 200, "");
@@ -278,7 +325,10 @@ fn amid_a_run(size: (u16, u16)) -> Trial {
             .shows(14, LookVerdict::Serves(old.clone()))
             .shows(400, LookVerdict::Serves(old.clone())),
     ];
-    let mut screen = Trial::new(&NAMES, size, |start| start.key = Some(new_key()));
+    let mut screen = Trial::new(&NAMES, size, |start| {
+        start.key = Some(new_key());
+        start.options.theme = theme;
+    });
     screen.now = 10;
     screen.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
     screen.now = 14;
@@ -621,16 +671,246 @@ fn a_dry_run_without_a_key_says_what_to_do() {
 #[test]
 fn help_messages_and_questions() {
     let size = (120, 40);
-    insta::assert_snapshot!("help", amid_a_run(size).types("?").picture());
     insta::assert_snapshot!("pause", amid_a_run(size).types("c").picture());
     insta::assert_snapshot!("quit", amid_a_run(size).types("q").picture());
-    let mut screen = amid_a_run(size);
-    screen.tell(Message::Engine(Event::Message(Told {
-        at: at(14),
-        level: Level::Error,
-        text: "paused: the store takes no records, so nothing is sent (disk full)".to_owned(),
+    each_size("help", |size| {
+        let mut screen = amid_a_run(size);
+        screen.types("?");
+        screen
+    });
+    each_size("messages", |size| {
+        let mut screen = amid_a_run(size);
+        screen.tell(Message::Engine(Event::Message(Told {
+            at: at(14),
+            level: Level::Error,
+            text: "paused: the store takes no records, so nothing is sent (disk full)".to_owned(),
+        })));
+        screen.types("m");
+        screen
+    });
+}
+
+#[test]
+fn the_palette_finds_an_action_and_does_what_its_key_does() {
+    each_size("palette", |size| {
+        let mut screen = amid_a_run(size);
+        screen.types(":retry");
+        screen
+    });
+    let mut small = amid_a_run((60, 15));
+    insta::assert_snapshot!("palette_60x15", small.types(":").picture());
+    let effects = |keys: &str| {
+        let mut screen = amid_a_run((120, 40));
+        screen.types(keys);
+        let enter = Message::Input(vec![Input::Key(KeyEvent::from(KeyCode::Enter))]);
+        update(&mut screen.screen, enter, at(14))
+    };
+    let retry = Message::Input(vec![Input::Key(KeyEvent::from(KeyCode::Char('R')))]);
+    let by_key = update(&mut amid_a_run((120, 40)).screen, retry, at(14));
+    assert!(!by_key.is_empty());
+    assert_eq!(effects(":retry all"), by_key);
+    assert_eq!(effects(":no such thing"), Vec::new());
+    // What cannot be done says why, and Esc does nothing.
+    let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
+    let picture = screen.types(":push all").press(KeyCode::Enter).picture();
+    assert!(picture.contains("there is no key to push"), "{picture}");
+    let calm = screen.types(":history").press(KeyCode::Esc).picture();
+    assert!(!calm.contains("Esc closes"), "{calm}");
+}
+
+#[test]
+fn what_is_pasted_behind_a_word_of_the_palette_confirms_nothing() {
+    let start = |start: &mut Start| start.key = Some(new_key());
+    let mut screen = Trial::new(&NAMES, (120, 40), start);
+    let paste = Message::Input(vec![Input::Paste("push all\rlive 9\r".to_owned())]);
+    assert_eq!(update(&mut screen.types(":").screen, paste, at(0)), Vec::new());
+    let mut screen = Trial::new(&NAMES, (120, 40), start);
+    let typed = "push all\rlive 9\r".chars().map(|letter| {
+        let code = match letter {
+            '\r' => KeyCode::Enter,
+            letter => KeyCode::Char(letter),
+        };
+        Input::Key(KeyEvent::from(code))
+    });
+    let effects = update(
+        &mut screen.types(":").screen,
+        Message::Input(typed.collect()),
+        at(0),
+    );
+    assert_eq!(effects, Vec::new());
+    // It is the plan that the key opens, and nothing stands in it yet.
+    let plan = screen.picture();
+    assert!(plan.contains("type live 9") && plan.contains("> _"), "{plan}");
+}
+
+#[test]
+fn a_secret_in_the_palette_closes_it_and_is_never_drawn() {
+    for paste in [true, false] {
+        let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
+        let secret = "sk_live_51ThisMustNeverShow";
+        screen.types(":");
+        if paste {
+            screen.tell(Message::Input(vec![Input::Paste(secret.to_owned())]));
+        } else {
+            screen.types(secret);
+        }
+        let picture = screen.picture();
+        assert!(picture.contains("dropped: a SECRET key"), "{picture}");
+        assert!(
+            !picture.contains("ThisMust") && !picture.contains("> sk"),
+            "{picture}"
+        );
+    }
+}
+
+#[test]
+fn a_config_changes_keys_in_dispatch_footer_palette_and_sentences() {
+    let place = Place {
+        path: "c.toml".as_ref(),
+        home: None,
+        owner_only: false,
+    };
+    let text = "[keys]\n\"push all\" = \"F9\"\nmessages = \"P\"\nhelp = []\n";
+    let keys = bound(&config::parse(text, place).unwrap()).unwrap();
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| {
+        start.options.keys = keys;
+        start.key = Some(new_key());
+    });
+    let picture = screen.picture();
+    assert!(
+        picture.contains("F9 reviews and pushes 9") && picture.contains(" F9 push 9 "),
+        "{picture}"
+    );
+    assert!(!picture.contains(" ? help"), "{picture}");
+    assert!(screen.press(KeyCode::F(9)).picture().contains("type live 9"));
+    assert!(
+        screen
+            .press(KeyCode::Esc)
+            .types("P")
+            .picture()
+            .contains("messages, newest first")
+    );
+    assert!(
+        screen
+            .press(KeyCode::Esc)
+            .types(":push all")
+            .picture()
+            .contains("push all           F9")
+    );
+}
+
+#[test]
+fn each_theme_and_none() {
+    for theme in THEMES {
+        let mut screen = themed_run((80, 24), *theme);
+        insta::assert_snapshot!(format!("theme_{}", theme.name), screen.styled());
+    }
+}
+
+/// The line dropped at 14:00:11; it is 14:10 now, and seven sites have their proof.
+fn back_after_a_drop(size: (u16, u16), change: impl FnOnce(&mut Start)) -> Trial {
+    let old = key("live", "9zQe");
+    let stored = || Story::serving(&old).answered(PutVerdict::Stored, 200, "");
+    let mut states = vec![
+        Story::serving(&old)
+            .answered(PutVerdict::Problem(Problem::RefusedKey), 401, "")
+            .0,
+        stored().shows(400, LookVerdict::Serves(old.clone())).0,
+    ];
+    let verified = || stored().shows(14, LookVerdict::Serves(new_key()));
+    states.resize_with(NAMES.len(), || {
+        verified().shows(400, LookVerdict::Serves(new_key())).0
+    });
+    let mut start = start(&NAMES, size);
+    start.states = states;
+    start.away_since = Some(at(11));
+    change(&mut start);
+    Trial {
+        screen: Screen::new(start, at(600)),
+        size,
+        now: 600,
+    }
+}
+
+#[test]
+fn after_a_return_what_happened_meanwhile_comes_first() {
+    let ended = |start: &mut Start| {
+        start.run = Some(RunInfo {
+            ended: Some(at(420)),
+            ..run(RunPhase::Settled)
+        });
+    };
+    each_size("meanwhile", |size| {
+        let mut screen = back_after_a_drop(size, ended);
+        screen.types("m");
+        screen
+    });
+    // Who was there at the end is told nothing.
+    let seen = back_after_a_drop((80, 24), |start| {
+        ended(start);
+        start.away_since = None;
+    });
+    let later = back_after_a_drop((80, 24), |start| {
+        ended(start);
+        start.away_since = Some(at(500));
+    });
+    for mut screen in [seen, later] {
+        assert!(!screen.types("m").picture().contains("while away"));
+    }
+}
+
+#[test]
+fn a_run_that_went_on_tells_what_happened_meanwhile_and_its_old_messages_are_no_news() {
+    let mut screen = back_after_a_drop((120, 40), |_| {});
+    let message = |seconds, text: &str| {
+        Message::Engine(Event::Message(Told {
+            at: at(seconds),
+            level: Level::Warning,
+            text: text.to_owned(),
+        }))
+    };
+    let attempt = Attempt {
+        run: Some(RunId(12)),
+        site: SiteId(0),
+        request: Request::Put,
+        number: 1,
+        at: at(13),
+        took: Duration::from_millis(55),
+        http: Some(401),
+        cause: Some(Cause::RefusedKey),
+        note: CleanText::note("refuses the master key"),
+    };
+    screen.tell(Message::Attached(Some(holder())));
+    screen.tell(Message::Engine(Event::Run(run(RunPhase::Settling))));
+    screen.tell(message(300, "the second of its messages"));
+    screen.tell(message(200, "the first of its messages"));
+    screen.tell(Message::Engine(Event::Attempt(attempt.clone())));
+    // Something that happens all the time leaves the sentence there, for as long as nobody presses a key.
+    screen.now = 700;
+    screen.tell(Message::Engine(Event::Attempt(Attempt {
+        at: at(700),
+        ..attempt
     })));
-    insta::assert_snapshot!("messages", screen.types("m").picture());
+    let line = |screen: &mut Trial| screen.picture().lines().nth(36).unwrap().to_owned();
+    let expected =
+        "since 14:00:11, while away: run 12 has sent all, proofs are due; 1 failed, 1 mismatch, 7 verified";
+    assert!(line(&mut screen).contains(expected), "{}", line(&mut screen));
+    insta::assert_snapshot!("meanwhile_attached", screen.types("m").picture());
+    screen.now = 710;
+    screen.press(KeyCode::Esc).tell(message(710, "what is new"));
+    assert!(line(&mut screen).contains("what is new"));
+}
+
+fn holder() -> Holder {
+    Holder {
+        run: Some(RunId(12)),
+        by: Operator {
+            user: CleanText::note("ops"),
+            pid: 4711,
+            ..Operator::default()
+        },
+        since: at(10).wall,
+    }
 }
 
 #[test]
@@ -898,7 +1178,7 @@ fn a_click_puts_the_cursor_on_the_site_that_is_there() {
 
 #[test]
 fn without_colours_the_cursor_row_is_still_seen() {
-    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.options.theme = Theme::NoColour);
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.options.theme = Theme::MONOCHROME);
     let terminal = screen.terminal();
     let buffer = terminal.backend().buffer();
     let reversed = |row: u16| buffer[(5, row)].modifier.contains(Modifier::REVERSED);

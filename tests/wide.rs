@@ -109,10 +109,12 @@ fn screen(text: &str, size: (u16, u16), ascii: bool) -> Screen {
         searched: Vec::new(),
         setup: stripe_propagate::tui::setup::Setup::default(),
         run: None,
+        away_since: None,
         key: Some(key("AbCd")),
         options: Options {
             ascii,
-            theme: Theme::Colour,
+            theme: Theme::DEFAULT,
+            keys: stripe_propagate::tui::actions::unchanged(),
             demo: false,
             read_only: false,
             clipboard: true,

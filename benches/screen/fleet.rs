@@ -109,10 +109,12 @@ impl Shops {
             searched: Vec::new(),
             setup: Setup::default(),
             run: None,
+            away_since: None,
             key: Some(key("AbCd")?),
             options: Options {
                 ascii: false,
-                theme: stripe_propagate::tui::theme::Theme::default(),
+                theme: stripe_propagate::tui::theme::Theme::DEFAULT,
+                keys: stripe_propagate::tui::actions::unchanged(),
                 demo: false,
                 read_only: false,
                 clipboard: true,

@@ -14,12 +14,13 @@ use super::setup::{Loaded, Setup};
 use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
-use super::{Globals, front, log, who};
-use crate::config::{Config, TabSettings, UiSettings};
+use super::{Globals, away, front, log, who};
+use crate::config::{Config, ConfigError, TabSettings, UiSettings};
 use crate::demo::Fleet;
 use crate::engine::{Command, Left as LeftWaiting, RunInfo};
 use crate::store::Holder;
 use crate::text::{CleanText, NOTE_LIMIT};
+use crate::tui::actions::bound;
 use crate::tui::model::{Model, Options, Start};
 use crate::tui::run::{self, Behaviour, Left, Taken};
 use crate::tui::screen::Screen;
@@ -61,6 +62,8 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
         Some(_) => behind_the_screen(&loaded, &globals).await?,
     };
     let mut start = start_on(&session, &loaded, &globals, size).await?;
+    // Told once: what comes behind it sees all.
+    start.away_since = away::take(&session.folder, session.clock.now(), globals.read_only);
     let mut before: Option<Screen> = None;
     let mut wrong = None;
     loop {
@@ -151,7 +154,7 @@ async fn start_on(
         searched: loaded.searched.clone(),
         run: session.last_run().await?,
         setup: loaded.told.clone(),
-        ..start(session, &loaded.config, size)
+        ..start(session, &loaded.config, size)?
     };
     start.options.read_only = globals.read_only;
     Ok(start)
@@ -166,7 +169,7 @@ pub(super) async fn show_demo(
     taken: Option<Taken>,
 ) -> anyhow::Result<Status> {
     let size = terminal()?;
-    let mut start = start(&session, config, size);
+    let mut start = start(&session, config, size)?;
     start.key = Some(fleet.new_key().clone());
     start.options.demo = true;
     front::mind_the_front();
@@ -196,37 +199,43 @@ fn terminal() -> anyhow::Result<(u16, u16)> {
     Ok((size.ws_col.max(1), size.ws_row.max(1)))
 }
 
-fn start(session: &Session, config: &Config, size: (u16, u16)) -> Start {
-    Start {
+fn start(session: &Session, config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
+    Ok(Start {
         sites: Arc::clone(&session.sites),
         states: session.known.clone(),
-        ..bare(&config.path, &config.ui, size)
-    }
+        ..bare(config, size)?
+    })
 }
 
 /// A screen without sites.
-fn bare(config: &Path, ui: &UiSettings, size: (u16, u16)) -> Start {
+fn bare(config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let no_colour = variable("NO_COLOR").is_some();
-    Start {
+    Ok(Start {
         sites: Vec::new().into(),
         states: Vec::new(),
         operator: operator(),
-        config: name_of(config),
+        config: name_of(&config.path),
         searched: Vec::new(),
         run: None,
+        away_since: None,
         key: None,
         setup: told::Setup::default(),
         options: Options {
-            ascii: needs_ascii(ui, |name| variable(name)),
-            theme: if no_colour { Theme::NoColour } else { Theme::Colour },
+            ascii: needs_ascii(&config.ui, |name| variable(name)),
+            theme: if no_colour {
+                Theme::MONOCHROME
+            } else {
+                Theme::of(config)?
+            },
+            keys: bound(config)?,
             demo: false,
             read_only: false,
             clipboard: takes_clipboard(variable("TERM")),
             zone: TimeZone::system(),
         },
         size,
-    }
+    })
 }
 
 /// `user@host`.
@@ -357,6 +366,10 @@ async fn after(
     model: Model,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
+    let cancels = matches!(left, Left::ByOperator(Leave::Cancel) | Left::Terminated);
+    if model.is_run_open() && (model.is_attached() || !cancels) {
+        away::leave(&session.folder, session.clock.now());
+    }
     if let Some(holder) = model.attached_to() {
         // The run is another process's, and goes on there.
         tell_of_the_other(holder, &model);

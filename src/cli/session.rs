@@ -25,11 +25,19 @@ use crate::site_api::{HttpSettings, HttpSiteApi};
 use crate::store::sqlite::{SqliteStore, set_aside};
 use crate::store::{Operator, Store, StoreError};
 use crate::text::CleanText;
+use crate::tui::actions::bound;
+use crate::tui::theme::Theme;
 
 /// The config that the command line, the environment or the usual places name; or where it was looked for.
 pub(super) fn find_config(globals: &Globals) -> anyhow::Result<Result<Config, Searched>> {
     match config::find(&config::Surroundings::of_process(globals.config.clone())) {
-        Found::File(path) => Ok(Ok(config::load(&path)?)),
+        Found::File(path) => {
+            let config = config::load(&path)?;
+            // What only the screen's tables can tell is wrong for every command.
+            Theme::of(&config)?;
+            bound(&config)?;
+            Ok(Ok(config))
+        }
         Found::Nowhere(searched) => Ok(Err(searched)),
     }
 }

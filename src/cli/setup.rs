@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use super::Globals;
 use crate::config::{self, Config, ConfigError, Found, Searched, Surroundings};
 use crate::site::SiteUrl;
+use crate::tui::actions::bound;
 use crate::tui::setup::{self as told, SetupNews, SetupOrder, Wrong};
+use crate::tui::theme::Theme;
 
 /// A config that can be worked with.
 pub(super) struct Loaded {
@@ -55,6 +57,9 @@ impl Setup {
             Found::File(path) => (config::load(&path)?, Vec::new()),
             Found::Nowhere(Searched(places)) => (Config::empty(), places),
         };
+        // These name what only the screen knows.
+        Theme::of(&config)?;
+        bound(&config)?;
         let file = searched.is_empty().then(|| config.path.clone());
         // What the config lists by now is of the session no more.
         let added = self.added.iter().chain(newest).filter(|url| config.add_site(url));

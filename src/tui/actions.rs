@@ -1,72 +1,59 @@
 use crossterm::event::KeyCode;
 
-use super::dialogs::{Choice, Copying, Deed, Detail, Dialog, HelpLine, Menu, Pager};
+use super::dialogs::{Choice, Copying, Deed, Detail, Dialog, Menu, Messages};
+use super::keys::Press;
 use super::model::Model;
 use super::screen::Screen;
 use super::{Effect, Leave, Wanted, find, first, orders};
 use crate::engine::{Command, Level};
 use crate::rules::run::RunPhase;
 
-/// A key, and its name.
-mod press;
+/// What is looked up in the table: help and palette.
+mod listed;
+/// The keys that the config gives to actions.
+mod bindings;
+/// When an action is there.
+mod when;
 
-pub use press::Press;
-use press::{control, key, named};
+pub use bindings::{bound, unchanged};
+pub use when::When;
+
+const fn key(character: char) -> Press {
+    Press::key(character)
+}
+
+const fn control(character: char) -> Press {
+    Press::control(character)
+}
+
+const fn named(code: KeyCode) -> Press {
+    Press::named(code)
+}
 
 /// Something that the operator can do: all that it is.
 pub struct Action {
     /// Its name.
     pub name: &'static str,
-    /// Its keys.
+    /// Its keys, where the config gives it no others.
     pub keys: &'static [Press],
     /// What it does, for the help.
     pub help: &'static str,
-    /// Whether it is there now: its keys do it, and the help tells it.
-    pub when: fn(&Model) -> bool,
+    /// When it is there: its keys do it, and the help tells it.
+    pub when: When,
     /// What the footer says of it; nothing where it cannot be done or everybody knows it.
     pub footer: fn(&Model) -> Option<String>,
     /// Does it.
     pub run: fn(&mut Screen) -> Vec<Effect>,
 }
 
-impl Action {
-    /// Its keys, as the help shows them.
-    pub fn keys_in_words(&self) -> String {
-        self.keys
-            .iter()
-            .map(|press| press.in_words())
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
-
-    /// The key that the footer shows.
-    pub fn first_key(&self) -> String {
-        self.keys
-            .first()
-            .map(|press| press.in_words())
-            .unwrap_or_default()
-    }
+/// The action of this name.
+pub(super) fn named_action(name: &str) -> Option<&'static Action> {
+    ACTIONS.iter().find(|action| action.name == name)
 }
 
-fn always(_: &Model) -> bool {
-    true
-}
-
-/// A config can be used, or none is there.
-fn configured(model: &Model) -> bool {
-    model.setup.wrong.is_none()
-}
-
-fn without_sites(model: &Model) -> bool {
-    configured(model) && model.sites.is_empty()
-}
-
-fn has_sites(model: &Model) -> bool {
-    !model.sites.is_empty()
-}
-
-fn in_demo(model: &Model) -> bool {
-    model.options.demo
+/// The actions that are there on this screen.
+pub(super) fn known(model: &Model) -> impl Iterator<Item = &'static Action> + use<'_> {
+    ACTIONS.iter().filter(|action| action.when.is_now(model))
 }
 
 fn silent(_: &Model) -> Option<String> {
@@ -83,7 +70,7 @@ pub static ACTIONS: &[Action] = &[
         name: "push all",
         keys: &[key('P')],
         help: "review and push the key to all sites that are shown",
-        when: configured,
+        when: When::Configured,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
                 .then(|| format!("push {}", model.visible_in_words()))
@@ -97,8 +84,8 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "dry run",
         keys: &[key('d')],
-        help: "dry run: what P would do, without a way to send it",
-        when: has_sites,
+        help: "what a push to all would do, without a way to send it",
+        when: When::WithSites,
         footer: |model| {
             let can_plan = model.field.key().is_some() && !model.is_sending() && !model.sites.is_empty();
             can_plan.then(|| "dry run".to_owned())
@@ -109,7 +96,7 @@ pub static ACTIONS: &[Action] = &[
         name: "pause",
         keys: &[key('c')],
         help: "pause the run: go on, or cancel the rest",
-        when: configured,
+        when: When::Configured,
         footer: |model| {
             model.is_sending().then(|| {
                 if phase(model).is_some_and(RunPhase::is_held) {
@@ -125,7 +112,7 @@ pub static ACTIONS: &[Action] = &[
         name: "retry all failed",
         keys: &[key('R')],
         help: "repeat what failed on the sites that are shown",
-        when: configured,
+        when: When::Configured,
         footer: retries,
         run: |screen| {
             let visible = screen.model.visible();
@@ -136,7 +123,7 @@ pub static ACTIONS: &[Action] = &[
         name: "edit key",
         keys: &[key('e')],
         help: "type or paste the key (↑ known ones); Enter or Esc ends it, ^U wipes it",
-        when: configured,
+        when: When::Configured,
         footer: |_| Some("key".to_owned()),
         run: |screen| {
             screen.model.field.edit();
@@ -147,7 +134,7 @@ pub static ACTIONS: &[Action] = &[
         name: "verify all",
         keys: &[key('V')],
         help: "look at what the sites serve that are shown",
-        when: configured,
+        when: When::Configured,
         footer: |model| with_sites(model, &format!("verify {}", model.visible_in_words())),
         run: |screen| {
             let visible = screen.model.visible();
@@ -158,7 +145,7 @@ pub static ACTIONS: &[Action] = &[
         name: "detail",
         keys: &[named(KeyCode::Enter)],
         help: "all that is known of the site, with each attempt",
-        when: configured,
+        when: When::Configured,
         footer: |model| with_sites(model, "detail"),
         run: |screen| {
             let Some(site) = screen.model.selected() else {
@@ -173,7 +160,7 @@ pub static ACTIONS: &[Action] = &[
         name: "copy",
         keys: &[key('y')],
         help: "copy the URL, the key or the error of the site under the cursor (OSC 52)",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let site = screen.model.selected();
@@ -185,10 +172,10 @@ pub static ACTIONS: &[Action] = &[
         name: "messages",
         keys: &[key('m')],
         help: "all messages",
-        when: always,
+        when: When::Always,
         footer: |_| Some("messages".to_owned()),
         run: |screen| {
-            screen.dialog = Some(Dialog::Pager(Pager::messages()));
+            screen.dialog = Some(Dialog::Messages(Messages::default()));
             Vec::new()
         },
     },
@@ -196,7 +183,7 @@ pub static ACTIONS: &[Action] = &[
         name: "owed",
         keys: &[key('o')],
         help: "only the sites that are owed a key, or all again; a run that was left unfinished",
-        when: configured,
+        when: When::Configured,
         footer: |model| (!model.left.is_empty()).then(|| "unfinished run".to_owned()),
         run: find::owed,
     },
@@ -204,7 +191,7 @@ pub static ACTIONS: &[Action] = &[
         name: "filter",
         keys: &[key('/')],
         help: "show only the sites that match words or fields, such as push:failed",
-        when: configured,
+        when: When::Configured,
         footer: |model| with_sites(model, "filter"),
         run: |screen| {
             screen.model.filter.edit(true);
@@ -215,7 +202,7 @@ pub static ACTIONS: &[Action] = &[
         name: "clear filter",
         keys: &[named(KeyCode::Esc)],
         help: "show all sites again",
-        when: configured,
+        when: When::Configured,
         footer: |model| (!model.filter.is_empty()).then(|| "all sites".to_owned()),
         run: |screen| {
             screen.model.show_only("");
@@ -226,7 +213,7 @@ pub static ACTIONS: &[Action] = &[
         name: "mark",
         keys: &[key(' ')],
         help: "mark the site, or take its mark away: actions go on the marked ones",
-        when: configured,
+        when: When::Configured,
         footer: |model| with_sites(model, "mark"),
         run: find::mark,
     },
@@ -234,7 +221,7 @@ pub static ACTIONS: &[Action] = &[
         name: "mark all",
         keys: &[key('a')],
         help: "mark all sites that are shown",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| find::mark_those(screen, |_, _| true),
     },
@@ -242,7 +229,7 @@ pub static ACTIONS: &[Action] = &[
         name: "mark failed",
         keys: &[key('f')],
         help: "mark those of the shown sites that failed",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| find::mark_those(screen, find::failed),
     },
@@ -250,7 +237,7 @@ pub static ACTIONS: &[Action] = &[
         name: "unmark all",
         keys: &[key('A')],
         help: "take all marks away, also those that the filter hides",
-        when: configured,
+        when: When::Configured,
         footer: |model| (model.list.marks() > 0).then(|| "no marks".to_owned()),
         run: |screen| {
             screen.model.list.unmark_all();
@@ -261,7 +248,7 @@ pub static ACTIONS: &[Action] = &[
         name: "next failed",
         keys: &[key('n')],
         help: "to the next site that failed",
-        when: configured,
+        when: When::Configured,
         footer: |model| (model.failed > 0).then(|| "next failed".to_owned()),
         run: find::next_failed,
     },
@@ -269,7 +256,7 @@ pub static ACTIONS: &[Action] = &[
         name: "keys served",
         keys: &[named(KeyCode::Tab)],
         help: "which key how many sites serve; Enter shows only those",
-        when: configured,
+        when: When::Configured,
         footer: |model| with_sites(model, "keys served"),
         run: |screen| {
             screen.dialog = Some(Dialog::Menu(Menu::served(&screen.model)));
@@ -280,7 +267,7 @@ pub static ACTIONS: &[Action] = &[
         name: "sort",
         keys: &[key('s')],
         help: "choose the column that sites are sorted by",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             screen.dialog = Some(Dialog::Menu(Menu::sort(&screen.model)));
@@ -291,7 +278,7 @@ pub static ACTIONS: &[Action] = &[
         name: "turn the order",
         keys: &[key('S')],
         help: "the other end of the order first",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: find::turn,
     },
@@ -299,7 +286,7 @@ pub static ACTIONS: &[Action] = &[
         name: "history",
         keys: &[key('h')],
         help: "runs on record: their sites and attempts, retry, roll back, export",
-        when: configured,
+        when: When::Configured,
         footer: |_| Some("history".to_owned()),
         run: |screen| {
             screen.dialog = Some(Dialog::History(Box::default()));
@@ -310,7 +297,7 @@ pub static ACTIONS: &[Action] = &[
         name: "roll back",
         keys: &[key('u')],
         help: "put back what the marked sites, or the one under the cursor, had before their last run",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| find::on_chosen(screen, Deed::RollBack),
     },
@@ -318,7 +305,7 @@ pub static ACTIONS: &[Action] = &[
         name: "push",
         keys: &[key('p')],
         help: "review and push the key to the marked sites, or the one under the cursor",
-        when: configured,
+        when: When::Configured,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
                 .then(|| model.chosen_in_words("push"))
@@ -330,7 +317,7 @@ pub static ACTIONS: &[Action] = &[
         name: "retry",
         keys: &[key('r')],
         help: "repeat what failed on the marked sites, or the one under the cursor",
-        when: configured,
+        when: When::Configured,
         footer: |model| (model.failed + model.held_back > 0).then(|| model.chosen_in_words("retry")),
         run: |screen| find::on_chosen(screen, Deed::Retry),
     },
@@ -338,7 +325,7 @@ pub static ACTIONS: &[Action] = &[
         name: "verify",
         keys: &[key('v')],
         help: "look at what the marked sites, or the one under the cursor, serve",
-        when: configured,
+        when: When::Configured,
         footer: |model| with_sites(model, &model.chosen_in_words("verify")),
         run: |screen| find::on_chosen(screen, Deed::Look),
     },
@@ -346,7 +333,7 @@ pub static ACTIONS: &[Action] = &[
         name: "show key",
         keys: &[control('r')],
         help: "show the key for 10 seconds, or hide it",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let now = screen.model.now;
@@ -358,7 +345,7 @@ pub static ACTIONS: &[Action] = &[
         name: "heal",
         keys: &[key('H')],
         help: "mend the demo's sick sites, so that a retry works",
-        when: in_demo,
+        when: When::InDemo,
         footer: |model| model.options.demo.then(|| "heal the demo".to_owned()),
         run: |_| vec![Effect::Heal],
     },
@@ -366,7 +353,7 @@ pub static ACTIONS: &[Action] = &[
         name: "write a config",
         keys: &[key('i')],
         help: "write a commented config, where there is none",
-        when: without_sites,
+        when: When::WithoutSites,
         footer: |model| {
             let is_bare = model.setup.file.is_none() && model.setup.example.is_none();
             (is_bare && !model.options.read_only).then(|| "write a config".to_owned())
@@ -377,7 +364,7 @@ pub static ACTIONS: &[Action] = &[
         name: "add a site",
         keys: &[key('+')],
         help: "add a site by its address: for this session, or written to the config",
-        when: configured,
+        when: When::Configured,
         footer: |model| model.sites.is_empty().then(|| "add a site".to_owned()),
         run: first::add_site,
     },
@@ -385,7 +372,7 @@ pub static ACTIONS: &[Action] = &[
         name: "demo",
         keys: &[key('d')],
         help: "try the program on shops inside this machine",
-        when: without_sites,
+        when: When::WithoutSites,
         footer: |_| Some("demo".to_owned()),
         run: first::open_demo,
     },
@@ -393,7 +380,7 @@ pub static ACTIONS: &[Action] = &[
         name: "reload",
         keys: &[named(KeyCode::F(5))],
         help: "read the config and its sites again",
-        when: always,
+        when: When::Always,
         footer: |model| {
             let is_wanted = model.setup.wrong.is_some() || model.sites.is_empty();
             is_wanted.then(|| "read the config again".to_owned())
@@ -401,18 +388,26 @@ pub static ACTIONS: &[Action] = &[
         run: first::reload,
     },
     Action {
+        name: "palette",
+        keys: &[key(':')],
+        help: "finds any action by its name, and does it",
+        when: When::Configured,
+        footer: |_| Some("palette".to_owned()),
+        run: listed::palette,
+    },
+    Action {
         name: "help",
         keys: &[key('?')],
         help: "this help",
-        when: always,
+        when: When::Always,
         footer: |_| Some("help".to_owned()),
-        run: help,
+        run: listed::help,
     },
     Action {
         name: "quit",
         keys: &[key('q'), control('c')],
         help: "quit; while a run goes on it asks",
-        when: always,
+        when: When::Always,
         footer: |_| Some("quit".to_owned()),
         run: quit,
     },
@@ -420,7 +415,7 @@ pub static ACTIONS: &[Action] = &[
         name: "down",
         keys: &[key('j'), named(KeyCode::Down)],
         help: "one site down",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| find::step(screen, 1),
     },
@@ -428,7 +423,7 @@ pub static ACTIONS: &[Action] = &[
         name: "up",
         keys: &[key('k'), named(KeyCode::Up)],
         help: "one site up",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| find::step(screen, -1),
     },
@@ -436,7 +431,7 @@ pub static ACTIONS: &[Action] = &[
         name: "half page down",
         keys: &[control('d')],
         help: "half a page down",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let half = find::page(&screen.model) / 2;
@@ -447,7 +442,7 @@ pub static ACTIONS: &[Action] = &[
         name: "half page up",
         keys: &[control('u')],
         help: "half a page up",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let half = find::page(&screen.model) / 2;
@@ -458,7 +453,7 @@ pub static ACTIONS: &[Action] = &[
         name: "page down",
         keys: &[named(KeyCode::PageDown)],
         help: "a page down",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let page = find::page(&screen.model);
@@ -469,7 +464,7 @@ pub static ACTIONS: &[Action] = &[
         name: "page up",
         keys: &[named(KeyCode::PageUp)],
         help: "a page up",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let page = find::page(&screen.model);
@@ -480,7 +475,7 @@ pub static ACTIONS: &[Action] = &[
         name: "first",
         keys: &[key('g'), named(KeyCode::Home)],
         help: "the first site",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             screen.model.move_cursor(0);
@@ -491,7 +486,7 @@ pub static ACTIONS: &[Action] = &[
         name: "last",
         keys: &[key('G'), named(KeyCode::End)],
         help: "the last site",
-        when: configured,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             screen.model.move_cursor(usize::MAX);
@@ -502,7 +497,7 @@ pub static ACTIONS: &[Action] = &[
         name: "redraw",
         keys: &[control('l')],
         help: "draw the screen afresh",
-        when: always,
+        when: When::Always,
         footer: silent,
         run: |_| vec![Effect::Redraw],
     },
@@ -510,16 +505,17 @@ pub static ACTIONS: &[Action] = &[
         name: "suspend",
         keys: &[control('z')],
         help: "suspend, while no run goes on; fg comes back",
-        when: always,
+        when: When::Always,
         footer: silent,
         run: |screen| {
             let model = &mut screen.model;
             if model.is_run_open() && !model.is_attached() {
                 // The run would stand still, and hold the store against everybody else.
-                model.say(
-                    Level::Warning,
-                    "^Z would stop the run: q, then l, gives the terminal back, and the run goes on",
+                let quit = model.key_of("quit");
+                let text = format!(
+                    "it would stop the run: {quit}, then l, gives the terminal back, and the run goes on"
                 );
+                model.say(Level::Warning, text);
                 return Vec::new();
             }
             vec![Effect::Suspend]
@@ -561,17 +557,6 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
     }
 }
 
-fn help(screen: &mut Screen) -> Vec<Effect> {
-    let model = &screen.model;
-    let shown = ACTIONS.iter().filter(|action| (action.when)(model));
-    let lines = shown.map(|action| HelpLine {
-        keys: action.keys_in_words(),
-        help: action.help,
-    });
-    screen.dialog = Some(Dialog::Pager(Pager::help(lines.collect())));
-    Vec::new()
-}
-
 fn quit(screen: &mut Screen) -> Vec<Effect> {
     if !screen.model.is_run_open() || screen.model.is_attached() {
         return vec![Effect::Quit(Leave::Idle)];
@@ -585,4 +570,17 @@ fn quit(screen: &mut Screen) -> Vec<Effect> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_action_has_keys_and_a_name_of_its_own_and_tells_what_it_does() {
+        for action in ACTIONS {
+            assert!(!action.help.is_empty() && !action.name.is_empty() && !action.keys.is_empty());
+            assert_eq!(
+                ACTIONS.iter().filter(|other| other.name == action.name).count(),
+                1
+            );
+        }
+    }
+}

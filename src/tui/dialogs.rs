@@ -22,8 +22,18 @@ mod copy;
 mod detail;
 /// A list of which one is chosen.
 mod menu;
-/// Text that is scrolled: messages, owed sites, help.
-mod pager;
+/// How a page is scrolled.
+mod scroll;
+/// Text that hangs behind its head.
+mod hanging;
+/// The sites that are owed a key.
+mod owed;
+/// All messages.
+mod messages;
+/// All keys.
+mod help;
+/// Actions by name.
+mod palette;
 /// The plan of a push, and the phrase that confirms it.
 mod plan;
 /// A config that is wrong.
@@ -33,9 +43,12 @@ pub use add::AddSite;
 pub use choice::{Choice, OLD_RUN, again};
 pub use copy::Copying;
 pub use detail::Detail;
+pub use help::{Help, HelpLine};
 pub use history::History;
 pub use menu::Menu;
-pub use pager::{HelpLine, Pager};
+pub use messages::Messages;
+pub use owed::Owed;
+pub use palette::{Entry, Palette};
 pub use plan::PlanDialog;
 pub use wrong::{WrongConfig, wrong_lines};
 
@@ -50,8 +63,14 @@ pub enum Dialog {
     Detail(Box<Detail>),
     /// What is copied?
     Copy(Copying),
-    /// Something to read.
-    Pager(Pager),
+    /// The sites that are owed a key.
+    Owed(Owed),
+    /// All messages.
+    Messages(Messages),
+    /// All keys.
+    Help(Help),
+    /// Actions by name.
+    Palette(Box<Palette>),
     /// Runs on record.
     History(Box<History>),
     /// The address of a site that is to be added.
@@ -93,11 +112,13 @@ impl Dialog {
         match self {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
-            Self::AddSite(_) => true,
+            Self::AddSite(_) | Self::Palette(_) => true,
             Self::Choice(_)
             | Self::Detail(_)
             | Self::Copy(_)
-            | Self::Pager(_)
+            | Self::Owed(_)
+            | Self::Messages(_)
+            | Self::Help(_)
             | Self::Menu(_)
             | Self::WrongConfig(_) => false,
         }
@@ -119,6 +140,8 @@ pub enum Pressed {
     Does(Deed, Vec<SiteId>),
     /// Another one takes its place.
     Becomes(Box<Dialog>),
+    /// It closes, and the action of this name is done as if its key had been pressed.
+    Runs(&'static str),
 }
 
 /// Gives a key press to a dialog.
@@ -128,10 +151,13 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
         Dialog::Choice(dialog) => dialog.press(model, press),
         Dialog::Detail(dialog) => dialog.press(model, press),
         Dialog::Copy(dialog) => dialog.press(model, press),
-        Dialog::Pager(dialog) => dialog.press(model, press),
+        Dialog::Owed(dialog) => dialog.press(model, press),
+        Dialog::Messages(dialog) => dialog.press(model, press),
+        Dialog::Help(dialog) => dialog.press(model, press),
+        Dialog::Palette(dialog) => dialog.press(model, press),
         Dialog::History(dialog) => dialog.press(model, press),
         Dialog::AddSite(dialog) => dialog.press(model, press),
-        Dialog::WrongConfig(_) => WrongConfig::press(press),
+        Dialog::WrongConfig(_) => WrongConfig::press(model, press),
         Dialog::Menu(dialog) => dialog.press(model, press),
     }
 }
@@ -143,7 +169,10 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
         Dialog::Choice(dialog) => dialog.draw(model, frame),
         Dialog::Detail(dialog) => dialog.draw(model, frame),
         Dialog::Copy(dialog) => dialog.draw(model, frame),
-        Dialog::Pager(dialog) => dialog.draw(model, frame),
+        Dialog::Owed(dialog) => dialog.draw(model, frame),
+        Dialog::Messages(dialog) => dialog.draw(model, frame),
+        Dialog::Help(dialog) => dialog.draw(model, frame),
+        Dialog::Palette(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
         Dialog::AddSite(dialog) => dialog.draw(model, frame),
         Dialog::WrongConfig(dialog) => dialog.draw(model, frame),
@@ -151,15 +180,20 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
     }
 }
 
-/// The columns that text has in a box on this screen.
-fn columns_inside(model: &Model) -> usize {
-    usize::from(model.size.0.saturating_sub(10).clamp(16, 88))
+fn box_width(model: &Model) -> u16 {
+    let columns = model.size.0;
+    columns.saturating_sub(6).clamp(20, 92).min(columns)
+}
+
+/// The columns of a line in a box.
+fn inner_width(model: &Model) -> usize {
+    usize::from(box_width(model).saturating_sub(4))
 }
 
 /// The size that a box with `text` has on this screen, its borders included.
 fn box_size(model: &Model, text: &Paragraph<'_>) -> (u16, u16) {
-    let (columns, rows) = model.size;
-    let width = columns.saturating_sub(6).clamp(20, 92).min(columns);
+    let (_, rows) = model.size;
+    let width = box_width(model);
     let height = u16::try_from(text.line_count(width.saturating_sub(4)))
         .unwrap_or(u16::MAX)
         .saturating_add(2);
@@ -181,7 +215,7 @@ fn wrapped(lines: Vec<Line<'static>>) -> Paragraph<'static> {
 
 /// Rows of which one is under the cursor: as many as there is room for, each on one line.
 fn listing(model: &Model, rows: Vec<String>, cursor: usize, room: usize) -> Vec<Line<'static>> {
-    let columns = columns_inside(model);
+    let columns = inner_width(model);
     let first = cursor.saturating_sub(room.saturating_sub(1));
     let more = rows.len().saturating_sub(first + room);
     let draw = |(index, row): (usize, String)| {

@@ -1,5 +1,5 @@
 use super::Effect;
-use super::dialogs::{Choice, Deed, Dialog, Pager};
+use super::dialogs::{Choice, Deed, Dialog, Owed};
 use super::list::Sort;
 use super::model::Model;
 use super::orders;
@@ -114,9 +114,10 @@ pub(super) fn owed(screen: &mut Screen) -> Vec<Effect> {
     let owed = model.owed().len();
     if owed > 0 {
         model.show_only(OWED);
-        let text = format!("{} owed a key: o shows all sites again", Count(owed, "site"));
+        let all = model.key_of("owed");
+        let text = format!("{} owed a key: {all} shows all sites again", Count(owed, "site"));
         model.say(Level::Info, text);
     }
-    screen.dialog = Some(Dialog::Pager(Pager::owed()));
+    screen.dialog = Some(Dialog::Owed(Owed::default()));
     Vec::new()
 }

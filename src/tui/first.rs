@@ -76,8 +76,9 @@ fn can_change(model: &Model) -> Result<(), String> {
         ),
         (RunPhase::Settling, None) => format!("run {id} is settling: the sites can be others after that"),
         (phase, _) => format!(
-            "run {id} is {}: the sites can be others when it is settled (c goes on with it, or cancels the rest)",
-            phase.word()
+            "run {id} is {}: the sites can be others when it is settled ({} goes on with it, or cancels the rest)",
+            phase.word(),
+            model.key_of("pause")
         ),
     })
 }
@@ -102,7 +103,11 @@ pub(super) fn take(screen: &mut Screen, news: SetupNews) -> Vec<Effect> {
             model.say(Level::Info, text);
         }
         SetupNews::ExampleWritten(path) => {
-            let text = format!("written: put your sites in it, then F5: {}", shown(&path));
+            let text = format!(
+                "written: put your sites in it, then {}: {}",
+                model.key_of("reload"),
+                shown(&path)
+            );
             model.say(Level::Info, text);
             model.setup.example = Some(path);
         }
@@ -120,7 +125,8 @@ fn show_wrong(screen: &mut Screen, wrong: Wrong) {
         return;
     }
     model.say(Level::Error, format!("the config is as before: {text}"));
-    if screen.dialog.is_none() && !model.is_too_small() {
+    let is_free = matches!(screen.dialog, None | Some(Dialog::WrongConfig(_)));
+    if is_free && !model.is_too_small() {
         screen.dialog = Some(Dialog::WrongConfig(WrongConfig(wrong)));
     }
 }
@@ -201,7 +207,10 @@ fn said(model: &Model) -> String {
     let sites = Count(model.sites.len(), "site");
     let Some(file) = &model.setup.file else {
         return match &model.setup.newest {
-            Some(url) => format!("{url} is there for this session; i writes a config that can keep it"),
+            Some(url) => format!(
+                "{url} is there for this session; {} writes a config, which keeps those it lists",
+                model.key_of("write a config")
+            ),
             None => "there is still no config".to_owned(),
         };
     };

@@ -10,6 +10,7 @@ use figures::Figures;
 
 use super::field::KeyField;
 use super::filter::{Filter, Looked};
+use super::keys::Bindings;
 use super::list::List;
 use super::live::Live;
 use super::setup::Setup;
@@ -25,6 +26,8 @@ use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::{Holder, RunRecord};
 use crate::text::{Count, drawable, fit, pad, width};
 
+/// What it knows of where its sites come from.
+mod origin;
 /// What is counted over all sites.
 mod figures;
 /// Which sites are shown, and on which of them an action goes.
@@ -58,6 +61,8 @@ pub struct Start {
     pub searched: Vec<PathBuf>,
     /// The run that went last.
     pub run: Option<RunInfo>,
+    /// When the last screen was lost while its run went on, if nobody has looked since.
+    pub away_since: Option<Moment>,
     /// A key that stands in the field already.
     pub key: Option<PublishableKey>,
     /// Where the sites come from.
@@ -79,6 +84,8 @@ pub struct Options {
     pub ascii: bool,
     /// The theme.
     pub theme: Theme,
+    /// Which action has which keys.
+    pub keys: Bindings,
     /// Whether the sites are the demo's, which `H` mends.
     pub demo: bool,
     /// Whether nothing may be sent or steered from this screen.
@@ -107,6 +114,14 @@ pub struct Model {
     pub(super) messages: VecDeque<Message>,
     /// The message that is shown below the table.
     pub(super) line: Option<Message>,
+    /// Whether what happens all the time leaves it there: until the operator presses a key.
+    pub(super) pinned: bool,
+    /// When the screen opened.
+    pub(super) opened: Moment,
+    /// Since when nobody has looked, until that was told.
+    pub(super) away_since: Option<Moment>,
+    /// What happened while nobody looked.
+    pub(super) meanwhile: Option<Message>,
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
     pub(super) live: Live,
@@ -151,6 +166,10 @@ impl Model {
             field: KeyField::new(start.key),
             messages: VecDeque::new(),
             line: None,
+            pinned: false,
+            opened: now,
+            away_since: start.away_since,
+            meanwhile: None,
             attempts: HashMap::new(),
             run: start.run,
             live: Live::default(),
@@ -174,20 +193,31 @@ impl Model {
     fn greet(&mut self) {
         let owed = self.owed().len();
         if owed > 0 {
+            let key = self.key_of("owed");
             let text = match owed {
-                1 => "1 site is owed a key: o tells which".to_owned(),
-                owed => format!("{owed} sites are owed a key: o lists them"),
+                1 => format!("1 site is owed a key: {key} tells which"),
+                owed => format!("{owed} sites are owed a key: {key} lists them"),
             };
             self.say(Level::Warning, text);
         }
         let text = if self.sites.is_empty() || owed > 0 {
             return;
         } else if self.field.key().is_some() {
-            format!("P reviews and pushes {}", self.sites.len())
+            format!(
+                "{} reviews and pushes {}",
+                self.key_of("push all"),
+                self.sites.len()
+            )
         } else {
-            "e takes the new key; ? tells all keys".to_owned()
+            let (edit, help) = (self.key_of("edit key"), self.key_of("help"));
+            format!("{edit} takes the new key; {help} tells all keys")
         };
         self.say(Level::Info, text);
+    }
+
+    /// What is pressed for the action of this name, for a sentence.
+    pub(super) fn key_of(&self, action: &str) -> String {
+        self.text(&self.options.keys.word(action))
     }
 
     /// A site.
@@ -251,22 +281,6 @@ impl Model {
         let mut sites = sites;
         sites.retain(|id| self.site(*id).enabled);
         sites
-    }
-
-    /// Whether a site was added on the screen and stands in no config.
-    pub fn is_of_session(&self, id: SiteId) -> bool {
-        self.setup.added.contains(&self.site(id).url)
-    }
-
-    /// Where and why the config cannot be used, if it cannot.
-    pub fn wrong_config(&self) -> Option<String> {
-        let wrong = self.setup.wrong.as_ref()?;
-        Some(format!("{}: {}", wrong.place, wrong.message))
-    }
-
-    /// Whether the screen was opened anew for this site.
-    pub fn is_newest(&self, id: SiteId) -> bool {
-        self.setup.newest.as_ref() == Some(&self.site(id).url)
     }
 
     /// The run, if there was one.
@@ -462,6 +476,7 @@ impl Model {
                 '↓' => plain.push_str("Down"),
                 '✓' => plain.push('+'),
                 '✗' => plain.push('x'),
+                '←' => plain.push_str("Left"),
                 character if character.is_ascii() => plain.push(character),
                 // An accent of the character before.
                 character if width(character.encode_utf8(&mut [0; 4])) == 0 => {}
@@ -494,19 +509,30 @@ impl Model {
         });
     }
 
-    /// As [`Model::say`], of something that happens all the time: an answer to the operator is not pushed away
-    /// before it can be read.
-    pub(super) fn mention(&mut self, level: Level, text: String) {
-        let answer = self.line.take().filter(|line| self.now.since(line.at) < READING);
-        self.say(level, text);
+    /// As [`Model::say`], of something that happens all the time, and happened `at` then: an answer to the operator is
+    /// not pushed away before it can be read.
+    pub(super) fn mention(&mut self, at: Moment, level: Level, text: String) {
+        let (pinned, now) = (self.pinned, self.now);
+        let answer = self.line.take_if(|line| pinned || now.since(line.at) < READING);
+        self.take_message(Message { at, level, text });
         if let Some(answer) = answer {
             self.line = Some(answer);
         }
     }
 
+    /// Takes it into its place by time. What is older than the screen is no news.
     pub(super) fn take_message(&mut self, message: Message) {
-        self.line = Some(message.clone());
-        self.messages.push_front(message);
+        let is_news = message.at.since_start >= self.opened.since_start;
+        let place = if is_news {
+            0
+        } else {
+            let at = message.at.since_start;
+            self.messages.partition_point(|other| other.at.since_start > at)
+        };
+        if is_news {
+            self.line = Some(message.clone());
+        }
+        self.messages.insert(place, message);
         self.messages.truncate(MESSAGES);
     }
 

@@ -174,8 +174,9 @@ fn plan_retry(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
     let others = sites.len() - chosen.len();
     if others > 0 {
         let text = format!(
-            "{} of earlier runs come after that: R once more",
-            Count(others, "site")
+            "{} of earlier runs come after that: {} once more",
+            Count(others, "site"),
+            screen.model.key_of("retry all failed")
         );
         screen.model.say(Level::Info, text);
     }
@@ -198,7 +199,8 @@ fn say_why_not(model: &mut Model, id: SiteId) {
         RetryPlan::Settles => format!("{name} settles{when}"),
         RetryPlan::Busy => format!("{name} is being worked on"),
         _ if state.verify == Verify::ExposedSecret => {
-            format!("{name}: its PUT was stored; roll the SECRET key that it shows, then v looks again")
+            let look = model.key_of("verify");
+            format!("{name}: its PUT was stored; roll the SECRET key that it shows, then {look} looks again")
         }
         _ => format!("{name}: nothing failed there, so there is nothing to retry"),
     };

@@ -14,10 +14,9 @@ pub struct Screen {
 impl Screen {
     /// At the beginning, without a dialog.
     pub fn new(start: Start, now: Moment) -> Self {
-        Self {
-            model: Model::new(start, now),
-            dialog: None,
-        }
+        let mut model = Model::new(start, now);
+        model.tell_of_the_end();
+        Self { model, dialog: None }
     }
 
     /// Whether what is typed is text, so that each letter is one.

@@ -1,8 +1,9 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::actions::ACTIONS;
+use super::actions::known;
 use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::field::{Edited, secret};
+use super::keys::Press;
 use super::live::Failure;
 use super::model::Model;
 use super::offers::Offers;
@@ -93,8 +94,10 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
                 "all sites of the demo are well already".to_owned()
             } else {
                 format!(
-                    "{} mended: V looks again, R retries what failed",
-                    Count(sites, "site")
+                    "{} mended: {} looks again, {} retries what failed",
+                    Count(sites, "site"),
+                    model.key_of("verify all"),
+                    model.key_of("retry all failed")
                 )
             };
             model.say(Level::Info, text);
@@ -116,7 +119,7 @@ fn take_event(model: &mut Model, event: Event) {
                     at: attempt.at,
                     text: text.clone(),
                 });
-                model.mention(Level::Warning, text);
+                model.mention(attempt.at, Level::Warning, text);
             }
             model.take_attempt(attempt);
         }
@@ -206,8 +209,10 @@ fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
         model.say(Level::Info, text);
         return Vec::new();
     }
-    let text = format!("run {} was not finished: o asks about it again", run.id.0);
+    let owed = model.key_of("owed");
+    let text = format!("run {} was not finished: {owed} asks about it again", run.id.0);
     model.say(Level::Warning, text);
+    model.tell_of_what_was_left(run.id);
     if screen.dialog.is_none() && !asked && !model.options.read_only && !model.is_too_small() {
         screen.dialog = Some(Dialog::Choice(Choice::unfinished(model, &run)));
     }
@@ -221,7 +226,10 @@ fn take_run(model: &mut Model, run: RunInfo) {
         .as_ref()
         .filter(|known| known.id == run.id)
         .map(|known| known.phase);
-    if known.is_none() {
+    let goes_on_here = model.is_attached() && run.started.since_start < model.opened.since_start;
+    if known.is_none() && goes_on_here {
+        model.tell_of_the_run(&run);
+    } else if known.is_none() {
         model.say(
             Level::Info,
             format!(
@@ -300,8 +308,10 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
         return Vec::new();
     }
     let mut effects = Vec::new();
+    screen.model.pinned = false;
     for input in batch {
         let dialog_before = screen.dialog.is_some();
+        let which_before = screen.dialog.as_ref().map(std::mem::discriminant);
         let editing_before = screen.model.field.is_editing();
         let ends_line = match &input {
             Input::Key(press) => press.code == KeyCode::Enter,
@@ -319,7 +329,7 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
             }
             Input::Click(row) => screen.model.click(row),
         }
-        let turned = screen.dialog.is_some() != dialog_before;
+        let turned = screen.dialog.as_ref().map(std::mem::discriminant) != which_before;
         let in_words = screen.dialog.as_ref().is_some_and(Dialog::takes_text) && dialog_before;
         let left_field = editing_before && !screen.model.field.is_editing();
         if turned || (ends_line && !in_words) || left_field {
@@ -331,7 +341,7 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
 
 fn press(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     let control = event.modifiers.contains(KeyModifiers::CONTROL);
-    if control && matches!(event.code, KeyCode::Char('z' | 'l')) {
+    if is_for_everywhere(screen, event) {
         return dispatch(screen, event);
     }
     if screen.model.is_too_small() {
@@ -365,21 +375,36 @@ fn press(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     press_in_dialog(screen, event)
 }
 
+/// Whether it is the key of what is done in any place, also where text is typed.
+fn is_for_everywhere(screen: &Screen, event: KeyEvent) -> bool {
+    let keys = &screen.model.options.keys;
+    let actions = ["suspend", "redraw"];
+    Press::of(event).is_free_everywhere() && actions.iter().any(|action| keys.is(action, event))
+}
+
 /// A key that is pressed while nothing can be seen orders nothing; it may leave, where that needs no question.
 fn press_unseen(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     let control = event.modifiers.contains(KeyModifiers::CONTROL);
-    let interrupts = control && event.code == KeyCode::Char('c');
-    let quits = event.code == KeyCode::Char('q') && !screen.takes_text();
-    if (interrupts || quits) && !screen.model.is_run_open() {
+    let quits = screen.model.options.keys.is("quit", event) && (control || !screen.takes_text());
+    if quits && !screen.model.is_run_open() {
         return dispatch(screen, event);
     }
     Vec::new()
 }
 
 fn dispatch(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
-    let model = &screen.model;
-    let mut known = ACTIONS.iter().filter(|action| (action.when)(model));
-    match known.find(|action| action.keys.iter().any(|key| key.is(event))) {
+    let keys = &screen.model.options.keys;
+    let meant = known(&screen.model).find(|action| keys.is(action.name, event));
+    match meant {
+        Some(action) => (action.run)(screen),
+        None => Vec::new(),
+    }
+}
+
+/// Does the action of this name, as its key would.
+fn act(screen: &mut Screen, name: &str) -> Vec<Effect> {
+    let named = known(&screen.model).find(|action| action.name == name);
+    match named {
         Some(action) => (action.run)(screen),
         None => Vec::new(),
     }
@@ -404,6 +429,10 @@ fn press_in_dialog(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
         Pressed::Becomes(next) => {
             screen.dialog = Some(*next);
             Vec::new()
+        }
+        Pressed::Runs(action) => {
+            screen.dialog = None;
+            act(screen, action)
         }
     }
 }
@@ -497,7 +526,11 @@ fn left_field(model: &mut Model) {
         Some(Ok(_)) if model.sites.is_empty() => {
             "the key is good; there are no sites to push it to".to_owned()
         }
-        Some(Ok(_)) => format!("P reviews and pushes {}", model.visible_in_words()),
+        Some(Ok(_)) => format!(
+            "{} reviews and pushes {}",
+            model.key_of("push all"),
+            model.visible_in_words()
+        ),
         Some(Err(refusal)) => return model.say(Level::Warning, refusal.to_string()),
     };
     model.say(Level::Info, text);
@@ -511,9 +544,10 @@ fn refused_secret(model: &mut Model) {
 
 fn stray_paste(screen: &mut Screen) {
     let text = if screen.dialog.is_some() {
-        "pasted text was ignored: nothing is to be pasted here"
+        "pasted text was ignored: nothing is to be pasted here".to_owned()
     } else {
-        "pasted text was ignored: press e first, then paste the key"
+        let edit = screen.model.key_of("edit key");
+        format!("pasted text was ignored: press {edit} first, then paste the key")
     };
     screen.model.say(Level::Info, text);
 }

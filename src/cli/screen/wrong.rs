@@ -4,7 +4,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::{FRAMES, bare};
 use crate::cli::setup::{Loaded, Setup};
 use crate::cli::status::Status;
-use crate::config::{ConfigError, UiSettings};
+use crate::config::{Config, ConfigError};
 use crate::engine::Clock;
 use crate::tui::model::Start;
 use crate::tui::run::{self, Behaviour, Left, NO_TAB, Taken};
@@ -30,12 +30,14 @@ pub(super) async fn mended(
     error: &ConfigError,
     size: (u16, u16),
 ) -> anyhow::Result<Mended> {
+    let mut config = Config::empty();
+    config.path.clone_from(&error.path);
     let start = Start {
         setup: told::Setup {
             wrong: Some(Wrong::from(error)),
             ..told::Setup::default()
         },
-        ..bare(&error.path, &UiSettings::default(), size)
+        ..bare(&config, size)?
     };
     let behaviour = Behaviour {
         fps: FRAMES,

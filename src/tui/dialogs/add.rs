@@ -107,7 +107,7 @@ impl AddSite {
             );
             lines.push(label(&text));
         } else if model.setup.file.is_none() {
-            lines.push(label("There is no config to write it to: i writes one."));
+            lines.push(label("There is no config yet that could keep it."));
         }
         draw_box(model, frame, "add a site", lines, 0);
     }

@@ -88,6 +88,9 @@ pub fn again(model: &Model, sites: &[SiteId]) -> Vec<Effect> {
     effects
 }
 
+/// What `Esc` means where a key asks again; which one is added.
+const LATER: &str = "later";
+
 impl Choice {
     /// The run is paused: what now?
     pub fn paused(failed: Vec<SiteId>) -> Self {
@@ -245,7 +248,7 @@ impl Choice {
             title: "unfinished run",
             text: Told::Text(text),
             answers,
-            escape: "later (o asks again)",
+            escape: LATER,
         }
     }
 
@@ -262,7 +265,7 @@ impl Choice {
             title: "an old run",
             text: Told::Text(question),
             answers,
-            escape: "later (o asks again)",
+            escape: LATER,
         }
     }
 
@@ -284,7 +287,7 @@ impl Choice {
                 answer('y', yes, Meaning::WriteSites(urls)),
                 answer('n', "not now", Meaning::Nothing),
             ],
-            escape: "not now (+ and Enter ask again)",
+            escape: "not now (adding a site asks again)",
         }
     }
 
@@ -364,7 +367,12 @@ impl Choice {
                 Span::raw(answer.label),
             ]));
         }
-        lines.push(Line::from(vec![key("Esc"), Span::raw(self.escape)]));
+        let escape = if self.escape == LATER {
+            format!("{LATER} ({} asks again)", model.key_of("owed"))
+        } else {
+            self.escape.to_owned()
+        };
+        lines.push(Line::from(vec![key("Esc"), Span::raw(escape)]));
         draw_box(model, frame, self.title, lines, 0);
     }
 }

@@ -2,7 +2,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
-use super::{Pressed, columns_inside, draw_box};
+use super::{Pressed, draw_box, inner_width};
 use crate::engine::Level;
 use crate::key::secret_inside;
 use crate::rules::note::note;
@@ -68,7 +68,7 @@ impl Copying {
         let key = |name: &str| Span::styled(format!("{name:>3}  "), theme.style(Part::Key));
         let line = |copy: Copy| {
             let shown = format!("{:<5}  {}", copy.what, copy.shown);
-            let shown = model.fit(&shown, columns_inside(model).saturating_sub(5));
+            let shown = model.fit(&shown, inner_width(model).saturating_sub(5));
             Line::from(vec![key(&copy.key.to_string()), Span::raw(shown)])
         };
         let mut lines: Vec<Line<'static>> = copies(model, self.site).into_iter().map(line).collect();

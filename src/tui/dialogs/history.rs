@@ -338,7 +338,8 @@ impl History {
             return (title, vec![Line::raw("is being read")]);
         };
         if runs.is_empty() {
-            let text = "no run yet: e takes a key, P reviews and pushes it";
+            let (edit, push) = (model.key_of("edit key"), model.key_of("push all"));
+            let text = format!("no run yet: {edit} takes a key, {push} reviews and pushes it");
             return (title, vec![Line::raw(text)]);
         }
         let lines = runs.iter().map(|run| run_line(run, model)).collect();

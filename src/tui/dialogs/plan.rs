@@ -326,7 +326,8 @@ fn may_begin(model: &Model) -> Result<(), String> {
         return Err("this screen is read-only: nothing is sent from it".to_owned());
     }
     if model.is_sending() {
-        return Err("a run is still sending: c pauses or cancels it".to_owned());
+        let pause = model.key_of("pause");
+        return Err(format!("a run is still sending: {pause} pauses or cancels it"));
     }
     Ok(())
 }

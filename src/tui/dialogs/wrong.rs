@@ -14,9 +14,11 @@ use crate::tui::theme::Part;
 pub struct WrongConfig(pub Wrong);
 
 impl WrongConfig {
-    pub(super) fn press(press: KeyEvent) -> Pressed {
+    pub(super) fn press(model: &Model, press: KeyEvent) -> Pressed {
+        if model.options.keys.is("reload", press) {
+            return Pressed::Closes(vec![Effect::Setup(SetupOrder::Reload)]);
+        }
         match press.code {
-            KeyCode::F(5) => Pressed::Closes(vec![Effect::Setup(SetupOrder::Reload)]),
             KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q') => Pressed::Closes(Vec::new()),
             _ => Pressed::Stays,
         }
@@ -25,9 +27,10 @@ impl WrongConfig {
     pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
         let mut lines = wrong_lines(model, &self.0);
         lines.push(Line::raw(""));
-        lines.push(Line::raw(
-            "What was read before stays. Mend the file, then F5 reads it again; Esc closes this.",
-        ));
+        lines.push(Line::raw(format!(
+            "What was read before stays. Mend the file, then {} reads it again; Esc closes this.",
+            model.key_of("reload")
+        )));
         draw_box(model, frame, "the config is wrong", lines, 0);
     }
 }

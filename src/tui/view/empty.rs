@@ -31,7 +31,8 @@ fn what_there_is(model: &Model) -> Vec<Line<'static>> {
         ];
     }
     if let Some(example) = &model.setup.example {
-        let text = "A commented config is written. Put your sites' addresses in it, then F5:";
+        let reload = model.key_of("reload");
+        let text = format!("A commented config is written. Put your sites' addresses in it, then {reload}:");
         return vec![Line::raw(text), path(&shown(example))];
     }
     let mut lines = vec![Line::raw("There is no config yet. Looked for:")];
@@ -41,24 +42,27 @@ fn what_there_is(model: &Model) -> Vec<Line<'static>> {
 
 /// The keys of a beginning, each with what it does.
 fn what_to_press(model: &Model) -> Vec<Line<'static>> {
-    let line = |key: &'static str, text: &str| {
-        let key = Span::styled(format!("  {key:<3} "), model.options.theme.style(Part::Key));
+    let line = |action: &str, text: &str| {
+        let key = Span::styled(
+            format!("  {:<3} ", model.key_of(action)),
+            model.options.theme.style(Part::Key),
+        );
         Line::from(vec![key, Span::raw(model.text(text))])
     };
     let mut lines = Vec::new();
     let is_bare = model.setup.file.is_none() && model.setup.example.is_none();
     if is_bare && !model.options.read_only {
         lines.push(line(
-            "i",
+            "write a config",
             "write a commented config, for you alone to read, and begin with it",
         ));
     }
-    lines.push(line("+", "add a site by its address, for this session"));
+    lines.push(line("add a site", "add a site by its address, for this session"));
     lines.push(line(
-        "d",
+        "demo",
         "try it first, on shops inside this machine that fail in every way",
     ));
-    lines.push(line("F5", "read the config again"));
+    lines.push(line("reload", "read the config again"));
     lines
 }
 

@@ -9,7 +9,7 @@ use crate::engine::Level;
 use crate::rules::run::RunPhase;
 use crate::rules::status::Role;
 use crate::text::width;
-use crate::tui::actions::ACTIONS;
+use crate::tui::actions::{Action, known};
 use crate::tui::columns::WIDE;
 use crate::tui::filter::FIELDS;
 use crate::tui::model::Model;
@@ -159,9 +159,9 @@ fn items(screen: &Screen) -> Vec<Item> {
             item("Esc", "all sites"),
         ];
     }
-    let shown = ACTIONS.iter().filter(|action| (action.when)(model));
-    shown
-        .filter_map(|action| Some(item(&action.first_key(), &(action.footer)(model)?)))
+    let first_key = |action: &Action| Some(model.options.keys.keys(action.name).first()?.to_string());
+    known(model)
+        .filter_map(|action| Some(item(&first_key(action)?, &(action.footer)(model)?)))
         .collect()
 }
 

@@ -246,7 +246,10 @@ fn verdict(model: &Model) -> (String, Part) {
             "paste or type a publishable key: pk_live_… or pk_test_…".to_owned(),
             Part::Label,
         ),
-        None => ("none: e takes it".to_owned(), Part::Label),
+        None => (
+            format!("none: {} takes it", model.key_of("edit key")),
+            Part::Label,
+        ),
         Some(Ok(key)) => {
             let mode = key.mode().word();
             let length = key.length();

@@ -13,10 +13,12 @@ pub(super) fn draw(model: &Model, wrong: &Wrong, frame: &mut Frame, area: Rect) 
     let mut lines = vec![Line::raw("The config cannot be used:"), Line::raw("")];
     lines.extend(wrong_lines(model, wrong));
     lines.push(Line::raw(""));
-    lines.push(Line::raw(
-        "Mend it, in another terminal or behind ^Z, then F5 reads it again. Values are not shown here: one could \
-         be a secret. Nothing is sent before it is read.",
-    ));
+    lines.push(Line::raw(format!(
+        "Mend it, in another terminal or behind {}, then {} reads it again. Values are not shown here: one could be \
+         a secret. Nothing is sent before it is read.",
+        model.key_of("suspend"),
+        model.key_of("reload")
+    )));
     let text = Paragraph::new(Text::from(lines)).wrap(Wrap { trim: false });
     frame.render_widget(text, area.inner(Margin::new(3, 0)));
 }

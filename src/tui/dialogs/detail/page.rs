@@ -11,7 +11,7 @@ use crate::site::{SiteId, SiteMode};
 use crate::store::{Seen, SiteRun};
 use crate::text::{width, wrap};
 use crate::tui::Past;
-use crate::tui::dialogs::columns_inside;
+use crate::tui::dialogs::inner_width;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
@@ -33,7 +33,7 @@ const UNSEEN: [&str; 4] = [
 pub(super) fn lines(model: &Model, id: SiteId, past: Option<&Past>) -> Vec<Line<'static>> {
     let mut page = Page {
         model,
-        columns: columns_inside(model),
+        columns: inner_width(model),
         lines: Vec::new(),
     };
     page.what_it_is(id);
@@ -119,7 +119,9 @@ impl Page<'_> {
             self.fact("", "disabled in the config: it is listed and never asked");
         }
         if self.model.is_of_session(id) {
-            self.fact("", "in no config: added for this session (+ and Enter write it)");
+            let add = self.model.key_of("add a site");
+            let text = format!("in no config: added for this session ({add} and Enter write it)");
+            self.fact("", &text);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::rules::status::SkipReason;
 use crate::site::{MasterKeyId, Site, SiteMode, SiteUrl};
 use crate::text::CleanText;
 use crate::tui::field::KeyField;
+use crate::tui::keys::Bindings;
 use crate::tui::model::{Options, Start};
 use crate::tui::theme::Theme;
 
@@ -46,7 +47,8 @@ fn model(sites: usize, other_mode: usize, size: (u16, u16)) -> Model {
     }
     let options = Options {
         ascii: false,
-        theme: Theme::Colour,
+        theme: Theme::DEFAULT,
+        keys: Bindings::new(Vec::new()),
         demo: false,
         read_only: false,
         clipboard: true,
@@ -60,6 +62,7 @@ fn model(sites: usize, other_mode: usize, size: (u16, u16)) -> Model {
         searched: Vec::new(),
         setup: crate::tui::setup::Setup::default(),
         run: None,
+        away_since: None,
         key: Some(key("live", "AbCd")),
         options,
         size,
@@ -83,7 +86,7 @@ fn is_harmless(pressed: &Pressed) -> bool {
     match pressed {
         Pressed::Stays => true,
         Pressed::StaysAnd(effects) | Pressed::Closes(effects) => effects.is_empty(),
-        Pressed::Becomes(_) | Pressed::Does(..) | Pressed::Orders(..) => false,
+        Pressed::Becomes(_) | Pressed::Does(..) | Pressed::Orders(..) | Pressed::Runs(_) => false,
     }
 }
 

@@ -1,0 +1,197 @@
+use super::known;
+use crate::tui::Effect;
+use crate::tui::dialogs::{Dialog, Entry, Help, HelpLine, Palette};
+use crate::tui::model::Model;
+use crate::tui::screen::Screen;
+
+/// The groups of the help, each with its actions. What is in none of them comes last.
+const GROUPS: &[(&str, &[&str])] = &[
+    (
+        "push",
+        &[
+            "push all",
+            "push",
+            "retry all failed",
+            "retry",
+            "roll back",
+            "pause",
+        ],
+    ),
+    (
+        "look",
+        &["verify all", "verify", "detail", "owed", "history", "messages"],
+    ),
+    (
+        "find, mark and sort",
+        &[
+            "filter",
+            "clear filter",
+            "next failed",
+            "keys served",
+            "mark",
+            "mark all",
+            "mark failed",
+            "unmark all",
+            "sort",
+            "turn the order",
+        ],
+    ),
+    ("the key", &["edit key", "show key"]),
+    (
+        "move",
+        &[
+            "down",
+            "up",
+            "half page down",
+            "half page up",
+            "page down",
+            "page up",
+            "first",
+            "last",
+        ],
+    ),
+];
+/// The name of what is in no group.
+const OTHERS: &str = "the screen";
+
+/// What keys do where text is typed, where something is read, and where something is asked.
+const ELSEWHERE: &[(&str, &[(&str, &str)])] = &[
+    (
+        "in a field",
+        &[
+            ("Enter", "done"),
+            ("Esc", "leaves it; ^C too"),
+            ("^U", "wipes what stands there"),
+            (
+                "^R",
+                "in the key field: shows the key for 10 seconds, or hides it",
+            ),
+        ],
+    ),
+    (
+        "in a dialog",
+        &[
+            (
+                "j k ↓ ↑",
+                "a line down or up; ^D ^U half a page, PgDn PgUp a page, g G first and last",
+            ),
+            ("Esc", "closes it and does nothing else; ^C too"),
+        ],
+    ),
+];
+
+/// What an action needs, and the model has not: why it cannot be done now.
+type Lacks = fn(&Model) -> Option<&'static str>;
+
+/// By actions; what is not in here can always be done.
+const NEEDS: &[(&[&str], Lacks)] = &[
+    (&["push all", "push", "dry run"], |model| {
+        no_sites(model).or(watches(model)).or_else(|| {
+            let lacks = if model.field.key().is_none() {
+                "there is no key to push"
+            } else {
+                "a run is still sending"
+            };
+            (model.field.key().is_none() || model.is_sending()).then_some(lacks)
+        })
+    }),
+    (&["retry all failed", "retry"], |model| {
+        let nothing = model.failed + model.held_back == 0;
+        watches(model).or(nothing.then_some("nothing failed"))
+    }),
+    (&["pause"], |model| {
+        watches(model).or((!model.is_sending()).then_some("no run is sending"))
+    }),
+    (&["roll back"], |model| no_sites(model).or(watches(model))),
+    (
+        &[
+            "verify all",
+            "verify",
+            "detail",
+            "filter",
+            "mark",
+            "mark all",
+            "keys served",
+        ],
+        no_sites,
+    ),
+];
+
+fn no_sites(model: &Model) -> Option<&'static str> {
+    model.sites.is_empty().then_some("there are no sites")
+}
+
+fn watches(model: &Model) -> Option<&'static str> {
+    model.options.read_only.then_some("this screen only watches")
+}
+
+/// Opens the palette.
+pub(super) fn palette(screen: &mut Screen) -> Vec<Effect> {
+    let model = &screen.model;
+    let lacks = |name: &str| {
+        let needs = NEEDS.iter().find(|(names, _)| names.contains(&name));
+        needs.and_then(|(_, lacks)| lacks(model))
+    };
+    let entries = known(model).filter(|action| action.name != "palette");
+    let entries = entries.map(|action| Entry {
+        name: action.name,
+        keys: model.options.keys.words(action.name),
+        help: action.help,
+        lacks: lacks(action.name),
+    });
+    let palette = Palette::new(entries.collect());
+    screen.dialog = Some(Dialog::Palette(Box::new(palette)));
+    Vec::new()
+}
+
+/// Opens the help.
+pub(super) fn help(screen: &mut Screen) -> Vec<Effect> {
+    let model = &screen.model;
+    let line = |name: &'static str, help| HelpLine {
+        keys: model.options.keys.words(name),
+        name,
+        help,
+    };
+    let mut groups: Vec<(&str, Vec<HelpLine>)> = GROUPS
+        .iter()
+        .map(|(title, names)| {
+            let named = |name: &&str| known(model).find(|action| action.name == *name);
+            let actions = names.iter().filter_map(named);
+            (
+                *title,
+                actions.map(|action| line(action.name, action.help)).collect(),
+            )
+        })
+        .collect();
+    let in_group = |name: &str| GROUPS.iter().any(|(_, names)| names.contains(&name));
+    let others = known(model).filter(|action| !in_group(action.name));
+    groups.push((
+        OTHERS,
+        others.map(|action| line(action.name, action.help)).collect(),
+    ));
+    groups.extend(ELSEWHERE.iter().map(|(title, keys)| {
+        let lines = keys.iter().map(|(keys, help)| HelpLine {
+            keys: (*keys).to_owned(),
+            name: "",
+            help,
+        });
+        (*title, lines.collect())
+    }));
+    screen.dialog = Some(Dialog::Help(Help::new(groups)));
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::actions::named_action;
+
+    #[test]
+    fn what_is_grouped_or_needs_something_is_an_action() {
+        let needs = NEEDS.iter().flat_map(|(names, _)| names.iter());
+        let groups = GROUPS.iter().flat_map(|(_, names)| names.iter());
+        for name in needs.chain(groups) {
+            assert!(named_action(name).is_some(), "{name}");
+        }
+    }
+}
