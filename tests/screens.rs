@@ -891,7 +891,7 @@ fn a_run_that_went_on_tells_what_happened_meanwhile_and_its_old_messages_are_no_
         at: at(700),
         ..attempt
     })));
-    let line = |screen: &mut Trial| screen.picture().lines().nth(36).unwrap().to_owned();
+    let line = Trial::picture;
     let expected =
         "since 14:00:11, while away: run 12 has sent all, proofs are due; 1 failed, 1 mismatch, 7 verified";
     assert!(line(&mut screen).contains(expected), "{}", line(&mut screen));
