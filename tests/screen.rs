@@ -599,9 +599,10 @@ fn a_clash_of_keys_and_an_unknown_theme_are_errors_with_their_line() {
         let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
         let line = 1 + config.lines().position(|line| line.starts_with(said)).unwrap();
         let mut pty = stage.screen().start();
+        let place = format!("config.toml:{line}:{}", said.len() + 1);
+        pty.sees("The config cannot be used").sees(&place).key("q");
         assert_eq!(pty.wait_exit(), 2);
-        let place = format!("config.toml:{line}:{}: ", said.len() + 1);
-        pty.sees(&place);
+        pty.is_restored().sees(&format!("{place}: "));
         let mut verify = stage.screen().arg("verify").start();
         assert_eq!(verify.wait_exit(), 2);
     }

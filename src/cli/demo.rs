@@ -94,7 +94,8 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Resul
     if args.shows_screen() && std::io::stdout().is_terminal() {
         // The sites serve until all is over, also after the screen is left.
         let fleet = Arc::new(fleet);
-        return screen::show_demo(session, &config, Arc::clone(&fleet), taken).await;
+        let shown = screen::show_demo(session, &config, Arc::clone(&fleet), taken);
+        return Box::pin(shown).await;
     }
     let unknown = SiteState::default();
     let plan = Plan::new(

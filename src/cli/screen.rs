@@ -333,7 +333,15 @@ async fn show(
     let (tell, mut told) = unbounded_channel();
     let (order, orders) = unbounded_channel();
     let steer = tokio::spawn(Steer::new(session, setup, fleet, tell).run(orders));
-    let (left, mut screen) = run::run(taken, screen, behaviour(config), order, &mut told, clock).await?;
+    let (left, mut screen) = Box::pin(run::run(
+        taken,
+        screen,
+        behaviour(config),
+        order,
+        &mut told,
+        clock,
+    ))
+    .await?;
     // The screen has let go of its orders: that ends who carries them out.
     let (session, setup) = steer.await?;
     // What was told and not taken in any more: who follows the run must know of it.
