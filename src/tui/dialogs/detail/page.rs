@@ -118,6 +118,11 @@ impl Page<'_> {
         if !site.enabled {
             self.fact("", "disabled in the config: it is listed and never asked");
         }
+        if self.model.is_of_session(id) {
+            let add = self.model.key_of("add a site");
+            let text = format!("in no config: added for this session ({add} and Enter write it)");
+            self.fact("", &text);
+        }
     }
 
     fn known(&mut self, id: SiteId) {
