@@ -19,6 +19,7 @@ use stripe_propagate::site::SiteId;
 use stripe_propagate::tui::actions::unchanged;
 use stripe_propagate::tui::model::{Options, Start};
 use stripe_propagate::tui::screen::Screen;
+use stripe_propagate::tui::setup::Setup;
 use stripe_propagate::tui::theme::Theme;
 use stripe_propagate::tui::update::update;
 use stripe_propagate::tui::{Input, Message, Reading, view};
@@ -63,6 +64,7 @@ impl Trial {
             operator: "ops@bastion".to_owned(),
             config: "shops.toml".to_owned(),
             searched: Vec::new(),
+            setup: Setup::default(),
             run: None,
             away_since: None,
             key: Some(new_key()),
