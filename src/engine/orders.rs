@@ -1,4 +1,4 @@
-use super::run::{Engine, Pending};
+use super::run::{Ending, Engine, Pending};
 use super::{Attempts, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
@@ -45,13 +45,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Command::Cancel => self.cancel(),
             Command::Stop => {
                 self.cancel();
-                self.abandons = true;
+                self.ending = Ending::Abandons;
                 self.stop();
             }
             Command::Leave => self.stop(),
-            Command::Refresh { tells_all } => {
-                self.refresh_beside(tells_all).await;
+            Command::End => {
+                self.ending = Ending::GivesUp;
+                self.stop();
             }
+            Command::Refresh { tells_all } => self.refresh_beside(tells_all).await,
             Command::Refuse(why) => self.tell(Event::Refused(why)),
         }
     }

@@ -297,6 +297,7 @@ mod tests {
                 puts: 4,
             }),
             away_since: None,
+            setup: crate::tui::setup::Setup::default(),
             key: None,
             options: Options {
                 ascii: false,

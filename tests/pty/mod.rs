@@ -186,7 +186,7 @@ pub(crate) struct Pty {
 }
 
 impl Pty {
-    /// Presses a key: a character, `Enter`, `Esc`, `Space`, `Up`, `Down`, or `^R` for control and R.
+    /// Presses a key: a character, `Enter`, `Esc`, `Space`, `Up`, `Down`, `F5`, or `^R` for control and R.
     pub(crate) fn key(&mut self, name: &str) -> &mut Self {
         match name {
             "Enter" => self.write(b"\r"),
@@ -194,6 +194,7 @@ impl Pty {
             "Space" => self.write(b" "),
             "Up" => self.write(b"\x1b[A"),
             "Down" => self.write(b"\x1b[B"),
+            "F5" => self.write(b"\x1b[15~"),
             _ => match name.as_bytes() {
                 [b'^', letter] => self.write(&[letter.to_ascii_uppercase() & 0x1f]),
                 character => self.write(character),
@@ -308,6 +309,18 @@ impl Pty {
         String::from_utf8_lossy(&self.seen.lock().bytes)
             .matches('\u{7}')
             .count()
+    }
+
+    /// How often `bytes` came.
+    pub(crate) fn times(&self, bytes: &[u8]) -> usize {
+        let seen = self.seen.lock();
+        let windows = seen.bytes.windows(bytes.len());
+        windows.filter(|window| *window == bytes).count()
+    }
+
+    /// The program's home, which is also where it was started.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// That no file in the program's home holds `text`.
