@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::records::Read;
 use super::run::{Engine, Pending, Slot, count_run};
 use super::{Event, LeftRun, Level, RunInfo};
 use crate::rules::plan::left_out;
@@ -9,13 +10,6 @@ use crate::site::SiteId;
 use crate::site_api::SiteApi;
 use crate::store::{Newest, Store, StoreError};
 use crate::text::Count;
-
-/// What was read of some sites.
-pub(super) struct Read {
-    /// Which, and how often each had changed until then.
-    asked: Vec<(usize, u32)>,
-    known: Result<Vec<Newest>, StoreError>,
-}
 
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// What the store says that sites wait for, from a process before.

@@ -1,7 +1,14 @@
 use tokio::task::JoinSet;
 
 use crate::site::SiteId;
-use crate::store::{Recorded, StoreError};
+use crate::store::{Newest, Recorded, StoreError};
+
+/// What was read of some sites.
+pub(super) struct Read {
+    /// Which, and how often something had happened to each until then.
+    pub(super) asked: Vec<(usize, u32)>,
+    pub(super) known: Result<Vec<Newest>, StoreError>,
+}
 
 /// What the store said to a record.
 pub(super) struct Answered {
