@@ -11,6 +11,7 @@ use super::fault::{fault, passes};
 use super::lock::{Held, clear_away, works_on};
 use super::pending::{Answer, Change, Done, Pending, Reply, Waiting};
 use super::shared::{Shared, lock};
+use super::touched::Touched;
 use crate::store::left::no_right;
 use crate::store::{Operator, RunId, StoreError};
 
@@ -158,6 +159,7 @@ impl Writer {
             sends: self.sends.as_ref().map(|(run, _)| *run),
             raised: &self.raised,
             raises: HashMap::new(),
+            touched: Touched::new(&transaction, self.shared.boot, &policy),
         };
         let mut done = Vec::with_capacity(all.len());
         for (change, _) in all {
@@ -174,6 +176,7 @@ impl Writer {
                 Change::Ended(run, at) => Ok(Done::Ended(changes.end(*run, *at)?)),
             });
         }
+        changes.touched.write()?;
         let raises = changes.raises;
         transaction.commit()?;
         self.raised.extend(raises);

@@ -1,0 +1,340 @@
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
+
+use super::columns::{json, ns, number, run, wall};
+use crate::rules::moment::Moment;
+use crate::rules::outcome::Problem;
+use crate::rules::retry::Policy;
+use crate::rules::state::SiteState;
+use crate::rules::status::{Push, Verify};
+use crate::site::SiteUrl;
+use crate::store::left::left;
+use crate::store::{Intent, Record, RunId};
+
+/// The sites that a transaction has touched: what is read of them is read once, and what several changes make of
+/// them is written once, by [`Touched::write`]. Until then the database does not know of it: who asks it about more
+/// than is here, or changes there what is here, has it written, and forgotten, first.
+pub(super) struct Touched<'a> {
+    conn: &'a Connection,
+    boot: i64,
+    policy: &'a Policy,
+    entries: Vec<Entry<'a>>,
+    sites: HashMap<&'a SiteUrl, Site>,
+}
+
+/// A site that was touched: where it stands among the others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Site(usize);
+
+/// A site as it is by now.
+struct Entry<'a> {
+    id: i64,
+    version: i64,
+    is_raised: bool,
+    /// What is to be written of it.
+    state: Option<&'a SiteState>,
+    /// Those that are open, and others that were asked for. None where they were not read.
+    rows: Option<Vec<RunRow<'a>>>,
+}
+
+/// The site's row in a run, as it is by now.
+struct RunRow<'a> {
+    run: RunId,
+    open: bool,
+    doubt: bool,
+    puts: u32,
+    superseded: bool,
+    /// Whether the run has ended.
+    ended: bool,
+    unwritten: Option<Unwritten<'a>>,
+}
+
+/// What is to be written in a row.
+struct Unwritten<'a> {
+    push: Push,
+    verify: Verify,
+    at: Moment,
+    /// None: as it was.
+    puts: Option<u32>,
+    /// None: as it was.
+    left: Option<Option<Push>>,
+    /// The record with what a site was seen to serve, and a note. None: as they were.
+    seen: Option<&'a Record>,
+}
+
+/// A row of a run in which something of the site is still to come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Open {
+    pub(super) run: RunId,
+    /// Whether nothing says what came of its last PUT.
+    pub(super) doubt: bool,
+    pub(super) puts: u32,
+}
+
+impl<'a> Touched<'a> {
+    pub(super) fn new(conn: &'a Connection, boot: i64, policy: &'a Policy) -> Self {
+        Self {
+            conn,
+            boot,
+            policy,
+            entries: Vec::new(),
+            sites: HashMap::new(),
+        }
+    }
+
+    pub(super) fn site(&mut self, url: &'a SiteUrl) -> Result<Site> {
+        if let Some(site) = self.sites.get(url) {
+            return Ok(*site);
+        }
+        let site = Site(self.entries.len());
+        let entry = self.read(url)?;
+        self.entries.push(entry);
+        self.sites.insert(url, site);
+        Ok(site)
+    }
+
+    fn read(&self, url: &SiteUrl) -> Result<Entry<'a>> {
+        let url = url.to_string();
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT id, version FROM sites WHERE url = ?1")?;
+        let found = query
+            .query_row([&url], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (id, version) = match found {
+            Some(found) => found,
+            None => {
+                self.conn
+                    .prepare_cached("INSERT INTO sites (url) VALUES (?1)")?
+                    .execute([&url])?;
+                (self.conn.last_insert_rowid(), 0)
+            }
+        };
+        Ok(Entry {
+            id,
+            version,
+            is_raised: false,
+            state: None,
+            rows: None,
+        })
+    }
+
+    /// The site's number.
+    pub(super) fn id(&self, site: Site) -> i64 {
+        self.entries[site.0].id
+    }
+
+    pub(super) fn version(&self, site: Site) -> i64 {
+        self.entries[site.0].version
+    }
+
+    /// Raises the version.
+    pub(super) fn raise(&mut self, site: Site) {
+        let entry = &mut self.entries[site.0];
+        entry.version += 1;
+        entry.is_raised = true;
+    }
+
+    /// All that is known of the site.
+    pub(super) fn keep(&mut self, site: Site, state: &'a SiteState) {
+        self.entries[site.0].state = Some(state);
+    }
+
+    /// The site's rows in which something is still to come.
+    pub(super) fn open(&mut self, site: Site) -> Result<Vec<Open>> {
+        let open = |row: &RunRow<'_>| {
+            row.open.then_some(Open {
+                run: row.run,
+                doubt: row.doubt,
+                puts: row.puts,
+            })
+        };
+        Ok(self.rows(site)?.iter().filter_map(open).collect())
+    }
+
+    fn rows(&mut self, site: Site) -> Result<&mut Vec<RunRow<'a>>> {
+        let entry = &mut self.entries[site.0];
+        if entry.rows.is_none() {
+            let mut query = self.conn.prepare_cached(
+                "SELECT run, open, open_put, puts, verify = '\"superseded\"' AS superseded, \
+                 NOT EXISTS (SELECT 1 FROM runs WHERE id = run AND ended_wall IS NULL) AS ended \
+                 FROM run_sites WHERE site = ?1 AND open = 1",
+            )?;
+            entry.rows = Some(query.query_map([entry.id], run_row)?.collect::<Result<_>>()?);
+        }
+        Ok(entry.rows.get_or_insert_default())
+    }
+
+    /// The site's row in `id`, if it has one there.
+    fn row(&mut self, site: Site, id: RunId) -> Result<Option<&mut RunRow<'a>>> {
+        let (conn, number_of_site) = (self.conn, self.id(site));
+        let rows = self.rows(site)?;
+        if let Some(index) = rows.iter().position(|row| row.run == id) {
+            return Ok(rows.get_mut(index));
+        }
+        let mut query = conn.prepare_cached(
+            "SELECT run, open, open_put, puts, verify = '\"superseded\"' AS superseded, \
+             NOT EXISTS (SELECT 1 FROM runs WHERE id = run AND ended_wall IS NULL) AS ended \
+             FROM run_sites WHERE run = ?1 AND site = ?2",
+        )?;
+        let found = query
+            .query_row([number(id), number_of_site], run_row)
+            .optional()?;
+        Ok(found.map(|found| rows.push_mut(found)))
+    }
+
+    /// A PUT is about to be sent: from now on the site is this run's.
+    pub(super) fn intend(&mut self, site: Site, intent: &Intent) -> Result<()> {
+        if let Some(row) = self.row(site, intent.run)? {
+            let seen = row.unwritten.take().and_then(|before| before.seen);
+            row.write(Unwritten {
+                push: Push::Sending,
+                verify: Verify::Unchecked,
+                at: intent.at,
+                puts: Some(intent.number),
+                left: Some(Some(Push::Unknown(Problem::ConnectionLost.cause()))),
+                seen,
+            });
+            (row.open, row.doubt) = (true, true);
+        }
+        self.supersede(site, intent.run)
+    }
+
+    /// What settles for another run is this one's now; so is what an earlier one did not reach.
+    fn supersede(&mut self, site: Site, id: RunId) -> Result<()> {
+        if !self.rows(site)?.iter().any(|row| row.open && row.run != id) {
+            return Ok(());
+        }
+        self.write_site(site)?;
+        let entry = &mut self.entries[site.0];
+        entry.rows = None;
+        self.conn
+            .prepare_cached(
+                "UPDATE run_sites SET push = coalesce(left, push), left = NULL, verify = ?3, open = 0, open_put = 0 \
+                 WHERE open = 1 AND site = ?1 AND run <> ?2 AND (left IS NULL OR run < ?2)",
+            )?
+            .execute(params![entry.id, number(id), json(&Verify::Superseded)?])?;
+        Ok(())
+    }
+
+    /// What a record says in the site's row in its run, unless that has ended, or a later run has put an end to it
+    /// there. `in_doubt`: of its PUT that is open nothing is said.
+    pub(super) fn record(&mut self, site: Site, id: RunId, record: &'a Record, in_doubt: bool) -> Result<()> {
+        let policy = self.policy;
+        let Some(row) = self.row(site, id)?.filter(|row| !row.superseded && !row.ended) else {
+            return Ok(());
+        };
+        let state = &record.state;
+        let (puts, left) = if in_doubt {
+            let before = row.unwritten.take();
+            before.map_or((None, None), |before| (before.puts, before.left))
+        } else {
+            (Some(state.puts), Some(left(state, policy, record.at)))
+        };
+        row.write(Unwritten {
+            push: state.push,
+            verify: state.verify,
+            at: record.at,
+            puts,
+            left,
+            seen: Some(record),
+        });
+        (row.open, row.doubt) = (state.is_busy() || state.push.is_open() || in_doubt, in_doubt);
+        Ok(())
+    }
+
+    /// Writes all of it, and forgets it.
+    pub(super) fn write(&mut self) -> Result<()> {
+        (0..self.entries.len()).try_for_each(|index| self.write_site(Site(index)))?;
+        self.entries.clear();
+        self.sites.clear();
+        Ok(())
+    }
+
+    /// Writes what several changes have made of the site.
+    pub(super) fn write_site(&mut self, site: Site) -> Result<()> {
+        let entry = &mut self.entries[site.0];
+        let (raised, state) = (std::mem::take(&mut entry.is_raised), entry.state.take());
+        if let Some(state) = state {
+            self.conn
+                .prepare_cached(
+                    "UPDATE sites SET version = ?2, run = ?3, state = ?4, boot = ?5 WHERE id = ?1",
+                )?
+                .execute(params![
+                    entry.id,
+                    entry.version,
+                    state.run.map(number),
+                    json(state)?,
+                    self.boot
+                ])?;
+        } else if raised {
+            self.conn
+                .prepare_cached("UPDATE sites SET version = ?2 WHERE id = ?1")?
+                .execute([entry.id, entry.version])?;
+        }
+        for row in entry.rows.iter_mut().flatten() {
+            if let Some(unwritten) = row.unwritten.take() {
+                write_row(self.conn, self.boot, entry.id, row, &unwritten)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> RunRow<'a> {
+    fn write(&mut self, unwritten: Unwritten<'a>) {
+        self.puts = unwritten.puts.unwrap_or(self.puts);
+        self.superseded = unwritten.verify == Verify::Superseded;
+        self.unwritten = Some(unwritten);
+    }
+}
+
+fn run_row<'a>(row: &Row<'_>) -> Result<RunRow<'a>> {
+    Ok(RunRow {
+        run: run(row, "run")?,
+        open: row.get("open")?,
+        doubt: row.get("open_put")?,
+        puts: row.get("puts")?,
+        superseded: row.get("superseded")?,
+        ended: row.get("ended")?,
+        unwritten: None,
+    })
+}
+
+fn write_row(
+    conn: &Connection,
+    boot: i64,
+    site: i64,
+    row: &RunRow<'_>,
+    unwritten: &Unwritten<'_>,
+) -> Result<()> {
+    let seen = unwritten.seen;
+    let left = unwritten.left.flatten();
+    conn.prepare_cached(
+        "UPDATE run_sites SET push = :push, verify = :verify, puts = coalesce(:puts, puts), open = :open, \
+         left = iif(:leaves, :left, left), open_put = :doubt, at_ns = :ns, at_wall = :wall, at_boot = :boot, \
+         http = iif(:seen, :http, http), before = coalesce(:before, before), now = coalesce(:now, now), \
+         note = coalesce(:note, note) WHERE run = :run AND site = :site",
+    )?
+    .execute(named_params! {
+        ":push": json(&unwritten.push)?,
+        ":verify": json(&unwritten.verify)?,
+        ":puts": unwritten.puts,
+        ":open": row.open,
+        ":leaves": unwritten.left.is_some(),
+        ":left": left.as_ref().map(json).transpose()?,
+        ":doubt": row.doubt,
+        ":ns": ns(unwritten.at),
+        ":wall": wall(unwritten.at),
+        ":boot": boot,
+        ":seen": seen.is_some(),
+        ":http": seen.and_then(|record| record.state.http),
+        ":before": seen.map(|record| json(&record.state.before)).transpose()?,
+        ":now": seen.map(|record| json(&record.state.now)).transpose()?,
+        ":note": seen.map(|record| record.note.as_str()),
+        ":run": number(row.run),
+        ":site": site,
+    })?;
+    Ok(())
+}
