@@ -43,6 +43,8 @@ mod shared;
 mod known;
 /// Intents and records.
 mod changes;
+/// The statements of a transaction.
+mod statements;
 /// What a transaction reads and writes of its sites, once each.
 mod touched;
 /// Runs: their beginning, their end, their counts.

@@ -7,6 +7,7 @@ use super::known::{known, open_runs};
 use super::lock::{Lives, is_live};
 use super::place::Place;
 use super::runs;
+use super::statements::Statements;
 use super::touched::{Open, Site, Touched};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
@@ -29,6 +30,7 @@ pub(super) struct Changes<'a> {
     pub(super) raised: &'a HashMap<i64, Raised>,
     pub(super) raises: HashMap<i64, Raised>,
     pub(super) touched: Touched<'a>,
+    pub(super) statements: Statements<'a>,
 }
 
 /// Versions of a site, each made by this process from the one before.
@@ -73,9 +75,8 @@ impl<'a> Changes<'a> {
         Ok(Some(Recorded::Known))
     }
 
-    fn begin_attempt(&self, site: i64, intent: &Intent) -> Result<()> {
-        self.conn
-            .prepare_cached(
+    fn begin_attempt(&mut self, site: i64, intent: &Intent) -> Result<()> {
+        self.statements.of(
                 "INSERT INTO attempts (run, site, request, number, key, at, ended) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
             )?
             .execute(params![
@@ -175,7 +176,7 @@ impl<'a> Changes<'a> {
         Ok(Recorded::TakenOver(Box::new(kept.restore(self.policy, now))))
     }
 
-    fn attempt(&self, site: i64, outcome: &Outcome) -> Result<()> {
+    fn attempt(&mut self, site: i64, outcome: &Outcome) -> Result<()> {
         let run = outcome.run.map(number);
         let answered = outcome.at - std::time::Duration::from_millis(outcome.ms);
         let at = match outcome.request {
@@ -186,9 +187,7 @@ impl<'a> Changes<'a> {
         let request = json(&outcome.request)?;
         let ms = i64::try_from(outcome.ms).unwrap_or(i64::MAX);
         if outcome.request == Request::Put {
-            let told = self
-                .conn
-                .prepare_cached(
+            let told = self.statements.of(
                     "UPDATE attempts SET ended = 1, ms = ?5, http = ?6, cause = ?7, note = ?8 WHERE run = ?1 AND \
                      site = ?2 AND request = ?3 AND number = ?4 AND ended = 0",
                 )?
@@ -200,8 +199,8 @@ impl<'a> Changes<'a> {
             }
         }
         // A run that was pruned has no attempts any more: this one is of none.
-        self.conn
-            .prepare_cached(
+        self.statements
+            .of(
                 "INSERT INTO attempts (run, site, request, number, at, ended, ms, http, cause, note) \
                  VALUES ((SELECT id FROM runs WHERE id = ?1), ?2, ?3, ?4, ?9, 1, ?5, ?6, ?7, ?8)",
             )?
@@ -220,26 +219,26 @@ impl<'a> Changes<'a> {
     }
 
     /// What a look showed: the same as the look before goes on, anything else begins anew.
-    fn see(&self, site: i64, outcome: &Outcome) -> Result<()> {
+    fn see(&mut self, site: i64, outcome: &Outcome) -> Result<()> {
         if outcome.served == Served::Unknown {
             return Ok(());
         }
         let served = json(&outcome.served)?;
         let at = wall(outcome.at);
-        let mut last = self
-            .conn
-            .prepare_cached("SELECT id, served = ?2 FROM seen WHERE site = ?1 ORDER BY id DESC LIMIT 1")?;
+        let last = self
+            .statements
+            .of("SELECT id, served = ?2 FROM seen WHERE site = ?1 ORDER BY id DESC LIMIT 1")?;
         let last: Option<(i64, bool)> = last
             .query_row(params![site, served], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         if let Some((id, true)) = last {
-            self.conn
-                .prepare_cached("UPDATE seen SET last = max(last, ?2) WHERE id = ?1")?
+            self.statements
+                .of("UPDATE seen SET last = max(last, ?2) WHERE id = ?1")?
                 .execute([id, at])?;
             return Ok(());
         }
-        self.conn
-            .prepare_cached(
+        self.statements
+            .of(
                 "INSERT INTO seen (site, served, first, last, pushed_by) VALUES (?1, ?2, ?3, ?3, \
                  (SELECT run FROM attempts WHERE site = ?1 AND key = ?4 ORDER BY id DESC LIMIT 1))",
             )?

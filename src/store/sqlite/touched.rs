@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use super::columns::{json, ns, number, run, wall};
+use super::columns::{json, ns, number, wall};
+use super::statements::Statements;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Problem;
 use crate::rules::retry::Policy;
@@ -16,7 +17,7 @@ use crate::store::{Intent, Record, RunId};
 /// them is written once, by [`Touched::write`]. Until then the database does not know of it: who asks it about more
 /// than is here, or changes there what is here, has it written, and forgotten, first.
 pub(super) struct Touched<'a> {
-    conn: &'a Connection,
+    statements: Statements<'a>,
     boot: i64,
     policy: &'a Policy,
     entries: Vec<Entry<'a>>,
@@ -75,7 +76,7 @@ pub(super) struct Open {
 impl<'a> Touched<'a> {
     pub(super) fn new(conn: &'a Connection, boot: i64, policy: &'a Policy) -> Self {
         Self {
-            conn,
+            statements: Statements::on(conn),
             boot,
             policy,
             entries: Vec::new(),
@@ -94,21 +95,22 @@ impl<'a> Touched<'a> {
         Ok(site)
     }
 
-    fn read(&self, url: &SiteUrl) -> Result<Entry<'a>> {
+    fn read(&mut self, url: &SiteUrl) -> Result<Entry<'a>> {
         let url = url.to_string();
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT id, version FROM sites WHERE url = ?1")?;
+        let query = self
+            .statements
+            .of("SELECT id, version FROM sites WHERE url = ?1")?;
         let found = query
             .query_row([&url], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let (id, version) = match found {
             Some(found) => found,
             None => {
-                self.conn
-                    .prepare_cached("INSERT INTO sites (url) VALUES (?1)")?
-                    .execute([&url])?;
-                (self.conn.last_insert_rowid(), 0)
+                let id = self
+                    .statements
+                    .of("INSERT INTO sites (url) VALUES (?1)")?
+                    .insert([&url])?;
+                (id, 0)
             }
         };
         Ok(Entry {
@@ -156,11 +158,11 @@ impl<'a> Touched<'a> {
     fn rows(&mut self, site: Site) -> Result<&mut Vec<RunRow<'a>>> {
         let entry = &mut self.entries[site.0];
         if entry.rows.is_none() {
-            let mut query = self.conn.prepare_cached(
-                "SELECT run, open, open_put, puts, verify = '\"superseded\"' AS superseded, \
-                 NOT EXISTS (SELECT 1 FROM runs WHERE id = run AND ended_wall IS NULL) AS ended \
-                 FROM run_sites WHERE site = ?1 AND open = 1",
-            )?;
+            let query =
+                self.statements
+                    .of("SELECT run, open, open_put, puts, verify = '\"superseded\"', \
+                 NOT EXISTS (SELECT 1 FROM runs WHERE id = run AND ended_wall IS NULL) \
+                 FROM run_sites WHERE site = ?1 AND open = 1")?;
             entry.rows = Some(query.query_map([entry.id], run_row)?.collect::<Result<_>>()?);
         }
         Ok(entry.rows.get_or_insert_default())
@@ -168,20 +170,17 @@ impl<'a> Touched<'a> {
 
     /// The site's row in `id`, if it has one there.
     fn row(&mut self, site: Site, id: RunId) -> Result<Option<&mut RunRow<'a>>> {
-        let (conn, number_of_site) = (self.conn, self.id(site));
-        let rows = self.rows(site)?;
-        if let Some(index) = rows.iter().position(|row| row.run == id) {
-            return Ok(rows.get_mut(index));
+        if !self.rows(site)?.iter().any(|row| row.run == id) {
+            let query =
+                self.statements
+                    .of("SELECT run, open, open_put, puts, verify = '\"superseded\"', \
+                 NOT EXISTS (SELECT 1 FROM runs WHERE id = run AND ended_wall IS NULL) \
+                 FROM run_sites WHERE run = ?1 AND site = ?2")?;
+            let found = query.query_row([number(id), self.entries[site.0].id], run_row);
+            let found = found.optional()?;
+            self.rows(site)?.extend(found);
         }
-        let mut query = conn.prepare_cached(
-            "SELECT run, open, open_put, puts, verify = '\"superseded\"' AS superseded, \
-             NOT EXISTS (SELECT 1 FROM runs WHERE id = run AND ended_wall IS NULL) AS ended \
-             FROM run_sites WHERE run = ?1 AND site = ?2",
-        )?;
-        let found = query
-            .query_row([number(id), number_of_site], run_row)
-            .optional()?;
-        Ok(found.map(|found| rows.push_mut(found)))
+        Ok(self.rows(site)?.iter_mut().find(|row| row.run == id))
     }
 
     /// A PUT is about to be sent: from now on the site is this run's.
@@ -209,8 +208,7 @@ impl<'a> Touched<'a> {
         self.write_site(site)?;
         let entry = &mut self.entries[site.0];
         entry.rows = None;
-        self.conn
-            .prepare_cached(
+        self.statements.of(
                 "UPDATE run_sites SET push = coalesce(left, push), left = NULL, verify = ?3, open = 0, open_put = 0 \
                  WHERE open = 1 AND site = ?1 AND run <> ?2 AND (left IS NULL OR run < ?2)",
             )?
@@ -257,10 +255,8 @@ impl<'a> Touched<'a> {
         let entry = &mut self.entries[site.0];
         let (raised, state) = (std::mem::take(&mut entry.is_raised), entry.state.take());
         if let Some(state) = state {
-            self.conn
-                .prepare_cached(
-                    "UPDATE sites SET version = ?2, run = ?3, state = ?4, boot = ?5 WHERE id = ?1",
-                )?
+            self.statements
+                .of("UPDATE sites SET version = ?2, run = ?3, state = ?4, boot = ?5 WHERE id = ?1")?
                 .execute(params![
                     entry.id,
                     entry.version,
@@ -269,13 +265,13 @@ impl<'a> Touched<'a> {
                     self.boot
                 ])?;
         } else if raised {
-            self.conn
-                .prepare_cached("UPDATE sites SET version = ?2 WHERE id = ?1")?
+            self.statements
+                .of("UPDATE sites SET version = ?2 WHERE id = ?1")?
                 .execute([entry.id, entry.version])?;
         }
         for row in entry.rows.iter_mut().flatten() {
             if let Some(unwritten) = row.unwritten.take() {
-                write_row(self.conn, self.boot, entry.id, row, &unwritten)?;
+                write_row(&mut self.statements, self.boot, entry.id, row, &unwritten)?;
             }
         }
         Ok(())
@@ -292,18 +288,18 @@ impl<'a> RunRow<'a> {
 
 fn run_row<'a>(row: &Row<'_>) -> Result<RunRow<'a>> {
     Ok(RunRow {
-        run: run(row, "run")?,
-        open: row.get("open")?,
-        doubt: row.get("open_put")?,
-        puts: row.get("puts")?,
-        superseded: row.get("superseded")?,
-        ended: row.get("ended")?,
+        run: RunId(row.get::<_, i64>(0)?.cast_unsigned()),
+        open: row.get(1)?,
+        doubt: row.get(2)?,
+        puts: row.get(3)?,
+        superseded: row.get(4)?,
+        ended: row.get(5)?,
         unwritten: None,
     })
 }
 
 fn write_row(
-    conn: &Connection,
+    statements: &mut Statements<'_>,
     boot: i64,
     site: i64,
     row: &RunRow<'_>,
@@ -311,30 +307,30 @@ fn write_row(
 ) -> Result<()> {
     let seen = unwritten.seen;
     let left = unwritten.left.flatten();
-    conn.prepare_cached(
-        "UPDATE run_sites SET push = :push, verify = :verify, puts = coalesce(:puts, puts), open = :open, \
-         left = iif(:leaves, :left, left), open_put = :doubt, at_ns = :ns, at_wall = :wall, at_boot = :boot, \
-         http = iif(:seen, :http, http), before = coalesce(:before, before), now = coalesce(:now, now), \
-         note = coalesce(:note, note) WHERE run = :run AND site = :site",
-    )?
-    .execute(named_params! {
-        ":push": json(&unwritten.push)?,
-        ":verify": json(&unwritten.verify)?,
-        ":puts": unwritten.puts,
-        ":open": row.open,
-        ":leaves": unwritten.left.is_some(),
-        ":left": left.as_ref().map(json).transpose()?,
-        ":doubt": row.doubt,
-        ":ns": ns(unwritten.at),
-        ":wall": wall(unwritten.at),
-        ":boot": boot,
-        ":seen": seen.is_some(),
-        ":http": seen.and_then(|record| record.state.http),
-        ":before": seen.map(|record| json(&record.state.before)).transpose()?,
-        ":now": seen.map(|record| json(&record.state.now)).transpose()?,
-        ":note": seen.map(|record| record.note.as_str()),
-        ":run": number(row.run),
-        ":site": site,
-    })?;
+    let update = statements.of(
+        "UPDATE run_sites SET push = ?3, verify = ?4, puts = coalesce(?5, puts), open = ?6, \
+         left = iif(?7, ?8, left), open_put = ?9, at_ns = ?10, at_wall = ?11, at_boot = ?12, \
+         http = iif(?13, ?14, http), before = coalesce(?15, before), now = coalesce(?16, now), \
+         note = coalesce(?17, note) WHERE run = ?1 AND site = ?2",
+    )?;
+    update.execute(params![
+        number(row.run),
+        site,
+        json(&unwritten.push)?,
+        json(&unwritten.verify)?,
+        unwritten.puts,
+        row.open,
+        unwritten.left.is_some(),
+        left.as_ref().map(json).transpose()?,
+        row.doubt,
+        ns(unwritten.at),
+        wall(unwritten.at),
+        boot,
+        seen.is_some(),
+        seen.and_then(|record| record.state.http),
+        seen.map(|record| json(&record.state.before)).transpose()?,
+        seen.map(|record| json(&record.state.now)).transpose()?,
+        seen.map(|record| record.note.as_str()),
+    ])?;
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::fault::{fault, passes};
 use super::lock::{Held, clear_away, works_on};
 use super::pending::{Answer, Change, Done, Pending, Reply, Waiting};
 use super::shared::{Shared, lock};
+use super::statements::Statements;
 use super::touched::Touched;
 use crate::store::left::no_right;
 use crate::store::{Operator, RunId, StoreError};
@@ -160,6 +161,7 @@ impl Writer {
             raised: &self.raised,
             raises: HashMap::new(),
             touched: Touched::new(&transaction, self.shared.boot, &policy),
+            statements: Statements::on(&transaction),
         };
         let mut done = Vec::with_capacity(all.len());
         for (change, _) in all {
@@ -177,7 +179,9 @@ impl Writer {
             });
         }
         changes.touched.write()?;
-        let raises = changes.raises;
+        let raises = std::mem::take(&mut changes.raises);
+        // Its statements are put back before the end of what they belong to.
+        drop(changes);
         transaction.commit()?;
         self.raised.extend(raises);
         Ok(done)
