@@ -111,3 +111,114 @@ impl Pending {
         due.into_iter().map(|(_, waiting)| waiting).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::moment::{Moment, ORIGIN};
+    use crate::rules::state::SiteState;
+    use crate::text::CleanText;
+
+    const RUN: RunId = RunId(1);
+
+    fn at() -> Moment {
+        Moment {
+            since_start: ORIGIN,
+            wall: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn url(name: &str) -> SiteUrl {
+        SiteUrl::parse(&format!("https://{name}.example.com")).expect("an address")
+    }
+
+    fn record(name: &str) -> Change {
+        let record = Record {
+            site: url(name),
+            at: at(),
+            outcome: None,
+            state: SiteState::default(),
+            note: CleanText::default(),
+        };
+        Change::Record(Box::new(record), Basis::default())
+    }
+
+    fn intent(name: &str) -> Change {
+        let key = crate::key::PublishableKey::parse("pk_test_51ExampleExampleExampleKey").expect("a key");
+        let intent = Intent {
+            run: RUN,
+            site: url(name),
+            number: 1,
+            key,
+            at: at(),
+        };
+        Change::Intent(intent, Basis::default())
+    }
+
+    fn hand_over(pending: &mut Pending, changes: impl IntoIterator<Item = Change>, now: Instant) {
+        for change in changes {
+            pending.push(change, oneshot::channel().0, now);
+        }
+    }
+
+    /// What is due, in short.
+    fn due(pending: &mut Pending, now: Instant) -> Vec<String> {
+        let word = |(change, _): &Waiting| match change {
+            Change::Intent(intent, _) => format!("intent {}", intent.site.host().replace(".example.com", "")),
+            Change::Record(record, _) => record.site.host().replace(".example.com", ""),
+            Change::Sent(..) => "sent".to_owned(),
+            Change::Ended(..) => "ended".to_owned(),
+        };
+        pending.take_due(now).iter().map(word).collect()
+    }
+
+    #[test]
+    fn while_nothing_is_sent_no_record_waits() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        hand_over(&mut pending, [record("a"), record("b")], now);
+        assert_eq!(due(&mut pending, now), ["a", "b"]);
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn an_intent_takes_along_what_waits_of_its_site() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        let handed = [record("a"), record("b"), intent("a"), record("c"), record("a")];
+        hand_over(&mut pending, handed, now);
+        assert_eq!(due(&mut pending, now), ["a", "intent a", "a"]);
+        assert!(due(&mut pending, now).is_empty());
+        assert_eq!(due(&mut pending, now + HOLD), ["b", "c"]);
+        // Nothing is sent any more.
+        hand_over(&mut pending, [record("a")], now + HOLD);
+        assert_eq!(due(&mut pending, now + HOLD), ["a"]);
+    }
+
+    #[test]
+    fn a_record_waits_so_long_and_no_longer_while_intents_come() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        hand_over(&mut pending, [record("a")], now);
+        let soon = now + HOLD / 2;
+        hand_over(&mut pending, [intent("b"), record("c")], soon);
+        assert_eq!(due(&mut pending, soon), ["intent b"]);
+        assert_eq!(due(&mut pending, now + HOLD), ["a", "c"]);
+    }
+
+    #[test]
+    fn what_tells_of_a_run_comes_behind_all_before_it() {
+        for of_run in [Change::Sent(RUN, at()), Change::Ended(RUN, at())] {
+            let (mut pending, now) = (Pending::default(), Instant::now());
+            hand_over(&mut pending, [record("a"), intent("b"), of_run], now);
+            assert_eq!(due(&mut pending, now)[..2], ["a", "intent b"]);
+            assert!(pending.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_does_not_wait() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        hand_over(&mut pending, [intent("a")], now);
+        hand_over(&mut pending, (1..BATCH).map(|_| record("b")), now);
+        assert!(pending.is_full());
+        assert_eq!(due(&mut pending, now).len(), BATCH);
+    }
+}

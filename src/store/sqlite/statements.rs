@@ -17,13 +17,11 @@ impl<'a> Statements<'a> {
 
     pub(super) fn of(&mut self, sql: &'static str) -> Result<&mut CachedStatement<'a>> {
         // By where it stands, which is quicker than what it says.
-        let place = match self.held.iter().position(|(held, _)| std::ptr::eq(*held, sql)) {
-            Some(place) => place,
-            None => {
-                self.held.push((sql, self.conn.prepare_cached(sql)?));
-                self.held.len() - 1
-            }
-        };
+        let held = self.held.iter().position(|(held, _)| std::ptr::eq(*held, sql));
+        let place = held.unwrap_or(self.held.len());
+        if held.is_none() {
+            self.held.push((sql, self.conn.prepare_cached(sql)?));
+        }
         Ok(&mut self.held[place].1)
     }
 }

@@ -41,10 +41,10 @@ struct Entry<'a> {
 
 /// The site's row in a run, as it is by now.
 struct RunRow<'a> {
-    run: RunId,
-    open: bool,
-    doubt: bool,
-    puts: u32,
+    row: Open,
+    /// Whether something of it is still to come.
+    is_open: bool,
+    /// Whether a later run has put an end to it.
     superseded: bool,
     /// Whether the run has ended.
     ended: bool,
@@ -56,12 +56,17 @@ struct Unwritten<'a> {
     push: Push,
     verify: Verify,
     at: Moment,
-    /// None: as it was.
-    puts: Option<u32>,
-    /// None: as it was.
-    left: Option<Option<Push>>,
+    /// None: as they were.
+    puts: Option<Puts>,
     /// The record with what a site was seen to serve, and a note. None: as they were.
     seen: Option<&'a Record>,
+}
+
+/// The PUTs that were about to be sent, and what becomes of PUSH if the process dies now.
+#[derive(Debug, Clone, Copy)]
+struct Puts {
+    count: u32,
+    left: Option<Push>,
 }
 
 /// A row of a run in which something of the site is still to come.
@@ -100,18 +105,12 @@ impl<'a> Touched<'a> {
         let query = self
             .statements
             .of("SELECT id, version FROM sites WHERE url = ?1")?;
-        let found = query
-            .query_row([&url], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let (id, version) = match found {
-            Some(found) => found,
-            None => {
-                let id = self
-                    .statements
-                    .of("INSERT INTO sites (url) VALUES (?1)")?
-                    .insert([&url])?;
-                (id, 0)
-            }
+        let found = query.query_row([&url], |row| Ok((row.get(0)?, row.get(1)?)));
+        let (id, version) = if let Some(found) = found.optional()? {
+            found
+        } else {
+            let add = self.statements.of("INSERT INTO sites (url) VALUES (?1)")?;
+            (add.insert([&url])?, 0)
         };
         Ok(Entry {
             id,
@@ -145,14 +144,8 @@ impl<'a> Touched<'a> {
 
     /// The site's rows in which something is still to come.
     pub(super) fn open(&mut self, site: Site) -> Result<Vec<Open>> {
-        let open = |row: &RunRow<'_>| {
-            row.open.then_some(Open {
-                run: row.run,
-                doubt: row.doubt,
-                puts: row.puts,
-            })
-        };
-        Ok(self.rows(site)?.iter().filter_map(open).collect())
+        let open = self.rows(site)?.iter().filter(|row| row.is_open);
+        Ok(open.map(|row| row.row).collect())
     }
 
     fn rows(&mut self, site: Site) -> Result<&mut Vec<RunRow<'a>>> {
@@ -170,7 +163,7 @@ impl<'a> Touched<'a> {
 
     /// The site's row in `id`, if it has one there.
     fn row(&mut self, site: Site, id: RunId) -> Result<Option<&mut RunRow<'a>>> {
-        if !self.rows(site)?.iter().any(|row| row.run == id) {
+        if !self.rows(site)?.iter().any(|row| row.row.run == id) {
             let query =
                 self.statements
                     .of("SELECT run, open, open_put, puts, verify = '\"superseded\"', \
@@ -180,7 +173,7 @@ impl<'a> Touched<'a> {
             let found = found.optional()?;
             self.rows(site)?.extend(found);
         }
-        Ok(self.rows(site)?.iter_mut().find(|row| row.run == id))
+        Ok(self.rows(site)?.iter_mut().find(|row| row.row.run == id))
     }
 
     /// A PUT is about to be sent: from now on the site is this run's.
@@ -191,18 +184,24 @@ impl<'a> Touched<'a> {
                 push: Push::Sending,
                 verify: Verify::Unchecked,
                 at: intent.at,
-                puts: Some(intent.number),
-                left: Some(Some(Push::Unknown(Problem::ConnectionLost.cause()))),
+                puts: Some(Puts {
+                    count: intent.number,
+                    left: Some(Push::Unknown(Problem::ConnectionLost.cause())),
+                }),
                 seen,
             });
-            (row.open, row.doubt) = (true, true);
+            (row.is_open, row.row.doubt) = (true, true);
         }
         self.supersede(site, intent.run)
     }
 
     /// What settles for another run is this one's now; so is what an earlier one did not reach.
     fn supersede(&mut self, site: Site, id: RunId) -> Result<()> {
-        if !self.rows(site)?.iter().any(|row| row.open && row.run != id) {
+        if !self
+            .rows(site)?
+            .iter()
+            .any(|row| row.is_open && row.row.run != id)
+        {
             return Ok(());
         }
         self.write_site(site)?;
@@ -224,21 +223,23 @@ impl<'a> Touched<'a> {
             return Ok(());
         };
         let state = &record.state;
-        let (puts, left) = if in_doubt {
-            let before = row.unwritten.take();
-            before.map_or((None, None), |before| (before.puts, before.left))
+        let puts = if in_doubt {
+            row.unwritten.take().and_then(|before| before.puts)
         } else {
-            (Some(state.puts), Some(left(state, policy, record.at)))
+            Some(Puts {
+                count: state.puts,
+                left: left(state, policy, record.at),
+            })
         };
         row.write(Unwritten {
             push: state.push,
             verify: state.verify,
             at: record.at,
             puts,
-            left,
             seen: Some(record),
         });
-        (row.open, row.doubt) = (state.is_busy() || state.push.is_open() || in_doubt, in_doubt);
+        row.is_open = state.is_busy() || state.push.is_open() || in_doubt;
+        row.row.doubt = in_doubt;
         Ok(())
     }
 
@@ -280,7 +281,7 @@ impl<'a> Touched<'a> {
 
 impl<'a> RunRow<'a> {
     fn write(&mut self, unwritten: Unwritten<'a>) {
-        self.puts = unwritten.puts.unwrap_or(self.puts);
+        self.row.puts = unwritten.puts.map_or(self.row.puts, |puts| puts.count);
         self.superseded = unwritten.verify == Verify::Superseded;
         self.unwritten = Some(unwritten);
     }
@@ -288,10 +289,12 @@ impl<'a> RunRow<'a> {
 
 fn run_row<'a>(row: &Row<'_>) -> Result<RunRow<'a>> {
     Ok(RunRow {
-        run: RunId(row.get::<_, i64>(0)?.cast_unsigned()),
-        open: row.get(1)?,
-        doubt: row.get(2)?,
-        puts: row.get(3)?,
+        row: Open {
+            run: RunId(row.get::<_, i64>(0)?.cast_unsigned()),
+            doubt: row.get(2)?,
+            puts: row.get(3)?,
+        },
+        is_open: row.get(1)?,
         superseded: row.get(4)?,
         ended: row.get(5)?,
         unwritten: None,
@@ -306,7 +309,7 @@ fn write_row(
     unwritten: &Unwritten<'_>,
 ) -> Result<()> {
     let seen = unwritten.seen;
-    let left = unwritten.left.flatten();
+    let (puts, left) = (unwritten.puts, unwritten.puts.and_then(|puts| puts.left));
     let update = statements.of(
         "UPDATE run_sites SET push = ?3, verify = ?4, puts = coalesce(?5, puts), open = ?6, \
          left = iif(?7, ?8, left), open_put = ?9, at_ns = ?10, at_wall = ?11, at_boot = ?12, \
@@ -314,15 +317,15 @@ fn write_row(
          note = coalesce(?17, note) WHERE run = ?1 AND site = ?2",
     )?;
     update.execute(params![
-        number(row.run),
+        number(row.row.run),
         site,
         json(&unwritten.push)?,
         json(&unwritten.verify)?,
-        unwritten.puts,
-        row.open,
-        unwritten.left.is_some(),
+        puts.map(|puts| puts.count),
+        row.is_open,
+        puts.is_some(),
         left.as_ref().map(json).transpose()?,
-        row.doubt,
+        row.row.doubt,
         ns(unwritten.at),
         wall(unwritten.at),
         boot,
