@@ -360,7 +360,8 @@ pub trait Store: Send + Sync + 'static {
     /// The sites of a run, in the order of its plan. None of an unknown run.
     fn run_sites(&self, run: RunId) -> impl Future<Output = Result<Vec<RunSite>, StoreError>> + Send;
 
-    /// The attempts, in order, the newest `count`; those of one run, or on one site, or of all.
+    /// The attempts, the newest `count`; those of one run, or on one site, or of all. On each site in order; those of
+    /// several sites at about the same time may stand in any.
     fn attempts(
         &self,
         run: Option<RunId>,
