@@ -126,7 +126,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if self.open > 0 {
             return self.say(Level::Warning, "a run is sending: it comes first".to_owned());
         }
-        if let Err(error) = self.must_be_unfinished(left.id).await {
+        let is_own = self.works_on(left.id);
+        if let Err(error) = must_be_unfinished(&*self.store, left.id, is_own).await {
             return self.tell(Event::NotBegun(error));
         }
         if !self.hold_store(left.id, self.clock.now()).await {
@@ -166,32 +167,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
-    /// Another process may have finished the run since it was asked about.
-    async fn must_be_unfinished(&self, run: RunId) -> Result<(), StoreError> {
-        let unfinished = self.store.unfinished_runs().await?;
-        if unfinished.iter().any(|known| known.id == run) {
-            return Ok(());
-        }
-        let own = self
-            .run
-            .as_ref()
-            .filter(|own| own.ended.is_none())
-            .map(|own| own.id);
-        let is_own = own == Some(run) || self.earlier.contains(&run);
-        let live = self.store.live_runs().await?;
-        let text = match live.into_iter().find(|live| live.run.id == run) {
-            Some(_) if is_own => format!("run {} goes on here already", run.0),
-            Some(live) if live.run.sent.is_none() => return Err(StoreError::Busy(Box::new(live.holder))),
-            Some(live) => format!(
-                "run {} goes on in another process (PID {}): nothing of it is left to send",
-                run.0, live.holder.by.pid
-            ),
-            None => format!(
-                "run {} was finished meanwhile: there is nothing to take up",
-                run.0
-            ),
-        };
-        Err(StoreError::Failed(text))
+    /// Whether something of the run goes on in this process.
+    fn works_on(&self, run: RunId) -> bool {
+        let shown = self.run.as_ref().filter(|shown| shown.ended.is_none());
+        shown.is_some_and(|shown| shown.id == run) || self.earlier.contains(&run)
     }
 
     /// Takes up one site of the run. Returns whether the config lets it.
@@ -242,4 +221,26 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         self.say(Level::Info, format!("run {} is closed", run.0));
     }
+}
+
+/// Another process may have finished the run since it was asked about.
+async fn must_be_unfinished(store: &impl Store, run: RunId, is_own: bool) -> Result<(), StoreError> {
+    let unfinished = store.unfinished_runs().await?;
+    if unfinished.iter().any(|known| known.id == run) {
+        return Ok(());
+    }
+    let live = store.live_runs().await?;
+    let text = match live.into_iter().find(|live| live.run.id == run) {
+        Some(_) if is_own => format!("run {} goes on here already", run.0),
+        Some(live) if live.run.sent.is_none() => return Err(StoreError::Busy(Box::new(live.holder))),
+        Some(live) => format!(
+            "run {} goes on in another process (PID {}): nothing of it is left to send",
+            run.0, live.holder.by.pid
+        ),
+        None => format!(
+            "run {} was finished meanwhile: there is nothing to take up",
+            run.0
+        ),
+    };
+    Err(StoreError::Failed(text))
 }

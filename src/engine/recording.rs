@@ -24,13 +24,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             note: CleanText::note(&note),
         });
         let adopted = self.slots[site.index()].adopted;
-        self.records.on_their_way.spawn(async move {
-            Answered {
-                site,
-                adopted,
-                result: recorded.await,
-            }
-        });
+        self.records.follow(site, adopted, recorded);
     }
 
     /// What came of a record.

@@ -193,9 +193,9 @@ mod tests {
     use jiff::Timestamp;
     use rusqlite::ffi;
 
+    use super::super::pending::Change;
     use super::super::place::Place;
     use super::super::shared::Shared;
-    use super::super::writer::Change;
     use super::super::{columns, schema};
     use super::*;
     use crate::key::PublishableKey;
