@@ -22,7 +22,7 @@ use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::{Kind, RunPhase};
 use stripe_propagate::rules::state::{Allow, Call, SiteState};
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
-use stripe_propagate::store::{Holder, Operator, Request, RunId, RunRecord};
+use stripe_propagate::store::{Holder, Operator, Request, RunId, RunRecord, StoreError};
 use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::actions::{bound, unchanged};
 use stripe_propagate::tui::model::{Options, Start};
@@ -1349,4 +1349,56 @@ fn the_next_failed_site_is_found() {
     assert_ne!(first, second);
     let calm = Trial::new(&NAMES, (120, 40), |_| {}).types("n").picture();
     assert!(calm.contains("no site failed"), "{calm}");
+}
+
+#[test]
+fn esc_leaves_the_key_as_it_was_and_a_cut_paste_is_told() {
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.key = Some(new_key()));
+    let picture = screen.types("exyz").press(KeyCode::Esc).picture();
+    assert!(picture.contains("AbCd  ✓ live publishable key"), "{picture}");
+    let whole = key("live", "New1");
+    let (first, rest) = whole.as_str().split_at(60);
+    screen.types("e");
+    let picture = screen
+        .tell(Message::Input(vec![Input::Paste(format!("{first}\n{rest}"))]))
+        .picture();
+    assert!(picture.contains("only the first line was taken"), "{picture}");
+    // What sites serve is longer: the plan asks for a word.
+    screen
+        .press(KeyCode::Enter)
+        .state(0, Story::serving(&key("live", "9zQe")).0);
+    let picture = screen.types("P").picture();
+    assert!(
+        picture.contains("! the key has 60 characters, and those that are served now 105"),
+        "{picture}"
+    );
+    assert!(picture.contains("type live 9 length to push"), "{picture}");
+}
+
+#[test]
+fn what_was_confirmed_and_not_sent_is_told_until_it_is_read() {
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.key = Some(new_key()));
+    screen.types("P").types("live 9").press(KeyCode::Enter);
+    let holder = Box::new(holder());
+    screen.tell(Message::Engine(Event::NotBegun(StoreError::Busy(holder))));
+    let message = Told {
+        at: at(1),
+        level: Level::Info,
+        text: "something else".to_owned(),
+    };
+    let picture = screen.tell(Message::Engine(Event::Message(message))).picture();
+    assert!(picture.contains("nothing of yours was sent"), "{picture}");
+    let picture = screen.press(KeyCode::Esc).picture();
+    assert!(!picture.contains("nothing of yours was sent"), "{picture}");
+}
+
+#[test]
+fn a_filter_that_no_site_can_match_says_so() {
+    let mut screen = amid_a_run((120, 40));
+    let picture = screen.types("/!verfy:verified").picture();
+    assert!(
+        picture.contains("no field verfy: there are push verify"),
+        "{picture}"
+    );
+    assert!(picture.contains("0 of 9"), "{picture}");
 }
