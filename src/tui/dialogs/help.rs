@@ -52,18 +52,20 @@ impl Help {
 
     pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
         let lines = self.lines(model);
-        let more = last_scroll(model, lines.clone()).saturating_sub(self.scroll);
+        let last = last_scroll(model, lines.clone());
+        let more = last.saturating_sub(self.scroll);
         let title = match more {
             0 => "keys  (/ finds, Esc closes)".to_owned(),
             more => format!("keys  (j k scroll, / finds, Esc closes)  {more} more below"),
         };
-        draw_box(model, frame, &title, lines, self.scroll);
+        let scroll = self.scroll.min(last);
+        draw_box(model, frame, &title, lines, scroll);
     }
 
     fn lines(&self, model: &Model) -> Vec<Line<'static>> {
         let theme = model.options.theme;
         let mut lines = vec![Line::raw(
-            "Lower case is for one site, upper case for all. Esc is always harmless.",
+            "Lower case is for the marked sites, else the one under the cursor; upper case for all that are shown. Esc is always harmless.",
         )];
         for (title, group) in &self.groups {
             lines.push(Line::raw(""));

@@ -4,7 +4,7 @@ use super::Pressed;
 use crate::engine::{Command, Level};
 use crate::key::{PublishableKey, SECRET_PREFIXES};
 use crate::rules::plan::{Confirm, Outlook, Plan, PutBack};
-use crate::rules::run::RunId;
+use crate::rules::run::{Kind, RunId};
 use crate::rules::state::Allow;
 use crate::site::SiteId;
 use crate::tui::Effect;
@@ -271,6 +271,12 @@ impl Phrase {
             KeyCode::Esc => return Pressed::Closes(Vec::new()),
             KeyCode::Enter => {
                 if let Some(plan) = plans.confirmed(&self.typed) {
+                    if plan.kind == Kind::Rollback {
+                        // The next one goes on those that had another last run.
+                        for row in &plan.rows {
+                            model.list.mark(row.site, false);
+                        }
+                    }
                     return self.order(plan);
                 }
                 self.wrong = !self.typed.trim().is_empty();
