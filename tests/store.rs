@@ -67,6 +67,7 @@ promised! {
     no_put_is_begun_that_does_not_know_of_one_left_open
     a_run_taken_up_keeps_the_doubt_until_it_is_decided
     what_is_to_be_sent_only_its_process_can_say
+    a_look_that_was_out_brings_back_nothing_of_a_closed_run
     a_run_that_another_process_works_on_does_not_end
     a_run_with_something_left_does_not_end
     a_run_with_something_left_is_left_to_others

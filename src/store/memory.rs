@@ -134,11 +134,18 @@ impl Store for MemoryStore {
     }
 
     async fn close_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        let mut known_puts = lock(&self.known_puts);
         let mut data = lock(&self.data);
         data.must_exist(run)?;
         data.must_be_mine(self.me, run)?;
         data.changed_by(self.me);
-        data.close(run, at, &lock(&self.policy));
+        for (site, version) in data.close(run, at, &lock(&self.policy)) {
+            // Who closes it knows of that.
+            let known = known_puts.entry(site).or_default();
+            if known.version == version {
+                known.version += 1;
+            }
+        }
         Ok(())
     }
 

@@ -259,3 +259,35 @@ pub(crate) async fn what_is_to_be_sent_only_its_process_can_say(home: &impl Home
     assert_eq!(row_words(&row(&db, id, "a").await).0, "not_started");
     assert_eq!(known(&db, "a", 4).await.push.look().word, "not_started");
 }
+
+pub(crate) async fn a_look_that_was_out_brings_back_nothing_of_a_closed_run(home: &impl Home) {
+    for looked_before in [false, true] {
+        let (db, other) = (home.open(), home.open());
+        let name = if looked_before { "b" } else { "a" };
+        let mut shop = Shop::of(&db, name, 0).await;
+        let old = db.begin_run(run_of("Old", &[name], 0)).await.unwrap();
+        shop.order(old, "Old", 0);
+        shop.put(&db, 1).await;
+        shop.look(&db, "Old", 400).await;
+        db.run_sent(old, at(400)).await.unwrap();
+        assert!(db.end_run(old, at(400)).await.unwrap());
+        let id = db.begin_run(run_of("New", &[name], 401)).await.unwrap();
+        if looked_before {
+            shop.order(id, "New", 401);
+            shop.look_before(&db, "Old", 402).await;
+        }
+        let db = home.die(db);
+        let mut beside = Shop::of(&other, name, 403).await;
+        assert_eq!(beside.state.expected, Some(key("New")));
+        let mut closes = Shop::of(&db, name, 403).await;
+        db.close_run(id, at(404)).await.unwrap();
+        // It looked while the run was left, and hands that over now.
+        let told = newest(beside.look(&other, "Old", 405).await);
+        assert_eq!(told.expected, Some(key("Old")));
+        assert_eq!(known(&other, name, 406).await.expected, Some(key("Old")));
+        // Who closed it knows of that.
+        closes.state.run_closed(at(404));
+        assert_eq!(closes.look(&db, "Old", 407).await, Recorded::Known);
+        assert_eq!(known(&other, name, 408).await.expected, Some(key("Old")));
+    }
+}

@@ -278,18 +278,29 @@ impl Data {
         row.left.is_none() && planned.any(is_mine)
     }
 
-    pub(super) fn close(&mut self, id: RunId, at: Moment, policy: &Policy) {
+    /// Returns the sites whose version was raised by that, with what it was.
+    pub(super) fn close(&mut self, id: RunId, at: Moment, policy: &Policy) -> Vec<(SiteUrl, i64)> {
+        let mut raised = Vec::new();
         let rows = self.runs.get(&id).into_iter().flat_map(|run| &run.rows);
         for row in rows.filter(|row| row.open && row.shown.puts == 0) {
-            let site = self.sites.get_mut(&row.shown.planned.site);
+            let url = &row.shown.planned.site;
+            let Some(site) = self.sites.get_mut(url) else {
+                continue;
+            };
+            let of_state = site.state.as_ref().and_then(|state| state.run);
+            if row.left.is_some() && of_state <= Some(id) {
+                // Who read before that it was left over, and hands something over of it later, must learn of the end.
+                raised.push((url.clone(), site.version));
+                site.version += 1;
+            }
             // It was looked at before its PUT, which never was: it expects what it did before.
-            let state = site.and_then(|site| site.state.as_mut());
-            if let Some(state) = state.filter(|state| state.run == Some(id)) {
+            if let Some(state) = site.state.as_mut().filter(|_| of_state == Some(id)) {
                 state.orphaned(policy, at);
                 state.run_closed(at);
             }
         }
         self.over(id, at, true);
+        raised
     }
 
     fn over(&mut self, id: RunId, at: Moment, closed: bool) {

@@ -40,6 +40,17 @@ pub(super) struct Raised {
     to: i64,
 }
 
+impl Raised {
+    /// One more than `version`, which may be this process's own as well.
+    pub(super) fn above(version: i64, before: Option<&Self>) -> Self {
+        let own = before.filter(|own| own.to == version);
+        Self {
+            from: own.map_or(version, |own| own.from),
+            to: version + 1,
+        }
+    }
+}
+
 impl<'a> Changes<'a> {
     /// Whether no version of the site's is newer than what who knew `basis` knows by now: the others are its own.
     fn knows(&self, site: Site, basis: Basis) -> bool {
@@ -93,12 +104,9 @@ impl<'a> Changes<'a> {
     fn raise(&mut self, site: Site) {
         let (id, version) = (self.touched.id(site), self.touched.version(site));
         let before = self.raises.get(&id).or_else(|| self.raised.get(&id));
-        let from = before
-            .filter(|own| own.to == version)
-            .map_or(version, |own| own.from);
+        let raised = Raised::above(version, before);
         self.touched.raise(site);
-        let to = self.touched.version(site);
-        self.raises.insert(id, Raised { from, to });
+        self.raises.insert(id, raised);
     }
 
     /// Nothing of the run is left to send.

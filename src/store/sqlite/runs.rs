@@ -136,14 +136,34 @@ pub(super) fn is_over(conn: &Connection, own: &[RunId], id: RunId) -> Result<boo
 }
 
 /// Ends it with something left to send. Sites that it had begun with, and sent nothing, expect what they did before.
-pub(super) fn close(conn: &Connection, boot: i64, policy: &Policy, id: RunId, at: Moment) -> Result<()> {
+/// Returns those whose version was raised by that, with what it was.
+pub(super) fn close(
+    conn: &Connection,
+    boot: i64,
+    policy: &Policy,
+    id: RunId,
+    at: Moment,
+) -> Result<Vec<(i64, i64)>> {
+    let raised = raise_left(conn, id)?;
     give_back(conn, boot, policy, id, at)?;
     conn.execute(
         "UPDATE run_sites SET push = coalesce(left, push), left = NULL, open = 0, open_put = 0 \
          WHERE run = ?1 AND open = 1",
         [number(id)],
     )?;
-    over(conn, boot, id, at, true)
+    over(conn, boot, id, at, true)?;
+    Ok(raised)
+}
+
+/// Who read before that a site was left over, and hands something over of it later, must learn of the end: what that
+/// expects is not expected any more.
+fn raise_left(conn: &Connection, id: RunId) -> Result<Vec<(i64, i64)>> {
+    let mut raise = conn.prepare(
+        "UPDATE sites SET version = version + 1 WHERE coalesce(run, 0) <= ?1 AND id IN (SELECT site FROM run_sites \
+         WHERE run = ?1 AND open = 1 AND puts = 0 AND left IS NOT NULL) RETURNING id, version - 1",
+    )?;
+    let raised = raise.query_map([number(id)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    raised.collect()
 }
 
 /// Sites that were looked at before their PUT, which never was, expect what they did before.

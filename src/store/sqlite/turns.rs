@@ -97,13 +97,14 @@ impl Writer {
         let policy = lock(&self.shared.policy).clone();
         let boot = self.shared.boot;
         let closed = self.in_one(|writer| runs::close(&writer.conn, boot, &policy, run, at));
-        if closed.is_ok() {
+        if let Ok(raised) = &closed {
+            self.has_raised(raised);
             self.leave(run);
         }
         if let Some(works) = works {
             works.delete();
         }
-        closed
+        closed.map(drop)
     }
 
     fn must_exist(&self, run: RunId) -> std::result::Result<(), StoreError> {
@@ -200,10 +201,10 @@ mod tests {
     use super::*;
     use crate::key::PublishableKey;
     use crate::rules::run::Kind;
-    use crate::rules::state::{Allow, Served};
+    use crate::rules::state::{Allow, Served, SiteState};
     use crate::site::SiteUrl;
     use crate::store::left::Basis;
-    use crate::store::{Intent, Operator, PlannedSite};
+    use crate::store::{Intent, Operator, Outcome, PlannedSite, Record, Request};
     use crate::text::CleanText;
 
     fn writer(folder: &tempfile::TempDir) -> Writer {
@@ -311,5 +312,77 @@ mod tests {
         assert!(writer.flush().unwrap_err().to_string().contains("no"));
         // It holds up nothing.
         writer.resume(run, at(3)).unwrap();
+    }
+
+    /// A look, of which the store is made to take some and others not, by their number.
+    fn look(number: u32) -> Change {
+        let outcome = Outcome {
+            run: None,
+            request: Request::Get,
+            number,
+            at: at(2),
+            ms: 1,
+            http: None,
+            cause: None,
+            served: Served::Unknown,
+            note: CleanText::default(),
+        };
+        let mut state = SiteState::default();
+        state.puts = number;
+        let record = Record {
+            site: SiteUrl::parse("https://a.example.com").unwrap(),
+            at: at(2),
+            outcome: Some(outcome),
+            state,
+            note: CleanText::default(),
+        };
+        Change::Record(Box::new(record), Basis::default())
+    }
+
+    const NEVER: &str = "CREATE TRIGGER never BEFORE INSERT ON attempts WHEN NEW.number = 99 \
+                         BEGIN SELECT RAISE(ABORT, 'no'); END";
+
+    #[test]
+    fn beside_what_can_never_be_written_nothing_is_overtaken() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder);
+        writer.conn.execute_batch(NEVER).unwrap();
+        let full = "CREATE TABLE large (bytes BLOB); CREATE TRIGGER large BEFORE INSERT ON attempts \
+                    WHEN NEW.number = 1 BEGIN INSERT INTO large VALUES (zeroblob(10000000)); END; \
+                    PRAGMA max_page_count = 500";
+        writer.conn.execute_batch(full).unwrap();
+        let mut answers = Vec::new();
+        let mut handed = Vec::new();
+        for number in [99, 1, 2] {
+            let (reply, answer) = tokio::sync::oneshot::channel();
+            handed.push((look(number), Some(reply)));
+            answers.push(answer);
+        }
+        writer.write(handed);
+        let told = answers.iter_mut().map(|answer| answer.try_recv().unwrap());
+        let told: Vec<String> = told.map(|told| told.unwrap_err().to_string()).collect();
+        assert!(told[0].ends_with("no"), "{told:?}");
+        assert!(told[1].contains("disk full") && told[2] == told[1], "{told:?}");
+        writer
+            .conn
+            .execute_batch("PRAGMA max_page_count = 1000000")
+            .unwrap();
+        // What is lost is told, and the rest is written in its order.
+        assert!(writer.flush().unwrap_err().to_string().ends_with("no"));
+        assert_eq!(writer.unwritten(), None);
+        let puts = "SELECT json_extract(state, '$.puts') FROM sites";
+        let puts: u32 = writer.conn.query_row(puts, [], |row| row.get(0)).unwrap();
+        assert_eq!(puts, 2, "the newest");
+    }
+
+    #[test]
+    fn what_turns_out_never_to_be_written_holds_up_no_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder);
+        writer.conn.execute_batch(NEVER).unwrap();
+        writer.not_written(vec![(look(99), None)], &locked());
+        assert!(writer.begin(&new_run()).is_err(), "it may be written yet");
+        assert!(writer.flush().is_err());
+        writer.begin(&new_run()).unwrap();
     }
 }

@@ -128,23 +128,35 @@ impl Writer {
             Ok(done) => self.written(all, done),
             Err(error) if passes(&error) => self.not_written(all, &error),
             // One of them cannot be written, ever: the others must not suffer for it.
-            Err(_) => all.into_iter().for_each(|change| self.write_one(change)),
+            Err(_) => self.write_each(all),
         }
     }
 
-    fn write_one(&mut self, change: Waiting) {
-        let one = vec![change];
-        match self.commit(&one) {
-            Ok(done) => self.written(one, done),
-            Err(error) if passes(&error) => self.not_written(one, &error),
-            Err(error) => {
-                let error = fault(&self.shared.place.file, &error);
-                tracing::error!(%error, "something cannot be recorded");
-                self.lost = Some(error.clone());
-                for (_, reply) in one {
-                    answer(reply, Err(error.clone()));
+    fn write_each(&mut self, all: Vec<Waiting>) {
+        let mut rest = all.into_iter();
+        while let Some(change) = rest.next() {
+            let one = vec![change];
+            match self.commit(&one) {
+                Ok(done) => self.written(one, done),
+                Err(error) if passes(&error) => {
+                    // What comes behind it must not overtake it, nor wait as long for the same.
+                    return self.not_written(one.into_iter().chain(rest).collect(), &error);
                 }
+                Err(error) => self.is_lost(one, &error),
             }
+        }
+    }
+
+    /// It can never be written, and so nothing waits for that.
+    fn is_lost(&mut self, all: Vec<Waiting>, error: &Error) {
+        let error = fault(&self.shared.place.file, error);
+        tracing::error!(%error, "something cannot be recorded");
+        self.lost = Some(error.clone());
+        if self.unwritten.is_empty() {
+            self.trouble = None;
+        }
+        for (_, reply) in all {
+            answer(reply, Err(error.clone()));
         }
     }
 
@@ -231,6 +243,14 @@ impl Writer {
     /// Why something that has happened is not written yet.
     pub(super) fn unwritten(&self) -> Option<StoreError> {
         self.trouble.clone()
+    }
+
+    /// The versions of these sites, which were such, were raised by this process.
+    pub(super) fn has_raised(&mut self, sites: &[(i64, i64)]) {
+        for (site, version) in sites {
+            let raised = Raised::above(*version, self.raised.get(site));
+            self.raised.insert(*site, raised);
+        }
     }
 
     fn sends_for(&self, run: RunId) -> bool {
