@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use stage::Stage;
 use stripe_propagate::engine::Clock;
+use stripe_propagate::rules::outcome::{Answer, LookVerdict, PutVerdict};
 use stripe_propagate::rules::run::Kind;
-use stripe_propagate::rules::state::{Allow, Served};
+use stripe_propagate::rules::state::{Allow, Call, Served, SiteState};
 use stripe_propagate::site::Site;
 use stripe_propagate::store::sqlite::SqliteStore;
-use stripe_propagate::store::{NewRun, Operator, PlannedSite, RunId, Store};
+use stripe_propagate::store::{Intent, NewRun, Operator, PlannedSite, Record, Recorded, RunId, Store};
+use stripe_propagate::text::CleanText;
 
 mod stage;
 
@@ -43,6 +45,55 @@ impl Stage {
         puts.map(|put| put.site).collect()
     }
 
+    /// How often the site was looked at.
+    fn looks(&self, site: usize) -> usize {
+        let requests = self.fleet.record().requests;
+        let looks = requests
+            .iter()
+            .filter(|request| request.method == "GET" && request.site == site);
+        looks.count()
+    }
+
+    /// A process has sent a run to the site and died: the last look at it is due in so long.
+    fn settles(&self, site: usize, due: Duration) {
+        let config = stripe_propagate::config::load(&self.path("config.toml")).unwrap();
+        let policy = config.policy();
+        let run = self.was_begun(&[site], policy.settle - due);
+        let at = Clock::start().now() - (policy.settle - due);
+        let (url, key) = (config.sites[site].url.clone(), self.fleet.new_key().clone());
+        let mut state = SiteState::default();
+        state.run = Some(run);
+        let _next = state.order_push(key.clone(), Allow::default(), false, at);
+        state.calling(Call::Put, &policy, at);
+        let _next = state.put_answered(&answer(PutVerdict::Stored), &policy, at, 0.0);
+        state.calling(Call::Look, &policy, at);
+        let _next = state.looked(&answer(LookVerdict::Serves(key.clone())), &policy, at, 0.0);
+        let (number, site) = (1, url.clone());
+        let intent = Intent {
+            run,
+            site,
+            number,
+            key,
+            at,
+        };
+        let record = Record {
+            site: url,
+            at,
+            outcome: None,
+            state,
+            note: CleanText::default(),
+        };
+        let store = SqliteStore::open(&self.path("state/store.db"), Operator::default()).unwrap();
+        let records = async {
+            store.resume_run(run, at).await.unwrap();
+            assert_eq!(store.record_intent(intent).await.unwrap(), Recorded::Known);
+            assert_eq!(store.record(record).await.unwrap(), Recorded::Known);
+            store.run_sent(run, at).await.unwrap();
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(records);
+    }
+
     /// A process has begun a run on these sites so long ago, and died before it sent anything.
     fn was_begun(&self, sites: &[usize], ago: Duration) -> RunId {
         let config = stripe_propagate::config::load(&self.path("config.toml")).unwrap();
@@ -66,6 +117,17 @@ impl Stage {
         let store = SqliteStore::open(&self.path("state/store.db"), Operator::default()).unwrap();
         let begins = tokio::runtime::Builder::new_current_thread().build().unwrap();
         begins.block_on(store.begin_run(run)).unwrap()
+    }
+}
+
+fn answer<V>(verdict: V) -> Answer<V> {
+    Answer {
+        verdict,
+        http: Some(200),
+        took: Duration::from_millis(20),
+        retry_after: None,
+        detail: CleanText::default(),
+        alarm: false,
     }
 }
 
@@ -116,4 +178,19 @@ fn an_old_run_does_not_hold_up_a_younger_one() {
     puts.sort_unstable();
     puts.dedup();
     assert_eq!(puts, [2, 3], "{words}");
+}
+
+#[test]
+fn runs_that_are_not_taken_up_leave_nobody_who_looks_beside_the_others() {
+    let stage = Stage::of(4);
+    stage.heal();
+    for site in 0..3 {
+        stage.was_begun(&[site], Duration::from_hours(HOURS));
+    }
+    stage.settles(3, Duration::from_secs(6));
+    let resumed = stage.run(&["resume", "--yes"]);
+    let words = said(&resumed);
+    assert_eq!(resumed.status.code(), Some(2), "{words}");
+    assert_eq!(words.matches("older than an hour").count(), 3, "{words}");
+    assert_eq!(stage.looks(3), 1, "{words}");
 }

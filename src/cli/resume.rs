@@ -56,8 +56,14 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
             }
             return Ok(worst);
         };
-        let ended = resume(&mut session, &run, &args, &mut signals).await?;
-        session.close().await;
+        let ended = if let Some(ended) = resume(&mut session, &run, &args, &mut signals).await? {
+            session.close().await;
+            ended
+        } else {
+            // Nobody has told its engine to end: beside the next one it would look at what settles.
+            session.end().await;
+            Status::NothingSent
+        };
         if ended == Status::Interrupted {
             return Ok(ended);
         }
@@ -79,12 +85,13 @@ async fn nothing_to_resume(session: &Session) -> anyhow::Result<String> {
     ))
 }
 
+/// None where nothing of the run was ordered.
 async fn resume(
     session: &mut Session,
     run: &RunRecord,
     args: &ResumeArgs,
     signals: &mut Signals,
-) -> anyhow::Result<Status> {
+) -> anyhow::Result<Option<Status>> {
     let known = session.read().await?;
     let all = session.all();
     let of_run = |id: &SiteId| known[id.index()].run == Some(run.id);
@@ -93,13 +100,13 @@ async fn resume(
     let left: Vec<SiteId> = selection.iter().copied().filter(waits).collect();
     tell_what_is_left(session, run, &known, &selection).await?;
     if selection.is_empty() {
-        return Ok(Status::NothingSent);
+        return Ok(None);
     }
     if !left.is_empty() {
         let old = session.clock.now().since(run.began) >= OLD_RUN;
         if !may_go_on(run.id, old, args, signals).await? {
             say("nothing sent");
-            return Ok(Status::NothingSent);
+            return Ok(None);
         }
         let key = |id: &SiteId| known[id.index()].planned_key();
         let gets =
@@ -125,7 +132,7 @@ async fn resume(
         wait: args.wait,
         telling: telling(args.json),
     };
-    follow(session, followed, signals).await
+    follow(session, followed, signals).await.map(Some)
 }
 
 /// What of the run is done, and what not; and what of it this config does not know.
