@@ -130,6 +130,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if let Err(error) = must_be_unfinished(&*self.store, left.id, is_own).await {
             return self.tell(Event::NotBegun(error));
         }
+        // Behind that what the store says to the run before must order nothing.
+        self.await_records().await;
         if !self.hold_store(left.id, self.clock.now()).await {
             return;
         }

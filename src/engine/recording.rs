@@ -68,7 +68,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         (slot.pending, slot.on_record) = (None, None);
         self.schedule.forget(site);
         let state = newest.state.clone();
-        let Some(next) = self.change(site, |state_here| state_here.taken_over(state, now)) else {
+        // Once others may send, nothing more is ordered here.
+        let sends = self.records.holds_store;
+        let Some(next) = self.change(site, |state_here| state_here.taken_over(state, sends, now)) else {
             return Next::Rest;
         };
         self.adopt(site, newest);
@@ -127,9 +129,17 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         for index in 0..self.slots.len() {
             self.slots[index].gets = 0;
-            if self.slots[index].state.in_run {
-                self.change(SiteId::at(index), |state| state.in_run = false);
+            let state = &self.slots[index].state;
+            if !state.in_run {
+                continue;
             }
+            if state.push.is_open() {
+                // No PUT of it may go in the name of the next.
+                self.schedule.forget(SiteId::at(index));
+                let policy = self.settings.policy.clone();
+                self.change(SiteId::at(index), |state| state.cancel(&policy, now));
+            }
+            self.change(SiteId::at(index), |state| state.in_run = false);
         }
         self.end_earlier(now).await;
     }

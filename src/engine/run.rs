@@ -155,6 +155,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         loop {
             self.fill_slots();
             self.tell_phase().await;
+            // What the store said meanwhile may have ordered something.
+            self.fill_slots();
             let still = self.busy == 0 && self.busy_of.is_empty();
             let nothing_is_out = self.calls.is_empty() || self.gives_up_what_is_out();
             let idle = nothing_is_out && (self.stopping || (!handles && still));
@@ -185,10 +187,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Nothing more is sent: what was answered goes on record.
     async fn finish(&mut self) {
         let now = self.clock.now();
+        self.await_records().await;
         if let Some(run) = self.run.as_ref().map(|run| run.id).filter(|_| self.open == 0) {
             self.let_go_of_store(run, now).await;
         }
-        self.await_records().await;
         // What was stopped is looked at by nobody; what was left, by the next process.
         for index in 0..self.slots.len() {
             if self.ending == Ending::Abandons && self.slots[index].state.is_busy() {
@@ -392,6 +394,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let now = self.clock.now();
         if !self.earlier.is_empty() {
             self.end_earlier(now).await;
+        }
+        if self.open == 0 && self.records.holds_store {
+            // What the store says to what was recorded last may be that something is still to be sent.
+            self.await_records().await;
         }
         if self.open == 0 {
             self.schedule.paused = false;

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use stripe_propagate::engine::Command;
 use stripe_propagate::rules::moment::Moment;
+use stripe_propagate::rules::plan::Plan;
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::RunPhase;
-use stripe_propagate::rules::status::{Push, Verify};
-use stripe_propagate::site::SiteUrl;
+use stripe_propagate::rules::state::{Allow, Served, SiteState};
+use stripe_propagate::rules::status::{Push, SkipReason, Verify};
+use stripe_propagate::site::{SiteId, SiteUrl};
 use stripe_propagate::store::memory::MemoryStore;
 use stripe_propagate::store::{
     Intent, LiveRun, NewRun, Newest, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun, Store,
@@ -262,5 +264,68 @@ async fn what_is_read_slowly_holds_up_no_order_and_takes_nothing_back() {
     assert_eq!(process.words(0), (Push::Stored, Verify::Serving));
     process.for_seconds(400).await;
     assert_eq!(process.words(1), (Push::Stored, Verify::Verified));
+    assert_eq!(process.phase, Some(RunPhase::Settled));
+}
+
+/// The key is to replace "Old", and no other.
+fn push_over_old(process: &Process, tail: &str) {
+    let unseen = SiteState::default();
+    let all = (0..process.sites.len()).map(SiteId::at);
+    let mut plan = Plan::new(key(tail), all, &process.sites, |_| &unseen, Allow::default());
+    for row in &mut plan.rows {
+        row.serves = Served::Key(key("Old"));
+    }
+    process.handle.send(Command::Push(plan));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_right_to_send_is_kept_until_the_store_has_answered() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a"]);
+    let (db, between) = (store.beside(), {
+        let (shops, list) = (Arc::clone(&shops), Arc::clone(&list));
+        async move {
+            let mut quick = Process::begin(&shops, &store, &list, clock).await;
+            quick.push("One");
+            quick.for_seconds(5).await;
+        }
+    });
+    let late = Late::new(db, between);
+    let mut process = Process::begin(&shops, &late, &list, clock).await;
+    push_over_old(&process, "Two");
+    for _second in 0..1000 {
+        process.for_seconds(1).await;
+        assert_ne!(process.phase, Some(RunPhase::Halted));
+    }
+    assert_eq!(process.phase, Some(RunPhase::Settled));
+    assert_eq!(process.words(0), (Push::Stored, Verify::Verified));
+    assert_eq!((shops.puts(), shops.last_put()), (2, key("Two")));
+    assert!(process.refused.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_own_look_has_shown_is_not_replaced_unasked() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a"]);
+    let (db, between) = (store.beside(), {
+        let (shops, list) = (Arc::clone(&shops), Arc::clone(&list));
+        async move {
+            let mut quick = Process::begin(&shops, &store, &list, clock).await;
+            quick.push("One");
+            quick.for_seconds(5).await;
+            // Somebody else puts another one there.
+            shops
+                .stored
+                .lock()
+                .unwrap()
+                .insert("a".to_owned(), key("Foreign"));
+        }
+    });
+    let late = Late::new(db, between);
+    let mut process = Process::begin(&shops, &late, &list, clock).await;
+    push_over_old(&process, "Two");
+    process.for_seconds(1000).await;
+    assert_eq!(shops.puts(), 1, "nobody has said that it may be replaced");
+    assert_eq!(process.words(0).0, Push::Skipped(SkipReason::ChangedMeanwhile));
     assert_eq!(process.phase, Some(RunPhase::Settled));
 }

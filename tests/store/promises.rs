@@ -390,7 +390,7 @@ pub(crate) async fn a_later_put_takes_a_site_over(home: &impl Home) {
     );
     assert_eq!(db.timeline(&url("a"), 1).await.unwrap()[0].last, time(7));
     // Its part has ended: it knows of the other one's once it has adopted what is on record.
-    assert_eq!(shops[0].state.taken_over(newest, at(8)), None);
+    assert_eq!(shops[0].state.taken_over(newest, true, at(8)), None);
     assert!(matches!(
         shops[0].look(&db, "Newer", 8).await,
         Recorded::TakenOver(_)

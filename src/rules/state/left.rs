@@ -105,13 +105,13 @@ impl SiteState {
     /// with this process's own run as if it had died.
     ///
     /// Where that is of a later run, its part in the run of this process ends: None. Otherwise all of it is known here
-    /// from now on, and what is to be sent in the run of this process is ordered anew.
-    pub fn taken_over(&mut self, newest: Self, now: Moment) -> Option<Next> {
+    /// from now on, and what is to be sent in the run of this process is ordered anew, if that still `sends`.
+    pub fn taken_over(&mut self, newest: Self, sends: bool, now: Moment) -> Option<Next> {
         let old = std::mem::replace(self, newest);
         if !old.in_run || old.push == Push::Idle {
             return Some(self.wait_left(now));
         }
-        let stopped = old.stopping || matches!(old.push, Push::Cancelled | Push::NotStarted);
+        let stopped = !sends || old.stopping || matches!(old.push, Push::Cancelled | Push::NotStarted);
         if self.run > old.run {
             // Nothing of it goes on here.
             self.is_elsewhere();
@@ -126,6 +126,7 @@ impl SiteState {
         }
         if self.run < old.run {
             // It was sent by an older run before this one had the right to: it goes before, and is replaced.
+            self.look_once_more_after(&old);
             (self.run, self.shown) = (old.run, old.shown);
             let key = old.planned.or(old.expected)?;
             let next = self.order_push(key, old.allow, false, now);
@@ -135,10 +136,28 @@ impl SiteState {
                 next
             });
         }
-        if stopped && self.push == Push::NotStarted {
-            self.push = Push::Cancelled;
+        if stopped {
+            // What may have been stored is still looked for.
+            self.in_run = true;
+            if self.push == Push::NotStarted {
+                self.look_once_more_after(&old);
+                self.push = Push::Cancelled;
+            }
+            return Some(self.wait_left(now));
+        }
+        if self.is_left_over() {
+            self.look_once_more_after(&old);
         }
         Some(self.order_rest(now))
+    }
+
+    /// What the look of this process showed is newer than what the other one saw, or has held the PUT back: only
+    /// another look lets one go.
+    fn look_once_more_after(&mut self, old: &Self) {
+        let held_back = matches!(old.push, Push::Skipped(reason) if reason.is_held_back());
+        if held_back || old.looked_at > self.looked_at {
+            (self.looked_at, self.looked_in_run) = (None, false);
+        }
     }
 
     /// A process is gone that had recorded that it sends the site's PUT of that `number` in the run, and not what

@@ -219,3 +219,60 @@ fn a_run_that_is_taken_up_holds_back_what_somebody_else_changed_since_its_plan()
     assert_eq!(held.state.expected, Some(key("Old")), "as before the run");
     left().look_before(serves("Old")).put(PutVerdict::Stored);
 }
+
+/// Another process has had the run's PUT out, and died.
+fn unknown_elsewhere() -> SiteState {
+    pushed().dies(true).state
+}
+
+#[test]
+fn what_was_stopped_is_only_looked_for_where_another_process_may_have_sent_it() {
+    for stopping in [false, true] {
+        let mut here = pushed();
+        if stopping {
+            here = here.goes(Call::Put);
+        }
+        let _next = here.state.cancel(&here.policy, here.now);
+        if !stopping {
+            here.state.end_push(Push::Cancelled);
+        }
+        let next = here.state.taken_over(unknown_elsewhere(), true, here.now);
+        assert_eq!(next, Some(Next::At(here.now, Call::Look)));
+        here.next = next.unwrap();
+        let here = here.look(serves("Old"));
+        assert!(here.state.in_run && matches!(here.state.push, Push::Unknown(_)));
+        here.after(330)
+            .look(serves("Old"))
+            .is(Push::Failed(Problem::ConnectionLost.cause()), Verify::Mismatch);
+    }
+}
+
+#[test]
+fn where_others_may_send_nothing_is_ordered_anew() {
+    let mut here = pushed();
+    let mut newest = here.state.clone();
+    newest.orphaned(&here.policy, here.now);
+    assert_eq!(newest.push, Push::NotStarted);
+    let mut sends = here.state.clone();
+    let next = sends.taken_over(newest.clone(), true, here.now);
+    assert!(matches!(next, Some(Next::At(_, Call::Put))) && sends.push == Push::Queued);
+    let next = here.state.taken_over(newest, false, here.now);
+    assert_eq!((next, here.state.push), (Some(Next::Rest), Push::Cancelled));
+}
+
+#[test]
+fn what_was_held_back_here_is_looked_at_again_before_anything_is_sent() {
+    let here = pushed();
+    let mut newest = here.state.clone();
+    newest.orphaned(&here.policy, here.now);
+    for reason in [SkipReason::ChangedMeanwhile, SkipReason::NotThisApi] {
+        let mut held_back = here.state.clone();
+        held_back.push = Push::Skipped(reason);
+        let next = held_back.taken_over(newest.clone(), true, here.now);
+        assert_eq!(next, Some(Next::At(here.now, Call::LookBefore)));
+    }
+    let mut looked_later = here.state.clone();
+    looked_later.looked_at = Some(here.now + Duration::from_secs(1));
+    let next = looked_later.taken_over(newest, true, here.now);
+    assert_eq!(next, Some(Next::At(here.now, Call::LookBefore)));
+}
