@@ -380,6 +380,13 @@ async fn what_is_from_before_a_restart_is_the_same_at_each_reading() {
         let first = read(5, 9000).await;
         assert_eq!(read(15, 9010).await, first, "{name}");
         assert_eq!(read(25, 9020).await, first, "{name}");
+        if name == "a" {
+            // It is also what a process is told that does not know of it.
+            let mut stale = shop.record(None, 35);
+            stale.at.wall = at(9030).wall;
+            let told = Recorded::TakenOver(Box::new(first));
+            assert_eq!(db.record(stale).await.unwrap(), told);
+        }
     }
 }
 

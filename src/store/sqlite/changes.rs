@@ -7,6 +7,7 @@ use super::known::{known, open_runs};
 use super::lock::{Lives, is_live};
 use super::place::Place;
 use super::runs;
+use super::shared::Shared;
 use super::statements::Statements;
 use super::touched::{Open, Site, Touched};
 use crate::rules::moment::Moment;
@@ -19,6 +20,7 @@ use crate::store::{Intent, Outcome, Record, Recorded, Request, RunId};
 /// What a change is made with. The versions that it makes count once they are committed.
 pub(super) struct Changes<'a> {
     pub(super) conn: &'a Connection,
+    pub(super) shared: &'a Shared,
     pub(super) place: &'a Place,
     pub(super) boot: i64,
     pub(super) policy: &'a Policy,
@@ -172,7 +174,9 @@ impl<'a> Changes<'a> {
     fn taken_over(&mut self, site: Site, url: &SiteUrl, now: Moment) -> Result<Recorded> {
         self.touched.write_site(site)?;
         let lives = Lives::of(self.place, open_runs(self.conn)?).without(self.own);
-        let found = known(self.conn, &lives, self.boot, now, std::slice::from_ref(url))?;
+        // By the moment by which it is read otherwise: in two ways it would seem to have changed.
+        let since = self.shared.since(now);
+        let found = known(self.conn, &lives, self.boot, since, std::slice::from_ref(url))?;
         let newest = found.into_iter().next();
         let newest = newest.map(|known| known.kept.newest(known.version, self.policy, now));
         Ok(Recorded::TakenOver(Box::new(newest.unwrap_or_default())))

@@ -169,6 +169,7 @@ impl Writer {
         let policy = lock(&self.shared.policy).clone();
         let mut changes = Changes {
             conn: &transaction,
+            shared: &self.shared,
             place: &self.shared.place,
             boot: self.shared.boot,
             policy: &policy,
