@@ -45,12 +45,14 @@ fn answer<V>(verdict: V) -> Answer<V> {
     }
 }
 
-/// Shops without caches. A PUT takes a second; `refuses` answers each with 401, `hangs` never.
+/// Shops without caches. A PUT takes a second; `refuses` answers each with 401, `is_away` with 503,
+/// `hangs` never.
 #[derive(Default)]
 struct Shops {
     stored: Mutex<BTreeMap<String, PublishableKey>>,
     puts: Mutex<Vec<(String, PublishableKey)>>,
     refuses: Mutex<bool>,
+    is_away: Mutex<bool>,
     hangs: Mutex<bool>,
     looks: Mutex<usize>,
 }
@@ -86,6 +88,9 @@ impl SiteApi for Shops {
         }
         if *self.refuses.lock().unwrap() {
             return answer(PutVerdict::Problem(Problem::RefusedKey));
+        }
+        if *self.is_away.lock().unwrap() {
+            return answer(PutVerdict::Problem(Problem::Unavailable));
         }
         self.stored.lock().unwrap().insert(name, sent.clone());
         answer(PutVerdict::Stored)
@@ -466,4 +471,34 @@ async fn an_engine_that_ends_gives_up_its_looks_and_waits_for_its_puts() {
     pushes.for_seconds(5).await;
     assert!(pushes.events.is_closed());
     assert_eq!(pushes.words(0).0, Push::Stored);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_sends_in_the_same_run_is_not_open_here() {
+    let (shops, store, clock) = stage();
+    let all = sites(&["a", "b"]);
+    let (store, run) = left_by_a_dead_process(&shops, &store, &all, clock).await;
+    *shops.refuses.lock().unwrap() = true;
+    let mut part = Process::begin(&shops, &store, &sites(&["a"]), clock).await;
+    part.resume(&run);
+    part.for_seconds(10).await;
+    assert!(matches!(part.words(0).0, Push::Failed(_)));
+    assert_eq!(part.phase, Some(RunPhase::Settled));
+    let mut whole = Process::begin(&shops, &Arc::new(store.beside()), &all, clock).await;
+    whole.resume(&run);
+    whole.for_seconds(10).await;
+    assert_eq!(whole.phase, Some(RunPhase::Settled));
+    (*shops.refuses.lock().unwrap(), *shops.is_away.lock().unwrap()) = (false, true);
+    whole.retry();
+    // Its first PUT has been answered, and the next one has not.
+    whole.for_seconds(1).await;
+    whole.for_a_moment().await;
+    assert!(whole.words(0).0.is_open());
+    part.handle.send(Command::Refresh { tells_all: false });
+    part.for_a_moment().await;
+    assert_eq!(part.words(0).0, Push::Retrying);
+    // What is in the way is the other one, which sends, and nothing of its own.
+    part.push("Two");
+    part.for_a_moment().await;
+    assert_eq!(part.refused.len(), 1);
 }

@@ -48,29 +48,33 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// from here is waited for first, so that nothing goes back in time.
     pub(super) async fn refresh(&mut self) {
         self.await_records().await;
-        let asked = self.asked();
+        let (number, asked) = self.asked();
         let known = self.read(&asked).await;
-        self.take_read(Read { asked, known });
+        self.take_read(Read { number, asked, known });
     }
 
     /// As [`Self::refresh`], beside all else: a large store is read for seconds.
     pub(super) async fn refresh_beside(&mut self, tells_all: bool) {
         self.await_records().await;
-        let asked = self.asked();
+        let (number, asked) = self.asked();
         let read = self.read(&asked);
         self.reads.spawn(async move {
             let known = read.await;
-            (Read { asked, known }, tells_all)
+            let read = Read { number, asked, known };
+            (read, tells_all)
         });
     }
 
-    /// Only these: the others are known by what goes on here.
-    fn asked(&self) -> Vec<(usize, u32)> {
+    /// The number of the reading, and what is read. Only these: the others are known by what goes on here, or by what
+    /// the store did not take.
+    fn asked(&mut self) -> (u32, Vec<(usize, u32)>) {
+        self.records.asked += 1;
         let slots = self.slots.iter().enumerate();
-        slots
-            .filter(|(_, slot)| !slot.state.is_busy())
+        let asked = slots
+            .filter(|(_, slot)| !slot.state.is_busy() && !slot.unrecorded)
             .map(|(index, slot)| (index, slot.changes))
-            .collect()
+            .collect();
+        (self.records.asked, asked)
     }
 
     fn read(
@@ -99,8 +103,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let now = self.clock.now();
         for ((index, changes), newest) in read.asked.into_iter().zip(known) {
             let site = SiteId::at(index);
-            if self.slots[index].changes != changes {
-                // Something has happened to it here since that was asked.
+            let slot = &self.slots[index];
+            if slot.changes != changes || slot.read > read.number {
+                // Something has happened to it here since that was asked, or what was asked later is known already.
                 continue;
             }
             self.adopt(site, &newest);
@@ -110,13 +115,17 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             if self.settings.left.leaves_alone(&known) || !self.sites[index].enabled {
                 known.is_elsewhere();
             }
-            // What is on record may be of this engine's own run.
-            known.in_run = slot.state.in_run && known.run == slot.state.run;
+            // What is on record may be of this engine's own run. What is to be sent there, another process sends.
+            known.in_run = slot.state.in_run && known.run == slot.state.run && !known.push.is_open();
             if slot.state != known {
                 let next = known.wait_left(now);
+                self.schedule.forget(site);
                 self.change(site, |state| *state = known);
                 self.follow(site, next, now);
             }
+            // That was read is nothing that has happened: a reading that was asked for before it, and is newer, counts.
+            let slot = &mut self.slots[index];
+            (slot.changes, slot.read) = (changes, read.number);
         }
         self.await_left_runs();
     }

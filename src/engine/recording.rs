@@ -30,6 +30,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// What came of a record.
     pub(super) fn recorded(&mut self, answered: Answered) {
         let site = answered.site;
+        self.slots[site.index()].unrecorded = answered.result.is_err();
         match answered.result {
             Ok(Recorded::Known) => self.records.failing = false,
             Ok(Recorded::TakenOver(newest)) => {

@@ -6,6 +6,8 @@ use crate::store::{Newest, Recorded, StoreError};
 
 /// What was read of some sites.
 pub(super) struct Read {
+    /// Higher than that of each that was asked for before.
+    pub(super) number: u32,
     /// Which, and how often something had happened to each until then.
     pub(super) asked: Vec<(usize, u32)>,
     pub(super) known: Result<Vec<Newest>, StoreError>,
@@ -30,6 +32,8 @@ pub(super) struct Records {
     on_their_way: VecDeque<(SiteId, u32, OnItsWay)>,
     /// Whether no other run may send: something of ours is still to be sent.
     pub(super) holds_store: bool,
+    /// How often what is on record was asked for.
+    pub(super) asked: u32,
     /// Whether the store took no record lately.
     pub(super) failing: bool,
 }

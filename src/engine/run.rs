@@ -36,6 +36,10 @@ pub(super) struct Slot {
     pub(super) adopted: u32,
     /// How often something has happened to it.
     pub(super) changes: u32,
+    /// The newest reading that was taken in.
+    pub(super) read: u32,
+    /// Whether the store did not take what has happened last: what it knows is older.
+    pub(super) unrecorded: bool,
 }
 
 impl Slot {
@@ -115,6 +119,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             on_record: None,
             adopted: 0,
             changes: 0,
+            read: 0,
+            unrecorded: false,
         };
         let mut known: Vec<SiteState> = known.into_iter().map(|newest| newest.state).collect();
         known.resize_with(sites.len(), SiteState::default);

@@ -1,6 +1,7 @@
 //! Between what a process reads and what it does with that, something else may have happened.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -28,6 +29,8 @@ struct Late {
     between: Mutex<Option<Between>>,
     /// Before the next answer to what is on record.
     slow: Mutex<Option<Between>>,
+    /// Takes no record.
+    full: AtomicBool,
 }
 
 impl Late {
@@ -37,6 +40,7 @@ impl Late {
             db,
             between: Mutex::new(Some(between)),
             slow: Mutex::default(),
+            full: AtomicBool::default(),
         })
     }
 
@@ -76,7 +80,14 @@ impl Store for Late {
     }
 
     fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static {
-        self.db.record(record)
+        let full = self.full.load(Ordering::Relaxed);
+        let recorded = (!full).then(|| self.db.record(record));
+        async move {
+            match recorded {
+                Some(recorded) => recorded.await,
+                None => Err(StoreError::Failed("disk full".to_owned())),
+            }
+        }
     }
 
     async fn last_known(
@@ -328,4 +339,64 @@ async fn what_its_own_look_has_shown_is_not_replaced_unasked() {
     assert_eq!(shops.puts(), 1, "nobody has said that it may be replaced");
     assert_eq!(process.words(0).0, Push::Skipped(SkipReason::ChangedMeanwhile));
     assert_eq!(process.phase, Some(RunPhase::Settled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_readings_the_newer_counts() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a"]);
+    let late = Late::new(store.beside(), std::future::ready(()));
+    let mut process = Process::begin(&shops, &late, &list, clock).await;
+    let seconds =
+        |seconds| -> Between { Box::pin(tokio::time::sleep(std::time::Duration::from_secs(seconds))) };
+    *late.slow.lock().unwrap() = Some(seconds(30));
+    process.handle.send(Command::Refresh { tells_all: false });
+    process.for_a_moment().await;
+    let mut other = Process::begin(&shops, &store, &list, clock).await;
+    other.push("One");
+    other.for_seconds(5).await;
+    *late.slow.lock().unwrap() = Some(seconds(60));
+    process.handle.send(Command::Refresh { tells_all: false });
+    process.for_seconds(40).await;
+    assert_eq!((process.refreshed, process.words(0).0), (1, Push::Idle));
+    process.for_seconds(40).await;
+    assert_eq!(process.refreshed, 2);
+    assert_eq!(process.words(0), (Push::Stored, Verify::Serving));
+    // The other way round.
+    *late.slow.lock().unwrap() = Some(seconds(600));
+    process.handle.send(Command::Refresh { tells_all: false });
+    process.for_a_moment().await;
+    other.for_seconds(400).await;
+    process.handle.send(Command::Refresh { tells_all: false });
+    process.for_seconds(10).await;
+    assert_eq!(process.words(0), (Push::Stored, Verify::Verified));
+    process.for_seconds(600).await;
+    assert_eq!(process.refreshed, 4);
+    assert_eq!(process.words(0), (Push::Stored, Verify::Verified));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_did_not_take_is_not_forgotten_when_it_is_read() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a"]);
+    let late = Late::new(store.beside(), std::future::ready(()));
+    let mut process = Process::begin(&shops, &late, &list, clock).await;
+    late.full.store(true, Ordering::Relaxed);
+    process.look(None);
+    process.for_seconds(5).await;
+    let old = Served::Key(key("Old"));
+    assert_eq!(process.states[0].now, old);
+    process.handle.send(Command::Refresh { tells_all: true });
+    process.for_seconds(5).await;
+    assert_eq!((process.refreshed, &process.states[0].now), (1, &old));
+    // Once it takes something of the site again, what it knows is worth as much.
+    late.full.store(false, Ordering::Relaxed);
+    process.look(None);
+    process.for_seconds(5).await;
+    let mut other = Process::begin(&shops, &store, &list, clock).await;
+    other.push("One");
+    other.for_seconds(5).await;
+    process.handle.send(Command::Refresh { tells_all: false });
+    process.for_seconds(5).await;
+    assert_eq!(process.words(0), (Push::Stored, Verify::Serving));
 }
