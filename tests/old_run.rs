@@ -58,8 +58,9 @@ impl Stage {
     fn settles(&self, site: usize, due: Duration) {
         let config = stripe_propagate::config::load(&self.path("config.toml")).unwrap();
         let policy = config.policy();
-        let run = self.was_begun(&[site], policy.settle - due);
-        let at = Clock::start().now() - (policy.settle - due);
+        let ago = policy.settle.saturating_sub(due);
+        let run = self.was_begun(&[site], ago);
+        let at = Clock::start().now() - ago;
         let (url, key) = (config.sites[site].url.clone(), self.fleet.new_key().clone());
         let mut state = SiteState::default();
         state.run = Some(run);

@@ -342,6 +342,43 @@ async fn what_its_own_look_has_shown_is_not_replaced_unasked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_has_ended_sends_nothing_more_whatever_the_store_says() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a"]);
+    *shops.refuses.lock().unwrap() = true;
+    let mut older = Process::begin(&shops, &store, &list, clock).await;
+    older.push("One");
+    // Until what it has seen is no longer new.
+    older.for_seconds(400).await;
+    *shops.refuses.lock().unwrap() = false;
+    shops
+        .stored
+        .lock()
+        .unwrap()
+        .insert("a".to_owned(), key("Foreign"));
+    let mut process = Process::begin(&shops, &Arc::new(store.beside()), &list, clock).await;
+    push_over_old(&process, "Two");
+    process.for_seconds(10).await;
+    assert_eq!(process.words(0).0, Push::Skipped(SkipReason::ChangedMeanwhile));
+    assert_eq!(process.phase, Some(RunPhase::Settled));
+    older.retry();
+    older.for_seconds(10).await;
+    assert_eq!((shops.puts(), shops.last_put()), (2, key("One")));
+    // Its own look is answered with that.
+    process.look(None);
+    process.for_seconds(10).await;
+    assert_eq!((process.words(0).0, shops.puts()), (Push::Cancelled, 2));
+    assert_eq!(process.states[0].expected, Some(key("One")));
+    assert_eq!(process.phase, Some(RunPhase::Settled));
+    process.push("Three");
+    process.for_seconds(800).await;
+    assert!(process.refused.is_empty(), "{:?}", process.refused);
+    assert_eq!((shops.puts(), shops.last_put()), (3, key("Three")));
+    assert_eq!(process.words(0), (Push::Stored, Verify::Verified));
+    assert_eq!(process.phase, Some(RunPhase::Settled));
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_two_readings_the_newer_counts() {
     let (shops, store, clock) = stage();
     let list = sites(&["a"]);

@@ -130,11 +130,14 @@ impl SiteState {
             (self.run, self.shown) = (old.run, old.shown);
             let key = old.planned.or(old.expected)?;
             let next = self.order_push(key, old.allow, false, now);
-            return Some(if stopped {
-                self.end_push(Push::Cancelled)
-            } else {
-                next
-            });
+            if !stopped {
+                return Some(next);
+            }
+            if is_held_back(old.push) {
+                // It was not to be sent, and is not expected either.
+                self.expected = self.expected_before.take();
+            }
+            return Some(self.end_push(Push::Cancelled));
         }
         if stopped {
             // What may have been stored is still looked for.
@@ -154,8 +157,7 @@ impl SiteState {
     /// What the look of this process showed is newer than what the other one saw, or has held the PUT back: only
     /// another look lets one go.
     fn look_once_more_after(&mut self, old: &Self) {
-        let held_back = matches!(old.push, Push::Skipped(reason) if reason.is_held_back());
-        if held_back || old.looked_at > self.looked_at {
+        if is_held_back(old.push) || old.looked_at > self.looked_at {
             (self.looked_at, self.looked_in_run) = (None, false);
         }
     }
@@ -265,4 +267,9 @@ impl SiteState {
         let served = matches!(self.verify, Verify::Verified | Verify::Serving);
         self.expected.is_some() && !served && !self.push.is_open()
     }
+}
+
+/// Whether only the operator's word lets it go.
+fn is_held_back(push: Push) -> bool {
+    matches!(push, Push::Skipped(reason) if reason.is_held_back())
 }
