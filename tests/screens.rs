@@ -35,6 +35,9 @@ use stripe_propagate::tui::{Effect, Input, Leave, Message, Reading, Wanted, view
 /// The detail of a site, and what is copied of it.
 #[path = "screens/detail.rs"]
 mod detail;
+/// What may be steered from a screen, by which keys, and what becomes of a run that is left.
+#[path = "screens/steering.rs"]
+mod steering;
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
 
@@ -90,7 +93,7 @@ fn start(names: &[&str], size: (u16, u16)) -> Start {
         keys: unchanged(),
         demo: false,
         read_only: false,
-        clipboard: true,
+        clipboard: stripe_propagate::tui::model::Clipboard::Takes,
         zone: TimeZone::UTC,
     };
     Start {
@@ -282,6 +285,11 @@ impl Story {
             .looked(&answer(verdict, 200, ""), &policy, at(seconds), 0.5);
         self
     }
+}
+
+/// Compares what is shown with the picture of this name.
+fn is_as_kept(name: &str, mut screen: Trial) {
+    insta::assert_snapshot!(name, screen.picture());
 }
 
 fn run(phase: RunPhase) -> RunInfo {
@@ -1132,7 +1140,7 @@ fn what_was_typed_and_told_outlives_another_config() {
     let picture = again.picture();
     assert!(picture.contains("live publishable key"), "{picture}");
     assert!(
-        picture.contains("read again: shops.toml with 7 sites"),
+        picture.contains("read again: 7 sites, 3 gone (quai-neuf, 日本語の店, page-blanche), 1 new (neu)"),
         "{picture}"
     );
     assert!(again.types("m").picture().contains("run 12 begins"));

@@ -90,6 +90,12 @@ pub(super) async fn follow(
     Ok(status)
 }
 
+/// Until when a run that is held already waits for another screen: nothing more is told of it before one comes.
+fn grace(followed: &Followed, now: Instant) -> Option<Instant> {
+    let held = followed.run.as_ref().is_some_and(|run| run.phase.is_held());
+    (held && followed.attachable).then(|| now + GRACE)
+}
+
 struct Follower {
     followed: Followed,
     printer: Printer,
@@ -138,7 +144,7 @@ impl Follower {
             open: states().filter(|state| is_open(state)).count(),
             sent_at: None,
             sent_told: false,
-            held_until: None,
+            held_until: grace(&followed, Instant::now()),
             // The signal that ended the screen was heard by whoever listens here, too.
             stopped_at: followed.interrupted.then(Instant::now),
             printer,

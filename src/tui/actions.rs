@@ -70,7 +70,7 @@ pub static ACTIONS: &[Action] = &[
         name: "push all",
         keys: &[key('P')],
         help: "review and push the key to all sites that are shown",
-        when: When::Configured,
+        when: When::Steering,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
                 .then(|| format!("push {}", model.visible_in_words()))
@@ -96,7 +96,7 @@ pub static ACTIONS: &[Action] = &[
         name: "pause",
         keys: &[key('c')],
         help: "pause the run: go on, or cancel the rest",
-        when: When::Configured,
+        when: When::Steering,
         footer: |model| {
             model.is_sending().then(|| {
                 if phase(model).is_some_and(RunPhase::is_held) {
@@ -112,7 +112,7 @@ pub static ACTIONS: &[Action] = &[
         name: "retry all failed",
         keys: &[key('R')],
         help: "repeat what failed on the sites that are shown",
-        when: When::Configured,
+        when: When::Steering,
         footer: retries,
         run: |screen| {
             let visible = screen.model.visible();
@@ -124,7 +124,7 @@ pub static ACTIONS: &[Action] = &[
         keys: &[key('e')],
         help: "type or paste the key (↑ known ones); Enter or Esc ends it, ^U wipes it",
         when: When::Configured,
-        footer: |_| Some("key".to_owned()),
+        footer: |model| (!model.options.read_only).then(|| "key".to_owned()),
         run: |screen| {
             screen.model.field.edit();
             Vec::new()
@@ -134,7 +134,7 @@ pub static ACTIONS: &[Action] = &[
         name: "verify all",
         keys: &[key('V')],
         help: "look at what the sites serve that are shown",
-        when: When::Configured,
+        when: When::Looking,
         footer: |model| with_sites(model, &format!("verify {}", model.visible_in_words())),
         run: |screen| {
             let visible = screen.model.visible();
@@ -297,7 +297,7 @@ pub static ACTIONS: &[Action] = &[
         name: "roll back",
         keys: &[key('u')],
         help: "put back what the marked sites, or the one under the cursor, had before their last run",
-        when: When::Configured,
+        when: When::Steering,
         footer: silent,
         run: |screen| find::on_chosen(screen, Deed::RollBack),
     },
@@ -305,7 +305,7 @@ pub static ACTIONS: &[Action] = &[
         name: "push",
         keys: &[key('p')],
         help: "review and push the key to the marked sites, or the one under the cursor",
-        when: When::Configured,
+        when: When::Steering,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
                 .then(|| model.chosen_in_words("push"))
@@ -317,7 +317,7 @@ pub static ACTIONS: &[Action] = &[
         name: "retry",
         keys: &[key('r')],
         help: "repeat what failed on the marked sites, or the one under the cursor",
-        when: When::Configured,
+        when: When::Steering,
         footer: |model| (model.failed + model.held_back > 0).then(|| model.chosen_in_words("retry")),
         run: |screen| find::on_chosen(screen, Deed::Retry),
     },
@@ -325,7 +325,7 @@ pub static ACTIONS: &[Action] = &[
         name: "verify",
         keys: &[key('v')],
         help: "look at what the marked sites, or the one under the cursor, serve",
-        when: When::Configured,
+        when: When::Looking,
         footer: |model| with_sites(model, &model.chosen_in_words("verify")),
         run: |screen| find::on_chosen(screen, Deed::Look),
     },
@@ -352,8 +352,8 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "write a config",
         keys: &[key('i')],
-        help: "write a commented config, where there is none",
-        when: When::WithoutSites,
+        help: "write a commented config, where there is none; it can keep the sites of this session",
+        when: When::WithoutConfig,
         footer: |model| {
             let is_bare = model.setup.file.is_none() && model.setup.example.is_none();
             (is_bare && !model.options.read_only).then(|| "write a config".to_owned())
@@ -542,13 +542,6 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
         model.say(Level::Info, "no run is sending: there is nothing to pause");
         return Vec::new();
     }
-    if model.options.read_only {
-        model.say(
-            Level::Info,
-            "this screen is read-only: it watches, and steers nothing",
-        );
-        return Vec::new();
-    }
     screen.dialog = Some(Dialog::Choice(Choice::paused(model.failed_sites())));
     if phase(model).is_some_and(RunPhase::is_held) {
         Vec::new()
@@ -561,11 +554,7 @@ fn quit(screen: &mut Screen) -> Vec<Effect> {
     if !screen.model.is_run_open() || screen.model.is_attached() {
         return vec![Effect::Quit(Leave::Idle)];
     }
-    let question = Choice::quit(
-        screen.model.is_sending(),
-        phase(&screen.model).is_some_and(RunPhase::is_held),
-    );
-    screen.dialog = Some(Dialog::Choice(question));
+    screen.dialog = Some(Dialog::Choice(Choice::quit(&screen.model)));
     Vec::new()
 }
 

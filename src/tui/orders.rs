@@ -1,5 +1,5 @@
 use super::dialogs::{Choice, Deed, Dialog, PlanDialog, again};
-use super::model::Model;
+use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
 use super::{Effect, Wanted};
 use crate::engine::{Attempts, Command, Level};
@@ -11,6 +11,11 @@ use crate::text::Count;
 
 /// Does it to `sites`.
 pub(super) fn go(screen: &mut Screen, deed: Deed, sites: Vec<SiteId>) -> Vec<Effect> {
+    let model = &mut screen.model;
+    if model.options.read_only && (deed != Deed::Look || model.is_attached()) {
+        model.say(Level::Info, READ_ONLY);
+        return Vec::new();
+    }
     match deed {
         Deed::Push => plan_push(screen, &sites),
         Deed::Retry => retry(screen, sites),
@@ -57,10 +62,11 @@ fn roll_back(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
     let others = sites.len() - of_run.len();
     if others > 0 {
         let text = format!(
-            "run {} was the last of {} of them; {} had another one, or none: u once more",
+            "run {} was the last of {} of them; {} had another one, or none: {} once more",
             run.0,
             of_run.len(),
-            Count(others, "site")
+            Count(others, "site"),
+            model.key_of("roll back")
         );
         model.say(Level::Info, text);
     }

@@ -5,7 +5,7 @@ use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::field::{Edited, secret};
 use super::keys::Press;
 use super::live::Failure;
-use super::model::Model;
+use super::model::{Model, READ_ONLY};
 use super::offers::Offers;
 use super::screen::Screen;
 use super::{Effect, Input, Message, Reading, Wanted, first, looks_pasted, orders};
@@ -50,10 +50,7 @@ fn only_watch(screen: &mut Screen, effects: &mut Vec<Effect>) {
         .collect();
     *effects = kept;
     if effects.len() < before {
-        model.say(
-            Level::Info,
-            "this screen is read-only: it watches, and steers nothing",
-        );
+        model.say(Level::Info, READ_ONLY);
         screen.dialog = None;
     }
 }
@@ -396,7 +393,7 @@ fn dispatch(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     let keys = &screen.model.options.keys;
     let meant = known(&screen.model).find(|action| keys.is(action.name, event));
     match meant {
-        Some(action) => (action.run)(screen),
+        Some(action) => action.act(screen),
         None => Vec::new(),
     }
 }
@@ -405,7 +402,7 @@ fn dispatch(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
 fn act(screen: &mut Screen, name: &str) -> Vec<Effect> {
     let named = known(&screen.model).find(|action| action.name == name);
     match named {
-        Some(action) => (action.run)(screen),
+        Some(action) => action.act(screen),
         None => Vec::new(),
     }
 }
@@ -526,6 +523,10 @@ fn left_field(model: &mut Model) {
         Some(Ok(_)) if model.sites.is_empty() => {
             "the key is good; there are no sites to push it to".to_owned()
         }
+        Some(Ok(_)) if model.options.read_only => format!(
+            "{} shows what a push of it would do; this screen is read-only, and sends nothing",
+            model.key_of("dry run")
+        ),
         Some(Ok(_)) => format!(
             "{} reviews and pushes {}",
             model.key_of("push all"),

@@ -266,7 +266,7 @@ fn copies_are_of_the_site_and_never_more_than_it_has() {
     // A site of which nothing is known has an address.
     let mut plain = Trial::new(&NAMES, (120, 40), |start| {
         start.options.read_only = true;
-        start.options.clipboard = false;
+        start.options.clipboard = stripe_propagate::tui::model::Clipboard::Lacks;
     });
     assert!(!plain.types("y").picture().contains("error"));
     assert_eq!(press(&mut plain, 'u'), []);
