@@ -91,9 +91,8 @@ pub(super) async fn follow(
 }
 
 /// Until when a run that is held already waits for another screen: nothing more is told of it before one comes.
-fn grace(followed: &Followed, now: Instant) -> Option<Instant> {
-    let held = followed.run.as_ref().is_some_and(|run| run.phase.is_held());
-    (held && followed.attachable).then(|| now + GRACE)
+fn grace(phase: Option<RunPhase>, attachable: bool, now: Instant) -> Option<Instant> {
+    (attachable && phase.is_some_and(RunPhase::is_held)).then(|| now + GRACE)
 }
 
 struct Follower {
@@ -144,7 +143,11 @@ impl Follower {
             open: states().filter(|state| is_open(state)).count(),
             sent_at: None,
             sent_told: false,
-            held_until: grace(&followed, Instant::now()),
+            held_until: grace(
+                followed.run.as_ref().map(|run| run.phase),
+                followed.attachable,
+                Instant::now(),
+            ),
             // The signal that ended the screen was heard by whoever listens here, too.
             stopped_at: followed.interrupted.then(Instant::now),
             printer,
@@ -355,5 +358,22 @@ impl Follower {
             printer.out(report::summary(&results, seconds));
         }
         status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_held_before_its_screen_was_left_waits_an_hour() {
+        let now = Instant::now();
+        let waits = |phase, attachable| grace(phase, attachable, now).map(|until| until - now);
+        for held in [RunPhase::Paused, RunPhase::Halted] {
+            assert_eq!(waits(Some(held), true), Some(GRACE));
+            assert_eq!(waits(Some(held), false), None, "nobody can come");
+        }
+        assert_eq!(waits(Some(RunPhase::Sending), true), None);
+        assert_eq!(waits(None, true), None);
     }
 }

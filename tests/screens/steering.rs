@@ -210,7 +210,7 @@ fn a_config_that_is_written_is_offered_the_sites_of_the_session() {
 #[test]
 fn in_tmux_it_says_what_tmux_needs() {
     let mut screen = Trial::new(&NAMES, (80, 24), |start| {
-        start.options.clipboard = Clipboard::Tmux
+        start.options.clipboard = Clipboard::Tmux;
     });
     screen.types("yu");
     let said = screen.picture();

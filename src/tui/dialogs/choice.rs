@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 
 use super::{Deed, Dialog, PlanDialog, Pressed, draw_box};
 use crate::engine::{Attempts, Command, LeftRun, Level};
-use crate::rules::run::{RunId, RunPhase};
+use crate::rules::run::RunId;
 use crate::rules::state::{Allow, RetryPlan};
 use crate::rules::status::Push;
 use crate::site::{SiteId, SiteUrl};
