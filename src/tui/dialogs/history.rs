@@ -342,7 +342,10 @@ impl History {
             let text = format!("no run yet: {edit} takes a key, {push} reviews and pushes it");
             return (title, vec![Line::raw(text)]);
         }
-        let lines = runs.iter().map(|run| run_line(run, model)).collect();
+        let lines = runs
+            .iter()
+            .map(|run| run_line(run, model, &model.short_clock(run.began)));
+        let lines = lines.collect();
         (title, listing(model, lines, self.cursor, rows))
     }
 }
@@ -353,7 +356,7 @@ fn wall(model: &Model, wall: jiff::Timestamp) -> String {
 }
 
 /// Number, what, key, who, when, how long, how it ended.
-fn run_line(run: &RunRecord, model: &Model) -> String {
+fn run_line(run: &RunRecord, model: &Model, began: &str) -> String {
     let took = run
         .took
         .map_or_else(String::new, |took| format!(" {} s", took.as_secs()));
@@ -369,7 +372,7 @@ fn run_line(run: &RunRecord, model: &Model) -> String {
     format!(
         "{:>4}  {}  {}{parent}  {}  {}{took}{end}  {}{}",
         run.id.0,
-        model.pad(&model.clock(run.began), 8),
+        began,
         run.kind.word(),
         model.mask(&run.key),
         run.by.user,
@@ -410,7 +413,10 @@ fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'st
         .as_ref()
         .map_or_else(String::new, |from| format!(" from {from}"));
     let mut lines = vec![
-        Line::styled(model.text(&run_line(&open.run, model)), label),
+        Line::styled(
+            model.text(&run_line(&open.run, model, &model.clock(open.run.began))),
+            label,
+        ),
         Line::styled(
             model.text(&format!("      by {}{sudo} on {}{from}", by.user, by.host)),
             label,
