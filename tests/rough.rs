@@ -12,9 +12,7 @@ mod stage;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_stripe-propagate");
 
 fn screen(stage: &Stage) -> Run {
-    Run::of(PROGRAM)
-        .arg("--config")
-        .arg(stage.path("config.toml"))
+    Run::of(PROGRAM).arg("--config").arg(stage.path("config.toml"))
 }
 
 /// The screen, when it has looked at each site once.
@@ -32,8 +30,12 @@ fn puts(stage: &Stage) -> usize {
 fn pushes_all(pty: &mut Pty, stage: &Stage) {
     let sites = stage.fleet.sites().len();
     pty.key("e").sees("paste or type").type_(stage.key());
-    pty.sees(" test publishable key, ").key("Enter").sees("P reviews and pushes");
-    pty.key("P").sees(&format!("type {sites} to push")).type_(&sites.to_string());
+    pty.sees(" test publishable key, ")
+        .key("Enter")
+        .sees("P reviews and pushes");
+    pty.key("P")
+        .sees(&format!("type {sites} to push"))
+        .type_(&sites.to_string());
     pty.sees(&format!("> {sites}_")).key("Enter").sees("run 1");
 }
 
@@ -81,7 +83,10 @@ fn takes_a_megabyte(opens: impl Fn(&mut Pty, &Stage), leaves: &[&str]) {
         for key in leaves {
             pty.key(key).comes_to_rest(std::time::Duration::from_millis(300));
         }
-        pty.sees("q quit").key("m").sees("messages, newest first").key("Esc");
+        pty.sees("q quit")
+            .key("m")
+            .sees("messages, newest first")
+            .key("Esc");
         pty.sees_no("messages, newest first").never_saw("NEVERSEEN");
         assert_eq!(pty.key("q").wait_exit(), 0);
         pty.is_restored();
@@ -115,7 +120,9 @@ fn a_megabyte_into_the_plan_confirms_nothing() {
     takes_a_megabyte(
         |pty, stage| {
             pty.key("e").sees("paste or type").type_(stage.key());
-            pty.sees(" test publishable key, ").key("Enter").sees("P reviews and pushes");
+            pty.sees(" test publishable key, ")
+                .key("Enter")
+                .sees("P reviews and pushes");
             pty.key("P").sees("type 24 to push");
         },
         &["Esc", "Esc"],
@@ -124,10 +131,7 @@ fn a_megabyte_into_the_plan_confirms_nothing() {
 
 #[test]
 fn a_megabyte_into_the_palette_does_nothing() {
-    takes_a_megabyte(
-        |pty, _| drop(pty.key(":").sees("> _").screen()),
-        &["Esc", "Esc"],
-    );
+    takes_a_megabyte(|pty, _| drop(pty.key(":").sees("> _").screen()), &["Esc", "Esc"]);
 }
 
 #[test]
@@ -171,14 +175,27 @@ fn terminals_of_little_learning_get_ascii_and_sequences_that_they_know() {
         let stage = Stage::of(24);
         let mut pty = looked_at(screen(&stage).env("TERM", kind).size(80, 24));
         pushes_all(&mut pty, &stage);
-        pty.sees("run 1: settled").key("?").sees("Esc closes").key("Esc").sees("q quit");
-        pty.key("y").sees("copies nothing").key("u").sees("was not copied");
+        pty.sees("run 1: settled")
+            .key("?")
+            .sees("Esc closes")
+            .key("Esc")
+            .sees("q quit");
+        pty.key("y")
+            .sees("copies nothing")
+            .key("u")
+            .sees("was not copied");
         assert_eq!(pty.key("q").wait_exit(), 0);
         pty.is_restored();
         let (text, sequences) = parts(&pty.received_so_far());
-        let foreign: String = String::from_utf8_lossy(&text).chars().filter(|letter| !letter.is_ascii()).collect();
+        let foreign: String = String::from_utf8_lossy(&text)
+            .chars()
+            .filter(|letter| !letter.is_ascii())
+            .collect();
         assert_eq!(foreign, "", "{kind}");
-        let odd: Vec<&u8> = text.iter().filter(|byte| byte.is_ascii_control() && !b"\r\n\x07".contains(byte)).collect();
+        let odd: Vec<&u8> = text
+            .iter()
+            .filter(|byte| byte.is_ascii_control() && !b"\r\n\x07".contains(byte))
+            .collect();
         assert!(odd.is_empty(), "{kind}: {odd:?}");
         for sequence in sequences {
             // Cursor, erase, attributes; and private modes, which those that do not know them leave alone.
