@@ -30,6 +30,8 @@ mod screen;
 /// shell gets its terminal back when the screen is left while its run goes on: a process cannot let go of the shell
 /// that waits for it, but this one can end before the child does.
 mod front;
+/// Where the screen's sites come from: the config, read again, and what is added to it.
+mod setup;
 /// Since when no screen was open.
 mod away;
 /// Carries out what the screen orders, here or in the run of another process.
@@ -198,12 +200,19 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         return front::stand(std::env::args_os()).map(Status::Other);
     }
     match cli.command {
-        None => in_runtime(screen::run(cli.globals)),
+        None => in_runtime(open_screen(cli.globals)),
         Some(Command::Push(args)) => in_runtime(headless::push(&cli.globals, args)),
         Some(Command::Verify(args)) => in_runtime(headless::verify(&cli.globals, args)),
         Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
         Some(Command::Export(args)) => in_runtime(export::run(&cli.globals, args)),
         Some(Command::Demo(args)) => in_runtime(demo::run(&cli.globals, args)),
+    }
+}
+
+async fn open_screen(globals: Globals) -> anyhow::Result<Status> {
+    match Box::pin(screen::run(globals)).await? {
+        screen::Ended::With(status) => Ok(status),
+        screen::Ended::ForTheDemo(taken) => demo::begin(demo::DemoArgs::of_the_screen(), Some(*taken)).await,
     }
 }
 

@@ -10,12 +10,16 @@ use url::Url;
 
 use crate::rules::retry::Policy;
 use crate::secret::SecretSource;
-use crate::site::Site;
+use crate::site::{Site, SiteUrl};
 
 /// Where the file is looked for, and whether it may be trusted.
 mod file;
 /// Errors with their place.
 mod error;
+/// What may be shown of the lines at an error.
+mod outline;
+/// Writing into a config, which keeps all that it holds.
+mod write;
 /// The `[[sites]]`, resolved.
 mod sites;
 /// The form that every secret has.
@@ -25,7 +29,12 @@ mod placed;
 
 pub use error::ConfigError;
 pub use file::{Found, Searched, Surroundings, find, load};
+pub use outline::ConfigLine;
 pub use placed::{KeySetting, Placed};
+pub use write::{add_sites, write_example};
+
+/// A config with a comment on all that can stand in one.
+const EXAMPLE: &str = include_str!("../config.example.toml");
 
 /// A config, resolved: each value in it is valid.
 #[derive(Debug, Clone)]
@@ -181,6 +190,15 @@ impl Config {
             owner_only: false,
         };
         parse("", place).unwrap_or_else(|_| unreachable!("each key of a config has a default"))
+    }
+
+    /// Adds a site that the file does not list, with what a site has by default; whether it was new.
+    pub fn add_site(&mut self, url: &SiteUrl) -> bool {
+        if self.sites.iter().any(|site| site.url == *url) {
+            return false;
+        }
+        self.sites.push(sites::by_default(url, &self.sites));
+        true
     }
 
     /// The retry policy that `[push]` and `[verify]` describe.

@@ -166,6 +166,8 @@ pub enum Command {
     Stop,
     /// Lets what is out end and ends the engine. What is not sent is left over: the run can be taken up again.
     Leave,
+    /// As [`Command::Leave`], but looks that are out are given up: nothing waits for their answers.
+    End,
     /// Another process may have worked on the sites: what is on record is read. A site that something goes on for
     /// keeps what is known here.
     Refresh,

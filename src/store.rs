@@ -342,7 +342,7 @@ pub trait Store: Send + Sync + 'static {
     fn close_run(&self, run: RunId, at: Moment) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Records that a PUT is about to be sent. It is durable when the future is done, and so is everything that
-    /// was recorded before.
+    /// was recorded of the site before.
     ///
     /// [`Recorded::TakenOver`] where another process has sent the site a PUT that this one does not know of: nothing is
     /// recorded, and the PUT must not be sent.
@@ -351,8 +351,8 @@ pub trait Store: Send + Sync + 'static {
     /// Also where the run does not hold the right to send.
     fn record_intent(&self, intent: Intent) -> impl Future<Output = Result<Recorded, StoreError>> + Send;
 
-    /// Records what has happened to a site. It has its place among the records when this returns, and is durable
-    /// when the future is done.
+    /// Records what has happened to a site. It has its place among the records of the site when this returns, and is
+    /// durable when the future is done. It becomes so whether or not anybody waits for that.
     fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static;
 
     /// What is known of each of these sites: what was recorded last, what a process that is gone left open
@@ -381,7 +381,8 @@ pub trait Store: Send + Sync + 'static {
         count: usize,
     ) -> impl Future<Output = Result<Vec<SiteRun>, StoreError>> + Send;
 
-    /// The attempts, in order, the newest `count`; those of one run, or on one site, or of all.
+    /// The attempts, the newest `count`; those of one run, or on one site, or of all. On each site in order; those of
+    /// several sites at about the same time may stand in any.
     fn attempts(
         &self,
         run: Option<RunId>,

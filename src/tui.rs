@@ -1,6 +1,8 @@
 //! The screen: a model, messages that change it, and a picture of it. `update` and `draw` are pure; `run`
 //! does the I/O.
 
+/// Where the sites come from, what is ordered about that, and what is told of it.
+pub mod setup;
 /// Colours by role, not by widget.
 pub mod theme;
 /// Keys, and which action has which of them.
@@ -27,6 +29,8 @@ pub mod dialogs;
 pub mod screen;
 /// What the operator orders: pushes and retries, through a plan or at once.
 mod orders;
+/// The config and its sites: read again, added to, begun.
+mod first;
 /// Moving, finding and marking.
 mod find;
 /// ACTIONS: keys, help and effect of each.
@@ -52,6 +56,7 @@ use std::path::PathBuf;
 
 use crossterm::event::{KeyCode, KeyEvent};
 
+use self::setup::{SetupNews, SetupOrder};
 use crate::engine::{Command, Event};
 use crate::rules::plan::PutBack;
 use crate::site::{SiteId, SiteUrl};
@@ -80,6 +85,8 @@ pub enum Message {
     Read(Reading),
     /// The time that [`model::Model::wake_at`] asked for has come.
     Wake,
+    /// What came of an order about the config.
+    Setup(SetupNews),
     /// The demo's sites were mended: how many.
     Healed(usize),
     /// The screen is back from being suspended.
@@ -189,6 +196,8 @@ pub enum Effect {
     Engine(Command),
     /// Reads something from the store; [`Message::Read`] brings it.
     Read(Wanted),
+    /// Does something about the config; [`Message::Setup`] tells what came of it.
+    Setup(SetupOrder),
     /// Puts text into the clipboard of the operator's terminal (OSC 52).
     Copy(String),
     /// Draws everything afresh.
@@ -217,4 +226,8 @@ pub enum Leave {
     RunGoesOn,
     /// No new sites; what is out ends.
     Cancel,
+    /// It comes back at once, on the config that was read again.
+    Reload,
+    /// The demo's comes in its place.
+    Demo,
 }

@@ -319,3 +319,39 @@ async fn a_look_beside_a_push_says_what_that_knows() {
     looks.for_seconds(5).await;
     assert_eq!(looks.words(0).1, Verify::Serving, "as the other one knows it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_ends_gives_up_its_looks_and_waits_for_its_puts() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a"]);
+    let mut looks = Process::begin(&shops, &store, &list, clock).await;
+    looks.handle.send(Command::Look {
+        sites: vec![SiteId(0)],
+        expected: None,
+        attempts: engine::Attempts::Policy,
+        background: false,
+    });
+    looks.for_a_moment().await;
+    assert_eq!(looks.words(0).1, Verify::Checking);
+    looks.handle.send(Command::End);
+    looks.for_a_moment().await;
+    assert!(looks.events.is_closed(), "the look would take a second");
+
+    let store = Arc::new(store.reopen());
+    let mut pushes = Process::begin(&shops, &store, &list, clock).await;
+    assert_eq!(
+        pushes.words(0).1,
+        Verify::Unchecked,
+        "nothing is known of the look"
+    );
+    pushes.push("Two");
+    // The look before it takes a second.
+    pushes.within(Duration::from_millis(1100)).await;
+    assert_eq!(pushes.words(0).0, Push::Sending);
+    pushes.handle.send(Command::End);
+    pushes.for_a_moment().await;
+    assert!(!pushes.events.is_closed());
+    pushes.for_seconds(5).await;
+    assert!(pushes.events.is_closed());
+    assert_eq!(pushes.words(0).0, Push::Stored);
+}

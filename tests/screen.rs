@@ -166,9 +166,9 @@ fn enter_held_down_pushes_nothing() {
     pty.key("Esc").sees_no("to push, then Enter");
     // The same in one read, with the key that opens the plan in the middle.
     let held = "\r".repeat(20);
-    pty.raw_paste(&format!("{held}P{held}")).sees("(j k scroll");
+    pty.raw_paste(&format!("{held}P{held}")).sees("n p others");
     pty.key("Esc")
-        .sees_no("(j k scroll")
+        .sees_no("n p others")
         .sees_no("to push, then Enter");
     assert_eq!(pty.quits(), 0);
     assert_eq!(stage.puts(), 0);
@@ -599,9 +599,10 @@ fn a_clash_of_keys_and_an_unknown_theme_are_errors_with_their_line() {
         let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
         let line = 1 + config.lines().position(|line| line.starts_with(said)).unwrap();
         let mut pty = stage.screen().start();
+        let place = format!("config.toml:{line}:{}", said.len() + 1);
+        pty.sees("The config cannot be used").sees(&place).key("q");
         assert_eq!(pty.wait_exit(), 2);
-        let place = format!("config.toml:{line}:{}: ", said.len() + 1);
-        pty.sees(&place);
+        pty.is_restored().sees(&format!("{place}: "));
         let mut verify = stage.screen().arg("verify").start();
         assert_eq!(verify.wait_exit(), 2);
     }

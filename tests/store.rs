@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "store/at_once.rs"]
+mod at_once;
 #[path = "store/ends.rs"]
 mod ends;
 #[path = "store/files.rs"]

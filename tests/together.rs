@@ -246,7 +246,7 @@ fn an_unfinished_run_is_asked_about_and_goes_on() {
         assert!(puts <= 2, "{puts} PUTs where one or two do");
     }
     pty.key("h")
-        .sees("history")
+        .sees("history  (")
         .sees("push")
         .key("Esc")
         .sees_no("history  (")

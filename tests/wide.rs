@@ -107,6 +107,7 @@ fn screen(text: &str, size: (u16, u16), ascii: bool) -> Screen {
         operator: "ops@bastion".to_owned(),
         config: "shops.toml".to_owned(),
         searched: Vec::new(),
+        setup: stripe_propagate::tui::setup::Setup::default(),
         run: None,
         away_since: None,
         key: Some(key("AbCd")),

@@ -14,6 +14,7 @@ use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::Message;
 use stripe_propagate::tui::model::{Options, Start};
 use stripe_propagate::tui::screen::Screen;
+use stripe_propagate::tui::setup::Setup;
 use stripe_propagate::tui::update::update;
 
 use crate::SIZE;
@@ -106,8 +107,8 @@ impl Shops {
             operator: "ops@bastion".to_owned(),
             config: "shops.toml".to_owned(),
             searched: Vec::new(),
+            setup: Setup::default(),
             run: None,
-            away_since: None,
             away_since: None,
             key: Some(key("AbCd")?),
             options: Options {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use stripe_propagate::engine::Clock;
-use stripe_propagate::tui::run::{Behaviour, run};
+use stripe_propagate::tui::run::{Behaviour, Taken, run};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::fleet::Shops;
@@ -34,7 +34,8 @@ pub(crate) fn show(sites: usize, rate: usize) -> anyhow::Result<()> {
             look_at_start: false,
         };
         let happens = (rate > 0).then(|| tokio::spawn(happen(shops, rate, tell.clone(), clock)));
-        run(screen, behaviour, order, &mut told, clock).await?;
+        let mut taken = Taken::take(SIZE)?;
+        run(&mut taken, screen, behaviour, order, &mut told, clock).await?;
         drop(tell);
         if let Some(happens) = happens {
             happens.abort();

@@ -1,3 +1,4 @@
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use stripe_propagate::site::SiteUrl;
 use stripe_propagate::store::memory::MemoryStore;
 use stripe_propagate::store::sqlite::SqliteStore;
 use stripe_propagate::store::{
-    Intent, NewRun, Operator, Outcome, PlannedSite, Record, Request, RunId, Store,
+    Intent, NewRun, Operator, Outcome, PlannedSite, Record, Recorded, Request, RunId, Store, StoreError,
 };
 use stripe_propagate::text::CleanText;
 
@@ -24,6 +25,9 @@ const WAITERS: usize = 64;
 const ROUNDS: usize = 3;
 /// What is told of a site in a push: the look, that the PUT is about to go, what came of it, the look behind it.
 const RECORDS: usize = 4;
+
+/// A record that is not durable yet.
+type OnItsWay = Pin<Box<dyn Future<Output = Result<Recorded, StoreError>> + Send>>;
 
 /// A run on a store, without anything that is sent.
 struct Bare<Db> {
@@ -89,8 +93,9 @@ impl<Db: Store> Bare<Db> {
         }
     }
 
-    /// What a push tells of a site, each when the one before is durable.
-    async fn push(&self, site: usize) -> anyhow::Result<()> {
+    /// What a push tells of a site. As in a push only the PUT waits: until its intent is durable. Returns what is
+    /// still on its way.
+    async fn push(&self, site: usize) -> anyhow::Result<[OnItsWay; RECORDS - 1]> {
         let policy = settings().policy;
         let now = || self.clock.now();
         let old = key(0)?;
@@ -100,7 +105,7 @@ impl<Db: Store> Bare<Db> {
         state.calling(Call::LookBefore, &policy, now());
         let _next = state.looked_before(&answer(LookVerdict::Serves(old)), &policy, now(), 0.0);
         let looked = self.record(site, Request::Get, 1, &state);
-        self.store.record(looked).await?;
+        let looked: OnItsWay = Box::pin(self.store.record(looked));
         state.calling(Call::Put, &policy, now());
         let intent = Intent {
             run: self.run,
@@ -112,30 +117,33 @@ impl<Db: Store> Bare<Db> {
         self.store.record_intent(intent).await?;
         let _next = state.put_answered(&answer(PutVerdict::Stored), &policy, now(), 0.0);
         let stored = self.record(site, Request::Put, 1, &state);
-        self.store.record(stored).await?;
+        let stored: OnItsWay = Box::pin(self.store.record(stored));
         state.calling(Call::Look, &policy, now());
         let serves = LookVerdict::Serves(self.key.clone());
         let _next = state.looked(&answer(serves), &policy, now(), 0.0);
-        self.store
-            .record(self.record(site, Request::Get, 2, &state))
-            .await?;
-        Ok(())
+        let proven = self.store.record(self.record(site, Request::Get, 2, &state));
+        Ok([looked, stored, Box::pin(proven)])
     }
 
-    /// Tells of all sites, [`WAITERS`] at once.
+    /// Tells of all sites, [`WAITERS`] at once, until all is durable.
     async fn push_all(self: &Arc<Self>) -> anyhow::Result<()> {
         let next = Arc::new(AtomicUsize::new(0));
         let mut waiters = tokio::task::JoinSet::new();
         for _ in 0..WAITERS {
             let (bare, next) = (Arc::clone(self), Arc::clone(&next));
             waiters.spawn(async move {
+                let mut on_their_way = Vec::new();
                 loop {
                     let site = next.fetch_add(1, Ordering::Relaxed);
                     if site >= bare.urls.len() {
-                        return Ok(());
+                        break;
                     }
-                    bare.push(site).await?;
+                    on_their_way.extend(bare.push(site).await?);
                 }
+                for recorded in on_their_way {
+                    anyhow::ensure!(recorded.await? == Recorded::Known, "taken over");
+                }
+                Ok(())
             });
         }
         waiters.join_all().await.into_iter().collect()

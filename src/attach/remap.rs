@@ -84,6 +84,7 @@ impl Remap {
             | Command::Cancel
             | Command::Stop
             | Command::Leave
+            | Command::End
             | Command::Refresh
             | Command::Refuse(_) => {}
         }

@@ -20,12 +20,16 @@ use crate::rules::plan::Plan;
 use crate::rules::state::{Allow, SiteState};
 use crate::secret::MasterKey;
 use crate::text::Count;
+use crate::tui::run::Taken;
+
+/// How many sites, if nobody says otherwise.
+const SITES: u32 = 24;
 
 /// Flags of `demo`.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// How many sites.
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    #[arg(long, value_name = "N", default_value_t = SITES, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     sites: u32,
     /// The same seed makes the same sites and keys. Default: another one each time.
     #[arg(long, value_name = "SEED")]
@@ -40,6 +44,16 @@ pub(super) struct DemoArgs {
 }
 
 impl DemoArgs {
+    /// Those of the demo that a screen opens.
+    pub(super) fn of_the_screen() -> Self {
+        Self {
+            sites: SITES,
+            seed: None,
+            headless: false,
+            serve: None,
+        }
+    }
+
     /// Whether it opens the screen, where there is a terminal.
     pub(super) fn shows_screen(&self) -> bool {
         !self.headless && self.serve.is_none()
@@ -52,6 +66,11 @@ pub(super) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<Sta
     if globals.log.is_some() {
         log::start(&Config::empty().log, globals);
     }
+    begin(args, None).await
+}
+
+/// The demo; in the place of a screen, if the terminal is taken for one.
+pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Result<Status> {
     let options = FleetOptions {
         sites: args.sites as usize,
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..100_000)),
@@ -75,7 +94,8 @@ pub(super) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<Sta
     if args.shows_screen() && std::io::stdout().is_terminal() {
         // The sites serve until all is over, also after the screen is left.
         let fleet = Arc::new(fleet);
-        return screen::show_demo(session, &config, Arc::clone(&fleet)).await;
+        let shown = screen::show_demo(session, &config, Arc::clone(&fleet), taken);
+        return Box::pin(shown).await;
     }
     let unknown = SiteState::default();
     let plan = Plan::new(

@@ -9,58 +9,179 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::follow::{Followed, follow};
 use super::printer::Telling;
-use super::session::{Session, find_config};
+use super::session::Session;
+use super::setup::{Loaded, Setup};
 use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
 use super::{Globals, away, front, log, who};
-use crate::config::{Config, Searched, TabSettings, UiSettings};
+use crate::config::{Config, ConfigError, TabSettings, UiSettings};
 use crate::demo::Fleet;
 use crate::engine::{Command, Left as LeftWaiting, RunInfo};
 use crate::store::Holder;
 use crate::text::{CleanText, NOTE_LIMIT};
-use crate::tui::Leave;
 use crate::tui::actions::bound;
 use crate::tui::model::{Model, Options, Start};
-use crate::tui::run::{self, Behaviour, Left};
+use crate::tui::run::{self, Behaviour, Left, Taken};
 use crate::tui::screen::Screen;
+use crate::tui::setup::{self as told, SetupNews, Wrong};
 use crate::tui::theme::Theme;
 use crate::tui::update::update;
+use crate::tui::{Leave, Message};
+
+/// The screen while the config cannot be used.
+mod wrong;
+
+use wrong::Mended;
 
 /// Frames a second over SSH, where each costs the line.
 const FRAMES_OVER_SSH: u32 = 5;
 const FRAMES: u32 = 20;
 
-/// The screen, on the operator's config.
-pub(super) async fn run(globals: Globals) -> anyhow::Result<Status> {
-    let size = terminal()?;
-    let (config, searched) = match find_config(&globals)? {
-        Ok(config) => (config, Vec::new()),
-        Err(Searched(places)) => (Config::empty(), places),
-    };
-    log::start(&config.log, &globals);
-    let session = Session::of_config(&config, &globals, LeftWaiting::Awaited).await?;
-    let mut start = Start {
-        searched,
-        run: session.last_run().await?,
-        away_since: away::take(&session.folder, session.clock.now(), globals.read_only),
-        ..start(&session, &config, size)?
-    };
-    start.options.read_only = globals.read_only;
-    show(session, &config, start, None).await
+/// How the screen ended.
+pub(super) enum Ended {
+    /// The program ends with it.
+    With(Status),
+    /// The demo is wanted, on the terminal that is taken.
+    ForTheDemo(Box<Taken>),
 }
 
-/// The screen, on a fleet of the demo, with a key that none of its sites serves typed in.
+/// The screen, on the operator's config, and on what that becomes while it is open.
+pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
+    let size = terminal()?;
+    front::mind_the_front();
+    // From before the screen has them, so that none is lost when it is left.
+    let mut signals = Signals::listen()?;
+    let (mut loaded, mut setup, mut taken) = match first_config(&globals, size).await? {
+        Ok(first) => first,
+        Err(left) => return Ok(Ended::With(left)),
+    };
+    log::start(&loaded.config.log, &globals);
+    let mut session = match taken {
+        None => Session::of_config(&loaded.config, &globals, LeftWaiting::Awaited).await?,
+        Some(_) => behind_the_screen(&loaded, &globals).await?,
+    };
+    let mut start = start_on(&session, &loaded, &globals, size).await?;
+    // Told once: what comes behind it sees all.
+    start.away_since = away::take(&session.folder, session.clock.now(), globals.read_only);
+    let mut before: Option<Screen> = None;
+    let mut wrong = None;
+    loop {
+        setup.keep(&loaded);
+        let now = session.clock.now();
+        let mut screen = match before.take() {
+            Some(before) => before.reopened(start, now),
+            None => Screen::new(start, now),
+        };
+        if let Some(wrong) = wrong.take() {
+            let _nothing_to_do = update(&mut screen, Message::Setup(SetupNews::Wrong(wrong)), now);
+        }
+        let mut terminal = match taken.take() {
+            Some(taken) => taken,
+            None => Taken::take(size)?,
+        };
+        let shown = show(&mut terminal, session, setup, screen, &loaded.config, None).await?;
+        setup = shown.setup;
+        match (shown.left, setup.take_next()) {
+            (Left::ByOperator(Leave::Reload), Some(next)) => {
+                shown.session.end().await;
+                (session, loaded, wrong) = reopen(next, loaded, &globals).await?;
+                start = start_on(&session, &loaded, &globals, size).await?;
+                (before, taken) = (Some(shown.screen), Some(terminal));
+            }
+            (Left::ByOperator(Leave::Demo), _) => {
+                shown.session.end().await;
+                return Ok(Ended::ForTheDemo(Box::new(terminal)));
+            }
+            (left, _) => {
+                drop(terminal);
+                let status = leave(shown.session, left, shown.screen, &mut signals).await?;
+                return Ok(Ended::With(status));
+            }
+        }
+    }
+}
+
+/// The config that it begins with; how the program ends if there is none that can be used.
+async fn first_config(
+    globals: &Globals,
+    size: (u16, u16),
+) -> anyhow::Result<Result<(Loaded, Setup, Option<Taken>), Status>> {
+    let setup = Setup::of(globals);
+    let error = match setup.load() {
+        Ok(loaded) => return Ok(Ok((loaded, setup, None))),
+        Err(error) => error,
+    };
+    let mut taken = Taken::take(size)?;
+    Ok(match wrong::mended(&mut taken, setup, &error, size).await? {
+        Mended::Loaded(mended) => {
+            let (loaded, setup) = *mended;
+            Ok((loaded, setup, Some(taken)))
+        }
+        Mended::Left(status) => Err(status),
+    })
+}
+
+/// A session on `next`; if that cannot be worked with, on what there was before, and why.
+async fn reopen(
+    next: Loaded,
+    before: Loaded,
+    globals: &Globals,
+) -> anyhow::Result<(Session, Loaded, Option<Wrong>)> {
+    match behind_the_screen(&next, globals).await {
+        Ok(session) => Ok((session, next, None)),
+        Err(error) => {
+            let wrong = Wrong::unusable(&next.config.path, &format!("{error:#}"));
+            let mut before = before;
+            before.told.newest = None;
+            let session = behind_the_screen(&before, globals).await?;
+            Ok((session, before, Some(wrong)))
+        }
+    }
+}
+
+async fn behind_the_screen(loaded: &Loaded, globals: &Globals) -> anyhow::Result<Session> {
+    Session::behind_the_screen(&loaded.config, globals, LeftWaiting::Awaited).await
+}
+
+async fn start_on(
+    session: &Session,
+    loaded: &Loaded,
+    globals: &Globals,
+    size: (u16, u16),
+) -> anyhow::Result<Start> {
+    let mut start = Start {
+        searched: loaded.searched.clone(),
+        run: session.last_run().await?,
+        setup: loaded.told.clone(),
+        ..start(session, &loaded.config, size)?
+    };
+    start.options.read_only = globals.read_only;
+    Ok(start)
+}
+
+/// The screen, on a fleet of the demo, with a key that none of its sites serves typed in; in the place of another
+/// screen, if the terminal is taken for one.
 pub(super) async fn show_demo(
     session: Session,
     config: &Config,
     fleet: Arc<Fleet>,
+    taken: Option<Taken>,
 ) -> anyhow::Result<Status> {
     let size = terminal()?;
     let mut start = start(&session, config, size)?;
     start.key = Some(fleet.new_key().clone());
     start.options.demo = true;
-    show(session, config, start, Some(fleet)).await
+    front::mind_the_front();
+    let mut signals = Signals::listen()?;
+    let mut taken = match taken {
+        Some(taken) => taken,
+        None => Taken::take(size)?,
+    };
+    let screen = Screen::new(start, session.clock.now());
+    let shown = show(&mut taken, session, Setup::default(), screen, config, Some(fleet)).await?;
+    drop(taken);
+    leave(shown.session, shown.left, shown.screen, &mut signals).await
 }
 
 /// The terminal's size, if there is one that can show a screen.
@@ -78,18 +199,28 @@ fn terminal() -> anyhow::Result<(u16, u16)> {
     Ok((size.ws_col.max(1), size.ws_row.max(1)))
 }
 
-fn start(session: &Session, config: &Config, size: (u16, u16)) -> anyhow::Result<Start> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let no_colour = variable("NO_COLOR").is_some() || is_terminal_of_dec(variable("TERM"));
+fn start(session: &Session, config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
     Ok(Start {
         sites: Arc::clone(&session.sites),
         states: session.known.clone(),
+        ..bare(config, size)?
+    })
+}
+
+/// A screen without sites.
+fn bare(config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let no_colour = variable("NO_COLOR").is_some() || is_terminal_of_dec(variable("TERM"));
+    Ok(Start {
+        sites: Vec::new().into(),
+        states: Vec::new(),
         operator: operator(),
         config: name_of(&config.path),
         searched: Vec::new(),
         run: None,
         away_since: None,
         key: None,
+        setup: told::Setup::default(),
         options: Options {
             ascii: needs_ascii(&config.ui, |name| variable(name)),
             theme: if no_colour {
@@ -179,14 +310,17 @@ fn takes_clipboard(kind: Option<std::ffi::OsString>) -> bool {
     kind != "linux" && !kind.starts_with("vt")
 }
 
-async fn show(
+/// A screen that was left, and what it was on.
+struct Shown {
+    left: Left,
+    screen: Screen,
     session: Session,
-    config: &Config,
-    start: Start,
-    fleet: Option<Arc<Fleet>>,
-) -> anyhow::Result<Status> {
+    setup: Setup,
+}
+
+fn behaviour(config: &Config) -> Behaviour {
     let over_ssh = std::env::var_os("SSH_CONNECTION").is_some();
-    let behaviour = Behaviour {
+    Behaviour {
         fps: config
             .ui
             .fps
@@ -194,23 +328,51 @@ async fn show(
         mouse: config.ui.mouse,
         tab: tab(config.ui.tab, &std::env::var("TERM").unwrap_or_default()),
         look_at_start: config.verify.on_start,
-    };
-    front::mind_the_front();
-    // From before the screen has them, so that none is lost when it is left.
-    let mut signals = Signals::listen()?;
+    }
+}
+
+async fn show(
+    taken: &mut Taken,
+    session: Session,
+    setup: Setup,
+    screen: Screen,
+    config: &Config,
+    fleet: Option<Arc<Fleet>>,
+) -> anyhow::Result<Shown> {
     let clock = session.clock;
-    let screen = Screen::new(start, clock.now());
     let (tell, mut told) = unbounded_channel();
     let (order, orders) = unbounded_channel();
-    let steer = tokio::spawn(Steer::new(session, fleet, tell).run(orders));
-    let (left, mut screen) = run::run(screen, behaviour, order, &mut told, clock).await?;
+    let steer = tokio::spawn(Steer::new(session, setup, fleet, tell).run(orders));
+    let (left, mut screen) = Box::pin(run::run(
+        taken,
+        screen,
+        behaviour(config),
+        order,
+        &mut told,
+        clock,
+    ))
+    .await?;
     // The screen has let go of its orders: that ends who carries them out.
-    let mut session = steer.await?;
+    let (session, setup) = steer.await?;
     // What was told and not taken in any more: who follows the run must know of it.
     while let Ok(message) = told.try_recv() {
         let _nobody_orders = update(&mut screen, message, clock.now());
     }
-    let status = after(&mut session, left, screen.model, &mut signals).await?;
+    Ok(Shown {
+        left,
+        screen,
+        session,
+        setup,
+    })
+}
+
+async fn leave(
+    mut session: Session,
+    left: Left,
+    screen: Screen,
+    signals: &mut Signals,
+) -> anyhow::Result<Status> {
+    let status = after(&mut session, left, screen.model, signals).await?;
     session.close().await;
     Ok(status)
 }
@@ -232,7 +394,7 @@ async fn after(
         return Ok(Status::Good);
     }
     let go_on = match left {
-        Left::ByOperator(Leave::Idle) => return Ok(Status::Good),
+        Left::ByOperator(Leave::Idle | Leave::Reload | Leave::Demo) => return Ok(Status::Good),
         Left::ByOperator(Leave::RunGoesOn) => Some(Command::GoOn),
         Left::ByOperator(Leave::Cancel) | Left::Terminated => Some(Command::Stop),
         // Nobody can be asked whether a paused run shall go on: it waits for another screen.

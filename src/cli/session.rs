@@ -126,11 +126,20 @@ impl Session {
 
     /// As [`Session::open`], with the config's own certificate authority and store.
     pub(super) async fn of_config(config: &Config, globals: &Globals, left: Left) -> anyhow::Result<Self> {
-        let read =
-            |path: &PathBuf| read_ca_file(path).with_context(|| format!("tls.ca_file {}", path.display()));
-        let ca_pem = config.ca_file.as_ref().map(read).transpose()?;
+        let ca_pem = ca_pem(config)?;
         let store = open_store(&config.store, globals).await?;
         Self::open(config, ca_pem, store, left).await
+    }
+
+    /// As [`Session::of_config`], and nothing is asked: the terminal is the screen's.
+    pub(super) async fn behind_the_screen(
+        config: &Config,
+        globals: &Globals,
+        left: Left,
+    ) -> anyhow::Result<Self> {
+        let ca_pem = ca_pem(config)?;
+        let store = store_at(&store_path(&config.store, globals)?)?;
+        Self::open(config, ca_pem, rid_of_old_runs(store, &config.store).await?, left).await
     }
 
     /// Takes note of what the engine tells: while it has a run, that is offered to other processes, which may
@@ -152,6 +161,17 @@ impl Session {
             }
             tokio::spawn(take_orders(self.local.clone(), orders));
         }
+    }
+
+    /// Ends a session behind which another one begins: its engine too, which gives up the looks that are out. No run
+    /// of its own may be open.
+    pub(super) async fn end(mut self) {
+        self.local.handle.send(Command::End);
+        let ended = async { while self.events.recv().await.is_some() {} };
+        if tokio::time::timeout(LAST_RECORDS, ended).await.is_err() {
+            tracing::warn!("the engine of the config before has not ended yet");
+        }
+        self.close().await;
     }
 
     /// Tells who is attached all that has happened, before the process ends.
@@ -261,14 +281,22 @@ pub(super) struct StorePlace {
 
 /// The operator's store, rid of runs that are older than the config keeps them.
 pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<StorePlace> {
-    let path = match globals.store.as_ref().or(settings.path.as_ref()) {
-        Some(path) => path.clone(),
-        None => state_folder()?.join("store.db"),
-    };
+    let path = store_path(settings, globals)?;
     let place = match store_at(&path) {
         Err(error) => after_damage(&path, error).await?,
         opened => opened?,
     };
+    rid_of_old_runs(place, settings).await
+}
+
+fn store_path(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<PathBuf> {
+    match globals.store.as_ref().or(settings.path.as_ref()) {
+        Some(path) => Ok(path.clone()),
+        None => Ok(state_folder()?.join("store.db")),
+    }
+}
+
+async fn rid_of_old_runs(place: StorePlace, settings: &StoreSettings) -> anyhow::Result<StorePlace> {
     let kept = SignedDuration::try_from(settings.retention).unwrap_or(SignedDuration::MAX);
     let before = Timestamp::now().saturating_sub(kept).unwrap_or(Timestamp::MIN);
     let dropped = place.store.prune(before).await?;
@@ -317,6 +345,12 @@ pub(super) fn state_folder() -> anyhow::Result<PathBuf> {
 
 /// Certificate authorities take at most so many bytes.
 const CA_FILE_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// The certificate authority that the config names.
+fn ca_pem(config: &Config) -> anyhow::Result<Option<Vec<u8>>> {
+    let read = |path: &PathBuf| read_ca_file(path).with_context(|| format!("tls.ca_file {}", path.display()));
+    config.ca_file.as_ref().map(read).transpose()
+}
 
 fn read_ca_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let (file, _) = open_plain(path)?;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::reading;
 use super::session::Session;
+use super::setup::Setup;
 use crate::attach::{Attached, Changed, Found, Watch, find};
 use crate::demo::Fleet;
 use crate::engine::{Command, Event, Level, Message as Told, sleep_until};
@@ -26,6 +27,7 @@ pub(super) struct Steer {
     session: Session,
     /// The demo's sites, which `H` mends.
     fleet: Option<Arc<Fleet>>,
+    setup: Setup,
     tell: UnboundedSender<Message>,
     remote: Option<Remote>,
     watch: Option<Watch>,
@@ -45,12 +47,18 @@ struct Remote {
 }
 
 impl Steer {
-    pub(super) fn new(session: Session, fleet: Option<Arc<Fleet>>, tell: UnboundedSender<Message>) -> Self {
+    pub(super) fn new(
+        session: Session,
+        setup: Setup,
+        fleet: Option<Arc<Fleet>>,
+        tell: UnboundedSender<Message>,
+    ) -> Self {
         let watch = Watch::new(&session.folder);
         let watch = watch.inspect_err(|error| tracing::warn!(%error, "other processes are not noticed"));
         Self {
             session,
             fleet,
+            setup,
             tell,
             remote: None,
             watch: watch.ok(),
@@ -60,8 +68,8 @@ impl Steer {
         }
     }
 
-    /// Until the screen is left; gives the session back then.
-    pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Effect>) -> Session {
+    /// Until the screen is left; gives back then what it was given.
+    pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Effect>) -> (Session, Setup) {
         self.look_for_runs().await;
         self.tell_of_what_was_left().await;
         loop {
@@ -93,7 +101,7 @@ impl Steer {
             // What was ordered last is on its way then.
             let _stalled = tokio::time::timeout(FAREWELL, connection).await;
         }
-        self.session
+        (self.session, self.setup)
     }
 
     /// Attaches to the run of another process, if one goes on and none of this process does.
@@ -228,6 +236,10 @@ impl Steer {
                 self.say(Message::Healed(healed));
             }
             Effect::Read(wanted) => self.read(wanted),
+            Effect::Setup(order) => {
+                let news = self.setup.carry_out(order);
+                self.say(Message::Setup(news));
+            }
             // What concerns the terminal is done by the screen itself.
             Effect::Copy(_) | Effect::Redraw | Effect::Suspend | Effect::Quit(_) => {}
         }

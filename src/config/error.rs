@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use toml::Spanned;
 
+use super::outline::{ConfigLine, around};
 use crate::key::secret_inside;
 
 /// What is wrong with a config, and where. Quotes no value of the file: one could be a key.
@@ -17,6 +18,20 @@ pub struct ConfigError {
     pub place: Option<(usize, usize)>,
     /// What is wrong and what to write instead.
     pub message: String,
+    /// The lines at the place, without their values.
+    pub around: Vec<ConfigLine>,
+}
+
+impl ConfigError {
+    /// Of the file as a whole.
+    pub(super) fn of_file(path: &Path, message: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            place: None,
+            message,
+            around: Vec::new(),
+        }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -42,6 +57,7 @@ impl Places<'_> {
             path: self.path.to_owned(),
             place,
             message: message.into(),
+            around: place.map_or_else(Vec::new, |(line, _)| around(self.text, line)),
         }
     }
 

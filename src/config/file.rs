@@ -1,3 +1,4 @@
+use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,12 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
+    /// Where a user's own config stands, if their home is known.
+    pub fn own_place(&self) -> Option<PathBuf> {
+        let folder = self.xdg.as_ref()?.join("stripe-propagate");
+        Some(folder.join("config.toml"))
+    }
+
     /// Those of this process.
     pub fn of_process(explicit: Option<PathBuf>) -> Self {
         Self {
@@ -59,12 +66,7 @@ pub fn find(around: &Surroundings) -> Found {
         return Found::File(path.clone());
     }
     let mut places = vec![around.current.join("config.toml")];
-    places.extend(
-        around
-            .xdg
-            .as_ref()
-            .map(|xdg| xdg.join("stripe-propagate").join("config.toml")),
-    );
+    places.extend(around.own_place());
     match places.iter().find(|path| path.exists()) {
         Some(path) => Found::File(path.clone()),
         None => Found::Nowhere(Searched(places)),
@@ -84,11 +86,13 @@ struct Owner {
 /// # Errors
 /// [`ConfigError`]: it cannot be read, others can change it, or something in it is wrong.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let refuse = |message: String| ConfigError {
-        path: path.to_owned(),
-        place: None,
-        message,
-    };
+    let (text, about) = read(path)?;
+    parse_text(&text, path, &about)
+}
+
+/// The text of a config that may be trusted, and what is known of its file.
+pub(super) fn read(path: &Path) -> Result<(String, Metadata), ConfigError> {
+    let refuse = |message: String| ConfigError::of_file(path, message);
     let (file, about) = open_plain(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
     let owner = Owner {
         user: about.uid(),
@@ -109,9 +113,14 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     if text.len() as u64 > MAX_LENGTH {
         return Err(refuse("is longer than 16 MiB: is it the right file?".to_owned()));
     }
+    Ok((text, about))
+}
+
+/// Parses what stands, or would stand, in the file.
+pub(super) fn parse_text(text: &str, path: &Path, about: &Metadata) -> Result<Config, ConfigError> {
     let home = etcetera::home_dir().ok();
     parse(
-        &text,
+        text,
         Place {
             path,
             home: home.as_deref(),

@@ -33,6 +33,7 @@ impl Config {
             path: self.path.clone(),
             place: Some(at.place),
             message: message.into(),
+            around: Vec::new(),
         }
     }
 }

@@ -77,6 +77,20 @@ pub(super) fn resolve(
     Ok(sites)
 }
 
+/// A site of which nothing is known but its address, beside `others`.
+pub(super) fn by_default(url: &SiteUrl, others: &[Site]) -> Site {
+    let mut names = others.iter().map(|site| (site.name.clone(), 1)).collect();
+    Site {
+        name: unique(&url.default_name(), &mut names),
+        url: url.clone(),
+        group: None,
+        mode: SiteMode::default(),
+        backend: url.backend().into(),
+        master_key: MasterKeyId::default(),
+        enabled: true,
+    }
+}
+
 fn text(what: &str, raw: &Spanned<String>, at: &Places<'_>) -> Result<CleanText, ConfigError> {
     let clean = CleanText::new(raw.get_ref(), NAME_LIMIT);
     if clean.is_empty() {

@@ -88,7 +88,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if self.open > 0 {
             return self.say(Level::Warning, "a run is sending: it comes first".to_owned());
         }
-        if let Err(error) = self.must_be_unfinished(left.id).await {
+        if let Err(error) = must_be_unfinished(&*self.store, left.id).await {
             return self.tell(Event::NotBegun(error));
         }
         self.refresh().await;
@@ -125,23 +125,6 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 ),
             );
         }
-    }
-
-    /// Another process may have finished the run since it was asked about.
-    async fn must_be_unfinished(&self, run: RunId) -> Result<(), StoreError> {
-        let unfinished = self.store.unfinished_runs().await?;
-        if unfinished.iter().any(|known| known.id == run) {
-            return Ok(());
-        }
-        let newest = self.store.runs(1).await?;
-        let text = match newest.first().filter(|newest| newest.id == run && newest.live) {
-            Some(live) => format!("run {} goes on in another process (PID {})", run.0, live.by.pid),
-            None => format!(
-                "run {} was finished meanwhile: there is nothing to take up",
-                run.0
-            ),
-        };
-        Err(StoreError::Failed(text))
     }
 
     /// Takes up one site of the run. Returns whether the config lets it.
@@ -183,4 +166,21 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         self.say(Level::Info, format!("run {} is closed", run.0));
     }
+}
+
+/// Another process may have finished the run since it was asked about.
+async fn must_be_unfinished(store: &impl Store, run: RunId) -> Result<(), StoreError> {
+    let unfinished = store.unfinished_runs().await?;
+    if unfinished.iter().any(|known| known.id == run) {
+        return Ok(());
+    }
+    let newest = store.runs(1).await?;
+    let text = match newest.first().filter(|newest| newest.id == run && newest.live) {
+        Some(live) => format!("run {} goes on in another process (PID {})", run.0, live.by.pid),
+        None => format!(
+            "run {} was finished meanwhile: there is nothing to take up",
+            run.0
+        ),
+    };
+    Err(StoreError::Failed(text))
 }

@@ -1,4 +1,4 @@
-use super::run::{Engine, Pending};
+use super::run::{Ending, Engine, Pending};
 use super::{Attempts, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
@@ -46,10 +46,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Command::Cancel => self.cancel(),
             Command::Stop => {
                 self.cancel();
-                self.abandons = true;
+                self.ending = Ending::Abandons;
                 self.stop();
             }
             Command::Leave => self.stop(),
+            Command::End => {
+                self.ending = Ending::GivesUp;
+                self.stop();
+            }
             Command::Refresh => self.refresh().await,
             Command::Refuse(why) => self.tell(Event::Refused(why)),
         }

@@ -21,9 +21,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             state,
             note: CleanText::note(&note),
         });
-        self.records
-            .on_their_way
-            .spawn(async move { (site, recorded.await) });
+        self.records.follow(site, recorded);
     }
 
     /// What came of a record.

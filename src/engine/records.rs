@@ -1,13 +1,18 @@
-use tokio::task::JoinSet;
+use std::collections::VecDeque;
+use std::pin::Pin;
 
 use crate::site::SiteId;
 use crate::store::{Recorded, StoreError};
 
+/// A record on its way to the store.
+type OnItsWay = Pin<Box<dyn Future<Output = Result<Recorded, StoreError>> + Send>>;
+
 /// What is on its way to the store, and what the store holds for this engine.
 #[derive(Default)]
 pub(super) struct Records {
-    /// Records that are not durable yet.
-    pub(super) on_their_way: JoinSet<(SiteId, Result<Recorded, StoreError>)>,
+    /// Records that are not durable yet, in the order in which they were handed over. Only the first is waited for:
+    /// the store writes them by itself, many at once, and who waited for each would be woken for each.
+    on_their_way: VecDeque<(SiteId, OnItsWay)>,
     /// Whether no other run may send: something of ours is still to be sent.
     pub(super) holds_store: bool,
     /// Whether the store took no record lately.
@@ -15,14 +20,21 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// What came of the next record; none where none is on its way.
+    /// A record of `site` was handed over.
+    pub(super) fn follow(
+        &mut self,
+        site: SiteId,
+        recorded: impl Future<Output = Result<Recorded, StoreError>> + Send + 'static,
+    ) {
+        self.on_their_way.push_back((site, Box::pin(recorded)));
+    }
+
+    /// What came of the first record that is on its way; none where none is. Nothing is lost where nobody waits for
+    /// the end of this.
     pub(super) async fn next(&mut self) -> Option<(SiteId, Result<Recorded, StoreError>)> {
-        while let Some(done) = self.on_their_way.join_next().await {
-            // A store that panics has recorded nothing, and nothing comes of it.
-            if let Ok(done) = done {
-                return Some(done);
-            }
-        }
-        None
+        let (site, recorded) = self.on_their_way.front_mut()?;
+        let done = (*site, recorded.await);
+        self.on_their_way.pop_front();
+        Some(done)
     }
 }

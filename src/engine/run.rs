@@ -49,6 +49,17 @@ pub(super) enum Pending {
     Rest(Push),
 }
 
+/// What becomes of what an engine still waits for when it is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// What is out is waited for; the rest is the next process's.
+    Leaves,
+    /// The operator stopped it: nobody looks at the rest.
+    Abandons,
+    /// As left, but looks that are out are not waited for.
+    GivesUp,
+}
+
 /// Owns all state. Nothing in it waits for the network or the terminal.
 pub(super) struct Engine<Api, Db> {
     pub(super) sites: Arc<[Site]>,
@@ -74,8 +85,8 @@ pub(super) struct Engine<Api, Db> {
     /// Sites of the run that will change by themselves.
     pub(super) busy: usize,
     pub(super) stopping: bool,
-    /// Whether the operator stopped it, rather than left it.
-    pub(super) abandons: bool,
+    /// What becomes of what it waits for when it is stopped.
+    pub(super) ending: Ending,
     dice: fastrand::Rng,
 }
 
@@ -122,7 +133,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             open: 0,
             busy: 0,
             stopping: false,
-            abandons: false,
+            ending: Ending::Leaves,
             dice: fastrand::Rng::new(),
         }
     }
@@ -135,7 +146,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.fill_slots();
             self.tell_phase().await;
             let still = self.busy == 0 && self.busy_of.is_empty();
-            let idle = self.calls.is_empty() && (self.stopping || (!handles && still));
+            let nothing_is_out = self.calls.is_empty() || self.gives_up_what_is_out();
+            let idle = nothing_is_out && (self.stopping || (!handles && still));
             if idle {
                 break;
             }
@@ -154,6 +166,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.finish().await;
     }
 
+    /// A PUT is waited for in any case.
+    fn gives_up_what_is_out(&self) -> bool {
+        self.ending == Ending::GivesUp && self.out.values().all(|(_, call, _)| *call != Call::Put)
+    }
+
     /// Nothing more is sent: what was answered goes on record.
     async fn finish(&mut self) {
         let now = self.clock.now();
@@ -165,7 +182,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         // What was stopped is looked at by nobody; what was left, by the next process.
         for index in 0..self.slots.len() {
-            if self.abandons && self.slots[index].state.is_busy() {
+            if self.ending == Ending::Abandons && self.slots[index].state.is_busy() {
                 self.change(SiteId::at(index), SiteState::abandon);
             }
         }

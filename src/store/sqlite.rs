@@ -10,9 +10,10 @@ use tokio::sync::oneshot;
 
 use self::fault::fault;
 use self::lock::{Lives, is_live};
+use self::pending::{Answer, Change, Done};
 use self::place::Place;
 use self::shared::{Shared, lock};
-use self::writer::{Answer, Change, Done, Job, Writer};
+use self::writer::{Job, Writer};
 use super::left::Basis;
 use super::old::Pruned;
 use super::{
@@ -42,11 +43,17 @@ mod shared;
 mod known;
 /// Intents and records.
 mod changes;
+/// The statements of a transaction.
+mod statements;
+/// What a transaction reads and writes of its sites, once each.
+mod touched;
 /// Runs: their beginning, their end, their counts.
 mod runs;
 /// Attempts, rows of a run, what was seen.
 mod reads;
-/// One thread writes: what waits goes into one transaction.
+/// What waits to be written, and what of it is due.
+mod pending;
+/// One thread writes: what is due goes into one transaction.
 mod writer;
 /// Runs that are begun, taken up, closed: who may.
 mod turns;

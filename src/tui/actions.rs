@@ -4,7 +4,7 @@ use super::dialogs::{Choice, Copying, Deed, Detail, Dialog, Menu, Messages};
 use super::keys::Press;
 use super::model::Model;
 use super::screen::Screen;
-use super::{Effect, Leave, Wanted, find, orders};
+use super::{Effect, Leave, Wanted, find, first, orders};
 use crate::engine::{Command, Level};
 use crate::rules::run::RunPhase;
 
@@ -12,8 +12,11 @@ use crate::rules::run::RunPhase;
 mod listed;
 /// The keys that the config gives to actions.
 mod bindings;
+/// When an action is there.
+mod when;
 
 pub use bindings::{bound, unchanged};
+pub use when::When;
 
 const fn key(character: char) -> Press {
     Press::key(character)
@@ -35,8 +38,8 @@ pub struct Action {
     pub keys: &'static [Press],
     /// What it does, for the help.
     pub help: &'static str,
-    /// Whether it is there in the demo only.
-    pub demo_only: bool,
+    /// When it is there: its keys do it, and the help tells it.
+    pub when: When,
     /// What the footer says of it; nothing where it cannot be done or everybody knows it.
     pub footer: fn(&Model) -> Option<String>,
     /// Does it.
@@ -49,9 +52,8 @@ pub(super) fn named_action(name: &str) -> Option<&'static Action> {
 }
 
 /// The actions that are there on this screen.
-pub(super) fn known(model: &Model) -> impl Iterator<Item = &'static Action> + use<> {
-    let demo = model.options.demo;
-    ACTIONS.iter().filter(move |action| !action.demo_only || demo)
+pub(super) fn known(model: &Model) -> impl Iterator<Item = &'static Action> + use<'_> {
+    ACTIONS.iter().filter(|action| action.when.is_now(model))
 }
 
 fn silent(_: &Model) -> Option<String> {
@@ -68,7 +70,7 @@ pub static ACTIONS: &[Action] = &[
         name: "push all",
         keys: &[key('P')],
         help: "review and push the key to all sites that are shown",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
                 .then(|| format!("push {}", model.visible_in_words()))
@@ -83,7 +85,7 @@ pub static ACTIONS: &[Action] = &[
         name: "dry run",
         keys: &[key('d')],
         help: "what a push to all would do, without a way to send it",
-        demo_only: false,
+        when: When::WithSites,
         footer: |model| {
             let can_plan = model.field.key().is_some() && !model.is_sending() && !model.sites.is_empty();
             can_plan.then(|| "dry run".to_owned())
@@ -94,7 +96,7 @@ pub static ACTIONS: &[Action] = &[
         name: "pause",
         keys: &[key('c')],
         help: "pause the run: go on, or cancel the rest",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| {
             model.is_sending().then(|| {
                 if phase(model).is_some_and(RunPhase::is_held) {
@@ -110,7 +112,7 @@ pub static ACTIONS: &[Action] = &[
         name: "retry all failed",
         keys: &[key('R')],
         help: "repeat what failed on the sites that are shown",
-        demo_only: false,
+        when: When::Configured,
         footer: retries,
         run: |screen| {
             let visible = screen.model.visible();
@@ -121,7 +123,7 @@ pub static ACTIONS: &[Action] = &[
         name: "edit key",
         keys: &[key('e')],
         help: "type or paste the key (↑ known ones); Enter or Esc ends it, ^U wipes it",
-        demo_only: false,
+        when: When::Configured,
         footer: |_| Some("key".to_owned()),
         run: |screen| {
             screen.model.field.edit();
@@ -132,7 +134,7 @@ pub static ACTIONS: &[Action] = &[
         name: "verify all",
         keys: &[key('V')],
         help: "look at what the sites serve that are shown",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| with_sites(model, &format!("verify {}", model.visible_in_words())),
         run: |screen| {
             let visible = screen.model.visible();
@@ -143,7 +145,7 @@ pub static ACTIONS: &[Action] = &[
         name: "detail",
         keys: &[named(KeyCode::Enter)],
         help: "all that is known of the site, with each attempt",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| with_sites(model, "detail"),
         run: |screen| {
             let Some(site) = screen.model.selected() else {
@@ -158,7 +160,7 @@ pub static ACTIONS: &[Action] = &[
         name: "copy",
         keys: &[key('y')],
         help: "copy the URL, the key or the error of the site under the cursor (OSC 52)",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let site = screen.model.selected();
@@ -170,7 +172,7 @@ pub static ACTIONS: &[Action] = &[
         name: "messages",
         keys: &[key('m')],
         help: "all messages",
-        demo_only: false,
+        when: When::Always,
         footer: |_| Some("messages".to_owned()),
         run: |screen| {
             screen.dialog = Some(Dialog::Messages(Messages::default()));
@@ -181,7 +183,7 @@ pub static ACTIONS: &[Action] = &[
         name: "owed",
         keys: &[key('o')],
         help: "only the sites that are owed a key, or all again; a run that was left unfinished",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| (!model.left.is_empty()).then(|| "unfinished run".to_owned()),
         run: find::owed,
     },
@@ -189,7 +191,7 @@ pub static ACTIONS: &[Action] = &[
         name: "filter",
         keys: &[key('/')],
         help: "show only the sites that match words or fields, such as push:failed",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| with_sites(model, "filter"),
         run: |screen| {
             screen.model.filter.edit(true);
@@ -200,7 +202,7 @@ pub static ACTIONS: &[Action] = &[
         name: "clear filter",
         keys: &[named(KeyCode::Esc)],
         help: "show all sites again",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| (!model.filter.is_empty()).then(|| "all sites".to_owned()),
         run: |screen| {
             screen.model.show_only("");
@@ -211,7 +213,7 @@ pub static ACTIONS: &[Action] = &[
         name: "mark",
         keys: &[key(' ')],
         help: "mark the site, or take its mark away: actions go on the marked ones",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| with_sites(model, "mark"),
         run: find::mark,
     },
@@ -219,7 +221,7 @@ pub static ACTIONS: &[Action] = &[
         name: "mark all",
         keys: &[key('a')],
         help: "mark all sites that are shown",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| find::mark_those(screen, |_, _| true),
     },
@@ -227,7 +229,7 @@ pub static ACTIONS: &[Action] = &[
         name: "mark failed",
         keys: &[key('f')],
         help: "mark those of the shown sites that failed",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| find::mark_those(screen, find::failed),
     },
@@ -235,7 +237,7 @@ pub static ACTIONS: &[Action] = &[
         name: "unmark all",
         keys: &[key('A')],
         help: "take all marks away, also those that the filter hides",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| (model.list.marks() > 0).then(|| "no marks".to_owned()),
         run: |screen| {
             screen.model.list.unmark_all();
@@ -246,7 +248,7 @@ pub static ACTIONS: &[Action] = &[
         name: "next failed",
         keys: &[key('n')],
         help: "to the next site that failed",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| (model.failed > 0).then(|| "next failed".to_owned()),
         run: find::next_failed,
     },
@@ -254,7 +256,7 @@ pub static ACTIONS: &[Action] = &[
         name: "keys served",
         keys: &[named(KeyCode::Tab)],
         help: "which key how many sites serve; Enter shows only those",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| with_sites(model, "keys served"),
         run: |screen| {
             screen.dialog = Some(Dialog::Menu(Menu::served(&screen.model)));
@@ -265,7 +267,7 @@ pub static ACTIONS: &[Action] = &[
         name: "sort",
         keys: &[key('s')],
         help: "choose the column that sites are sorted by",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             screen.dialog = Some(Dialog::Menu(Menu::sort(&screen.model)));
@@ -276,7 +278,7 @@ pub static ACTIONS: &[Action] = &[
         name: "turn the order",
         keys: &[key('S')],
         help: "the other end of the order first",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: find::turn,
     },
@@ -284,7 +286,7 @@ pub static ACTIONS: &[Action] = &[
         name: "history",
         keys: &[key('h')],
         help: "runs on record: their sites and attempts, retry, roll back, export",
-        demo_only: false,
+        when: When::Configured,
         footer: |_| Some("history".to_owned()),
         run: |screen| {
             screen.dialog = Some(Dialog::History(Box::default()));
@@ -295,7 +297,7 @@ pub static ACTIONS: &[Action] = &[
         name: "roll back",
         keys: &[key('u')],
         help: "put back what the marked sites, or the one under the cursor, had before their last run",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| find::on_chosen(screen, Deed::RollBack),
     },
@@ -303,7 +305,7 @@ pub static ACTIONS: &[Action] = &[
         name: "push",
         keys: &[key('p')],
         help: "review and push the key to the marked sites, or the one under the cursor",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
                 .then(|| model.chosen_in_words("push"))
@@ -315,7 +317,7 @@ pub static ACTIONS: &[Action] = &[
         name: "retry",
         keys: &[key('r')],
         help: "repeat what failed on the marked sites, or the one under the cursor",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| (model.failed + model.held_back > 0).then(|| model.chosen_in_words("retry")),
         run: |screen| find::on_chosen(screen, Deed::Retry),
     },
@@ -323,7 +325,7 @@ pub static ACTIONS: &[Action] = &[
         name: "verify",
         keys: &[key('v')],
         help: "look at what the marked sites, or the one under the cursor, serve",
-        demo_only: false,
+        when: When::Configured,
         footer: |model| with_sites(model, &model.chosen_in_words("verify")),
         run: |screen| find::on_chosen(screen, Deed::Look),
     },
@@ -331,7 +333,7 @@ pub static ACTIONS: &[Action] = &[
         name: "show key",
         keys: &[control('r')],
         help: "show the key for 10 seconds, or hide it",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let now = screen.model.now;
@@ -343,15 +345,53 @@ pub static ACTIONS: &[Action] = &[
         name: "heal",
         keys: &[key('H')],
         help: "mend the demo's sick sites, so that a retry works",
-        demo_only: true,
+        when: When::InDemo,
         footer: |model| model.options.demo.then(|| "heal the demo".to_owned()),
         run: |_| vec![Effect::Heal],
+    },
+    Action {
+        name: "write a config",
+        keys: &[key('i')],
+        help: "write a commented config, where there is none",
+        when: When::WithoutSites,
+        footer: |model| {
+            let is_bare = model.setup.file.is_none() && model.setup.example.is_none();
+            (is_bare && !model.options.read_only).then(|| "write a config".to_owned())
+        },
+        run: first::write_example,
+    },
+    Action {
+        name: "add a site",
+        keys: &[key('+')],
+        help: "add a site by its address: for this session, or written to the config",
+        when: When::Configured,
+        footer: |model| model.sites.is_empty().then(|| "add a site".to_owned()),
+        run: first::add_site,
+    },
+    Action {
+        name: "demo",
+        keys: &[key('d')],
+        help: "try the program on shops inside this machine",
+        when: When::WithoutSites,
+        footer: |_| Some("demo".to_owned()),
+        run: first::open_demo,
+    },
+    Action {
+        name: "reload",
+        keys: &[named(KeyCode::F(5))],
+        help: "read the config and its sites again",
+        when: When::Always,
+        footer: |model| {
+            let is_wanted = model.setup.wrong.is_some() || model.sites.is_empty();
+            is_wanted.then(|| "read the config again".to_owned())
+        },
+        run: first::reload,
     },
     Action {
         name: "palette",
         keys: &[key(':')],
         help: "finds any action by its name, and does it",
-        demo_only: false,
+        when: When::Configured,
         footer: |_| Some("palette".to_owned()),
         run: listed::palette,
     },
@@ -359,7 +399,7 @@ pub static ACTIONS: &[Action] = &[
         name: "help",
         keys: &[key('?')],
         help: "this help",
-        demo_only: false,
+        when: When::Always,
         footer: |_| Some("help".to_owned()),
         run: listed::help,
     },
@@ -367,7 +407,7 @@ pub static ACTIONS: &[Action] = &[
         name: "quit",
         keys: &[key('q'), control('c')],
         help: "quit; while a run goes on it asks",
-        demo_only: false,
+        when: When::Always,
         footer: |_| Some("quit".to_owned()),
         run: quit,
     },
@@ -375,7 +415,7 @@ pub static ACTIONS: &[Action] = &[
         name: "down",
         keys: &[key('j'), named(KeyCode::Down)],
         help: "one site down",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| find::step(screen, 1),
     },
@@ -383,7 +423,7 @@ pub static ACTIONS: &[Action] = &[
         name: "up",
         keys: &[key('k'), named(KeyCode::Up)],
         help: "one site up",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| find::step(screen, -1),
     },
@@ -391,7 +431,7 @@ pub static ACTIONS: &[Action] = &[
         name: "half page down",
         keys: &[control('d')],
         help: "half a page down",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let half = find::page(&screen.model) / 2;
@@ -402,7 +442,7 @@ pub static ACTIONS: &[Action] = &[
         name: "half page up",
         keys: &[control('u')],
         help: "half a page up",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let half = find::page(&screen.model) / 2;
@@ -413,7 +453,7 @@ pub static ACTIONS: &[Action] = &[
         name: "page down",
         keys: &[named(KeyCode::PageDown)],
         help: "a page down",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let page = find::page(&screen.model);
@@ -424,7 +464,7 @@ pub static ACTIONS: &[Action] = &[
         name: "page up",
         keys: &[named(KeyCode::PageUp)],
         help: "a page up",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             let page = find::page(&screen.model);
@@ -435,7 +475,7 @@ pub static ACTIONS: &[Action] = &[
         name: "first",
         keys: &[key('g'), named(KeyCode::Home)],
         help: "the first site",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             screen.model.move_cursor(0);
@@ -446,7 +486,7 @@ pub static ACTIONS: &[Action] = &[
         name: "last",
         keys: &[key('G'), named(KeyCode::End)],
         help: "the last site",
-        demo_only: false,
+        when: When::Configured,
         footer: silent,
         run: |screen| {
             screen.model.move_cursor(usize::MAX);
@@ -457,7 +497,7 @@ pub static ACTIONS: &[Action] = &[
         name: "redraw",
         keys: &[control('l')],
         help: "draw the screen afresh",
-        demo_only: false,
+        when: When::Always,
         footer: silent,
         run: |_| vec![Effect::Redraw],
     },
@@ -465,7 +505,7 @@ pub static ACTIONS: &[Action] = &[
         name: "suspend",
         keys: &[control('z')],
         help: "suspend, while no run goes on; fg comes back",
-        demo_only: false,
+        when: When::Always,
         footer: silent,
         run: |screen| {
             let model = &mut screen.model;

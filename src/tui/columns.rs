@@ -58,7 +58,7 @@ pub static COLUMNS: [Column; 10] = [
         shown: always,
         right: false,
         sort: |site, _| SortKey::text(site.name.as_str()),
-        cell: |model, id| (model.site(id).name.to_string(), Part::Text),
+        cell: |model, id| (name(model, id), Part::Text),
     },
     Column {
         head: "GROUP",
@@ -135,10 +135,22 @@ pub static COLUMNS: [Column; 10] = [
         sort: |_, state| SortKey::text(&note(state, &|at| at.wall.to_string())),
         cell: |model, id| {
             let note = note(model.state(id), &|at| model.clock(at));
+            if note.is_empty() && model.is_of_session(id) {
+                return ("this session only".to_owned(), Part::Label);
+            }
             (note, Part::Text)
         },
     },
 ];
+
+/// A site that stands in no config has a mark, by the key that has added it.
+fn name(model: &Model, id: SiteId) -> String {
+    let name = &model.site(id).name;
+    if model.is_of_session(id) {
+        return format!("+ {name}");
+    }
+    name.to_string()
+}
 
 fn served(state: &SiteState) -> String {
     state.now.words(|key| key.as_str().to_owned())

@@ -10,6 +10,8 @@ use super::model::Model;
 use super::theme::Part;
 use crate::site::SiteId;
 
+/// The address of a site that is to be added.
+mod add;
 /// Runs on record.
 mod history;
 /// A few answers to one question.
@@ -34,7 +36,10 @@ mod help;
 mod palette;
 /// The plan of a push, and the phrase that confirms it.
 mod plan;
+/// A config that is wrong.
+mod wrong;
 
+pub use add::AddSite;
 pub use choice::{Choice, OLD_RUN, again};
 pub use copy::Copying;
 pub use detail::Detail;
@@ -45,6 +50,7 @@ pub use messages::Messages;
 pub use owed::Owed;
 pub use palette::{Entry, Palette};
 pub use plan::PlanDialog;
+pub use wrong::{WrongConfig, wrong_lines};
 
 /// What stands before the table and takes the keys.
 #[derive(Debug)]
@@ -67,6 +73,10 @@ pub enum Dialog {
     Palette(Box<Palette>),
     /// Runs on record.
     History(Box<History>),
+    /// The address of a site that is to be added.
+    AddSite(AddSite),
+    /// A config that was read again and is wrong.
+    WrongConfig(WrongConfig),
     /// A list of which one is chosen.
     Menu(Menu),
 }
@@ -102,14 +112,15 @@ impl Dialog {
         match self {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
-            Self::Palette(_) => true,
+            Self::AddSite(_) | Self::Palette(_) => true,
             Self::Choice(_)
             | Self::Detail(_)
             | Self::Copy(_)
             | Self::Owed(_)
             | Self::Messages(_)
             | Self::Help(_)
-            | Self::Menu(_) => false,
+            | Self::Menu(_)
+            | Self::WrongConfig(_) => false,
         }
     }
 }
@@ -145,6 +156,8 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
         Dialog::Help(dialog) => dialog.press(model, press),
         Dialog::Palette(dialog) => dialog.press(model, press),
         Dialog::History(dialog) => dialog.press(model, press),
+        Dialog::AddSite(dialog) => dialog.press(model, press),
+        Dialog::WrongConfig(_) => WrongConfig::press(model, press),
         Dialog::Menu(dialog) => dialog.press(model, press),
     }
 }
@@ -161,6 +174,8 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
         Dialog::Help(dialog) => dialog.draw(model, frame),
         Dialog::Palette(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
+        Dialog::AddSite(dialog) => dialog.draw(model, frame),
+        Dialog::WrongConfig(dialog) => dialog.draw(model, frame),
         Dialog::Menu(dialog) => dialog.draw(model, frame),
     }
 }

@@ -13,6 +13,7 @@ use super::filter::{Filter, Looked};
 use super::keys::Bindings;
 use super::list::List;
 use super::live::Live;
+use super::setup::Setup;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
 use crate::key::PublishableKey;
@@ -25,6 +26,8 @@ use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::{Holder, RunRecord};
 use crate::text::{Count, drawable, fit, pad, width};
 
+/// What it knows of where its sites come from.
+mod origin;
 /// What is counted over all sites.
 mod figures;
 /// Which sites are shown, and on which of them an action goes.
@@ -62,6 +65,8 @@ pub struct Start {
     pub away_since: Option<Moment>,
     /// A key that stands in the field already.
     pub key: Option<PublishableKey>,
+    /// Where the sites come from.
+    pub setup: Setup,
     /// How it looks.
     pub options: Options,
     /// Columns and rows.
@@ -100,6 +105,7 @@ pub struct Model {
     pub(super) operator: String,
     pub(super) config: String,
     pub(super) searched: Vec<PathBuf>,
+    pub(super) setup: Setup,
     pub(super) options: Options,
     pub(super) size: (u16, u16),
     pub(super) list: List,
@@ -154,6 +160,7 @@ impl Model {
             operator: start.operator,
             config: start.config,
             searched: start.searched,
+            setup: start.setup,
             options: start.options,
             size: start.size,
             field: KeyField::new(start.key),

@@ -45,11 +45,56 @@ pub enum Left {
     Terminated,
 }
 
+fn another_follows(left: Left) -> bool {
+    matches!(left, Left::ByOperator(Leave::Reload | Leave::Demo))
+}
+
+/// Nothing outside the screen.
+pub const NO_TAB: TabSettings = TabSettings {
+    title: false,
+    progress: false,
+    bell: false,
+};
+
 /// What the loop listens to, besides the frame timer.
 struct Ears<'a> {
-    heard: UnboundedReceiver<Heard>,
+    heard: &'a mut UnboundedReceiver<Heard>,
     told: &'a mut UnboundedReceiver<Message>,
+    signals: &'a mut Signals,
+}
+
+/// The operator's terminal, taken, and all that comes from there. It is given back when this is dropped; until then
+/// one screen can follow another, and nothing flickers.
+pub struct Taken {
+    terminal: Terminal,
+    frames: Frames,
+    heard: UnboundedReceiver<Heard>,
     signals: Signals,
+    /// Who reads what is typed, until the last screen is left.
+    listener: Option<Listener>,
+    size: (u16, u16),
+}
+
+impl Taken {
+    /// Takes the terminal, of this size.
+    ///
+    /// # Errors
+    /// When it cannot be taken.
+    pub fn take((columns, rows): (u16, u16)) -> anyhow::Result<Self> {
+        let signals = Signals::new().context("listening to signals")?;
+        let terminal = Terminal::take(NO_TAB)?;
+        terminal.mind_panics();
+        let (speak, heard) = unbounded_channel();
+        let listener = Listener::start(speak).context("starting the thread that reads")?;
+        Ok(Self {
+            terminal,
+            frames: Frames::new(columns, rows)?,
+            heard,
+            signals,
+            listener: Some(listener),
+            size: (columns, rows),
+        })
+    }
 }
 
 struct Signals {
@@ -86,10 +131,10 @@ enum Woke {
     EngineEnded,
 }
 
-struct Show {
+struct Show<'a> {
     screen: Screen,
-    terminal: Terminal,
-    frames: Frames,
+    terminal: &'a mut Terminal,
+    frames: &'a mut Frames,
     tab: Tab,
     orders: UnboundedSender<Effect>,
     clock: Clock,
@@ -101,30 +146,32 @@ struct Show {
     copied: Option<String>,
 }
 
-/// Shows `screen` until it is left, and returns it. The terminal is given back then; what becomes of the run is
-/// the caller's. What the screen is `told` comes from outside, and the effects that are no matter of the terminal
+/// Shows `screen` until it is left, and returns it. The terminal is given back then, unless another screen follows;
+/// what becomes of the run is the caller's. What the screen is `told` comes from outside, and the effects that are no matter of the terminal
 /// are carried out there: they go to `orders`.
 ///
 /// # Errors
-/// When the terminal cannot be taken.
+/// When the terminal cannot be written to.
 pub async fn run(
+    taken: &mut Taken,
     screen: Screen,
     behaviour: Behaviour,
     orders: UnboundedSender<Effect>,
     told: &mut UnboundedReceiver<Message>,
     clock: Clock,
 ) -> anyhow::Result<(Left, Screen)> {
-    let signals = Signals::new().context("listening to signals")?;
-    let terminal = Terminal::take(behaviour.mouse, behaviour.tab)?;
-    terminal.mind_panics();
-    let (speak, heard) = unbounded_channel();
-    let _listener = Listener::start(speak).context("starting the thread that reads")?;
-    let (columns, rows) = screen.model.size;
+    taken.terminal.dress(behaviour.mouse, behaviour.tab);
+    let size = screen.model.size;
+    if size != taken.size {
+        taken.frames.resize(size.0, size.1)?;
+    }
+    // What was typed before it is seen was not meant for it. A terminal that is gone is still gone.
+    while taken.heard.try_recv().is_ok() {}
     let mut show = Show {
-        frames: Frames::new(columns, rows)?,
         tab: Tab::new(behaviour.tab, &screen.model),
         screen,
-        terminal,
+        terminal: &mut taken.terminal,
+        frames: &mut taken.frames,
         orders,
         clock,
         owed: Some(Instant::now()),
@@ -132,15 +179,27 @@ pub async fn run(
         distance: Duration::from_secs(1) / behaviour.fps.max(1),
         copied: None,
     };
+    for order in show.screen.first_orders() {
+        show.order(order);
+    }
     if behaviour.look_at_start {
         show.look_at_what_is_old();
     }
-    let ears = Ears { heard, told, signals };
+    let ears = Ears {
+        heard: &mut taken.heard,
+        told,
+        signals: &mut taken.signals,
+    };
     let left = show.run(ears).await?;
-    Ok((left, show.screen))
+    let screen = show.screen;
+    taken.size = screen.model.size;
+    if !another_follows(left) {
+        taken.listener = None;
+    }
+    Ok((left, screen))
 }
 
-impl Show {
+impl Show<'_> {
     async fn run(&mut self, mut ears: Ears<'_>) -> anyhow::Result<Left> {
         let mut engine_lives = true;
         let left = loop {
@@ -163,7 +222,9 @@ impl Show {
         if left == Left::HungUp {
             self.terminal.hung_up();
         }
-        self.terminal.give_back();
+        if !another_follows(left) {
+            self.terminal.give_back();
+        }
         let goes_on = matches!(left, Left::HungUp | Left::ByOperator(Leave::RunGoesOn));
         let other = if goes_on {
             self.await_order(&mut ears).await?
@@ -262,7 +323,9 @@ impl Show {
 
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Left>> {
         match effect {
-            order @ (Effect::Engine(_) | Effect::Read(_) | Effect::Heal) => self.order(order),
+            order @ (Effect::Engine(_) | Effect::Read(_) | Effect::Setup(_) | Effect::Heal) => {
+                self.order(order);
+            }
             Effect::Copy(text) => self.copied = Some(text),
             Effect::Redraw => return self.resized(true),
             Effect::Suspend => return self.suspend(),
@@ -277,7 +340,9 @@ impl Show {
     }
 
     fn look_at_what_is_old(&self) {
-        let sites = self.screen.model.to_look_at_first();
+        let model = &self.screen.model;
+        let mut sites = model.to_look_at_first();
+        sites.retain(|site| !model.is_newest(*site));
         if sites.is_empty() {
             return;
         }

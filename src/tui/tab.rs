@@ -208,6 +208,7 @@ mod tests {
             operator: "ops@bastion".to_owned(),
             config: "shops.toml".to_owned(),
             searched: Vec::new(),
+            setup: crate::tui::setup::Setup::default(),
             run: None,
             away_since: None,
             key: None,

@@ -19,13 +19,15 @@ const TAKE: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?25l\x1b[2J\x1b[H";
 const GIVE_BACK: &[u8] = b"\x1b[?2026l\x1b[0m\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[?25h\x1b[?1049l";
 /// Clicks, in the form that has no limit of columns.
 const MOUSE: &[u8] = b"\x1b[?1000h\x1b[?1006h";
+const NO_MOUSE: &[u8] = b"\x1b[?1006l\x1b[?1000l";
 
 /// The operator's terminal, taken for the screen: raw, on its alternate screen. Given back when dropped.
 #[derive(Debug)]
 pub(super) struct Terminal {
     writer: Writer,
     mouse: bool,
-    tab: TabSettings,
+    /// What is to be undone outside the screen when it is given back, also by a panic.
+    tab: Arc<Mutex<TabSettings>>,
     taken: bool,
     gone: bool,
 }
@@ -35,15 +37,15 @@ impl Terminal {
     ///
     /// # Errors
     /// When it cannot be set to raw mode, or no thread can be started.
-    pub(super) fn take(mouse: bool, tab: TabSettings) -> anyhow::Result<Self> {
+    pub(super) fn take(tab: TabSettings) -> anyhow::Result<Self> {
         // With NO_COLOR crossterm would leave out bold and reverse too, and with them the cursor row; the
         // theme without colours knows better.
         crossterm::style::force_color_output(true);
         let output = rustix::io::dup(rustix::stdio::stdout()).context("standard output cannot be used")?;
         let mut terminal = Self {
             writer: Writer::start(File::from(output)).context("starting the thread that writes")?,
-            mouse,
-            tab,
+            mouse: false,
+            tab: Arc::new(Mutex::new(tab)),
             taken: false,
             gone: false,
         };
@@ -59,13 +61,30 @@ impl Terminal {
         let mut bytes = TAKE.to_vec();
         if !std::mem::replace(&mut self.taken, true) {
             // Only once, or it would keep this program's own title.
-            bytes.extend_from_slice(tab::opening(self.tab).as_bytes());
+            bytes.extend_from_slice(tab::opening(dressed(&self.tab)).as_bytes());
         }
         if self.mouse {
             bytes.extend_from_slice(MOUSE);
         }
         self.writer.write(bytes);
         Ok(())
+    }
+
+    /// As the screen that is shown now wants it: the mouse, and what stands outside the screen.
+    pub(super) fn dress(&mut self, mouse: bool, tab: TabSettings) {
+        let worn = std::mem::replace(&mut *self.tab.lock().unwrap_or_else(PoisonError::into_inner), tab);
+        let mut bytes = Vec::new();
+        if self.mouse != mouse {
+            bytes.extend_from_slice(if mouse { MOUSE } else { NO_MOUSE });
+        }
+        if worn != tab {
+            bytes.extend_from_slice(tab::closing(worn).as_bytes());
+            bytes.extend_from_slice(tab::opening(tab).as_bytes());
+        }
+        self.mouse = mouse;
+        if self.taken && !bytes.is_empty() {
+            self.writer.write(bytes);
+        }
     }
 
     /// Whether the last frame is out, so that the next one may be written.
@@ -88,7 +107,7 @@ impl Terminal {
         if !std::mem::take(&mut self.taken) || self.gone {
             return;
         }
-        self.writer.write_and_wait(giving_back(self.tab));
+        self.writer.write_and_wait(giving_back(dressed(&self.tab)));
         // It may be gone by now, and then there is nothing to set.
         let _gone = crossterm::terminal::disable_raw_mode();
     }
@@ -101,12 +120,12 @@ impl Terminal {
     /// Gives the terminal back, and shows the panic, if this thread panics; another thread's panic goes to
     /// the log, since the screen goes on.
     pub(super) fn mind_panics(&self) {
-        let (writer, tab) = (self.writer.clone(), self.tab);
+        let (writer, tab) = (self.writer.clone(), Arc::clone(&self.tab));
         let screen = std::thread::current().id();
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             if std::thread::current().id() == screen {
-                writer.write_and_wait(giving_back(tab));
+                writer.write_and_wait(giving_back(dressed(&tab)));
                 let _gone = crossterm::terminal::disable_raw_mode();
                 before(panic);
             } else {
@@ -114,6 +133,10 @@ impl Terminal {
             }
         }));
     }
+}
+
+fn dressed(tab: &Mutex<TabSettings>) -> TabSettings {
+    *tab.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn giving_back(tab: TabSettings) -> Vec<u8> {

@@ -8,7 +8,7 @@ use super::live::Failure;
 use super::model::Model;
 use super::offers::Offers;
 use super::screen::Screen;
-use super::{Effect, Input, Message, Reading, Wanted, looks_pasted, orders};
+use super::{Effect, Input, Message, Reading, Wanted, first, looks_pasted, orders};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
@@ -40,6 +40,7 @@ fn only_watch(screen: &mut Screen, effects: &mut Vec<Effect>) {
     let steers = |effect: &Effect| match effect {
         Effect::Engine(Command::Look { .. }) => model.attached.is_some(),
         Effect::Engine(_) => true,
+        Effect::Setup(order) => order.writes(),
         _ => false,
     };
     let before = effects.len();
@@ -84,6 +85,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         }
         Message::Attached(to) => take_attached(model, to),
         Message::Left(run) => return take_left(screen, *run),
+        Message::Setup(news) => return first::take(screen, news),
         Message::Read(reading) => return take_reading(screen, reading),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
@@ -189,6 +191,7 @@ fn take_reading(screen: &mut Screen, reading: Reading) -> Vec<Effect> {
 /// A run that nobody works on: asked about at once, unless something else is being asked.
 fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
     let model = &mut screen.model;
+    let asked = model.left.iter().any(|known| known.id == run.id);
     model.left.retain(|known| known.id != run.id);
     let of_run = || model.states.iter().filter(|state| state.run == Some(run.id));
     if !of_run().any(SiteState::is_left_over) {
@@ -210,7 +213,7 @@ fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
     let text = format!("run {} was not finished: {owed} asks about it again", run.id.0);
     model.say(Level::Warning, text);
     model.tell_of_what_was_left(run.id);
-    if screen.dialog.is_none() && !model.options.read_only && !model.is_too_small() {
+    if screen.dialog.is_none() && !asked && !model.options.read_only && !model.is_too_small() {
         screen.dialog = Some(Dialog::Choice(Choice::unfinished(model, &run)));
     }
     screen.model.left.push(run);

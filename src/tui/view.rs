@@ -17,6 +17,8 @@ mod filter;
 mod table;
 /// What stands in its place when there are no sites.
 mod empty;
+/// What stands in the place of everything when the config cannot be used.
+mod wrong;
 /// How many sites are in which state.
 mod counters;
 /// The known keys, below the field.
@@ -75,23 +77,28 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
         footer,
     ] = rows.areas(area);
     head::header(model, frame, header);
-    head::serving(model, frame, serving);
-    head::key(screen, frame, key);
-    if model.filter.is_shown() {
-        filter::draw(screen, frame, upper);
+    if let Some(wrong) = &model.setup.wrong {
+        rule(model, frame, serving);
+        wrong::draw(model, wrong, frame, key.union(table));
     } else {
-        rule(model, frame, upper);
-    }
-    if model.sites.is_empty() {
-        empty::draw(model, frame, table);
-    } else {
-        table::draw(model, frame, table);
+        head::serving(model, frame, serving);
+        head::key(screen, frame, key);
+        if model.filter.is_shown() {
+            filter::draw(screen, frame, upper);
+        } else {
+            rule(model, frame, upper);
+        }
+        if model.sites.is_empty() {
+            empty::draw(model, frame, table);
+        } else {
+            table::draw(model, frame, table);
+        }
+        live::failure(model, frame, failure);
+        foot::gauge(model, frame, gauge);
+        live::latency(model, frame, latency);
     }
     rule(model, frame, lower);
     foot::message(model, frame, message);
-    live::failure(model, frame, failure);
-    foot::gauge(model, frame, gauge);
-    live::latency(model, frame, latency);
     foot::footer(screen, frame, footer);
     offers::draw(model, frame, key);
     if let Some(dialog) = &screen.dialog {

@@ -334,6 +334,18 @@ impl Pty {
             .count()
     }
 
+    /// How often `bytes` came.
+    pub(crate) fn times(&self, bytes: &[u8]) -> usize {
+        let seen = self.seen.lock();
+        let windows = seen.bytes.windows(bytes.len());
+        windows.filter(|window| *window == bytes).count()
+    }
+
+    /// The program's home, which is also where it was started.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// That no file in the program's home holds `text`.
     #[track_caller]
     pub(crate) fn never_wrote(&mut self, text: &str) -> &mut Self {

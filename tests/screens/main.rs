@@ -19,6 +19,8 @@ mod keys;
 mod dialogs;
 /// The detail of a site, and what is copied of it.
 mod detail;
+/// Where the sites come from.
+mod setup;
 /// Runs on record.
 mod history;
 /// Questions with a few answers.

@@ -15,7 +15,7 @@ use stripe_propagate::tui::theme::Theme;
 
 use super::stories::{amid_a_run, holder, many, run, with_latencies};
 use super::trial::{Display, NAMES, SIZES, Trial, key, new_key, style_name};
-use super::{detail, dialogs, find, history, keys, live, questions};
+use super::{detail, dialogs, find, history, keys, live, questions, setup};
 
 /// The style of plain text, in colours and without.
 const PLAIN: &str = "-/-";
@@ -59,6 +59,10 @@ const SCREENS: &[(&str, Story)] = &[
         })
     }),
     ("no_sites", |display| Trial::new(&[], display, |_| {})),
+    ("wrong_config", setup::wrong_config),
+    ("wrong_reload", setup::wrong_reload),
+    ("add_site", setup::add_site),
+    ("keep_site", setup::keep_site),
     ("too_small", |display| {
         amid_a_run(Display {
             size: (59, 14),
@@ -310,13 +314,26 @@ fn kind(dialog: &Dialog) -> &'static str {
         Dialog::Palette(_) => "palette",
         Dialog::History(_) => "history",
         Dialog::Menu(_) => "menu",
+        Dialog::AddSite(_) => "add site",
+        Dialog::WrongConfig(_) => "wrong config",
     }
 }
 
 #[test]
 fn each_kind_of_dialog_has_a_picture() {
     let all: BTreeSet<&str> = [
-        "plan", "choice", "detail", "copy", "owed", "messages", "help", "palette", "history", "menu",
+        "plan",
+        "choice",
+        "detail",
+        "copy",
+        "owed",
+        "messages",
+        "help",
+        "palette",
+        "history",
+        "menu",
+        "add site",
+        "wrong config",
     ]
     .into();
     let dialogs = SCREENS.iter().filter_map(|(_, story)| {

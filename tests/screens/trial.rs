@@ -18,6 +18,7 @@ use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::actions::unchanged;
 use stripe_propagate::tui::model::{Options, Start};
 use stripe_propagate::tui::screen::Screen;
+use stripe_propagate::tui::setup::Setup;
 use stripe_propagate::tui::theme::Theme;
 use stripe_propagate::tui::update::update;
 use stripe_propagate::tui::{Effect, Input, Message, view};
@@ -85,6 +86,7 @@ pub(super) fn start(names: &[&str], display: Display) -> Start {
         operator: "ops@bastion".to_owned(),
         config: "shops.toml".to_owned(),
         searched: Vec::new(),
+        setup: Setup::default(),
         run: None,
         away_since: None,
         key: None,

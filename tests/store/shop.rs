@@ -162,7 +162,7 @@ pub(crate) fn counts(run: &RunRecord) -> Vec<(&str, usize)> {
         .collect()
 }
 
-fn answer<V>(verdict: V, http: u16) -> Answer<V> {
+pub(crate) fn answer<V>(verdict: V, http: u16) -> Answer<V> {
     Answer {
         verdict,
         http: Some(http),

@@ -1,52 +1,27 @@
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Error, Result, TransactionBehavior};
-use tokio::sync::oneshot;
 
 use super::changes::{Changes, Raised};
 use super::fault::{fault, passes};
 use super::lock::{Held, clear_away, works_on};
+use super::pending::{Answer, Change, Done, Pending, Reply, Waiting};
 use super::shared::{Shared, lock};
-use crate::rules::moment::Moment;
-use crate::store::left::{Basis, no_right};
-use crate::store::{Intent, Operator, Record, Recorded, RunId, StoreError};
+use super::statements::Statements;
+use super::touched::Touched;
+use crate::store::left::no_right;
+use crate::store::{Operator, RunId, StoreError};
 
-/// So many changes go into one transaction at most.
-const BATCH: usize = 4096;
-/// How long the first change of a batch waits for others: they share its transaction, the pages that it writes and
-/// the wait for the disk. A PUT is sent that much later, which is little beside its way to the site and back.
+/// How long the first change waits for others: they share its transaction, the pages that it writes and the wait for
+/// the disk. A PUT is sent that much later, which is little beside its way to the site and back. So often it is looked
+/// which of those that wait longer are due.
 const GATHER: Duration = Duration::from_millis(4);
 /// How soon what could not be written is tried again while nothing else happens.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
-
-/// Something to be written, together with what waits beside it. What tells of a site is worth what the process knew
-/// when it handed that over, however late it is written.
-#[derive(Debug)]
-pub(super) enum Change {
-    Intent(Intent, Basis),
-    Record(Box<Record>, Basis),
-    Sent(RunId, Moment),
-    Ended(RunId, Moment),
-}
-
-/// What came of a change.
-#[derive(Debug)]
-pub(super) enum Done {
-    Recorded(Recorded),
-    Sent,
-    /// Whether the run has ended.
-    Ended(bool),
-}
-
-/// What came of a change, once it is durable; or why it was refused.
-pub(super) type Answer = std::result::Result<Done, StoreError>;
-
-/// Who waits for it.
-pub(super) type Reply = oneshot::Sender<Answer>;
 
 /// What the writer is asked for.
 pub(super) enum Job {
@@ -92,30 +67,31 @@ impl Writer {
 
     /// Until nobody asks any more.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
-        while let Some(first) = self.wait(jobs) {
-            if matches!(first, Job::Change(..)) {
+        let mut pending = Pending::default();
+        loop {
+            let first = if pending.is_empty() { self.wait(jobs) } else { None };
+            if pending.is_empty() && first.is_none() {
+                break;
+            }
+            if !matches!(first, Some(Job::Alone(_))) {
                 thread::sleep(GATHER);
             }
-            let mut batch = Vec::new();
-            let mut alone = None;
-            let mut next = Some(first);
-            while let Some(job) = next {
-                match job {
-                    Job::Change(change, reply) => batch.push((change, Some(reply))),
-                    Job::Alone(job) => {
-                        alone = Some(job);
-                        break;
+            let now = Instant::now();
+            match gather(&mut pending, first, jobs, now) {
+                Gathered::Changes => {
+                    let due = pending.take_due(now);
+                    if !due.is_empty() {
+                        self.write(due);
                     }
                 }
-                // What is taken from the queue must be done.
-                next = (batch.len() < BATCH).then(|| jobs.try_recv().ok()).flatten();
-            }
-            self.write(batch);
-            if let Some(job) = alone {
-                job(&mut self);
+                Gathered::Alone(job) => {
+                    self.write(pending.take());
+                    job(&mut self);
+                }
+                Gathered::End => break,
             }
         }
-        self.write(Vec::new());
+        self.write(pending.take());
         if let Some(trouble) = &self.trouble {
             tracing::error!(%trouble, unwritten = self.unwritten.len(), "what happened could not be recorded");
         }
@@ -135,7 +111,7 @@ impl Writer {
     }
 
     /// Writes what is left from before, and the batch.
-    pub(super) fn write(&mut self, batch: Vec<(Change, Option<Reply>)>) {
+    pub(super) fn write(&mut self, batch: Vec<Waiting>) {
         let left = std::mem::take(&mut self.unwritten);
         let all: Vec<_> = left
             .into_iter()
@@ -153,7 +129,7 @@ impl Writer {
         }
     }
 
-    fn write_one(&mut self, change: (Change, Option<Reply>)) {
+    fn write_one(&mut self, change: Waiting) {
         let one = vec![change];
         match self.commit(&one) {
             Ok(done) => self.written(one, done),
@@ -169,7 +145,7 @@ impl Writer {
     }
 
     /// All of it in one transaction, or nothing.
-    fn commit(&mut self, all: &[(Change, Option<Reply>)]) -> Result<Vec<Answer>> {
+    fn commit(&mut self, all: &[Waiting]) -> Result<Vec<Answer>> {
         let own = self.own();
         let transaction = self
             .conn
@@ -184,6 +160,8 @@ impl Writer {
             sends: self.sends.as_ref().map(|(run, _)| *run),
             raised: &self.raised,
             raises: HashMap::new(),
+            touched: Touched::new(&transaction, self.shared.boot, &policy),
+            statements: Statements::on(&transaction),
         };
         let mut done = Vec::with_capacity(all.len());
         for (change, _) in all {
@@ -200,13 +178,16 @@ impl Writer {
                 Change::Ended(run, at) => Ok(Done::Ended(changes.end(*run, *at)?)),
             });
         }
-        let raises = changes.raises;
+        changes.touched.write()?;
+        let raises = std::mem::take(&mut changes.raises);
+        // Its statements are put back before the end of what they belong to.
+        drop(changes);
         transaction.commit()?;
         self.raised.extend(raises);
         Ok(done)
     }
 
-    fn written(&mut self, all: Vec<(Change, Option<Reply>)>, done: Vec<Answer>) {
+    fn written(&mut self, all: Vec<Waiting>, done: Vec<Answer>) {
         if self.unwritten.is_empty() {
             self.trouble = None;
         }
@@ -221,7 +202,7 @@ impl Writer {
     }
 
     /// What has happened is kept, and tried again; a PUT that was only intended is not sent.
-    fn not_written(&mut self, all: Vec<(Change, Option<Reply>)>, error: &Error) {
+    fn not_written(&mut self, all: Vec<Waiting>, error: &Error) {
         let error = fault(&self.shared.place.file, error);
         for (change, reply) in all {
             if let Change::Sent(run, _) | Change::Ended(run, _) = change {
@@ -257,6 +238,33 @@ impl Writer {
     /// In words what failed on this store.
     pub(super) fn fault(&self, error: &Error) -> StoreError {
         fault(&self.shared.place.file, error)
+    }
+}
+
+/// What the queue held.
+enum Gathered {
+    /// Nothing but changes.
+    Changes,
+    /// At its end something that is done alone, when all before it is written.
+    Alone(Box<dyn FnOnce(&mut Writer) + Send>),
+    /// Nobody asks any more.
+    End,
+}
+
+/// Moves what is in the queue, behind `first`, to what is pending, until something else than a change comes.
+fn gather(pending: &mut Pending, first: Option<Job>, jobs: &Receiver<Job>, now: Instant) -> Gathered {
+    let mut next = first.map_or_else(|| jobs.try_recv(), Ok);
+    loop {
+        match next {
+            Ok(Job::Change(change, reply)) => pending.push(change, reply, now),
+            Ok(Job::Alone(job)) => return Gathered::Alone(job),
+            Err(TryRecvError::Empty) => return Gathered::Changes,
+            Err(TryRecvError::Disconnected) => return Gathered::End,
+        }
+        if pending.is_full() {
+            return Gathered::Changes;
+        }
+        next = jobs.try_recv();
     }
 }
 

@@ -44,7 +44,7 @@ pub fn bound(config: &Config) -> Result<Bindings, ConfigError> {
 
 /// Whether both can be meant by one key. The demo's own actions are there only where there is no `[keys]`.
 fn can_meet(one: &Action, other: &Action) -> bool {
-    one.name != other.name && !one.demo_only && !other.demo_only
+    one.name != other.name && one.when.can_meet(other.when)
 }
 
 /// Who else has this key, in words.
@@ -99,6 +99,7 @@ fn read(key: &Placed) -> Result<(Press, &Placed), String> {
 mod tests {
     use std::path::Path;
 
+    use super::super::When;
     use super::*;
     use crate::config::{Place, parse};
 
@@ -148,7 +149,7 @@ mod tests {
         let told: Vec<&str> = table
             .flat_map(|line| quoted(line.split('|').nth(1).unwrap()))
             .collect();
-        for action in ACTIONS.iter().filter(|action| !action.demo_only) {
+        for action in ACTIONS.iter().filter(|action| action.when != When::InDemo) {
             let first = action.keys[0].to_string();
             assert!(told.contains(&first.as_str()), "{} ({first})", action.name);
         }

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -9,10 +10,11 @@ use crate::engine::{Attempts, Command, LeftRun, Level};
 use crate::rules::run::RunId;
 use crate::rules::state::{Allow, RetryPlan};
 use crate::rules::status::Push;
-use crate::site::SiteId;
+use crate::site::{SiteId, SiteUrl};
 use crate::store::RunRecord;
 use crate::text::Count;
 use crate::tui::model::Model;
+use crate::tui::setup::{SetupOrder, shown};
 use crate::tui::theme::Part;
 use crate::tui::{Effect, Leave};
 
@@ -56,6 +58,9 @@ enum Meaning {
     Resume(Box<LeftRun>, Option<String>),
     /// Ends it.
     Close(RunId),
+    /// Writes sites of the session to the config, or not.
+    WriteSites(Vec<SiteUrl>),
+    Nothing,
     Do(Deed, Vec<SiteId>),
 }
 
@@ -264,6 +269,28 @@ impl Choice {
         }
     }
 
+    /// Sites that were added stand in no config.
+    pub fn write_sites(urls: Vec<SiteUrl>, file: &Path) -> Self {
+        let file = shown(file);
+        let text = match urls.as_slice() {
+            [url] => format!("Write {url} to {file}? Else it is there for this session only."),
+            urls => format!(
+                "Write the {} of this session to {file}?",
+                Count(urls.len(), "site")
+            ),
+        };
+        let yes = "write: behind all else, which stays as it is";
+        Self {
+            title: "keep it",
+            text: Told::Text(text),
+            answers: vec![
+                answer('y', yes, Meaning::WriteSites(urls)),
+                answer('n', "not now", Meaning::Nothing),
+            ],
+            escape: "not now (adding a site asks again)",
+        }
+    }
+
     /// Whether it asks what becomes of a paused run.
     pub fn is_about_a_pause(&self) -> bool {
         self.text == Told::Paused
@@ -306,6 +333,11 @@ impl Choice {
                 model.left.retain(|left| left.id != *run);
                 vec![Effect::Engine(Command::Close(*run))]
             }
+            Meaning::WriteSites(urls) => {
+                let order = SetupOrder::WriteSites(urls.clone());
+                vec![Effect::Setup(order)]
+            }
+            Meaning::Nothing => Vec::new(),
             Meaning::RetryWithRunsKey(sites) => again(model, sites),
             Meaning::PlanWithFieldsKey(sites) => match PlanDialog::of_push(model, sites) {
                 Ok(plan) => return Pressed::Becomes(Box::new(Dialog::Plan(plan))),

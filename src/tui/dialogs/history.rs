@@ -11,7 +11,7 @@ use crate::rules::state::Served;
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
 use crate::store::{RunRecord, RunSite, StoredAttempt};
-use crate::text::Count;
+use crate::text::{Count, width};
 use crate::tui::field::secret;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
@@ -342,10 +342,10 @@ impl History {
             let text = format!("no run yet: {edit} takes a key, {push} reviews and pushes it");
             return (title, vec![Line::raw(text)]);
         }
-        let lines = runs
-            .iter()
-            .map(|run| run_line(run, model, &model.short_clock(run.began)));
-        let lines = lines.collect();
+        // A run of another day has its date before its time.
+        let clocks = runs.iter().map(|run| width(&model.clock(run.began)));
+        let room = clocks.max().unwrap_or_default();
+        let lines = runs.iter().map(|run| run_line(run, model, room)).collect();
         (title, listing(model, lines, self.cursor, rows))
     }
 }
@@ -355,8 +355,8 @@ fn wall(model: &Model, wall: jiff::Timestamp) -> String {
     model.clock(Moment { since_start, wall })
 }
 
-/// Number, what, key, who, when, how long, how it ended.
-fn run_line(run: &RunRecord, model: &Model, began: &str) -> String {
+/// Number, when (in so many columns), what, key, who, how long, how it ended.
+fn run_line(run: &RunRecord, model: &Model, room: usize) -> String {
     let took = run
         .took
         .map_or_else(String::new, |took| format!(" {} s", took.as_secs()));
@@ -370,9 +370,9 @@ fn run_line(run: &RunRecord, model: &Model, began: &str) -> String {
         .parent
         .map_or_else(String::new, |parent| format!(" of {}", parent.0));
     format!(
-        "{:>4}  {}  {}{parent}  {}  {}{took}{end}  {}{}",
+        "{:>4}  {:<room$}  {}{parent}  {}  {}{took}{end}  {}{}",
         run.id.0,
-        began,
+        model.clock(run.began),
         run.kind.word(),
         model.mask(&run.key),
         run.by.user,
@@ -413,10 +413,7 @@ fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'st
         .as_ref()
         .map_or_else(String::new, |from| format!(" from {from}"));
     let mut lines = vec![
-        Line::styled(
-            model.text(&run_line(&open.run, model, &model.clock(open.run.began))),
-            label,
-        ),
+        Line::styled(model.text(&run_line(&open.run, model, 0)), label),
         Line::styled(
             model.text(&format!("      by {}{sudo} on {}{from}", by.user, by.host)),
             label,

@@ -76,7 +76,10 @@ impl Menu {
                 KeyMode::Test => "TEST",
             };
             let what = format!("{mode} {}", model.mask(key));
-            row(&what, *count, format!("key:{}", key.fingerprint()))
+            // Its end, as the mask shows it, unless another key has the same.
+            let mask = key.mask_among(served.iter().map(|(other, _)| *other));
+            let end = mask.rsplit(['…', '#']).next().unwrap_or_default();
+            row(&what, *count, format!("key:{end}"))
         });
         let mut rows: Vec<Row> = keys.collect();
         for (count, what, word) in [

@@ -149,6 +149,7 @@ mod tests {
             operator: String::new(),
             config: String::new(),
             searched: Vec::new(),
+            setup: crate::tui::setup::Setup::default(),
             run: None,
             away_since: None,
             key: None,

@@ -118,6 +118,11 @@ impl Page<'_> {
         if !site.enabled {
             self.fact("", "disabled in the config: it is listed and never asked");
         }
+        if self.model.is_of_session(id) {
+            let add = self.model.key_of("add a site");
+            let text = format!("in no config: added for this session ({add} and Enter write it)");
+            self.fact("", &text);
+        }
     }
 
     fn known(&mut self, id: SiteId) {
@@ -210,7 +215,7 @@ impl Page<'_> {
 
     /// The request line, then what came of it; on one line if there is room.
     fn attempt(&mut self, id: SiteId, tried: &Tried, out: bool) {
-        let at = format!("{:<INDENT$}", self.clock(tried.sent));
+        let at = format!("{:<8}  ", self.clock(tried.sent));
         let (line, facts) = (tried.line(self.model.site(id)), tried.facts());
         let indent = width(&at);
         if indent + width(&line) + 2 + width(&facts) <= self.columns {

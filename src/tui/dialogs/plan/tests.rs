@@ -60,6 +60,7 @@ fn model(sites: usize, other_mode: usize, size: (u16, u16)) -> Model {
         operator: "ops@bastion".to_owned(),
         config: "shops.toml".to_owned(),
         searched: Vec::new(),
+        setup: crate::tui::setup::Setup::default(),
         run: None,
         away_since: None,
         key: Some(key("live", "AbCd")),

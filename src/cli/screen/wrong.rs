@@ -1,0 +1,76 @@
+use anyhow::anyhow;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{FRAMES, bare};
+use crate::cli::setup::{Loaded, Setup};
+use crate::cli::status::Status;
+use crate::config::{Config, ConfigError};
+use crate::engine::Clock;
+use crate::tui::model::Start;
+use crate::tui::run::{self, Behaviour, Left, NO_TAB, Taken};
+use crate::tui::screen::Screen;
+use crate::tui::setup::{self as told, Wrong};
+use crate::tui::{Effect, Leave, Message};
+
+/// What the screen with the error came to.
+pub(super) enum Mended {
+    /// The config can be used now.
+    Loaded(Box<(Loaded, Setup)>),
+    /// It was left.
+    Left(Status),
+}
+
+/// Shows what is wrong with the config until it is mended or the screen is left.
+///
+/// # Errors
+/// What is wrong, if the operator has left it so.
+pub(super) async fn mended(
+    taken: &mut Taken,
+    setup: Setup,
+    error: &ConfigError,
+    size: (u16, u16),
+) -> anyhow::Result<Mended> {
+    let mut config = Config::empty();
+    config.path.clone_from(&error.path);
+    let start = Start {
+        setup: told::Setup {
+            wrong: Some(Wrong::from(error)),
+            ..told::Setup::default()
+        },
+        ..bare(&config, size)?
+    };
+    let behaviour = Behaviour {
+        fps: FRAMES,
+        mouse: false,
+        tab: NO_TAB,
+        look_at_start: false,
+    };
+    let clock = Clock::start();
+    let (tell, mut told) = unbounded_channel();
+    let (order, orders) = unbounded_channel();
+    let mender = tokio::spawn(carry_out(setup, orders, tell));
+    let screen = Screen::new(start, clock.now());
+    let (left, screen) = run::run(taken, screen, behaviour, order, &mut told, clock).await?;
+    let mut setup = mender.await?;
+    match (left, setup.take_next()) {
+        (Left::ByOperator(Leave::Reload), Some(loaded)) => Ok(Mended::Loaded(Box::new((loaded, setup)))),
+        (Left::Terminated, _) => Ok(Mended::Left(Status::Interrupted)),
+        _ => Err(anyhow!(screen.model.wrong_config().unwrap_or_default())),
+    }
+}
+
+/// There is nothing but the config to give orders about. Gives back what it was given when the screen is left.
+async fn carry_out(
+    mut setup: Setup,
+    mut orders: UnboundedReceiver<Effect>,
+    tell: UnboundedSender<Message>,
+) -> Setup {
+    while let Some(order) = orders.recv().await {
+        if let Effect::Setup(order) = order {
+            let news = setup.carry_out(order);
+            // The screen is being left.
+            let _left = tell.send(Message::Setup(news));
+        }
+    }
+    setup
+}
