@@ -263,6 +263,11 @@ impl Pty {
         self.until(&format!("`{text}` to be seen"), |now| now.shows(text))
     }
 
+    /// Whether the screen comes to show `text` within so long.
+    pub(crate) fn sees_within(&mut self, limit: Duration, text: &str) -> bool {
+        self.seen.wait(limit, |now| now.shows(text))
+    }
+
     /// Waits until no line of the screen shows `text`.
     #[track_caller]
     pub(crate) fn sees_no(&mut self, text: &str) -> &mut Self {
