@@ -28,7 +28,9 @@ enum Scene {
     Demo,
     /// The screen that a shell has started.
     InAShell,
-    /// A program for each key: it ends.
+    /// No config.
+    Bare,
+    /// A program for each key: it ends with the trial.
     Ends,
 }
 
@@ -180,6 +182,23 @@ const TRIALS: &[Trial] = &[
     trial("heal", Scene::Demo, |ground, key| {
         ground.pty.key(key).sees("mended: V looks again");
     }),
+    trial("write a config", Scene::Bare, |ground, key| {
+        ground.pty.key(key).sees("A commented config is written");
+    }),
+    trial("add a site", Scene::Calm, |ground, key| {
+        ground.opens(key, "The site's address");
+    }),
+    trial("demo", Scene::Bare, |ground, key| {
+        ground
+            .pty
+            .key(key)
+            .sees("24 sites")
+            .sees("P reviews and pushes 24");
+    }),
+    trial("reload", Scene::Ends, |ground, key| {
+        ground.pty.sees_no("read again: ").key(key).sees("read again: ");
+        assert_eq!(ground.pty.key("q").wait_exit(), 0);
+    }),
     trial("palette", Scene::Calm, |ground, key| ground.opens(key, "> _")),
     trial("help", Scene::Calm, |ground, key| {
         ground.opens(key, "Esc is always harmless");
@@ -240,6 +259,7 @@ impl Ground {
         let config = stage.path("config.toml");
         let run = match scene {
             Scene::Demo => Run::of(PROGRAM).arg("demo").arg("--seed").arg("1"),
+            Scene::Bare => Run::of(PROGRAM),
             Scene::InAShell => Run::of("/bin/sh").arg("-i").env("PS1", "ready> "),
             _ => Run::of(PROGRAM).arg("--config").arg(&config),
         };
@@ -258,6 +278,10 @@ impl Ground {
             let line = format!("{PROGRAM} --config {}\r", config.display());
             ground.pty.sees("ready> ").type_(&line);
         }
+        if scene == Scene::Bare {
+            ground.pty.sees("There is no config yet");
+            return ground;
+        }
         // All looks are out before the first of them is answered.
         ground
             .pty
@@ -272,7 +296,7 @@ impl Ground {
                 ground.runs();
                 ground.pty.sees(OVER).sees("verified 16");
             }
-            Scene::Demo | Scene::InAShell | Scene::Ends => {}
+            Scene::Demo | Scene::InAShell | Scene::Bare | Scene::Ends => {}
         }
         ground
     }
@@ -427,6 +451,11 @@ fn what_is_done_behind_a_run() {
 #[test]
 fn what_is_done_in_the_demo() {
     plays(Scene::Demo);
+}
+
+#[test]
+fn what_is_done_without_a_config() {
+    plays(Scene::Bare);
 }
 
 #[test]
