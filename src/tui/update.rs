@@ -130,6 +130,7 @@ fn take_event(model: &mut Model, event: Event) {
         }
         Event::NotBegun(error) => model.say(Level::Error, format!("nothing sent: {error}")),
         Event::Run(run) => take_run(model, run),
+        Event::Refreshed => {}
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
 }
@@ -193,16 +194,19 @@ fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
     let model = &mut screen.model;
     let asked = model.left.iter().any(|known| known.id == run.id);
     model.left.retain(|known| known.id != run.id);
-    let of_run = || model.states.iter().filter(|state| state.run == Some(run.id));
-    if !of_run().any(SiteState::is_left_over) {
-        let text = if of_run().next().is_some() {
+    let mut of_run = model.states.iter().filter(|state| state.run == Some(run.id));
+    if !of_run.any(SiteState::is_left_over) {
+        let left = ["not_started", "unknown"].map(|word| run.counts.get(word).copied().unwrap_or(0));
+        let left = left.into_iter().sum();
+        let text = if left > 0 {
             format!(
-                "all of run {} is sent: what is not proven yet is looked at when it is time",
-                run.id.0
+                "run {} was not finished: {} of it wait that are not in this config, or that a later run has",
+                run.id.0,
+                Count(left, "site")
             )
         } else {
             format!(
-                "run {} was not finished, and none of its sites is in this config",
+                "all of run {} is sent: what is not proven yet is looked at when it is time",
                 run.id.0
             )
         };

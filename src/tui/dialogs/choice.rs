@@ -7,9 +7,9 @@ use ratatui::text::{Line, Span};
 
 use super::{Deed, Dialog, PlanDialog, Pressed, draw_box};
 use crate::engine::{Attempts, Command, LeftRun, Level};
+use crate::rules::progress::Progress;
 use crate::rules::run::RunId;
 use crate::rules::state::{Allow, RetryPlan};
-use crate::rules::status::Push;
 use crate::site::{SiteId, SiteUrl};
 use crate::store::RunRecord;
 use crate::text::Count;
@@ -201,21 +201,15 @@ impl Choice {
                 .into_iter()
                 .filter(|id| model.state(*id).run == Some(run.id))
         };
-        let is_unknown = |id: &SiteId| matches!(model.state(*id).push, Push::Unknown(_));
         let left: Vec<SiteId> = of_run().filter(|id| model.state(*id).is_left_over()).collect();
-        let cancelled = of_run()
-            .filter(|id| model.state(*id).push == Push::Cancelled)
-            .count();
-        let unknown = left.iter().filter(|id| is_unknown(id)).count();
         let mask = model.mask(&run.key);
         let mode = run.key.mode().word().to_uppercase();
         let text = format!(
-            "Run {} of {} ({mode} {mask}, begun {}) was not finished: {} done, {cancelled} cancelled, {unknown} unknown, {} to do.",
+            "Run {} of {} ({mode} {mask}, begun {}) was not finished: {}.",
             run.id.0,
             run.by.user,
             model.clock(run.began),
-            of_run().count() - left.len() - cancelled,
-            left.len() - unknown,
+            Progress::of(of_run().map(|id| model.state(id))).words(),
         );
         let age = model.now.since(run.began);
         let old = (age >= OLD_RUN).then(|| {

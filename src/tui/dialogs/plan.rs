@@ -159,11 +159,13 @@ impl PlanDialog {
         let targets: Vec<(SiteId, PublishableKey)> = sites.iter().map(|id| (*id, key(id))).collect();
         let state = |id| model.state(id);
         let plan = Plan::retry(Some(run.id), &targets, &model.sites, state, allow)?;
+        // What the plan leaves out is not retried.
+        let retried = plan.put_sites().collect();
         let plans = Plans {
             careful: plan,
             bolder: None,
         };
-        Some(Self::new(model, plans, Some(sites.to_vec())))
+        Some(Self::new(model, plans, Some(retried)))
     }
 
     fn new(model: &Model, plans: Plans, retry: Option<Vec<SiteId>>) -> Self {
