@@ -96,6 +96,7 @@ pub(super) fn unfinished(display: Display) -> Trial {
             run: RunId(12),
             key: new_key(),
             allow: Allow::default(),
+            began: at(10),
             serves: Served::Key(old),
         };
         if place < 2 {
