@@ -122,7 +122,7 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "edit key",
         keys: &[key('e')],
-        help: "type or paste the key (↑ known ones); Enter or Esc ends it, ^U wipes it",
+        help: "type or paste the key (↑ known ones); Enter takes it, Esc leaves what was there, ^U wipes it",
         when: When::Configured,
         footer: |_| Some("key".to_owned()),
         run: |screen| {

@@ -31,6 +31,10 @@ impl Looked<'_> {
 pub struct Field {
     /// What stands before the colon.
     pub name: &'static str,
+    /// Another name of it: the column's.
+    also: Option<&'static str>,
+    /// The words that may stand behind it; empty where anything may.
+    words: &'static [&'static str],
     /// What may stand behind it, for the help.
     pub help: &'static str,
     /// Whether a site matches what stands behind it, in lower case.
@@ -41,21 +45,29 @@ pub struct Field {
 pub static FIELDS: [Field; 11] = [
     Field {
         name: "push",
+        also: None,
+        words: PUSH_WORDS,
         help: "what happened to the PUT: push:failed",
         matches: |looked, value| looked.state.push.look().word.starts_with(value),
     },
     Field {
         name: "verify",
+        also: None,
+        words: VERIFY_WORDS,
         help: "what the looks say: verify:mismatch",
         matches: |looked, value| looked.state.verify.look().word.starts_with(value),
     },
     Field {
         name: "cause",
+        also: None,
+        words: &[],
         help: "why it failed: cause:timeout",
         matches: |looked, value| causes(looked.state).any(|cause| cause.starts_with(value)),
     },
     Field {
         name: "group",
+        also: None,
+        words: &[],
         help: "the site's group: group:prod",
         matches: |looked, value| {
             let group = looked.site.group.as_ref();
@@ -64,11 +76,15 @@ pub static FIELDS: [Field; 11] = [
     },
     Field {
         name: "key",
+        also: Some("now"),
+        words: &[],
         help: "the end of the key that it serves: key:AbCd; or none, unknown, secret",
         matches: |looked, value| serves(&looked.state.now, value),
     },
     Field {
         name: "mode",
+        also: None,
+        words: &["live", "test"],
         help: "the mode of the key that it serves: mode:test",
         matches: |looked, value| {
             let key = looked.state.now.key();
@@ -77,6 +93,8 @@ pub static FIELDS: [Field; 11] = [
     },
     Field {
         name: "http",
+        also: None,
+        words: &[],
         help: "the last HTTP status: http:401, http:5xx",
         matches: |looked, value| {
             let http = looked.state.http;
@@ -85,21 +103,29 @@ pub static FIELDS: [Field; 11] = [
     },
     Field {
         name: "is",
+        also: None,
+        words: &["owed", "failed", "held", "busy", "disabled"],
         help: "is:owed, is:failed, is:held (back), is:busy, is:disabled",
         matches: is,
     },
     Field {
         name: "name",
+        also: Some("site"),
+        words: &[],
         help: "the name alone",
         matches: |looked, value| contains(looked.site.name.as_str(), value),
     },
     Field {
         name: "url",
+        also: None,
+        words: &[],
         help: "the address alone",
         matches: |looked, value| looked.site.url.to_string().contains(value),
     },
     Field {
         name: "note",
+        also: None,
+        words: &[],
         help: "the note alone",
         matches: |looked, value| looked.note().contains(value),
     },
@@ -156,10 +182,65 @@ fn is(looked: &Looked<'_>, value: &str) -> bool {
         || value.is_empty()
 }
 
+/// Every word of PUSH.
+const PUSH_WORDS: &[&str] = &[
+    "idle",
+    "queued",
+    "sending",
+    "retrying",
+    "stored",
+    "skipped",
+    "failed",
+    "unknown",
+    "cancelled",
+    "not_started",
+];
+
+/// Every word of VERIFY.
+const VERIFY_WORDS: &[&str] = &[
+    "unchecked",
+    "queued",
+    "checking",
+    "seen",
+    "serving",
+    "settling",
+    "verified",
+    "mismatch",
+    "drifted",
+    "no_key",
+    "failed",
+    "exposed_secret",
+    "superseded",
+];
+
+/// What a filter says that no site can match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Nonsense {
+    /// There is no such field.
+    Field(String),
+    /// This field, which may have these words only, never has that one.
+    Word(&'static str, &'static [&'static str], String),
+}
+
+impl std::fmt::Display for Nonsense {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Field(name) => {
+                let known: Vec<&str> = FIELDS.iter().map(|field| field.name).collect();
+                write!(f, "no field {name}: there are {}", known.join(" "))
+            }
+            Self::Word(field, words, word) => {
+                write!(f, "{field} is never {word}: it is {}", words.join(" "))
+            }
+        }
+    }
+}
+
 /// One word of a filter.
 struct Term {
     negated: bool,
     field: Option<&'static Field>,
+    nonsense: Option<Nonsense>,
     /// In lower case.
     value: String,
 }
@@ -172,9 +253,16 @@ impl Term {
         };
         let word = word.to_lowercase();
         let named = word.split_once(':').and_then(|(name, value)| {
-            let field = FIELDS.iter().find(|field| field.name == name)?;
-            Some((field, value.to_owned()))
+            let is = |field: &&Field| field.name == name || field.also == Some(name);
+            Some((FIELDS.iter().find(is)?, value.to_owned()))
         });
+        let nonsense = match &named {
+            Some((field, value)) => {
+                let fits = field.words.is_empty() || field.words.iter().any(|known| known.starts_with(value));
+                (!fits).then(|| Nonsense::Word(field.name, field.words, value.clone()))
+            }
+            None => unknown_field(&word).map(|name| Nonsense::Field(name.to_owned())),
+        };
         let (field, value) = match named {
             Some((field, value)) => (Some(field), value),
             None => (None, word),
@@ -182,12 +270,15 @@ impl Term {
         Self {
             negated,
             field,
+            nonsense,
             value,
         }
     }
 
     fn matches(&self, looked: &Looked<'_>) -> bool {
         let matches = match self.field {
+            // Turned round it would match all.
+            _ if self.nonsense.is_some() => return false,
             // The field is named, and what to find in it is still to be typed.
             _ if self.value.is_empty() => return true,
             Some(field) => (field.matches)(looked, &self.value),
@@ -195,6 +286,14 @@ impl Term {
         };
         matches != self.negated
     }
+}
+
+/// The name of a field that there is not: `nwo:AbCd`, but no `https://shop` and no `shop:8443`.
+fn unknown_field(word: &str) -> Option<&str> {
+    let (name, value) = word.split_once(':')?;
+    let is_name = !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphabetic());
+    let is_address = value.starts_with('/') || value.starts_with(|first: char| first.is_ascii_digit());
+    (is_name && !is_address && !value.is_empty()).then_some(name)
 }
 
 /// Name, address, group and note; the note last, since it has to be written first.
@@ -240,6 +339,11 @@ impl Filter {
     /// Whether its line is to be seen.
     pub fn is_shown(&self) -> bool {
         self.editing || !self.is_empty()
+    }
+
+    /// What of it no site can match, if anything.
+    pub fn nonsense(&self) -> Option<&Nonsense> {
+        self.terms.iter().find_map(|term| term.nonsense.as_ref())
     }
 
     /// Where the cursor stands in its text, in columns from its beginning.
@@ -422,6 +526,74 @@ mod tests {
     #[test]
     fn an_unknown_field_is_a_word() {
         assert!(matches("https://quai", as_it_is));
-        assert!(!matches("colour:red", as_it_is));
+        assert!(matches("quai-neuf.example.com", as_it_is));
+    }
+
+    #[test]
+    fn what_no_site_can_match_is_told_and_matches_none_even_turned_round() {
+        let told = |text: &str| {
+            let mut filter = Filter::default();
+            filter.set(text);
+            filter.nonsense().map(ToString::to_string)
+        };
+        let said = told("verfy:verified").unwrap();
+        assert!(
+            said.starts_with("no field verfy: there are push verify"),
+            "{said}"
+        );
+        let said = told("quai !push:faild").unwrap();
+        assert!(
+            said.starts_with("push is never faild: it is idle queued"),
+            "{said}"
+        );
+        for text in ["!verfy:verified", "!push:faild", "is:foo"] {
+            assert!(!matches(text, as_it_is), "{text}");
+        }
+        for text in [
+            "push:",
+            "push:fa",
+            "now:none",
+            "site:quai",
+            "https://shop",
+            "shop:8443",
+            "localhost:80",
+            "a:",
+        ] {
+            assert_eq!(told(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_of_words_know_all_of_them() {
+        let cause = Cause::Timeout;
+        let push = [
+            Push::Idle,
+            Push::Queued,
+            Push::Sending,
+            Push::Retrying,
+            Push::Stored,
+            Push::Skipped(crate::rules::status::SkipReason::Disabled),
+            Push::Failed(cause),
+            Push::Unknown(cause),
+            Push::Cancelled,
+            Push::NotStarted,
+        ];
+        assert_eq!(push.map(|push| push.look().word), PUSH_WORDS);
+        let verify = [
+            Verify::Unchecked,
+            Verify::Queued,
+            Verify::Checking,
+            Verify::Seen,
+            Verify::Serving,
+            Verify::Settling,
+            Verify::Verified,
+            Verify::Mismatch,
+            Verify::Drifted,
+            Verify::NoKey,
+            Verify::Failed(cause),
+            Verify::ExposedSecret,
+            Verify::Superseded,
+        ];
+        assert_eq!(verify.map(|verify| verify.look().word), VERIFY_WORDS);
     }
 }

@@ -2,11 +2,12 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 use stripe_propagate::engine::{Event, Level, Message as Told};
+use stripe_propagate::store::StoreError;
 use stripe_propagate::tui::model::Start;
 use stripe_propagate::tui::update::update;
 use stripe_propagate::tui::{Input, Message};
 
-use super::stories::{Story, amid_a_run, many};
+use super::stories::{Story, amid_a_run, holder, many};
 use super::trial::{Display, NAMES, Trial, at, key, new_key};
 
 /// The plan of a live key over test keys.
@@ -128,4 +129,21 @@ fn a_secret_in_the_plan_closes_it_and_leaves_the_key() {
     );
     assert!(picture.contains("✓ live publishable key"), "{picture}");
     assert!(!picture.contains("ThisMust"), "{picture}");
+}
+
+#[test]
+fn what_was_confirmed_and_not_sent_is_told_until_it_is_read() {
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.key = Some(new_key()));
+    screen.types("P").types("live 9").press(KeyCode::Enter);
+    let holder = Box::new(holder());
+    screen.tell(Message::Engine(Event::NotBegun(StoreError::Busy(holder))));
+    let message = Told {
+        at: at(1),
+        level: Level::Info,
+        text: "something else".to_owned(),
+    };
+    let picture = screen.tell(Message::Engine(Event::Message(message))).picture();
+    assert!(picture.contains("nothing of yours was sent"), "{picture}");
+    let picture = screen.press(KeyCode::Esc).picture();
+    assert!(!picture.contains("nothing of yours was sent"), "{picture}");
 }

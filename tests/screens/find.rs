@@ -128,3 +128,14 @@ fn the_next_failed_site_is_found() {
     let calm = Trial::new(&NAMES, (120, 40), |_| {}).types("n").picture();
     assert!(calm.contains("no site failed"), "{calm}");
 }
+
+#[test]
+fn a_filter_that_no_site_can_match_says_so() {
+    let mut screen = amid_a_run((120, 40));
+    let picture = screen.types("/!verfy:verified").picture();
+    assert!(
+        picture.contains("no field verfy: there are push verify"),
+        "{picture}"
+    );
+    assert!(picture.contains("0 of 9"), "{picture}");
+}

@@ -5,7 +5,7 @@ use stripe_propagate::config::{self, Place};
 use stripe_propagate::tui::actions::bound;
 use stripe_propagate::tui::{Effect, Input, Message, Reading, Wanted};
 
-use super::stories::{many, record};
+use super::stories::{Story, many, record};
 use super::trial::{Display, NAMES, Trial, key, new_key};
 
 /// The field offers what forty sites serve, and what two runs put out.
@@ -144,4 +144,28 @@ fn a_config_changes_keys_in_dispatch_footer_palette_and_sentences() {
             .picture()
             .contains("push all           F9")
     );
+}
+
+#[test]
+fn esc_leaves_the_key_as_it_was_and_a_cut_paste_is_told() {
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.key = Some(new_key()));
+    let picture = screen.types("exyz").press(KeyCode::Esc).picture();
+    assert!(picture.contains("AbCd  ✓ live publishable key"), "{picture}");
+    let whole = key("live", "New1");
+    let (first, rest) = whole.as_str().split_at(60);
+    screen.types("e");
+    let picture = screen
+        .tell(Message::Input(vec![Input::Paste(format!("{first}\n{rest}"))]))
+        .picture();
+    assert!(picture.contains("only the first line was taken"), "{picture}");
+    // What sites serve is longer: the plan asks for a word.
+    screen
+        .press(KeyCode::Enter)
+        .state(0, Story::serving(&key("live", "9zQe")).0);
+    let picture = screen.types("P").picture();
+    assert!(
+        picture.contains("! the key has 60 characters, and those that are served now 105"),
+        "{picture}"
+    );
+    assert!(picture.contains("type live 9 length to push"), "{picture}");
 }

@@ -1,6 +1,7 @@
 use super::known;
 use crate::tui::Effect;
 use crate::tui::dialogs::{Dialog, Entry, Help, HelpLine, Palette};
+use crate::tui::filter::FIELDS;
 use crate::tui::model::Model;
 use crate::tui::screen::Screen;
 
@@ -60,7 +61,7 @@ const ELSEWHERE: &[(&str, &[(&str, &str)])] = &[
         "in a field",
         &[
             ("Enter", "done"),
-            ("Esc", "leaves it; ^C too"),
+            ("Esc", "leaves it as it was; ^C too"),
             ("^U", "wipes what stands there"),
             (
                 "^R",
@@ -169,6 +170,17 @@ pub(super) fn help(screen: &mut Screen) -> Vec<Effect> {
         OTHERS,
         others.map(|action| line(action.name, action.help)).collect(),
     ));
+    let fields = FIELDS.iter().map(|field| HelpLine {
+        keys: format!("{}:", field.name),
+        name: "",
+        help: field.help,
+    });
+    let not = HelpLine {
+        keys: "!".to_owned(),
+        name: "",
+        help: "in front of a word or a field: not; \"two words\" are one; plain words match name, URL, group and note",
+    };
+    groups.push(("in the filter", fields.chain([not]).collect()));
     groups.extend(ELSEWHERE.iter().map(|(title, keys)| {
         let lines = keys.iter().map(|(keys, help)| HelpLine {
             keys: (*keys).to_owned(),

@@ -193,6 +193,16 @@ impl Choice {
         }
     }
 
+    /// Nothing of what was ordered was sent: why. There is nothing to choose, but it is not to be overlooked.
+    pub fn not_sent(why: String) -> Self {
+        Self {
+            title: "nothing of yours was sent",
+            text: Told::Text(why),
+            answers: Vec::new(),
+            escape: "closes this",
+        }
+    }
+
     /// A run that a process before has left, and that nobody works on.
     pub fn unfinished(model: &Model, run: &RunRecord) -> Self {
         let of_run = || {
@@ -320,11 +330,11 @@ impl Choice {
                 return Pressed::Becomes(Box::new(Dialog::Choice(asked)));
             }
             Meaning::Resume(run, None) => {
-                model.left.retain(|left| left.id != run.id);
+                model.forget_left(run.id);
                 vec![Effect::Engine(Command::Resume((**run).clone()))]
             }
             Meaning::Close(run) => {
-                model.left.retain(|left| left.id != *run);
+                model.forget_left(*run);
                 vec![Effect::Engine(Command::Close(*run))]
             }
             Meaning::WriteSites(urls) => {
