@@ -54,6 +54,11 @@ impl Screen {
         deaf
     }
 
+    /// The dialog that is open.
+    pub fn dialog(&self) -> Option<&Dialog> {
+        self.dialog.as_ref()
+    }
+
     /// Whether what is typed is text, so that each letter is one.
     pub(super) fn takes_text(&self) -> bool {
         self.model.field.is_editing()

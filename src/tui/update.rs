@@ -359,7 +359,7 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
         let ends_line = match &input {
             Input::Key(press) => press.code == KeyCode::Enter,
             Input::Paste(text) => text.contains(['\n', '\r']),
-            Input::Scroll(_) | Input::Click(_) => false,
+            Input::Scroll(_) | Input::Click(_) | Input::PasteGoesOn => false,
         };
         match input {
             // Esc is harmless whatever it was meant for.
@@ -368,6 +368,7 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
             Input::Paste(_) if screen.model.is_too_small() => {}
             Input::Paste(text) => paste(screen, &text),
             Input::Scroll(_) | Input::Click(_) if dialog_before => {}
+            Input::PasteGoesOn => {}
             Input::Scroll(by) => {
                 let to = screen.model.list.cursor().saturating_add_signed(by);
                 screen.model.move_cursor(to);

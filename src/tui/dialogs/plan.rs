@@ -194,11 +194,16 @@ impl PlanDialog {
 
     /// Where the list is after this key press, if it scrolls. Letters belong to the phrase, where one is asked for.
     fn scrolled(&self, model: &Model, press: KeyEvent) -> Option<usize> {
+        let control = press.modifiers.contains(KeyModifiers::CONTROL);
+        let is_letter = matches!(press.code, KeyCode::Char(_)) && !control;
+        if is_letter && matches!(self.asks, Asks::Word(_)) {
+            // How far the list goes costs a drawing of all of it, and a paste brings a million letters.
+            return None;
+        }
         let reach = picture::reach(self, model);
         let at = self.scroll.min(reach.last);
         let page = reach.page.max(1);
         let half = (page / 2).max(1);
-        let control = press.modifiers.contains(KeyModifiers::CONTROL);
         let to = match press.code {
             KeyCode::Down => at + 1,
             KeyCode::Up => at.saturating_sub(1),
@@ -208,7 +213,7 @@ impl PlanDialog {
             KeyCode::Char('u') if control => at.saturating_sub(half),
             KeyCode::Home => 0,
             KeyCode::End => reach.last,
-            KeyCode::Char(letter) if !control && self.asks == Asks::Nothing => match letter {
+            KeyCode::Char(letter) if !control => match letter {
                 'j' => at + 1,
                 'k' => at.saturating_sub(1),
                 'g' => 0,
