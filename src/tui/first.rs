@@ -166,7 +166,7 @@ impl Screen {
         model.messages = old.messages;
         model.line = None;
         // Asked about once is enough.
-        model.left = old.left;
+        model.set_left(old.left);
         let told = said(model, &old.sites);
         model.say(Level::Info, told);
         if let Some(url) = model.setup.newest.clone()

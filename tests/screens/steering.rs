@@ -1,3 +1,5 @@
+//! What may be steered from a screen, by which keys, and what becomes of a run that is left.
+
 use crossterm::event::{KeyCode, KeyEvent};
 use stripe_propagate::config::{self, Place};
 use stripe_propagate::engine::Event;
@@ -9,7 +11,8 @@ use stripe_propagate::tui::setup::{SetupNews, SetupOrder};
 use stripe_propagate::tui::update::update;
 use stripe_propagate::tui::{Effect, Input, Leave, Message, Reading, Wanted};
 
-use super::{NAMES, Trial, amid_a_run, at, each_size, holder, is_as_kept, new_key, record, run};
+use super::stories::{amid_a_run, holder, record, run};
+use super::trial::{Display, NAMES, Trial, at, new_key};
 
 const READ_ONLY: &str = "this screen is read-only";
 
@@ -28,28 +31,20 @@ fn pressed(screen: &mut Trial, letter: char) -> Vec<Effect> {
 }
 
 /// On the run of another process, which it only watches.
-fn watching(size: (u16, u16)) -> Trial {
-    let mut screen = amid_a_run(size);
-    screen.screen.model = {
-        let mut watched = Trial::new(&NAMES, size, |start| {
-            start.options.read_only = true;
-            start.states = (0..NAMES.len())
-                .map(|place| {
-                    let id = stripe_propagate::site::SiteId(u32::try_from(place).unwrap());
-                    screen.screen.model.state(id).clone()
-                })
-                .collect();
-        });
-        watched.tell(Message::Attached(Some(holder())));
-        watched.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
-        watched.screen.model
-    };
+pub(super) fn watching(display: impl Into<Display>) -> Trial {
+    let display = display.into();
+    let amid = amid_a_run(display).screen.model.into_states();
+    let mut screen = Trial::new(&NAMES, display, |start| {
+        start.options.read_only = true;
+        start.states = amid;
+    });
+    screen.tell(Message::Attached(Some(holder())));
+    screen.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
     screen
 }
 
 #[test]
 fn a_screen_that_watches_offers_nothing_that_it_refuses() {
-    each_size("read_only", watching);
     for letter in ['c', 'P', 'p', 'R', 'r', 'u', 'V', 'v'] {
         let mut screen = watching((120, 40));
         let footer = screen.picture().lines().rev().take(2).collect::<String>();
@@ -149,17 +144,15 @@ fn history_takes_and_shows_the_keys_that_the_config_gives() {
 }
 
 /// The dialog that `q` opens amid a run in this phase.
-fn quits(phase: RunPhase, demo: bool) -> Trial {
-    let mut screen = Trial::new(&NAMES, (80, 24), |start| start.options.demo = demo);
+pub(super) fn quits(display: impl Into<Display>, phase: RunPhase, demo: bool) -> Trial {
+    let mut screen = Trial::new(&NAMES, display, |start| start.options.demo = demo);
     screen.tell(Message::Engine(Event::Run(run(phase)))).types("q");
     screen
 }
 
 #[test]
 fn leaving_tells_what_becomes_of_the_run() {
-    is_as_kept("quit_paused", quits(RunPhase::Paused, false));
-    is_as_kept("quit_demo", quits(RunPhase::Sending, true));
-    let left = |phase, demo, key| pressed(&mut quits(phase, demo), key);
+    let left = |phase, demo, key| pressed(&mut quits((80, 24), phase, demo), key);
     let leaves = |leave| vec![Effect::Quit(leave)];
     assert_eq!(left(RunPhase::Paused, false, 'l'), leaves(Leave::RunGoesOn));
     assert_eq!(left(RunPhase::Paused, false, 'p'), leaves(Leave::RunWaits));

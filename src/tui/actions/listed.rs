@@ -1,6 +1,7 @@
 use super::{Action, known};
 use crate::tui::Effect;
 use crate::tui::dialogs::{Dialog, Entry, Help, HelpLine, Palette};
+use crate::tui::filter::FIELDS;
 use crate::tui::model::Model;
 use crate::tui::screen::Screen;
 
@@ -60,7 +61,7 @@ const ELSEWHERE: &[(&str, &[(&str, &str)])] = &[
         "in a field",
         &[
             ("Enter", "done"),
-            ("Esc", "leaves it; ^C too"),
+            ("Esc", "leaves it as it was; ^C too"),
             ("^U", "wipes what stands there"),
             (
                 "^R",
@@ -85,7 +86,10 @@ type Lacks = fn(&Model) -> Option<&'static str>;
 
 /// By actions; what is not in here can always be done, but for what a screen that only watches refuses.
 const NEEDS: &[(&[&str], Lacks)] = &[
-    (&["push all", "push", "dry run"], |model| {
+    (&["dry run"], |model| {
+        no_sites(model).or_else(|| model.field.key().is_none().then_some("there is no key to push"))
+    }),
+    (&["push all", "push"], |model| {
         no_sites(model).or_else(|| {
             let lacks = if model.field.key().is_none() {
                 "there is no key to push"
@@ -169,6 +173,17 @@ pub(super) fn help(screen: &mut Screen) -> Vec<Effect> {
         OTHERS,
         others.map(|action| line(action.name, action.help)).collect(),
     ));
+    let fields = FIELDS.iter().map(|field| HelpLine {
+        keys: format!("{}:", field.name),
+        name: "",
+        help: field.help,
+    });
+    let not = HelpLine {
+        keys: "!".to_owned(),
+        name: "",
+        help: "in front of a word or a field: not; \"two words\" are one; plain words match name, URL, group and note",
+    };
+    groups.push(("in the filter", fields.chain([not]).collect()));
     groups.extend(ELSEWHERE.iter().map(|(title, keys)| {
         let lines = keys.iter().map(|(keys, help)| HelpLine {
             keys: (*keys).to_owned(),
