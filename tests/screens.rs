@@ -1037,7 +1037,10 @@ fn a_site_is_added_by_its_address() {
     let added = screen.screen.model.site(SiteId(2)).url.clone();
     assert_eq!(
         press(&mut screen, KeyCode::Char('y')),
-        [Effect::Setup(SetupOrder::WriteSites(vec![added.clone()]))]
+        [Effect::Setup(SetupOrder::WriteSites {
+            file: "/home/ops/.config/stripe-propagate/config.toml".into(),
+            urls: vec![added.clone()]
+        })]
     );
     assert!(screen.picture().contains("this session only"));
     screen.tell(Message::Setup(SetupNews::SitesWritten(vec![added])));

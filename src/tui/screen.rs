@@ -9,6 +9,9 @@ pub struct Screen {
     pub model: Model,
     /// What stands before it and takes the keys.
     pub(super) dialog: Option<Dialog>,
+    /// A config was read, and is taken as soon as nothing stands before the table and nothing is being typed: what is
+    /// typed would fall into another screen, as commands.
+    pub(super) loaded: bool,
 }
 
 impl Screen {
@@ -16,7 +19,11 @@ impl Screen {
     pub fn new(start: Start, now: Moment) -> Self {
         let mut model = Model::new(start, now);
         model.tell_of_the_end();
-        Self { model, dialog: None }
+        Self {
+            model,
+            dialog: None,
+            loaded: false,
+        }
     }
 
     /// Whether what is typed is text, so that each letter is one.
