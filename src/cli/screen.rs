@@ -22,7 +22,7 @@ use crate::store::Holder;
 use crate::text::{CleanText, NOTE_LIMIT};
 use crate::tui::actions::bound;
 use crate::tui::model::{Model, Options, Start};
-use crate::tui::run::{self, Behaviour, Left, Taken};
+use crate::tui::run::{self, Behaviour, Left, NO_TAB, Taken};
 use crate::tui::screen::Screen;
 use crate::tui::setup::{self as told, SetupNews, Wrong};
 use crate::tui::theme::Theme;
@@ -297,6 +297,21 @@ fn tab(settings: TabSettings, kind: &str) -> TabSettings {
     }
 }
 
+/// What of `config` this terminal can show.
+fn tab_here(config: &Config) -> TabSettings {
+    tab(config.ui.tab, &std::env::var("TERM").unwrap_or_default())
+}
+
+/// What a screen on the operator's config shows outside of itself, or one on the demo (none). While a config is wrong,
+/// nothing.
+pub(super) fn tab_of(globals: Option<&Globals>) -> TabSettings {
+    match globals.map(|globals| Setup::of(globals).load()) {
+        None => tab_here(&Config::empty()),
+        Some(Ok(loaded)) => tab_here(&loaded.config),
+        Some(Err(_)) => NO_TAB,
+    }
+}
+
 /// Whether the terminal may know OSC 52: the Linux console and DEC's terminals do not. What a terminal makes of it is
 /// its own matter, and asking it would bring answers that look like key presses.
 fn takes_clipboard(kind: Option<std::ffi::OsString>) -> bool {
@@ -321,7 +336,7 @@ fn behaviour(config: &Config) -> Behaviour {
             .fps
             .unwrap_or(if over_ssh { FRAMES_OVER_SSH } else { FRAMES }),
         mouse: config.ui.mouse,
-        tab: tab(config.ui.tab, &std::env::var("TERM").unwrap_or_default()),
+        tab: tab_here(config),
         look_at_start: config.verify.on_start,
     }
 }

@@ -11,6 +11,7 @@ use super::input::{Heard, Listener};
 use super::screen::Screen;
 use super::tab::Tab;
 use super::terminal::Terminal;
+pub use super::terminal::giving_back;
 use super::update::{open, update};
 use super::{Effect, Leave, Message};
 use crate::config::TabSettings;
