@@ -7,6 +7,7 @@ use super::screen::Screen;
 use super::{Effect, Leave, Wanted, find, first, orders};
 use crate::engine::{Command, Level};
 use crate::rules::run::RunPhase;
+use crate::rules::status::Push;
 
 /// What is looked up in the table: help and palette.
 mod listed;
@@ -87,7 +88,7 @@ pub static ACTIONS: &[Action] = &[
         help: "what a push to all would do, without a way to send it",
         when: When::WithSites,
         footer: |model| {
-            let can_plan = model.field.key().is_some() && !model.is_sending() && !model.sites.is_empty();
+            let can_plan = model.field.key().is_some() && !model.sites.is_empty();
             can_plan.then(|| "dry run".to_owned())
         },
         run: orders::dry_run,
@@ -549,7 +550,10 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
         );
         return Vec::new();
     }
-    screen.dialog = Some(Dialog::Choice(Choice::paused(model.failed_sites())));
+    // What was cancelled is not sent again without a word of its own: R asks for that.
+    let mut failed = model.failed_sites();
+    failed.retain(|id| model.state(*id).push != Push::Cancelled);
+    screen.dialog = Some(Dialog::Choice(Choice::paused(failed)));
     if phase(model).is_some_and(RunPhase::is_held) {
         Vec::new()
     } else {

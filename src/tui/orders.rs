@@ -46,6 +46,11 @@ fn roll_back(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
             let name = &model.site(*site).name;
             let text = format!("{name}: no run has pushed to it, so there is nothing to put back");
             model.say(Level::Info, text);
+        } else {
+            model.say(
+                Level::Info,
+                "no run has pushed to any of them, so there is nothing to put back",
+            );
         }
         return Vec::new();
     };
@@ -57,7 +62,7 @@ fn roll_back(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
     let others = sites.len() - of_run.len();
     if others > 0 {
         let text = format!(
-            "run {} was the last of {} of them; {} had another one, or none: u once more",
+            "run {} was the last of {} of them: this is their plan. {} had another one, or none: they stay marked",
             run.0,
             of_run.len(),
             Count(others, "site")

@@ -102,9 +102,9 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
                 _ => None,
             };
             take_event(model, event);
-            if let Some(why) = why.filter(|_| screen.dialog.is_none()) {
+            if let Some(why) = why {
                 // A line that the next message pushes away is not enough: what was confirmed did not happen.
-                screen.dialog = Some(Dialog::Choice(Choice::not_sent(why)));
+                screen.come_up(|_| Dialog::Choice(Choice::not_sent(why)));
             }
             return effects;
         }
@@ -202,7 +202,7 @@ fn take_reading(screen: &mut Screen, reading: Reading) -> Vec<Effect> {
             }
         }
         Reading::PutBack(run, sites) => match PlanDialog::of_rollback(model, run, &sites) {
-            Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
+            Ok(plan) => take_rollback(screen, plan),
             Err(why) => {
                 let why = match &sites[..] {
                     [one] => format!(
@@ -222,6 +222,21 @@ fn take_reading(screen: &mut Screen, reading: Reading) -> Vec<Effect> {
         }
     }
     Vec::new()
+}
+
+/// The plan that was asked for has to be read first. It comes up if nothing else was begun meanwhile.
+fn take_rollback(screen: &mut Screen, plan: PlanDialog) {
+    let asked_for = matches!(&screen.dialog, None | Some(Dialog::History(_)));
+    if asked_for && !screen.takes_text() {
+        screen.dialog = Some(Dialog::Plan(plan));
+        return;
+    }
+    let model = &mut screen.model;
+    let text = format!(
+        "the plan to put back is ready: {} asks for it again",
+        model.key_of("roll back")
+    );
+    model.say(Level::Info, text);
 }
 
 /// A run that nobody works on: asked about at once, unless something else is being asked.
@@ -252,8 +267,8 @@ fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
     let text = format!("run {} was not finished: {owed} asks about it again", run.id.0);
     model.say(Level::Warning, text);
     model.tell_of_what_was_left(run.id);
-    if screen.dialog.is_none() && !asked && !model.options.read_only && !model.is_too_small() {
-        screen.dialog = Some(Dialog::Choice(Choice::unfinished(model, &run)));
+    if !asked && !model.options.read_only {
+        screen.come_up(|model| Dialog::Choice(Choice::unfinished(model, &run)));
     }
     let mut left = std::mem::take(&mut screen.model.left);
     left.push(run);
@@ -352,25 +367,28 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
     screen.model.pinned = false;
     for input in batch {
         let dialog_before = screen.dialog.is_some();
-        let which_before = screen.dialog.as_ref().map(std::mem::discriminant);
+        let which_before = screen.dialog.as_ref().map(Dialog::name);
         let editing_before = screen.model.field.is_editing();
         let ends_line = match &input {
             Input::Key(press) => press.code == KeyCode::Enter,
             Input::Paste(text) => text.contains(['\n', '\r']),
-            Input::Scroll(_) | Input::Click(_) => false,
+            Input::Scroll(_) | Input::Click(_) | Input::PasteGoesOn => false,
         };
         match input {
+            // Esc is harmless whatever it was meant for.
+            Input::Key(event) if screen.is_deaf() && event.code != KeyCode::Esc => {}
             Input::Key(event) => effects.extend(press(screen, event)),
             Input::Paste(_) if screen.model.is_too_small() => {}
             Input::Paste(text) => paste(screen, &text),
             Input::Scroll(_) | Input::Click(_) if dialog_before => {}
+            Input::PasteGoesOn => {}
             Input::Scroll(by) => {
                 let to = screen.model.list.cursor().saturating_add_signed(by);
                 screen.model.move_cursor(to);
             }
             Input::Click(row) => screen.model.click(row),
         }
-        let turned = screen.dialog.as_ref().map(std::mem::discriminant) != which_before;
+        let turned = screen.dialog.as_ref().map(Dialog::name) != which_before;
         let in_words = screen.dialog.as_ref().is_some_and(Dialog::takes_text) && dialog_before;
         let left_field = editing_before && !screen.model.field.is_editing();
         if turned || (ends_line && !in_words) || left_field {

@@ -86,7 +86,10 @@ type Lacks = fn(&Model) -> Option<&'static str>;
 
 /// By actions; what is not in here can always be done.
 const NEEDS: &[(&[&str], Lacks)] = &[
-    (&["push all", "push", "dry run"], |model| {
+    (&["dry run"], |model| {
+        no_sites(model).or_else(|| model.field.key().is_none().then_some("there is no key to push"))
+    }),
+    (&["push all", "push"], |model| {
         no_sites(model).or(watches(model)).or_else(|| {
             let lacks = if model.field.key().is_none() {
                 "there is no key to push"

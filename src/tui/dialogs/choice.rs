@@ -295,6 +295,11 @@ impl Choice {
         }
     }
 
+    /// What stands above it.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
     /// Whether it asks what becomes of a paused run.
     pub fn is_about_a_pause(&self) -> bool {
         self.text == Told::Paused
