@@ -196,3 +196,117 @@ fn in_words(error: &ConfigError) -> String {
     let wrong = Wrong::from(error);
     format!("nothing written: {} ({})", wrong.message, wrong.place)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, url: &str) {
+        std::fs::write(path, format!("[[sites]]\nurl = \"{url}\"\n")).unwrap();
+    }
+
+    /// A folder with a config, and what is made of it.
+    fn opened() -> (tempfile::TempDir, PathBuf, Setup) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        write(&path, "https://one.example.com");
+        let mut setup = Setup {
+            around: Surroundings {
+                current: folder.path().to_owned(),
+                xdg: Some(folder.path().join("xdg")),
+                ..Surroundings::default()
+            },
+            ..Setup::default()
+        };
+        let loaded = setup.load().unwrap();
+        setup.keep(&loaded);
+        (folder, path, setup)
+    }
+
+    fn new() -> SiteUrl {
+        SiteUrl::parse("https://new.example.com").unwrap()
+    }
+
+    #[test]
+    fn only_the_file_that_was_asked_about_is_written_to() {
+        let (folder, path, mut setup) = opened();
+        let other = folder.path().join("xdg/stripe-propagate/config.toml");
+        std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+        std::fs::rename(&path, &other).unwrap();
+        let order = |file: &Path| SetupOrder::WriteSites {
+            file: file.to_owned(),
+            urls: vec![new()],
+        };
+        let SetupNews::NotWritten(why) = setup.carry_out(order(&path)) else {
+            panic!("it wrote into {}", other.display())
+        };
+        assert!(why.contains("the config is") && why.contains("xdg"), "{why}");
+        assert!(!std::fs::read_to_string(&other).unwrap().contains("new.example"));
+        assert_eq!(
+            setup.carry_out(order(&other)),
+            SetupNews::SitesWritten(vec![new()])
+        );
+        std::fs::remove_file(&other).unwrap();
+        assert!(matches!(setup.carry_out(order(&other)), SetupNews::NotWritten(_)));
+    }
+
+    #[test]
+    fn a_config_that_vanishes_is_wrong_and_one_that_never_was_is_none() {
+        let (_folder, path, mut setup) = opened();
+        std::fs::remove_file(&path).unwrap();
+        let news = setup.carry_out(SetupOrder::Reload);
+        let SetupNews::Wrong(wrong) = news else {
+            panic!("{news:?}")
+        };
+        assert!(wrong.message.contains("it is gone"), "{}", wrong.message);
+        setup.file = None;
+        assert_eq!(setup.carry_out(SetupOrder::Reload), SetupNews::Loaded);
+    }
+
+    #[test]
+    fn another_log_counts_at_the_next_start() {
+        let (_folder, path, mut setup) = opened();
+        let waits = |setup: &mut Setup| {
+            assert_eq!(setup.carry_out(SetupOrder::Reload), SetupNews::Loaded);
+            let next = setup.take_next().unwrap();
+            setup.keep(&next);
+            next.told.log_waits
+        };
+        assert!(!waits(&mut setup));
+        std::fs::write(&path, "[log]\nlevel = \"debug\"\n").unwrap();
+        assert!(waits(&mut setup) && waits(&mut setup), "as often as it is read");
+        std::fs::write(&path, "").unwrap();
+        assert!(!waits(&mut setup));
+    }
+
+    #[test]
+    fn what_was_written_is_not_of_the_session_when_the_next_config_is_not_taken() {
+        let (_folder, path, mut setup) = opened();
+        assert_eq!(setup.carry_out(SetupOrder::Add(new())), SetupNews::Loaded);
+        let next = setup.take_next().unwrap();
+        setup.keep(&next);
+        assert_eq!(setup.added(), [new()]);
+        let (file, urls) = (path, vec![new()]);
+        setup.carry_out(SetupOrder::WriteSites { file, urls });
+        assert_eq!(setup.added(), []);
+    }
+
+    #[tokio::test]
+    async fn orders_are_carried_out_in_their_order_and_all_of_them() {
+        let (_folder, _path, setup) = opened();
+        let (orders, given) = tokio::sync::mpsc::unbounded_channel();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        orders.send(SetupOrder::Add(new())).unwrap();
+        orders.send(SetupOrder::Reload).unwrap();
+        drop(orders);
+        let mut setup = serve(setup, given, tell).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(told.recv().await, Some(Message::Setup(SetupNews::Loaded)));
+        }
+        assert_eq!(
+            setup.take_next().unwrap().config.sites.len(),
+            1,
+            "the last one counts"
+        );
+    }
+}
