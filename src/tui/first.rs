@@ -194,11 +194,11 @@ impl Screen {
         let (level, text) = said(model, old.setup.file.as_deref());
         let marks = match gone {
             0 => String::new(),
-            1 => "; 1 mark was on a site that is gone".to_owned(),
-            gone => format!("; {gone} marks were on sites that are gone"),
+            1 => "1 mark was on a site that is gone; ".to_owned(),
+            gone => format!("{gone} marks were on sites that are gone; "),
         };
         let level = if gone > 0 { Level::Warning } else { level };
-        model.say(level, text + &marks);
+        model.say(level, marks + &text);
         if let Some(url) = model.setup.newest.clone()
             && !model.options.read_only
             && let Some(file) = &model.setup.file
@@ -294,7 +294,8 @@ fn said(model: &Model, before: Option<&Path>) -> (Level, String) {
         (Some(url), _) => (Level::Info, format!("{url} is there for this session{log}")),
         (None, Some(before)) if before != file => {
             let before = shown(before);
-            let text = format!("another config was read than before ({before}): {name} with {sites}{log}");
+            let text =
+                format!("another config is read now: {name} with {sites}; before it was {before}{log}");
             (Level::Warning, text)
         }
         (None, _) => (Level::Info, format!("read again: {name} with {sites}{log}")),
