@@ -292,7 +292,7 @@ impl Steer {
                 self.session.local.order(command);
             }
             Some(remote) if matches!(command, Command::Look { .. }) => {
-                let (here, there) = split(command, &remote.attached.own_sites);
+                let (here, there) = split(&command, &remote.attached.own_sites);
                 if let Some(here) = here {
                     self.session.local.order(here);
                 }
@@ -332,7 +332,7 @@ impl Steer {
 }
 
 /// A look at sites that only this process has, and one at the others.
-fn split(look: Command, own: &HashSet<SiteId>) -> (Option<Command>, Option<Command>) {
+fn split(look: &Command, own: &HashSet<SiteId>) -> (Option<Command>, Option<Command>) {
     let of = |mine: bool| {
         let mut look = look.clone();
         let Command::Look { sites, .. } = &mut look else {
