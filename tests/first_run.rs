@@ -121,7 +121,8 @@ fn a_terminal_that_changes_its_size_behind_a_wrong_config_is_followed() {
     // The footer of the narrow one is a line, and has another end.
     pty.key("F5").sees("it is still wrong");
     stage.write(&good);
-    pty.key("F5").sees("seen 3");
+    pty.key("F5").sees("seen 3").sees_no("checking");
+    pty.comes_to_rest(Duration::from_millis(300));
     let last = pty.screen();
     let footer = last.lines().nth(23).unwrap();
     assert!(footer.contains("q quit"), "{last}");
