@@ -46,6 +46,16 @@ pub struct Action {
     pub run: fn(&mut Screen) -> Vec<Effect>,
 }
 
+/// What goes on the marked sites, where there are any.
+const ON_MARKED: [&str; 4] = ["push", "retry", "verify", "unmark all"];
+
+impl Action {
+    /// Whether it goes on the marked sites, where there are any.
+    pub(super) fn goes_on_marked(&self) -> bool {
+        ON_MARKED.contains(&self.name)
+    }
+}
+
 /// The action of this name.
 pub(super) fn named_action(name: &str) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.name == name)
@@ -151,7 +161,7 @@ pub static ACTIONS: &[Action] = &[
             let Some(site) = screen.model.selected() else {
                 return Vec::new();
             };
-            let (detail, effects) = Detail::of(site, screen.model.now);
+            let (detail, effects) = Detail::of(site);
             screen.dialog = Some(Dialog::Detail(Box::new(detail)));
             effects
         },
@@ -582,5 +592,6 @@ mod tests {
                 1
             );
         }
+        assert!(ON_MARKED.iter().all(|name| named_action(name).is_some()));
     }
 }

@@ -1,7 +1,7 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
+use ratatui::widgets::{Paragraph, Wrap};
 
 use super::dialogs;
 use super::model::{Model, SMALLEST};
@@ -97,7 +97,7 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
         foot::gauge(model, frame, gauge);
         live::latency(model, frame, latency);
     }
-    rule(model, frame, lower);
+    noted(model, frame, lower);
     foot::message(model, frame, message);
     foot::footer(screen, frame, footer);
     offers::draw(model, frame, key);
@@ -108,18 +108,46 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
 
 fn too_small(model: &Model, frame: &mut Frame) {
     let (columns, rows) = SMALLEST;
-    let run = if model.is_run_open() {
-        "; the run goes on"
-    } else {
-        ""
+    let run = match model.run.as_ref().map(|run| run.phase) {
+        _ if !model.is_run_open() => String::new(),
+        Some(phase) if phase.is_held() => format!("; the run is {}", phase.word()),
+        _ => "; the run goes on".to_owned(),
     };
     let text = format!("needs {columns} x {rows}{run}");
-    frame.render_widget(Line::raw(text), frame.area());
+    let text = Paragraph::new(text).wrap(Wrap { trim: true });
+    frame.render_widget(text, frame.area());
 }
 
 fn rule(model: &Model, frame: &mut Frame, area: Rect) {
     let line = model.glyph("─", "-").repeat(area.width.into());
     frame.render_widget(Line::styled(line, model.options.theme.style(Part::Rule)), area);
+}
+
+/// What the table has no room for stands in the line below it, of the site under the cursor.
+fn noted(model: &Model, frame: &mut Frame, area: Rect) {
+    rule(model, frame, area);
+    if model.setup.wrong.is_some() {
+        return;
+    }
+    let Some((name, note)) = table::cut_off(model, area.width) else {
+        return;
+    };
+    let theme = model.options.theme;
+    let room = usize::from(area.width).saturating_sub(4);
+    let name = model.fit_name(&name, room);
+    let mut spans = vec![
+        Span::raw(" "),
+        Span::styled(name.clone(), theme.style(Part::Header)),
+    ];
+    if !note.is_empty() {
+        let note = model.fit(&format!("  {note}"), room - width(&name));
+        spans.push(Span::raw(note));
+    }
+    spans.push(Span::raw(" "));
+    let columns: usize = spans.iter().map(|span| width(&span.content)).sum();
+    let columns = u16::try_from(columns).unwrap_or(u16::MAX);
+    let area = Rect::new(area.x + 1, area.y, columns, area.height).intersection(area);
+    frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
 /// A line of which each part is cut where the line ends.

@@ -1,4 +1,5 @@
 use super::known;
+use crate::rules::status::{Look, push_looks, verify_looks};
 use crate::tui::Effect;
 use crate::tui::dialogs::{Dialog, Entry, Help, HelpLine, Palette};
 use crate::tui::model::Model;
@@ -177,8 +178,20 @@ pub(super) fn help(screen: &mut Screen) -> Vec<Effect> {
         });
         (*title, lines.collect())
     }));
+    groups.push(("signs in PUSH", legend(model, push_looks())));
+    groups.push(("signs in VERIFY", legend(model, verify_looks())));
     screen.dialog = Some(Dialog::Help(Help::new(groups)));
     Vec::new()
+}
+
+/// Each sign with its word and what it means.
+fn legend(model: &Model, looks: impl Iterator<Item = Look>) -> Vec<HelpLine> {
+    let line = |look: Look| HelpLine {
+        keys: model.glyph(look.glyph, look.ascii).to_owned(),
+        name: look.word,
+        help: look.means,
+    };
+    looks.map(line).collect()
 }
 
 #[cfg(test)]

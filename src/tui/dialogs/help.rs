@@ -55,7 +55,7 @@ impl Help {
         let more = last_scroll(model, lines.clone()).saturating_sub(self.scroll);
         let title = match more {
             0 => "keys  (/ finds, Esc closes)".to_owned(),
-            more => format!("keys  (j k scroll, / finds, Esc closes)  {more} more below"),
+            more => format!("keys  (j k scroll, G signs, / finds, Esc closes)  {more} more below"),
         };
         draw_box(model, frame, &title, lines, self.scroll);
     }

@@ -3,7 +3,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span, Text};
 
 use super::Strip;
-use super::counters::{are_cut, counters, least_room, room, shrink};
+use super::counters::{counters, least_room, left_out, room, shrink};
 use super::head::bar;
 use crate::engine::Level;
 use crate::rules::run::RunPhase;
@@ -28,15 +28,23 @@ pub(super) fn message(model: &Model, frame: &mut Frame, area: Rect) {
     };
     let mut strip = Strip::new(model, area.width);
     strip.push(&format!(" {} ", model.clock(message.at)), Part::Label);
-    strip.push(&message.text, part);
+    let whole = width(&model.text(&message.text)) <= strip.left;
+    let more = if whole {
+        String::new()
+    } else {
+        format!("  {} more", model.key_of("messages"))
+    };
+    let text = model.fit(&message.text, strip.left.saturating_sub(width(&more)));
+    strip.push(&text, part);
+    strip.push(&more, Part::Label);
     strip.draw(frame, area);
 }
 
-/// ` ███████████████░  done 237/240  sending  ✗ failed 3  ◌ settling 5  ◍ serving 229  done ~14:02:30  31/s`
+/// ` ███████████████░  done 237/240  sending  ✗ failed 3  ◌ settling 5  ◍ serving 229  ends ~14:02:30  31/s`
 pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
     let mut strip = Strip::new(model, area.width);
     let mut counters = counters(model);
-    let times = times_of(model);
+    let mut times = times_of(model, area.width);
     strip.push(" ", Part::Text);
     if let Some(run) = &model.run {
         // Not "sent": a site that was held back had its turn, too.
@@ -46,7 +54,7 @@ pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
             text = format!("{text}  {}", run.phase.word());
         }
         if area.width >= WIDE {
-            let others = times.iter().map(|time| width(&time.0)).sum::<usize>() + room(&counters, model);
+            let others = times.iter().map(|time| width(&time.text)).sum::<usize>() + room(&counters, model);
             let columns = bar_columns(strip.left, width(&text) + others);
             let filled = (done * columns).checked_div(run.puts).unwrap_or(columns);
             bar(model, &mut strip, filled.min(columns), columns);
@@ -54,24 +62,30 @@ pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
         }
         strip.push(&text, Part::Text);
     }
-    // What has no room is left out: the rate first, then the proof, then what is calm, then the end; what needs
+    // What has no room is left out: times that go behind what is calm, then that, then the others; what needs
     // attention never.
     let mut left = strip.left;
-    let mut told = String::new();
-    for (time, before_calm) in times {
-        if width(&time) + least_room(&counters, !before_calm, model) <= left {
-            left -= width(&time);
-            told.push_str(&time);
+    times.retain(|time| {
+        let has_room = width(&time.text) + least_room(&counters, !time.before_calm, model) <= left;
+        if has_room {
+            left -= width(&time.text);
         }
-    }
+        has_room
+    });
     shrink(&mut counters, left, model);
     for counter in &counters {
         strip.push(&counter.text(model), counter.part());
     }
-    if are_cut(&counters) && strip.left >= width(&told) + 3 {
-        strip.push(model.glyph("  …", "  ~"), Part::Text);
+    let told: usize = times.iter().map(|time| width(&time.text)).sum();
+    let room = strip.left.saturating_sub(told);
+    let left_out = left_out(&counters, room);
+    if width(&left_out) <= room {
+        strip.push(&left_out, Part::Text);
     }
-    strip.push(&told, Part::Label);
+    times.sort_by_key(|time| time.place);
+    for time in times {
+        strip.push(&time.text, Part::Label);
+    }
     strip.draw(frame, area);
 }
 
@@ -84,10 +98,20 @@ fn bar_columns(left: usize, others: usize) -> usize {
     if others + LONG + 2 <= left { LONG } else { SHORT }
 }
 
-/// When all is sent, when all is proven, and how fast it goes; the most important first, with whether it goes
-/// before the counters that are calm.
-fn times_of(model: &Model) -> Vec<(String, bool)> {
-    let done = model.done_at().map(|end| format!("  done ~{}", model.clock(end)));
+/// A time, or a pace.
+struct Time {
+    text: String,
+    /// Whether it goes before the counters that are calm.
+    before_calm: bool,
+    /// Its place among the others.
+    place: usize,
+}
+
+/// When all is sent, how fast that goes, and when all is proven; the most important first.
+fn times_of(model: &Model, columns: u16) -> Vec<Time> {
+    let is_wide = columns >= WIDE;
+    let is_last = model.done_at().is_none();
+    let end = model.done_at().map(|end| format!("  ends ~{}", model.clock(end)));
     let proof = model
         .proof_at()
         .map(|until| format!("  proof ~{}", model.clock(until)));
@@ -96,8 +120,18 @@ fn times_of(model: &Model) -> Vec<(String, bool)> {
         60.. => format!("  {}.{}/s", rate / 60, rate % 60 / 6),
         _ => format!("  {rate}/min"),
     });
-    let times = [(done, true), (proof, false), (rate, false)].into_iter();
-    let known = times.filter_map(|(time, before_calm)| Some((time?, before_calm)));
+    let times = if is_wide {
+        [(end, true, 0), (rate, true, 2), (proof, is_last, 1)]
+    } else {
+        [(end, true, 0), (proof, is_last, 1), (rate, false, 2)]
+    };
+    let known = times.into_iter().filter_map(|(text, before_calm, place)| {
+        Some(Time {
+            text: text?,
+            before_calm,
+            place,
+        })
+    });
     known.collect()
 }
 
@@ -160,9 +194,15 @@ fn items(screen: &Screen) -> Vec<Item> {
         ];
     }
     let first_key = |action: &Action| Some(model.options.keys.keys(action.name).first()?.to_string());
-    known(model)
-        .filter_map(|action| Some(item(&first_key(action)?, &(action.footer)(model)?)))
-        .collect()
+    let mut actions: Vec<&Action> = known(model).collect();
+    if model.list.marks() > 0 {
+        // Whoever has marked sites means to do something to them.
+        actions.sort_by_key(|action| !action.goes_on_marked());
+    }
+    let shown = actions
+        .into_iter()
+        .filter_map(|action| Some(item(&first_key(action)?, &(action.footer)(model)?)));
+    shown.collect()
 }
 
 /// As many items as go into `lines` of `columns`; what must be left out is left out before the last two.
