@@ -108,7 +108,7 @@ pub(super) async fn export(
 ) -> anyhow::Result<Written> {
     let Some(format) = Format::of_path(path) else {
         bail!(
-            "{}: the name must end in .html, .csv, .json or .md",
+            "the name must end in .html, .csv, .json or .md: {}",
             path.display()
         );
     };

@@ -46,13 +46,14 @@ pub struct Action {
     pub run: fn(&mut Screen) -> Vec<Effect>,
 }
 
-/// What goes on the marked sites, where there are any.
+/// What goes on the marked sites, where there are any: the most wanted first.
 const ON_MARKED: [&str; 4] = ["push", "retry", "verify", "unmark all"];
 
 impl Action {
-    /// Whether it goes on the marked sites, where there are any.
-    pub(super) fn goes_on_marked(&self) -> bool {
-        ON_MARKED.contains(&self.name)
+    /// Its place in the footer among those that go on the marked sites; behind them, if it does not.
+    pub(super) fn place_with_marks(&self) -> usize {
+        let place = ON_MARKED.iter().position(|name| *name == self.name);
+        place.unwrap_or(ON_MARKED.len())
     }
 }
 

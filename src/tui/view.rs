@@ -21,6 +21,8 @@ mod empty;
 mod wrong;
 /// How many sites are in which state.
 mod counters;
+/// When all is sent and proven, and how fast that goes.
+mod times;
 /// The known keys, below the field.
 mod offers;
 /// Message line, gauge and footer.

@@ -438,20 +438,25 @@ fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'st
         lines.push(Line::raw("nothing failed in it: f shows all"));
         return (title, lines);
     }
-    let sites = shown.iter().map(|site| site_line(site, model)).collect();
+    let widest = |words: &mut dyn Iterator<Item = &'static str>| words.map(width).max().unwrap_or_default();
+    let push = widest(&mut shown.iter().map(|site| site.push.look().word));
+    let verify = widest(&mut shown.iter().map(|site| site.verify.look().word));
+    let line = |site: &&RunSite| site_line(site, model, (push, verify));
+    let sites = shown.iter().map(line).collect();
     lines.extend(listing(model, sites, open.cursor, rows.saturating_sub(3).max(2)));
     (title, lines)
 }
 
-fn site_line(site: &RunSite, model: &Model) -> String {
+/// A site of a run; its states in so many columns.
+fn site_line(site: &RunSite, model: &Model, (push, verify): (usize, usize)) -> String {
     let served = |served: &Served| served.words(|key| model.mask(key));
     let at = site.at.map_or_else(String::new, |at| wall(model, at));
     let http = site.http.map_or("-".to_owned(), |status| status.to_string());
     format!(
         "{} {} {} {http:>3} {} → {}  {at}  {}",
         model.pad_name(site.planned.name.as_str(), 18),
-        model.pad(site.push.look().word, 9),
-        model.pad(site.verify.look().word, 9),
+        model.pad(site.push.look().word, push),
+        model.pad(site.verify.look().word, verify),
         served(&site.before),
         served(&site.now),
         site.note,

@@ -1,5 +1,6 @@
 use crate::rules::status::{Look, Role, looks};
 use crate::text::width;
+use crate::tui::columns::WIDE;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
@@ -59,8 +60,12 @@ pub(super) fn counters(model: &Model) -> Vec<Counter> {
             })
         })
         .collect();
-    counters.sort_by_key(|counter| std::cmp::Reverse((counter.needs_attention(), counter.look.rank)));
+    sort(&mut counters);
     counters
+}
+
+fn sort(counters: &mut [Counter]) {
+    counters.sort_by_key(|counter| std::cmp::Reverse((counter.needs_attention(), counter.look.rank)));
 }
 
 impl Counter {
@@ -96,13 +101,15 @@ impl Counter {
     }
 }
 
-/// The columns that those take which need attention, in brief; in words, with the calm ones without.
+/// The columns that those take which need attention, in brief; in words, with the calm ones in brief on a wide screen, else without theirs.
 pub(super) fn least_room(counters: &[Counter], with_calm: bool, model: &Model) -> usize {
+    let is_wide = model.size.0 >= WIDE;
+    let calm = if is_wide { Form::Brief } else { Form::Short };
     let columns = |counter: &Counter| {
         let form = match counter.needs_attention() {
             true if with_calm => Form::Long,
             true => Form::Brief,
-            false if with_calm => Form::Short,
+            false if with_calm => calm,
             false => Form::Gone,
         };
         width(&Counter { form, ..*counter }.text(model))
@@ -182,7 +189,7 @@ fn squeeze(counters: &mut [Counter], room: usize, model: &Model) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use jiff::Timestamp;
@@ -194,7 +201,7 @@ mod tests {
     use crate::tui::model::{Options, Start};
     use crate::tui::theme::Theme;
 
-    fn model() -> Model {
+    pub(in crate::tui::view) fn model() -> Model {
         let start = Start {
             sites: Arc::new([]),
             states: Vec::new(),
@@ -221,6 +228,21 @@ mod tests {
             wall: Timestamp::UNIX_EPOCH,
         };
         Model::new(start, now)
+    }
+
+    /// Seven sites in each of these states.
+    pub(in crate::tui::view) fn seven_each(words: &[&str]) -> Vec<Counter> {
+        let mut known: Vec<Look> = looks().filter(|look| words.contains(&look.word)).collect();
+        known.sort_by_key(|look| std::cmp::Reverse((look.word, look.rank)));
+        known.dedup_by_key(|look| look.word);
+        let counter = |look| Counter {
+            look,
+            count: 7,
+            form: Form::Long,
+        };
+        let mut counters: Vec<Counter> = known.into_iter().map(counter).collect();
+        sort(&mut counters);
+        counters
     }
 
     proptest! {
@@ -256,18 +278,9 @@ mod tests {
     #[test]
     fn what_is_left_out_is_counted() {
         let model = model();
-        let all = || -> Vec<Counter> {
-            let words = ["sending", "settling", "mismatch", "drifted", "serving"];
-            let calm = looks().filter(|look| words.contains(&look.word));
-            let counter = |look| Counter {
-                look,
-                count: 7,
-                form: Form::Long,
-            };
-            calm.map(counter).collect()
-        };
+        let words = ["sending", "settling", "mismatch", "drifted", "serving"];
         let drawn = |room| {
-            let mut counters = all();
+            let mut counters = seven_each(&words);
             shrink(&mut counters, room, &model);
             let text: String = counters.iter().map(|counter| counter.text(&model)).collect();
             let left = room.saturating_sub(super::room(&counters, &model));
@@ -275,14 +288,14 @@ mod tests {
         };
         assert_eq!(
             drawn(96),
-            "  … sending 7  ◍ serving 7  ◌ settling 7  ≠ mismatch 7  ≠ drifted 7"
+            "  ≠ drifted 7  ≠ mismatch 7  ◌ settling 7  … sending 7  ◍ serving 7"
         );
         assert_eq!(
             drawn(66),
-            "  … send 7  ◍ serving 7  ◌ settling 7  ≠ mismatch 7  ≠ drifted 7"
+            "  ≠ drifted 7  ≠ mismatch 7  ◌ settling 7  … send 7  ◍ serving 7"
         );
-        assert_eq!(drawn(50), "  … 7  ◍ serve 7  ◌ 7  ≠ mismatch 7  ≠ drift 7");
-        assert_eq!(drawn(30), "  ◍ 7  ≠ 7  ≠ drift 7  +2 more");
+        assert_eq!(drawn(50), "  ≠ drift 7  ≠ mismatch 7  ◌ 7  … 7  ◍ serve 7");
+        assert_eq!(drawn(30), "  ≠ drift 7  ≠ 7  ◍ 7  +2 more");
     }
 
     #[test]

@@ -3,8 +3,9 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span, Text};
 
 use super::Strip;
-use super::counters::{counters, least_room, left_out, room, shrink};
+use super::counters::{counters, left_out, room, shrink};
 use super::head::bar;
+use super::times::{fitting, times_of};
 use crate::engine::Level;
 use crate::rules::run::RunPhase;
 use crate::rules::status::Role;
@@ -44,7 +45,7 @@ pub(super) fn message(model: &Model, frame: &mut Frame, area: Rect) {
 pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
     let mut strip = Strip::new(model, area.width);
     let mut counters = counters(model);
-    let mut times = times_of(model, area.width);
+    let times = times_of(model, area.width);
     strip.push(" ", Part::Text);
     if let Some(run) = &model.run {
         // Not "sent": a site that was held back had its turn, too.
@@ -62,16 +63,7 @@ pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
         }
         strip.push(&text, Part::Text);
     }
-    // What has no room is left out: times that go behind what is calm, then that, then the others; what needs
-    // attention never.
-    let mut left = strip.left;
-    times.retain(|time| {
-        let has_room = width(&time.text) + least_room(&counters, !time.before_calm, model) <= left;
-        if has_room {
-            left -= width(&time.text);
-        }
-        has_room
-    });
+    let (times, left) = fitting(times, &counters, strip.left, model);
     shrink(&mut counters, left, model);
     for counter in &counters {
         strip.push(&counter.text(model), counter.part());
@@ -82,7 +74,6 @@ pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
     if width(&left_out) <= room {
         strip.push(&left_out, Part::Text);
     }
-    times.sort_by_key(|time| time.place);
     for time in times {
         strip.push(&time.text, Part::Label);
     }
@@ -96,43 +87,6 @@ fn bar_columns(left: usize, others: usize) -> usize {
     const SHORT: usize = 10;
 
     if others + LONG + 2 <= left { LONG } else { SHORT }
-}
-
-/// A time, or a pace.
-struct Time {
-    text: String,
-    /// Whether it goes before the counters that are calm.
-    before_calm: bool,
-    /// Its place among the others.
-    place: usize,
-}
-
-/// When all is sent, how fast that goes, and when all is proven; the most important first.
-fn times_of(model: &Model, columns: u16) -> Vec<Time> {
-    let is_wide = columns >= WIDE;
-    let is_last = model.done_at().is_none();
-    let end = model.done_at().map(|end| format!("  ends ~{}", model.clock(end)));
-    let proof = model
-        .proof_at()
-        .map(|until| format!("  proof ~{}", model.clock(until)));
-    let rate = model.rate().map(|rate| match rate {
-        600.. => format!("  {}/s", rate / 60),
-        60.. => format!("  {}.{}/s", rate / 60, rate % 60 / 6),
-        _ => format!("  {rate}/min"),
-    });
-    let times = if is_wide {
-        [(end, true, 0), (rate, true, 2), (proof, is_last, 1)]
-    } else {
-        [(end, true, 0), (proof, is_last, 1), (rate, false, 2)]
-    };
-    let known = times.into_iter().filter_map(|(text, before_calm, place)| {
-        Some(Time {
-            text: text?,
-            before_calm,
-            place,
-        })
-    });
-    known.collect()
 }
 
 /// The keys that do something now; help and quit have their place in any case.
@@ -197,7 +151,7 @@ fn items(screen: &Screen) -> Vec<Item> {
     let mut actions: Vec<&Action> = known(model).collect();
     if model.list.marks() > 0 {
         // Whoever has marked sites means to do something to them.
-        actions.sort_by_key(|action| !action.goes_on_marked());
+        actions.sort_by_key(|action| action.place_with_marks());
     }
     let shown = actions
         .into_iter()
