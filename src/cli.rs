@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand};
 mod status;
 /// Where the key comes from, and where it must not come from.
 mod key;
+/// A question that hides what is typed.
+mod hidden;
 /// A config brought to life: HTTP client, store, engine, master keys.
 mod session;
 /// `push` and `verify`, and every run without a screen.

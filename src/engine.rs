@@ -17,7 +17,7 @@ use crate::rules::run::RunPhase;
 use crate::rules::state::{Allow, SiteState};
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
-use crate::store::{Request, RunId, Store, StoreError};
+use crate::store::{Newest, Request, RunId, Store, StoreError};
 use crate::text::CleanText;
 
 /// Who may call now: slots, limits of a backend, what waits and until when. Pure.
@@ -168,9 +168,12 @@ pub enum Command {
     Leave,
     /// As [`Command::Leave`], but looks that are out are given up: nothing waits for their answers.
     End,
-    /// Another process may have worked on the sites: what is on record is read. A site that something goes on for
-    /// keeps what is known here.
-    Refresh,
+    /// Another process may have worked on the sites: what is on record is read, and [`Event::Refreshed`] tells when
+    /// that is done. A site that something goes on for keeps what is known here.
+    Refresh {
+        /// Whether all sites are told of again, since something else was shown of them.
+        tells_all: bool,
+    },
     /// An order could not be given, for lack of a master key: tells so.
     Refuse(String),
 }
@@ -279,6 +282,8 @@ pub enum Event {
     NotBegun(StoreError),
     /// An order was not given: nothing is sent. Why, for the operator.
     Refused(String),
+    /// What is on record was read; the events before this one tell what was new.
+    Refreshed,
     /// A push, a retry or a resumption was taken, or was not; the events before this one tell which.
     Taken,
 }
@@ -303,7 +308,7 @@ impl Handle {
 /// Must be called within a tokio runtime.
 pub fn start<Api: SiteApi, Db: Store>(
     sites: Arc<[Site]>,
-    known: Vec<SiteState>,
+    known: Vec<Newest>,
     api: Arc<Api>,
     store: Arc<Db>,
     settings: Settings,

@@ -16,6 +16,8 @@ pub mod state;
 pub mod note;
 /// Who is in a plan, who is left out and why, and what must be typed to confirm it.
 pub mod plan;
+/// How far a run has come that was not finished.
+pub mod progress;
 /// How many sites are in which state, and what that means for the run.
 pub mod tally;
 /// Whether the keys that a run replaces may expire now.

@@ -86,6 +86,11 @@ impl SiteUrl {
         if let Some(Host::Domain(domain)) = url.host()
             && let Some(bare) = domain.strip_suffix('.').map(str::to_owned)
         {
+            if bare.is_empty() || bare.ends_with('.') {
+                return Err(SiteUrlRefusal::Unreadable(
+                    "a part of the host's name is empty".to_owned(),
+                ));
+            }
             url.set_host(Some(&bare))
                 .map_err(|error| SiteUrlRefusal::Unreadable(error.to_string()))?;
         }
@@ -320,6 +325,13 @@ mod tests {
         );
         assert_eq!(site.default_name().as_str(), "a.example:8443/shops/x");
         assert_eq!(site.to_string(), "https://a.example:8443/shops/x");
+    }
+
+    #[test]
+    fn a_host_of_dots_is_none() {
+        for raw in ["https://..", "https://.", "https://shop.example.com.."] {
+            assert!(SiteUrl::parse(raw).is_err(), "{raw}");
+        }
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use self::left::OpenPut;
+use self::left::{Basis, OpenPut};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
@@ -152,15 +152,24 @@ pub struct Record {
     pub note: CleanText,
 }
 
+/// What is on record of a site. Who takes that for what it knows itself says so ([`Store::adopt`]).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Newest {
+    /// What is known of it.
+    pub state: SiteState,
+    /// The PUTs that this tells of.
+    basis: Basis,
+}
+
 /// What came of recording something.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Recorded {
     /// It is what is known of the site from now on.
     Known,
     /// The request is on record, but another process has sent the site a PUT, or may have, that this one did not know
-    /// of: what it records is known of the site, not what was handed over. So it goes until [`Store::last_known`] has
-    /// told this process of the site.
-    TakenOver(Box<SiteState>),
+    /// of: this is known of the site (what this process has sent or planned itself is in it like what the dead have
+    /// left), not what was handed over. So it goes until this process has adopted this, or something newer.
+    TakenOver(Box<Newest>),
 }
 
 /// Who sends on a store.
@@ -236,6 +245,15 @@ impl RunRecord {
     pub fn sites(&self) -> usize {
         self.counts.values().sum()
     }
+}
+
+/// A run that a process works on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveRun {
+    /// The run.
+    pub run: RunRecord,
+    /// Which process, and since when: not the one that began it where another has taken it up.
+    pub holder: Holder,
 }
 
 /// A site of a run on record.
@@ -331,11 +349,13 @@ pub trait Store: Send + Sync + 'static {
     /// Nothing of the run is left to send: another one may. Proofs may be due.
     fn run_sent(&self, run: RunId, at: Moment) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Nothing of the run is left to do or to wait for. What a later run took over ends as superseded in it.
+    /// Nothing of the run is left for this process to do or to wait for. What a later run took over ends as superseded
+    /// in it.
     ///
     /// Returns whether it has ended: it has not while another process works on it, or while something of it is left to
     /// send, to find out, or to wait for, that this process does not know of (its config has not all the sites). Then
-    /// nothing changes.
+    /// nothing changes but that this process does not work on it any more, unless it still sends: another may take it
+    /// up.
     fn end_run(&self, run: RunId, at: Moment) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Ends a run with something left to send: it expects nothing of the sites that it did not reach.
@@ -356,19 +376,26 @@ pub trait Store: Send + Sync + 'static {
     fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static;
 
     /// What is known of each of these sites: what was recorded last, what a process that is gone left open
-    /// (`unknown`), and what it did not reach (`not_started`). What a live process works on is as it was recorded.
+    /// (`unknown`), and what it did not reach (`not_started`). What another process works on is as it was recorded;
+    /// what this one works on is like what the dead have left. Reading alone is not knowing.
     fn last_known(
         &self,
         sites: &[SiteUrl],
         policy: &Policy,
         now: Moment,
-    ) -> impl Future<Output = Result<Vec<SiteState>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Newest>, StoreError>> + Send;
+
+    /// From now on this process knows these: what it hands over of these sites is worth so much.
+    fn adopt<'a>(&self, newest: impl IntoIterator<Item = (&'a SiteUrl, &'a Newest)>);
 
     /// The newest runs, newest first, `count` at most.
     fn runs(&self, count: usize) -> impl Future<Output = Result<Vec<RunRecord>, StoreError>> + Send;
 
     /// Runs that have not ended, and that no process works on: newest first.
     fn unfinished_runs(&self) -> impl Future<Output = Result<Vec<RunRecord>, StoreError>> + Send;
+
+    /// Runs that a process works on, this one too: newest first.
+    fn live_runs(&self) -> impl Future<Output = Result<Vec<LiveRun>, StoreError>> + Send;
 
     /// The sites of a run, in the order of its plan. None of an unknown run.
     fn run_sites(&self, run: RunId) -> impl Future<Output = Result<Vec<RunSite>, StoreError>> + Send;
@@ -412,13 +439,14 @@ pub trait Store: Send + Sync + 'static {
 pub struct Kept {
     /// What was recorded last.
     pub state: Option<SiteState>,
-    /// Whether that was before the machine's last start, so that only the wall clock tells its age.
-    pub before_restart: bool,
+    /// Set where that was before the machine's last start, so that only the wall clock tells its age: by this moment
+    /// of now it does, which must be the same one at each reading.
+    pub before_restart: Option<Moment>,
     /// Whether the run that had the site last is worked on by a process that lives.
     pub live: bool,
     /// A PUT with an intent and no outcome, of a run that no process works on, and which of the site's in that.
     pub open_put: Option<(LeftRow, u32)>,
-    /// The newest unfinished run that no process works on, if it planned a PUT here and recorded none.
+    /// The newest unfinished run that no process works on, if a PUT of it is still to come here.
     pub not_reached: Option<LeftRow>,
 }
 
@@ -429,11 +457,20 @@ impl Kept {
         open.map(|(row, number)| (row.run, *number))
     }
 
+    /// What is known of the site now, where it has this version.
+    fn newest(self, version: i64, policy: &Policy, now: Moment) -> Newest {
+        let told = self.doubt();
+        Newest {
+            state: self.restore(policy, now),
+            basis: Basis { version, told },
+        }
+    }
+
     /// What is known of the site now.
     pub fn restore(self, policy: &Policy, now: Moment) -> SiteState {
         let mut state = self.state.unwrap_or_default();
-        if self.before_restart {
-            state.after_restart(policy, now);
+        if let Some(since) = self.before_restart {
+            state.after_restart(policy, since);
         }
         if self.live {
             state.is_elsewhere();

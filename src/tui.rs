@@ -104,6 +104,8 @@ pub enum Input {
     Scroll(isize),
     /// A click in this row of the screen.
     Click(u16),
+    /// What follows belongs to a paste of which the first part came before, in a read of its own.
+    PasteGoesOn,
 }
 
 /// Whether what came in one read was pasted (without brackets) rather than typed: many different letters.
@@ -111,6 +113,9 @@ pub enum Input {
 fn looks_pasted(batch: &[Input]) -> bool {
     const TYPED_AT_ONCE: usize = 6;
 
+    if batch.first() == Some(&Input::PasteGoesOn) {
+        return true;
+    }
     let mut letters: Vec<char> = batch.iter().filter_map(Input::letter).collect();
     if letters.len() <= TYPED_AT_ONCE {
         return batch.iter().any(|input| matches!(input, Input::Paste(_)));

@@ -23,6 +23,13 @@ use stripe_propagate::store::{RunRecord, Store};
 use stripe_propagate::text::CleanText;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+#[path = "beside/behind.rs"]
+mod behind;
+#[path = "beside/late.rs"]
+mod late;
+#[path = "beside/waiting.rs"]
+mod waiting;
+
 fn key(tail: &str) -> PublishableKey {
     PublishableKey::parse(&format!("pk_test_51ExampleExampleExample{tail}")).unwrap()
 }
@@ -45,16 +52,26 @@ struct Shops {
     puts: Mutex<Vec<(String, PublishableKey)>>,
     refuses: Mutex<bool>,
     hangs: Mutex<bool>,
+    looks: Mutex<usize>,
 }
 
 impl Shops {
     fn puts(&self) -> usize {
         self.puts.lock().unwrap().len()
     }
+
+    fn last_put(&self) -> PublishableKey {
+        self.puts.lock().unwrap().last().unwrap().1.clone()
+    }
+
+    fn looks(&self) -> usize {
+        *self.looks.lock().unwrap()
+    }
 }
 
 impl SiteApi for Shops {
     async fn look(&self, site: &Site, _: Duration, _: bool) -> Answer<LookVerdict> {
+        *self.looks.lock().unwrap() += 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let stored = self.stored.lock().unwrap().get(site.name.as_str()).cloned();
         answer(LookVerdict::Serves(stored.unwrap_or_else(|| key("Old"))))
@@ -98,11 +115,18 @@ struct Process {
     states: Vec<SiteState>,
     phase: Option<RunPhase>,
     refused: Vec<String>,
+    /// How often what is on record was read.
+    refreshed: usize,
     sites: Arc<[Site]>,
 }
 
 impl Process {
-    async fn begin(shops: &Arc<Shops>, store: &Arc<MemoryStore>, sites: &Arc<[Site]>, clock: Clock) -> Self {
+    async fn begin<Db: Store>(
+        shops: &Arc<Shops>,
+        store: &Arc<Db>,
+        sites: &Arc<[Site]>,
+        clock: Clock,
+    ) -> Self {
         let policy = Policy::default();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
         let known = store.last_known(&urls, &policy, clock.now()).await.unwrap();
@@ -118,9 +142,10 @@ impl Process {
         Self {
             handle,
             events,
-            states: known,
+            states: known.into_iter().map(|newest| newest.state).collect(),
             phase: None,
             refused: Vec::new(),
+            refreshed: 0,
             sites,
         }
     }
@@ -130,6 +155,21 @@ impl Process {
         let all = (0..self.sites.len()).map(SiteId::at);
         let plan = Plan::new(key(tail), all, &self.sites, |_| &unseen, Allow::default());
         self.handle.send(Command::Push(plan));
+    }
+
+    fn look(&self, expected: Option<PublishableKey>) {
+        self.handle.send(Command::Look {
+            sites: (0..self.sites.len()).map(SiteId::at).collect(),
+            expected,
+            attempts: engine::Attempts::Policy,
+            background: false,
+        });
+    }
+
+    /// Ends it, with all that it knows on record.
+    async fn leave(mut self) {
+        self.handle.send(Command::Leave);
+        self.for_seconds(10).await;
     }
 
     fn retry(&self) {
@@ -164,6 +204,7 @@ impl Process {
                 Event::Site { site, state } => self.states[site.index()] = *state,
                 Event::Run(run) => self.phase = Some(run.phase),
                 Event::NotBegun(error) => self.refused.push(error.to_string()),
+                Event::Refreshed => self.refreshed += 1,
                 _ => {}
             }
         }
@@ -260,6 +301,43 @@ async fn a_run_that_was_finished_meanwhile_is_not_taken_up_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_goes_on_is_not_called_finished() {
+    let (shops, store, clock) = stage();
+    let (list, others) = (sites(&["a"]), sites(&["b"]));
+    let mut asks = Process::begin(&shops, &Arc::new(store.beside()), &list, clock).await;
+    let mut settles = Process::begin(&shops, &store, &list, clock).await;
+    settles.push("One");
+    settles.for_seconds(10).await;
+    // The newest run is another one, which is still to be sent.
+    let beside = Arc::new(store.beside());
+    *shops.hangs.lock().unwrap() = true;
+    let mut sends = Process::begin(&shops, &beside, &others, clock).await;
+    sends.push("Two");
+    sends.for_seconds(5).await;
+    let runs = store.runs(2).await.unwrap();
+    for run in &runs {
+        asks.resume(run);
+        settles.resume(run);
+    }
+    asks.for_seconds(5).await;
+    settles.for_seconds(5).await;
+    for (process, words) in [
+        (
+            &asks,
+            ["run 2 of  is sending", "run 1 goes on in another process"],
+        ),
+        (&settles, ["run 2 of  is sending", "run 1 goes on here already"]),
+    ] {
+        let told = process.refused.iter().zip(words);
+        assert!(
+            process.refused.len() == 2 && told.into_iter().all(|(told, words)| told.starts_with(words)),
+            "{:?}",
+            process.refused
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_config_does_not_allow_any_more_is_not_taken_up() {
     let (shops, store, clock) = stage();
     let list = sites(&["a", "b"]);
@@ -302,6 +380,45 @@ async fn a_config_without_the_sites_of_a_run_does_not_end_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_look_at_what_a_dead_run_did_not_reach_does_not_end_the_run() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a", "b", "c", "d", "e"]);
+    let (store, run) = left_by_a_dead_process(&shops, &store, &list, clock).await;
+    let mut looks = Process::begin(&shops, &Arc::new(store.beside()), &list, clock).await;
+    assert_eq!(looks.words(4), (Push::NotStarted, Verify::Unchecked));
+    looks.look(None);
+    looks.for_seconds(800).await;
+    assert_eq!(looks.words(4), (Push::NotStarted, Verify::Mismatch));
+    assert_eq!(store.unfinished_runs().await.unwrap().len(), 1);
+    let mut next = Process::begin(&shops, &store, &list, clock).await;
+    next.resume(&run);
+    next.for_seconds(800).await;
+    assert_eq!(next.words(4), (Push::Stored, Verify::Verified));
+    assert!(store.unfinished_runs().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_left_to_others_by_who_has_no_part_in_what_is_left() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a", "b"]);
+    let (store, run) = left_by_a_dead_process(&shops, &store, &list, clock).await;
+    let mut part = Process::begin(&shops, &store, &sites(&["a"]), clock).await;
+    part.resume(&run);
+    part.for_seconds(800).await;
+    assert_eq!(part.words(0), (Push::Stored, Verify::Verified));
+    assert_eq!(part.phase, Some(RunPhase::Settled));
+    // It goes on, as an idle screen does.
+    let mut whole = Process::begin(&shops, &Arc::new(store.beside()), &list, clock).await;
+    assert_eq!(store.unfinished_runs().await.unwrap().len(), 1);
+    whole.resume(&run);
+    whole.for_seconds(800).await;
+    assert!(whole.refused.is_empty(), "{:?}", whole.refused);
+    assert_eq!(whole.words(1), (Push::Stored, Verify::Verified));
+    assert!(store.unfinished_runs().await.unwrap().is_empty());
+    assert!(!store.runs(1).await.unwrap()[0].live);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_look_beside_a_push_says_what_that_knows() {
     let (shops, store, clock) = stage();
     let list = sites(&["a"]);
@@ -310,12 +427,7 @@ async fn a_look_beside_a_push_says_what_that_knows() {
     pushes.push("Two");
     pushes.for_seconds(5).await;
     assert_eq!(pushes.words(0), (Push::Stored, Verify::Serving));
-    looks.handle.send(Command::Look {
-        sites: vec![SiteId(0)],
-        expected: None,
-        attempts: engine::Attempts::Policy,
-        background: false,
-    });
+    looks.look(None);
     looks.for_seconds(5).await;
     assert_eq!(looks.words(0).1, Verify::Serving, "as the other one knows it");
 }

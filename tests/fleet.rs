@@ -116,7 +116,7 @@ impl Trial {
                 Event::Run(_) => sending = true,
                 Event::NotBegun(error) => panic!("{error}"),
                 Event::Refused(why) => panic!("{why}"),
-                Event::Attempt(_) | Event::Message(_) | Event::Taken => {}
+                Event::Attempt(_) | Event::Message(_) | Event::Refreshed | Event::Taken => {}
             }
         }
     }

@@ -245,6 +245,19 @@ fn what_must_not_be_pushed_is_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn a_key_that_was_cut_is_not_sent_by_a_script_unless_it_says_so() {
+    let stage = Stage::of(3);
+    assert_eq!(stage.run(&["verify"], "").code, Some(0));
+    let cut = &stage.key()[..60];
+    let ended = stage.run(&["push", "--key-stdin", "--yes"], cut);
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    assert!(ended.err.contains("the key has 60 characters"), "{}", ended.err);
+    assert!(ended.err.contains("--allow-other-length"), "{}", ended.err);
+    let record = stage.fleet.record();
+    assert!((0..3).all(|site| record.puts(site).is_empty()));
+}
+
+#[test]
 fn a_variable_that_is_no_text_is_refused_and_not_repeated() {
     use std::os::unix::ffi::OsStrExt;
 

@@ -4,16 +4,22 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use stage::Stage;
+use stripe_propagate::engine::Clock;
+use stripe_propagate::rules::run::Kind;
+use stripe_propagate::rules::state::{Allow, Served};
+use stripe_propagate::site::Site;
+use stripe_propagate::store::sqlite::SqliteStore;
+use stripe_propagate::store::{NewRun, Operator, PlannedSite, RunId, Store};
 
 mod stage;
 
 const HOURS: u64 = 26;
 
 impl Stage {
-    fn command(&self, arguments: &[&str]) -> Command {
+    fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stripe-propagate"));
         command.arg("--config").arg(self.path("config.toml"));
         command
@@ -27,55 +33,87 @@ impl Stage {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command
+        command.output().unwrap()
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn puts(&self) -> usize {
+    /// To which sites the key was sent.
+    fn puts(&self) -> Vec<usize> {
         let requests = self.fleet.record().requests;
-        requests.iter().filter(|request| request.method == "PUT").count()
+        let puts = requests.iter().filter(|request| request.method == "PUT");
+        puts.map(|put| put.site).collect()
     }
 
-    /// As if the run had begun so long ago.
-    fn grows_old(&self) {
-        let store = rusqlite::Connection::open(self.path("state/store.db")).unwrap();
-        let nanoseconds = i64::try_from(Duration::from_hours(HOURS).as_nanos()).unwrap();
-        let runs = store
-            .execute("UPDATE runs SET began_ns = began_ns - ?1", [nanoseconds])
-            .unwrap();
-        assert_eq!(runs, 1);
+    /// A process has begun a run on these sites so long ago, and died before it sent anything.
+    fn was_begun(&self, sites: &[usize], ago: Duration) -> RunId {
+        let config = stripe_propagate::config::load(&self.path("config.toml")).unwrap();
+        let key = self.fleet.new_key().clone();
+        let planned = |site: &Site| PlannedSite {
+            site: site.url.clone(),
+            name: site.name.clone(),
+            group: None,
+            left_out: None,
+            key: key.clone(),
+            serves: Served::Unknown,
+        };
+        let run = NewRun {
+            kind: Kind::Push,
+            parent: None,
+            allow: Allow::default(),
+            at: Clock::start().now() - ago,
+            sites: sites.iter().map(|site| planned(&config.sites[*site])).collect(),
+            key: key.clone(),
+        };
+        let store = SqliteStore::open(&self.path("state/store.db"), Operator::default()).unwrap();
+        let begins = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        begins.block_on(store.begin_run(run)).unwrap()
     }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
 fn an_old_run_needs_a_word_of_its_own() {
-    let stage = Stage::of(24);
-    let key = stage.path("key.txt").display().to_string();
-    let mut push = stage
-        .command(&["push", "--yes", "--key-file", &key])
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while stage.puts() < 3 {
-        assert!(Instant::now() < deadline, "nothing is sent");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    push.kill().unwrap();
-    push.wait().unwrap();
-    stage.grows_old();
-    let before = stage.puts();
+    let stage = Stage::of(4);
+    stage.heal();
+    stage.was_begun(&[0, 1, 2, 3], Duration::from_hours(HOURS));
     let refused = stage.run(&["resume", "--yes"]);
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(2), "{said}");
+    let words = said(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{words}");
     assert!(
-        said.contains("older than an hour") && said.contains("--allow-old-run"),
-        "{said}"
+        words.contains("older than an hour") && words.contains("--allow-old-run"),
+        "{words}"
     );
-    assert_eq!(stage.puts(), before, "nothing is sent");
+    assert!(stage.puts().is_empty(), "nothing is sent");
     let resumed = stage.run(&["resume", "--yes", "--allow-old-run", "--wait", "0"]);
-    let said = String::from_utf8(resumed.stderr).unwrap();
-    assert!(stage.puts() > before, "{said}");
+    let words = said(&resumed);
+    assert_eq!(resumed.status.code(), Some(3), "proofs are due: {words}");
+    let mut puts = stage.puts();
+    puts.sort_unstable();
+    puts.dedup();
+    assert_eq!(puts, [0, 1, 2, 3], "{words}");
+}
+
+#[test]
+fn an_old_run_does_not_hold_up_a_younger_one() {
+    let stage = Stage::of(4);
+    stage.heal();
+    stage.was_begun(&[0, 1], Duration::from_hours(HOURS));
+    let younger = stage.was_begun(&[2, 3], Duration::from_mins(5));
+    let resumed = stage.run(&["resume", "--yes", "--wait", "0"]);
+    let words = said(&resumed);
+    assert_eq!(
+        resumed.status.code(),
+        Some(2),
+        "a question is left unanswered: {words}"
+    );
+    assert!(
+        words.contains("run 1 is older than an hour") && words.contains(&format!("run {}: ", younger.0)),
+        "{words}"
+    );
+    let mut puts = stage.puts();
+    puts.sort_unstable();
+    puts.dedup();
+    assert_eq!(puts, [2, 3], "{words}");
 }

@@ -42,6 +42,7 @@ promised! {
     records_keep_the_order_in_which_they_were_handed_over
     an_intent_without_outcome_is_unknown_once_its_process_is_gone
     what_a_dead_run_did_not_reach_is_not_started
+    what_a_dead_run_did_not_reach_gets_its_key_and_no_earlier_one
     a_closed_run_expects_nothing_where_it_did_not_come
     the_newest_of_several_left_runs_decides
     a_later_put_takes_a_site_over
@@ -59,6 +60,8 @@ promised! {
     only_the_run_that_may_send_begins_a_put
     no_put_is_begun_that_does_not_know_of_the_last
     what_was_refused_teaches_nothing
+    reading_is_not_knowing_and_what_is_adopted_is_known
+    a_run_goes_on_with_what_was_sent_before_it_could
     a_look_after_a_death_hides_no_put
     what_was_told_in_answer_can_be_recorded
     no_put_is_begun_that_does_not_know_of_one_left_open
@@ -66,6 +69,8 @@ promised! {
     what_is_to_be_sent_only_its_process_can_say
     a_run_that_another_process_works_on_does_not_end
     a_run_with_something_left_does_not_end
+    a_run_with_something_left_is_left_to_others
+    a_look_at_what_a_dead_run_did_not_reach_does_not_end_it
     a_run_that_settles_does_not_end_until_a_later_one_has_its_sites
     who_sees_the_last_of_a_dead_run_can_end_it
     a_dead_run_that_a_later_one_took_over_ends_by_itself

@@ -217,7 +217,10 @@ pub(crate) async fn known(sizes: Sizes) -> anyhow::Result<()> {
             let begin = Instant::now();
             let states = store.last_known(&urls, &settings().policy, clock.now()).await?;
             took.push(begin.elapsed().as_secs_f64() * 1000.0);
-            anyhow::ensure!(states.iter().all(|state| state.puts == 1), "a site is forgotten");
+            anyhow::ensure!(
+                states.iter().all(|newest| newest.state.puts == 1),
+                "a site is forgotten"
+            );
         }
         let (took, bytes) = (Spread::of(took), std::fs::metadata(&path)?.len());
         println!(

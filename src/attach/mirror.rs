@@ -69,6 +69,8 @@ impl Mirror {
                 return;
             }
             Event::Run(run) => self.run = Some(run.clone()),
+            // Of what is on record here, who is attached knows nothing.
+            Event::Refreshed => return,
             _ => {}
         }
         let event = Arc::new(event.clone());

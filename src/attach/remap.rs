@@ -51,7 +51,7 @@ impl Remap {
             Event::Refused(why) | Event::NotBegun(StoreError::Failed(why) | StoreError::Damaged(why)) => {
                 *why = clean(why);
             }
-            Event::NotBegun(StoreError::Busy(_)) | Event::Run(_) | Event::Taken => {}
+            Event::NotBegun(StoreError::Busy(_)) | Event::Run(_) | Event::Refreshed | Event::Taken => {}
         }
         Some(event)
     }
@@ -85,7 +85,7 @@ impl Remap {
             | Command::Stop
             | Command::Leave
             | Command::End
-            | Command::Refresh
+            | Command::Refresh { .. }
             | Command::Refuse(_) => {}
         }
         (order, kept, dropped)

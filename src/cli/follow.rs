@@ -200,7 +200,7 @@ impl Follower {
             Event::Refused(why) => self.printer.happens(format!("nothing sent: {why}")),
             Event::NotBegun(error) => self.printer.happens(format!("nothing sent: {error}")),
             Event::Message(message) => self.printer.happens(message.text),
-            Event::Taken => {}
+            Event::Refreshed | Event::Taken => {}
         }
         Ok(())
     }

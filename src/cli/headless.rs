@@ -16,7 +16,7 @@ use super::{Common, Globals, log};
 use crate::config::{Config, Searched};
 use crate::engine::{Attempts, Command, Left};
 use crate::report::some_names;
-use crate::rules::plan::{Confirm, Plan};
+use crate::rules::plan::{Confirm, Danger, Plan};
 use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::SkipReason;
 use crate::site::{Site, SiteId};
@@ -38,6 +38,9 @@ pub(super) struct PushArgs {
     wait: Option<Duration>,
     #[command(flatten)]
     allow: AllowArgs,
+    /// Also send a key that is as long as none of those that the sites serve: it may not be whole.
+    #[arg(long)]
+    allow_other_length: bool,
 }
 
 /// What a script says to the questions that a push can raise.
@@ -106,6 +109,17 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
             .unwrap_or(&unknown)
     };
     let plan = Plan::new(key, selection, &session.sites, state, allow);
+    let is_length = |danger: &&Danger| matches!(danger, Danger::OtherLength { .. });
+    if let Some(danger) = plan.dangers.iter().find(is_length)
+        && args.yes
+        && !args.allow_other_length
+    {
+        session.close().await;
+        bail!(
+            "nothing sent: {} (--allow-other-length sends it all the same)",
+            danger.sentence()
+        );
+    }
     if !args.yes && !confirmed(&plan, &session.sites, args.key.stdin, &mut signals).await? {
         let _closed = writeln!(std::io::stderr(), "nothing sent");
         return Ok(Status::NothingSent);

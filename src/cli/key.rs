@@ -1,19 +1,15 @@
 use std::ffi::OsString;
-use std::io::{ErrorKind, IsTerminal, Read};
+use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use super::hidden::Hidden;
 use super::signals::{Signals, on_a_thread};
-use super::status::Interrupted;
 use crate::key::{PREFIXES, PublishableKey, SECRET_PREFIXES, secret_inside, secret_prefix};
 
-/// Between the question and the moment from which the terminal hides what is typed.
-const TAKING: Duration = Duration::from_millis(100);
 /// The longest key that is read, in bytes; a longer text is refused by the key's own rules.
 const READ_LIMIT: u64 = 4096;
 
@@ -80,23 +76,17 @@ impl KeyArgs {
 
     /// Reads the key; without a named source it is asked for on the terminal, hidden.
     pub(super) async fn read(&self, signals: &mut Signals) -> anyhow::Result<PublishableKey> {
-        let source = self.clone();
-        let before = tcgetattr(rustix::stdio::stdin());
+        let (source, hidden) = (self.clone(), Hidden::default());
+        let question = hidden.clone();
         let read = signals
-            .unless_stopped(on_a_thread(move || source.read_here()))
+            .unless_stopped(on_a_thread(move || source.read_here(&question)))
             .await;
-        if let (Err(_), Ok(before)) = (&read, before) {
-            // The thread that asks may still wait, with the terminal as it took it, or be about to take it.
-            let deadline = Instant::now() + TAKING;
-            while !self.is_given() && is_shown() && Instant::now() < deadline {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            let _gone = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &before);
-        }
+        // The thread that asks may still wait, with the terminal as it took it, or be about to take it.
+        hidden.give_up();
         read
     }
 
-    fn read_here(&self) -> anyhow::Result<PublishableKey> {
+    fn read_here(&self, hidden: &Hidden) -> anyhow::Result<PublishableKey> {
         let (text, source) = if self.stdin {
             (read_bounded(std::io::stdin().lock()), "standard input".to_owned())
         } else if let Some(path) = &self.file {
@@ -110,24 +100,14 @@ impl KeyArgs {
             };
             (Ok(Zeroizing::new(value)), format!("the variable {name}"))
         } else if std::io::stdin().is_terminal() {
-            // rpassword raises ^C before it restores the terminal; the signals are listened to.
-            let typed = rpassword::prompt_password("publishable key (hidden): ").map(Zeroizing::new);
-            if matches!(&typed, Err(error) if error.kind() == ErrorKind::Interrupted) {
-                bail!(Interrupted);
-            }
-            (typed, "what was typed".to_owned())
+            let typed = hidden.ask("publishable key (hidden): ", 4096)?;
+            (Ok(typed), "what was typed".to_owned())
         } else {
             bail!("which key? Use --key-file FILE, --key-env NAME or --key-stdin");
         };
         let text = text.with_context(|| format!("reading the key from {source}"))?;
         PublishableKey::parse(&text).with_context(|| format!("the key from {source}"))
     }
-}
-
-/// Whether the terminal shows what is typed.
-fn is_shown() -> bool {
-    let modes = tcgetattr(rustix::stdio::stdin());
-    modes.is_ok_and(|modes| modes.local_modes.contains(LocalModes::ECHO))
 }
 
 fn read_bounded(from: impl Read) -> std::io::Result<Zeroizing<String>> {

@@ -12,9 +12,9 @@ use super::status::Status;
 use super::{Globals, log};
 use crate::engine::{Command, Left, LeftRun};
 use crate::rules::plan::left_out;
+use crate::rules::progress::Progress;
 use crate::rules::run::RunId;
 use crate::rules::state::SiteState;
-use crate::rules::status::Push;
 use crate::site::SiteId;
 use crate::store::{RunRecord, Store};
 use crate::text::Count;
@@ -67,13 +67,13 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
 }
 
 async fn nothing_to_resume(session: &Session) -> anyhow::Result<String> {
-    let goes_on = session.store.runs(1).await?.into_iter().find(|run| run.live);
+    let goes_on = session.store.live_runs().await?.into_iter().next();
     Ok(goes_on.map_or_else(
         || "no run was left unfinished: there is nothing to resume".to_owned(),
-        |run| {
+        |live| {
             format!(
                 "run {} of {} goes on (PID {}): there is nothing to resume, and opening the screen attaches to it",
-                run.id.0, run.by.user, run.by.pid
+                live.run.id.0, live.holder.by.user, live.holder.by.pid
             )
         },
     ))
@@ -85,7 +85,7 @@ async fn resume(
     args: &ResumeArgs,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
-    let known = session.last_known().await?;
+    let known = session.read().await?;
     let all = session.all();
     let of_run = |id: &SiteId| known[id.index()].run == Some(run.id);
     let selection: Vec<SiteId> = all.into_iter().filter(of_run).collect();
@@ -136,26 +136,20 @@ async fn tell_what_is_left(
     selection: &[SiteId],
 ) -> anyhow::Result<()> {
     let states = || selection.iter().map(|id| &known[id.index()]);
-    let left = states().filter(|state| state.is_left_over()).count();
-    let cancelled = states().filter(|state| state.push == Push::Cancelled).count();
     let rows = session.store.run_sites(run.id).await?;
     let foreign = rows
         .iter()
         .filter(|row| row.planned.left_out.is_none())
         .count()
         .saturating_sub(selection.len());
-    let unknown = states()
-        .filter(|state| matches!(state.push, Push::Unknown(_)))
-        .count();
     say(&format!(
-        "run {} of {} ({} {}, begun {:.0}) was not finished: {} done, {cancelled} cancelled, {unknown} unknown, {} to do",
+        "run {} of {} ({} {}, begun {:.0}) was not finished: {}",
         run.id.0,
         run.by.user,
         run.key.mode().word(),
         run.key,
         run.began.wall,
-        selection.len() - left - cancelled,
-        left - unknown,
+        Progress::of(states()).words(),
     ));
     if foreign > 0 {
         say(&format!(
@@ -171,11 +165,13 @@ async fn may_go_on(run: RunId, old: bool, args: &ResumeArgs, signals: &mut Signa
     let here = std::io::stdin().is_terminal();
     if old && !args.allow_old_run {
         if args.yes || !here {
-            bail!(
-                "run {} is older than an hour, and its key may have been replaced since: give --allow-old-run if \
-                 it is still the right one",
+            // The younger ones are not to wait for this answer.
+            say(&format!(
+                "run {} is older than an hour, and its key may have been replaced since: give --allow-old-run if it is \
+                 still the right one",
                 run.0
-            );
+            ));
+            return Ok(false);
         }
         let question = "it is older than an hour, and its key may have been replaced since. Is it still the right one? type yes: ";
         if !asked(question, "yes", signals).await? {

@@ -210,7 +210,7 @@ fn start(session: &Session, config: &Config, size: (u16, u16)) -> Result<Start, 
 /// A screen without sites.
 fn bare(config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let no_colour = variable("NO_COLOR").is_some();
+    let no_colour = variable("NO_COLOR").is_some() || is_terminal_of_dec(variable("TERM"));
     Ok(Start {
         sites: Vec::new().into(),
         states: Vec::new(),
@@ -249,12 +249,22 @@ fn name_of(path: &Path) -> String {
     CleanText::new(&name.to_string_lossy(), NOTE_LIMIT).to_string()
 }
 
-/// Whether the terminal shows ASCII only: the Linux console, or a locale without UTF-8.
+/// Whether it is a terminal of DEC's, or something that passes for one: it has neither Unicode nor colours, and takes
+/// the numbers of a colour for other attributes, such as blinking.
+fn is_terminal_of_dec(kind: Option<std::ffi::OsString>) -> bool {
+    let kind = kind.unwrap_or_default();
+    let digits = |kind: &str| kind.starts_with(|letter: char| letter.is_ascii_digit());
+    // Not `vte`.
+    kind.to_string_lossy().strip_prefix("vt").is_some_and(digits)
+}
+
+/// Whether the terminal shows ASCII only: the Linux console, one of DEC's, or a locale without UTF-8.
 fn needs_ascii(ui: &UiSettings, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
     if let Some(ascii) = ui.ascii {
         return ascii;
     }
-    let console = variable("TERM").is_some_and(|kind| kind == "linux");
+    let kind = variable("TERM");
+    let console = kind.as_ref().is_some_and(|kind| kind == "linux") || is_terminal_of_dec(kind);
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(&variable);
     let utf8 = locale.is_some_and(|locale| {
         let locale = locale.to_string_lossy().to_lowercase();
@@ -510,6 +520,8 @@ mod tests {
         };
         assert!(!judge(&[("TERM", "screen"), ("LANG", "fr_FR.UTF-8")]));
         assert!(judge(&[("TERM", "linux"), ("LANG", "fr_FR.UTF-8")]));
+        assert!(judge(&[("TERM", "vt100"), ("LANG", "fr_FR.UTF-8")]));
+        assert!(!judge(&[("TERM", "vte-256color"), ("LANG", "fr_FR.UTF-8")]));
         assert!(judge(&[("LC_ALL", "C"), ("LANG", "fr_FR.UTF-8")]));
         assert!(judge(&[("TERM", "xterm")]));
         assert!(!judge(&[("LC_CTYPE", "C.utf8")]));

@@ -62,6 +62,8 @@ pub(super) struct Session {
     offer: Option<Offer>,
     /// Ends when who was attached to its last run has been told all of it.
     farewell: Option<JoinHandle<()>>,
+    /// Drops what is old.
+    prunes: Option<JoinHandle<()>>,
     pub(super) store: Arc<Db>,
     pub(super) clock: Clock,
     pub(super) policy: Policy,
@@ -88,11 +90,12 @@ impl Session {
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
         let store = place.store;
-        let known = store.last_known(&urls, &policy, clock.now()).await?;
+        let newest = store.last_known(&urls, &policy, clock.now()).await?;
+        let known: Vec<SiteState> = newest.iter().map(|newest| newest.state.clone()).collect();
         let store = Arc::new(store);
         let (handle, told) = engine::start(
             Arc::clone(&sites),
-            known.clone(),
+            newest,
             Arc::clone(&api),
             Arc::clone(&store),
             settings(config, left),
@@ -118,6 +121,7 @@ impl Session {
             by: who::operator(),
             offer: None,
             farewell: None,
+            prunes: None,
             store,
             clock,
             policy,
@@ -128,7 +132,14 @@ impl Session {
     pub(super) async fn of_config(config: &Config, globals: &Globals, left: Left) -> anyhow::Result<Self> {
         let ca_pem = ca_pem(config)?;
         let store = open_store(&config.store, globals).await?;
-        Self::open(config, ca_pem, store, left).await
+        let session = Self::open(config, ca_pem, store, left).await?;
+        Ok(session.rid_of_old_runs(config))
+    }
+
+    fn rid_of_old_runs(mut self, config: &Config) -> Self {
+        let prunes = prune(Arc::clone(&self.store), config.store.retention);
+        self.prunes = Some(tokio::spawn(prunes));
+        self
     }
 
     /// As [`Session::of_config`], and nothing is asked: the terminal is the screen's.
@@ -139,7 +150,8 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let ca_pem = ca_pem(config)?;
         let store = store_at(&store_path(&config.store, globals)?)?;
-        Self::open(config, ca_pem, rid_of_old_runs(store, &config.store).await?, left).await
+        let session = Self::open(config, ca_pem, store, left).await?;
+        Ok(session.rid_of_old_runs(config))
     }
 
     /// Takes note of what the engine tells: while it has a run, that is offered to other processes, which may
@@ -176,6 +188,10 @@ impl Session {
 
     /// Tells who is attached all that has happened, before the process ends.
     pub(super) async fn close(mut self) {
+        if let Some(prunes) = self.prunes.take() {
+            // The next process goes on with it.
+            prunes.abort();
+        }
         let store = Arc::clone(&self.store);
         let written = tokio::task::spawn_blocking(move || store.flush(LAST_RECORDS)).await;
         if let Ok(Err(error)) = written {
@@ -210,10 +226,14 @@ impl Session {
         }))
     }
 
-    /// What the store knows of each site now.
-    pub(super) async fn last_known(&self) -> Result<Vec<SiteState>, StoreError> {
+    /// What is on record of each site now, for a question: what the engine knows is its own affair.
+    pub(super) async fn read(&self) -> Result<Vec<SiteState>, StoreError> {
         let urls: Vec<SiteUrl> = self.sites.iter().map(|site| site.url.clone()).collect();
-        self.store.last_known(&urls, &self.policy, self.clock.now()).await
+        let newest = self
+            .store
+            .last_known(&urls, &self.policy, self.clock.now())
+            .await?;
+        Ok(newest.into_iter().map(|newest| newest.state).collect())
     }
 
     /// Every site, in the order of the list.
@@ -279,14 +299,14 @@ pub(super) struct StorePlace {
     pub(super) folder: PathBuf,
 }
 
-/// The operator's store, rid of runs that are older than the config keeps them.
+/// The operator's store.
 pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<StorePlace> {
     let path = store_path(settings, globals)?;
     let place = match store_at(&path) {
         Err(error) => after_damage(&path, error).await?,
         opened => opened?,
     };
-    rid_of_old_runs(place, settings).await
+    Ok(place)
 }
 
 fn store_path(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<PathBuf> {
@@ -296,17 +316,19 @@ fn store_path(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<Pat
     }
 }
 
-async fn rid_of_old_runs(place: StorePlace, settings: &StoreSettings) -> anyhow::Result<StorePlace> {
-    let kept = SignedDuration::try_from(settings.retention).unwrap_or(SignedDuration::MAX);
+/// Rids the store of runs that are older than the config keeps them. A large history takes a while: nothing waits
+/// for it, and where the process ends before, the next one goes on.
+async fn prune(store: Arc<Db>, retention: Duration) {
+    let kept = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
     let before = Timestamp::now().saturating_sub(kept).unwrap_or(Timestamp::MIN);
-    let dropped = place.store.prune(before).await?;
-    if dropped > 0 {
-        tracing::info!(
+    match store.prune(before).await {
+        Ok(0) => {}
+        Ok(dropped) => tracing::info!(
             dropped,
             "runs that ended longer ago than store.retention were dropped"
-        );
+        ),
+        Err(error) => tracing::warn!(%error, "old runs could not be dropped"),
     }
-    Ok(place)
 }
 
 /// A damaged store is moved aside on the operator's word, and an empty one begun.

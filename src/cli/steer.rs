@@ -12,7 +12,6 @@ use crate::attach::{Attached, Changed, Found, Watch, find};
 use crate::demo::Fleet;
 use crate::engine::{Command, Event, Level, Message as Told, sleep_until};
 use crate::rules::run::RunPhase;
-use crate::site::SiteId;
 use crate::store::{Holder, Store, StoreError};
 use crate::tui::{Effect, Message, Wanted};
 
@@ -37,6 +36,10 @@ pub(super) struct Steer {
     read_at: Option<Instant>,
     /// Until when it is not, since the last time took long.
     rests_until: Instant,
+    /// Since when it is read.
+    reads_since: Option<Instant>,
+    /// Whether what nobody works on is to be asked about once it was read.
+    asks: bool,
 }
 
 /// The run of another process.
@@ -65,6 +68,8 @@ impl Steer {
             own_run: false,
             read_at: None,
             rests_until: Instant::now(),
+            reads_since: None,
+            asks: false,
         }
     }
 
@@ -75,19 +80,19 @@ impl Steer {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => self.carry_out(order).await,
+                    Some(order) => self.carry_out(order),
                     None => break,
                 },
                 Some(event) = self.session.events.recv() => self.take_own(event).await,
                 event = next_event(&mut self.remote) => match event {
                     Some(event) => self.take_remote(event),
-                    None => self.detached().await,
+                    None => self.detached(),
                 },
                 changed = next_change(&mut self.watch) => match changed {
                     Changed::Runs => self.look_for_runs().await,
                     Changed::Store => self.read_soon(),
                 },
-                () = sleep_until(self.read_at) => self.read_again().await,
+                () = sleep_until(self.read_at.filter(|_| self.reads_since.is_none())) => self.read_again().await,
             }
         }
         if let Some(remote) = self.remote {
@@ -149,12 +154,16 @@ impl Steer {
     }
 
     /// The run of another process has ended, or its process has.
-    async fn detached(&mut self) {
+    fn detached(&mut self) {
+        self.asks = true;
+        self.shows_own();
+    }
+
+    /// What is shown from now on is what this process knows: what is on record, and what goes on here.
+    fn shows_own(&mut self) {
         self.remote = None;
         self.say(Message::Attached(None));
-        self.read_store().await;
-        self.tell_of_what_was_left().await;
-        self.look_for_runs().await;
+        self.refresh(true);
     }
 
     fn take_remote(&mut self, event: Event) {
@@ -167,6 +176,9 @@ impl Steer {
 
     async fn take_own(&mut self, event: Event) {
         self.session.take_note(&event);
+        if event == Event::Refreshed {
+            return self.refreshed().await;
+        }
         let mut settled = false;
         if let Event::Run(run) = &event {
             settled = run.phase == RunPhase::Settled;
@@ -178,6 +190,8 @@ impl Steer {
             self.say(Message::Engine(event));
         }
         if settled {
+            // What others have written meanwhile was not read.
+            self.read_soon();
             self.look_for_runs().await;
         }
     }
@@ -191,28 +205,30 @@ impl Steer {
     async fn read_again(&mut self) {
         self.read_at = None;
         if self.remote.is_none() && !self.own_run {
-            let begun = Instant::now();
             match self.session.store.has_changed().await {
-                Ok(true) => self.session.local.handle.send(Command::Refresh),
+                Ok(true) => self.refresh(false),
                 Ok(false) => {}
                 Err(error) => self.warn(error.to_string()),
             }
-            // A large store is read less often.
-            self.rests_until = Instant::now() + begun.elapsed() * 10;
         }
     }
 
-    /// Shows what is on record, and has the engine begin with it.
-    async fn read_store(&self) {
-        match self.session.last_known().await {
-            Ok(states) => {
-                for (index, state) in states.iter().enumerate() {
-                    let (site, state) = (SiteId::at(index), Box::new(state.clone()));
-                    self.say(Message::Engine(Event::Site { site, state }));
-                }
-                self.session.local.handle.send(Command::Refresh);
-            }
-            Err(error) => self.warn(error.to_string()),
+    /// Has the engine read what is on record: it alone knows what of that may replace what it knows.
+    fn refresh(&mut self, tells_all: bool) {
+        self.reads_since = Some(Instant::now());
+        self.session.local.handle.send(Command::Refresh { tells_all });
+    }
+
+    /// What is on record was read, and what was new is told.
+    async fn refreshed(&mut self) {
+        if let Some(begun) = self.reads_since.take() {
+            // A large store is read less often.
+            self.rests_until = Instant::now() + begun.elapsed() * 10;
+            self.read_at = self.read_at.map(|at| at.max(self.rests_until));
+        }
+        if std::mem::take(&mut self.asks) {
+            self.tell_of_what_was_left().await;
+            self.look_for_runs().await;
         }
     }
 
@@ -228,9 +244,9 @@ impl Steer {
         }
     }
 
-    async fn carry_out(&mut self, order: Effect) {
+    fn carry_out(&mut self, order: Effect) {
         match order {
-            Effect::Engine(command) => self.order(command).await,
+            Effect::Engine(command) => self.order(command),
             Effect::Heal => {
                 let healed = self.fleet.as_ref().map_or(0, |fleet| fleet.heal());
                 self.say(Message::Healed(healed));
@@ -245,7 +261,7 @@ impl Steer {
         }
     }
 
-    async fn order(&mut self, command: Command) {
+    fn order(&mut self, command: Command) {
         let begins = matches!(command, Command::Push(_) | Command::Resume(_));
         match &self.remote {
             Some(remote) if begins && remote.sends => {
@@ -255,9 +271,7 @@ impl Steer {
             }
             Some(_) if begins => {
                 // What that run still waits for, it goes on to wait for.
-                self.remote = None;
-                self.say(Message::Attached(None));
-                self.read_store().await;
+                self.shows_own();
                 self.session.local.order(command);
             }
             Some(remote) if !matches!(command, Command::Close(_)) => {

@@ -4,10 +4,10 @@ use std::time::Duration;
 use super::{Attempt, Clock};
 use crate::key::PublishableKey;
 use crate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict};
-use crate::rules::state::{Served, SiteState};
+use crate::rules::state::Served;
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
-use crate::store::{Intent, Outcome, Recorded, Request, RunId, Store, StoreError};
+use crate::store::{Intent, Newest, Outcome, Recorded, Request, RunId, Store, StoreError};
 use crate::text::CleanText;
 
 /// What came of one request.
@@ -16,8 +16,8 @@ pub(super) enum Finished {
     Look(Answer<LookVerdict>, Attempt, Served),
     /// The intent could not be recorded: nothing was sent.
     NotRecorded(StoreError),
-    /// A run of another process has the site: nothing was sent.
-    TakenOver(Box<SiteState>),
+    /// Another process has sent the site a PUT that this one did not know of: nothing was sent.
+    TakenOver(Box<Newest>),
     /// The task ended before its time: whether the request was sent, nobody knows.
     Lost,
 }
@@ -40,20 +40,19 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
         &self.sites[self.site.index()]
     }
 
-    pub(super) async fn put(self, key: PublishableKey) -> Finished {
-        if let Some(run) = self.run {
-            let intent = Intent {
-                run,
-                site: self.site().url.clone(),
-                number: self.number,
-                key: key.clone(),
-                at: self.clock.now(),
-            };
-            match self.store.record_intent(intent).await {
-                Ok(Recorded::Known) => {}
-                Ok(Recorded::TakenOver(newest)) => return Finished::TakenOver(newest),
-                Err(error) => return Finished::NotRecorded(error),
-            }
+    /// A PUT of `key`: of a run, for without one nothing can be on record of it.
+    pub(super) async fn put(self, run: RunId, key: PublishableKey) -> Finished {
+        let intent = Intent {
+            run,
+            site: self.site().url.clone(),
+            number: self.number,
+            key: key.clone(),
+            at: self.clock.now(),
+        };
+        match self.store.record_intent(intent).await {
+            Ok(Recorded::Known) => {}
+            Ok(Recorded::TakenOver(newest)) => return Finished::TakenOver(newest),
+            Err(error) => return Finished::NotRecorded(error),
         }
         let answer = self.api.put(self.site(), &key).await;
         let problem = match answer.verdict {

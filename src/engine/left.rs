@@ -1,12 +1,14 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use super::records::Read;
 use super::run::{Engine, Pending, Slot, count_run};
 use super::{Event, LeftRun, Level, RunInfo};
 use crate::rules::plan::left_out;
 use crate::rules::run::{RunId, RunPhase};
 use crate::site::SiteId;
 use crate::site_api::SiteApi;
-use crate::store::{Store, StoreError};
+use crate::store::{Newest, Store, StoreError};
 use crate::text::Count;
 
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
@@ -45,19 +47,47 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Takes over what is on record by now, for each site that nothing goes on for here. What is on its way there
     /// from here is waited for first, so that nothing goes back in time.
     pub(super) async fn refresh(&mut self) {
-        while let Some(done) = self.records.next().await {
-            self.recorded(done);
-        }
-        // Only of these: the store takes what it tells for what is known here from then on.
+        self.await_records().await;
+        let asked = self.asked();
+        let known = self.read(&asked).await;
+        self.take_read(Read { asked, known });
+    }
+
+    /// As [`Self::refresh`], beside all else: a large store is read for seconds.
+    pub(super) async fn refresh_beside(&mut self, tells_all: bool) {
+        self.await_records().await;
+        let asked = self.asked();
+        let read = self.read(&asked);
+        self.reads.spawn(async move {
+            let known = read.await;
+            (Read { asked, known }, tells_all)
+        });
+    }
+
+    /// Only these: the others are known by what goes on here.
+    fn asked(&self) -> Vec<(usize, u32)> {
         let slots = self.slots.iter().enumerate();
-        let still: Vec<usize> = slots
+        slots
             .filter(|(_, slot)| !slot.state.is_busy())
-            .map(|(index, _)| index)
+            .map(|(index, slot)| (index, slot.changes))
+            .collect()
+    }
+
+    fn read(
+        &self,
+        asked: &[(usize, u32)],
+    ) -> impl Future<Output = Result<Vec<Newest>, StoreError>> + Send + 'static + use<Api, Db> {
+        let urls: Vec<_> = asked
+            .iter()
+            .map(|(index, _)| self.sites[*index].url.clone())
             .collect();
-        let urls: Vec<_> = still.iter().map(|index| self.sites[*index].url.clone()).collect();
+        let (store, policy) = (Arc::clone(&self.store), self.settings.policy.clone());
         let now = self.clock.now();
-        let known = self.store.last_known(&urls, &self.settings.policy, now).await;
-        let known = match known {
+        async move { store.last_known(&urls, &policy, now).await }
+    }
+
+    pub(super) fn take_read(&mut self, read: Read) {
+        let known = match read.known {
             Ok(known) => known,
             Err(error) => {
                 return self.say(
@@ -66,9 +96,17 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 );
             }
         };
-        for (index, mut known) in still.into_iter().zip(known) {
-            let (site, slot) = (SiteId::at(index), &mut self.slots[index]);
+        let now = self.clock.now();
+        for ((index, changes), newest) in read.asked.into_iter().zip(known) {
+            let site = SiteId::at(index);
+            if self.slots[index].changes != changes {
+                // Something has happened to it here since that was asked.
+                continue;
+            }
+            self.adopt(site, &newest);
+            let slot = &mut self.slots[index];
             slot.on_record = None;
+            let mut known = newest.state;
             if self.settings.left.leaves_alone(&known) || !self.sites[index].enabled {
                 known.is_elsewhere();
             }
@@ -88,14 +126,16 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if self.open > 0 {
             return self.say(Level::Warning, "a run is sending: it comes first".to_owned());
         }
-        if let Err(error) = must_be_unfinished(&*self.store, left.id).await {
+        let is_own = self.works_on(left.id);
+        if let Err(error) = must_be_unfinished(&*self.store, left.id, is_own).await {
             return self.tell(Event::NotBegun(error));
         }
-        self.refresh().await;
-        let now = self.clock.now();
-        if !self.hold_store(left.id, now).await {
+        if !self.hold_store(left.id, self.clock.now()).await {
             return;
         }
+        // Behind that no other process sends, or has the run: what is read now stays so.
+        self.refresh().await;
+        let now = self.clock.now();
         self.leave_earlier(now).await;
         let of_run = |slot: &&Slot| slot.state.run == Some(left.id);
         let puts = self.slots.iter().filter(of_run).count();
@@ -127,11 +167,26 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
+    /// Whether something of the run goes on in this process.
+    fn works_on(&self, run: RunId) -> bool {
+        let shown = self.run.as_ref().filter(|shown| shown.ended.is_none());
+        shown.is_some_and(|shown| shown.id == run) || self.earlier.contains(&run)
+    }
+
     /// Takes up one site of the run. Returns whether the config lets it.
     fn take_up(&mut self, site: SiteId) -> bool {
         let now = self.clock.now();
         let slot = &mut self.slots[site.index()];
-        let key = slot.state.planned_key().filter(|_| slot.state.is_left_over());
+        if !slot.state.is_calling() && slot.on_record.is_some() {
+            // What somebody asked about here is not what the run sends.
+            let recorded = slot.on_record.take();
+            self.change(site, |state| state.go_back_to(recorded));
+        }
+        let slot = &mut self.slots[site.index()];
+        let key = slot
+            .to_record()
+            .planned_key()
+            .filter(|_| slot.state.is_left_over());
         let reason = key.and_then(|key| left_out(&self.sites[site.index()], key));
         if let Some(reason) = reason {
             self.change(site, |state| state.left_out(reason, now));
@@ -169,14 +224,19 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 }
 
 /// Another process may have finished the run since it was asked about.
-async fn must_be_unfinished(store: &impl Store, run: RunId) -> Result<(), StoreError> {
+async fn must_be_unfinished(store: &impl Store, run: RunId, is_own: bool) -> Result<(), StoreError> {
     let unfinished = store.unfinished_runs().await?;
     if unfinished.iter().any(|known| known.id == run) {
         return Ok(());
     }
-    let newest = store.runs(1).await?;
-    let text = match newest.first().filter(|newest| newest.id == run && newest.live) {
-        Some(live) => format!("run {} goes on in another process (PID {})", run.0, live.by.pid),
+    let live = store.live_runs().await?;
+    let text = match live.into_iter().find(|live| live.run.id == run) {
+        Some(_) if is_own => format!("run {} goes on here already", run.0),
+        Some(live) if live.run.sent.is_none() => return Err(StoreError::Busy(Box::new(live.holder))),
+        Some(live) => format!(
+            "run {} goes on in another process (PID {}): nothing of it is left to send",
+            run.0, live.holder.by.pid
+        ),
         None => format!(
             "run {} was finished meanwhile: there is nothing to take up",
             run.0

@@ -5,7 +5,6 @@ use crate::rules::moment::Moment;
 use crate::rules::plan::{Plan, PlanAction, PlanRow};
 use crate::rules::run::RunPhase;
 use crate::rules::state::{Allow, RetryPlan};
-use crate::rules::status::Push;
 use crate::site::SiteId;
 use crate::site_api::SiteApi;
 use crate::store::{NewRun, PlannedSite, Store};
@@ -54,7 +53,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.ending = Ending::GivesUp;
                 self.stop();
             }
-            Command::Refresh => self.refresh().await,
+            Command::Refresh { tells_all } => self.refresh_beside(tells_all).await,
             Command::Refuse(why) => self.tell(Event::Refused(why)),
         }
     }
@@ -141,15 +140,19 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let run = self.run.as_ref().map(|run| run.id);
         let slot = &mut self.slots[site.index()];
         slot.background = false;
-        slot.on_record = None;
         if slot.state.is_calling() {
             slot.pending = Some(Pending::Push(key, allow));
+            // Nothing has happened to the site in this run yet: what the look shows goes on record as if it had not
+            // been ordered.
+            slot.on_record = Some(slot.to_record().clone());
             return self.change(site, |state| {
                 state.run = run;
                 state.await_push(now);
             });
         }
+        let recorded = slot.on_record.take();
         let next = self.change(site, |state| {
+            state.go_back_to(recorded);
             state.run = run;
             state.order_push(key, allow, again, now)
         });
@@ -212,6 +215,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         };
         for &site in sites {
             let slot = &mut self.slots[site.index()];
+            if slot.pending.is_some() {
+                // What begins when the look that is out has ended looks by itself.
+                continue;
+            }
             slot.background = background && !slot.state.is_busy();
             slot.on_record = expected
                 .filter(|key| slot.state.expected.as_ref() != Some(key))
@@ -236,12 +243,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 continue;
             }
             if let Some(pending) = slot.pending.take() {
-                let push = match pending {
-                    Pending::Push(..) => Push::Cancelled,
-                    Pending::Rest(push) => push,
-                };
-                self.change(site, |state| state.push = push);
-                self.record(site, None);
+                self.cancel_pending(site, pending, now);
                 continue;
             }
             let calling = slot.state.is_calling();
@@ -252,5 +254,22 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.record(site, None);
             }
         }
+    }
+
+    /// What was to begin when the look that is out has ended does not.
+    fn cancel_pending(&mut self, site: SiteId, pending: Pending, now: Moment) {
+        match pending {
+            Pending::Push(key, allow) => {
+                let recorded = self.slots[site.index()].on_record.take();
+                self.change(site, |state| {
+                    let run = state.run;
+                    state.go_back_to(recorded);
+                    state.run = run;
+                    state.cancel_awaited(key, allow, now);
+                });
+            }
+            Pending::Rest(push) => self.change(site, |state| state.push = push),
+        }
+        self.record(site, None);
     }
 }

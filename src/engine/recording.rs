@@ -1,11 +1,13 @@
+use super::records::Answered;
 use super::run::Engine;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
-use crate::rules::state::SiteState;
+use crate::rules::state::Next;
+use crate::rules::status::Push;
 use crate::site::SiteId;
 use crate::site_api::SiteApi;
-use crate::store::{Outcome, Record, Recorded, RunId, Store, StoreError};
+use crate::store::{Newest, Outcome, Record, Recorded, RunId, Store};
 use crate::text::CleanText;
 
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
@@ -21,14 +23,25 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             state,
             note: CleanText::note(&note),
         });
-        self.records.follow(site, recorded);
+        let adopted = self.slots[site.index()].adopted;
+        self.records.follow(site, adopted, recorded);
     }
 
     /// What came of a record.
-    pub(super) fn recorded(&mut self, (site, result): (SiteId, Result<Recorded, StoreError>)) {
-        match result {
+    pub(super) fn recorded(&mut self, answered: Answered) {
+        let site = answered.site;
+        match answered.result {
             Ok(Recorded::Known) => self.records.failing = false,
-            Ok(Recorded::TakenOver(newest)) => self.taken_over(site, *newest),
+            Ok(Recorded::TakenOver(newest)) => {
+                let slot = &self.slots[site.index()];
+                // The answer of what is out is recorded too, and comes back here. What was handed over before the
+                // site's state was replaced tells nothing that is not known by now.
+                if !slot.state.is_calling() && slot.adopted == answered.adopted {
+                    let next = self.taken_over(site, &newest);
+                    let now = self.clock.now();
+                    self.follow(site, next, now);
+                }
+            }
             // Once, not for each of a hundred thousand.
             Err(error) if !std::mem::replace(&mut self.records.failing, true) => {
                 tracing::error!(%error, "what happened could not be recorded");
@@ -41,20 +54,37 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
-    /// A run of another process has the site now.
-    fn taken_over(&mut self, site: SiteId, newest: SiteState) {
-        let slot = &mut self.slots[site.index()];
-        if slot.state.is_calling() {
-            // Its answer is recorded too, and comes back here.
-            return;
+    /// Takes in what the store says to all that was handed over.
+    pub(super) async fn await_records(&mut self) {
+        while let Some(done) = self.records.next().await {
+            self.recorded(done);
         }
-        slot.pending = None;
-        slot.on_record = None;
-        self.schedule.forget(site);
-        self.change(site, |state| state.taken_over(newest));
+    }
+
+    /// Another process has sent the site a PUT that this one did not know of, or may have.
+    pub(super) fn taken_over(&mut self, site: SiteId, newest: &Newest) -> Next {
         let now = self.clock.now();
-        let next = self.slots[site.index()].state.wait_left(now);
-        self.follow(site, next, now);
+        let slot = &mut self.slots[site.index()];
+        (slot.pending, slot.on_record) = (None, None);
+        self.schedule.forget(site);
+        let state = newest.state.clone();
+        let Some(next) = self.change(site, |state_here| state_here.taken_over(state, now)) else {
+            return Next::Rest;
+        };
+        self.adopt(site, newest);
+        let state = &self.slots[site.index()].state;
+        if state.in_run && state.push == Push::Cancelled {
+            // That it was is not on record yet.
+            self.record(site, None);
+        }
+        next
+    }
+
+    /// What is on record of a site is what is known of it here from now on.
+    pub(super) fn adopt(&mut self, site: SiteId, newest: &Newest) {
+        let slot = &mut self.slots[site.index()];
+        (slot.adopted, slot.changes) = (slot.adopted + 1, slot.changes.wrapping_add(1));
+        self.store.adopt([(&self.sites[site.index()].url, newest)]);
     }
 
     /// Something of the run is to be sent: no other run may send until all is.
@@ -106,6 +136,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// Ends the earlier runs of which nothing waits for its proof any more.
     pub(super) async fn end_earlier(&mut self, now: Moment) {
+        let ends = |run: &RunId| !self.busy_of.contains_key(run);
+        if self.earlier.iter().any(ends) {
+            self.await_records().await;
+        }
         let (goes_on, over): (Vec<RunId>, Vec<RunId>) = std::mem::take(&mut self.earlier)
             .into_iter()
             .partition(|run| self.busy_of.contains_key(run));
@@ -120,7 +154,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Ok(true) => {}
             Ok(false) => tracing::info!(
                 run = id.0,
-                "something of the run is left, or another process works on it"
+                "something of the run is left for others, or another process works on it"
             ),
             Err(error) => self.say(
                 Level::Error,

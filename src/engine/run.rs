@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::call::{Finished, Work};
-use super::records::Records;
+use super::records::{Read, Records};
 use super::schedule::{Lane, Schedule};
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
 use crate::key::PublishableKey;
@@ -17,7 +17,7 @@ use crate::rules::state::{Allow, Call, Next, Served, SiteState};
 use crate::rules::status::Push;
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
-use crate::store::{RunId, Store};
+use crate::store::{Newest, RunId, Store, StoreError};
 use crate::text::CleanText;
 
 /// A site and what is under way for it.
@@ -29,9 +29,13 @@ pub(super) struct Slot {
     pub(super) gets: u32,
     /// What begins when the look that is out has ended.
     pub(super) pending: Option<Pending>,
-    /// What goes on record in the place of `state`, while that is judged by a key that somebody asked about: the
-    /// site is owed no key for that.
+    /// What goes on record in the place of `state`, while that is judged by a key that somebody asked about (the site
+    /// is owed no key for that), or shows a push that waits for the end of a look (nothing has come of that yet).
     pub(super) on_record: Option<SiteState>,
+    /// How often `state` was replaced by what was on record.
+    pub(super) adopted: u32,
+    /// How often something has happened to it.
+    pub(super) changes: u32,
 }
 
 impl Slot {
@@ -78,6 +82,8 @@ pub(super) struct Engine<Api, Db> {
     /// Sites of each run that will change by themselves; no run without any.
     pub(super) busy_of: HashMap<RunId, usize>,
     pub(super) records: Records,
+    /// What is read beside all else, and whether all sites are told of again then.
+    pub(super) reads: JoinSet<(Read, bool)>,
     /// Whether the pause is the program's own.
     pub(super) halted: bool,
     /// Sites of the run whose PUT is still to come or out.
@@ -93,21 +99,24 @@ pub(super) struct Engine<Api, Db> {
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     pub(super) fn new(
         sites: Arc<[Site]>,
-        known: Vec<SiteState>,
+        known: Vec<Newest>,
         api: Arc<Api>,
         store: Arc<Db>,
         settings: Settings,
         clock: Clock,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
+        store.adopt(sites.iter().map(|site| &site.url).zip(&known));
         let slot = |state| Slot {
             state,
             background: false,
             gets: 0,
             pending: None,
             on_record: None,
+            adopted: 0,
+            changes: 0,
         };
-        let mut known = known;
+        let mut known: Vec<SiteState> = known.into_iter().map(|newest| newest.state).collect();
         known.resize_with(sites.len(), SiteState::default);
         for (state, site) in known.iter_mut().zip(sites.iter()) {
             if settings.left.leaves_alone(state) || !site.enabled {
@@ -129,6 +138,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             earlier: Vec::new(),
             busy_of: HashMap::new(),
             records: Records::default(),
+            reads: JoinSet::new(),
             halted: false,
             open: 0,
             busy: 0,
@@ -160,6 +170,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 },
                 Some(done) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.finished(done),
                 Some(done) = self.records.next() => self.recorded(done),
+                Some(done) = self.reads.join_next(), if !self.reads.is_empty() => self.refreshed(done),
                 () = sleep_until(wait) => self.schedule.wake(self.clock.now()),
             }
         }
@@ -177,9 +188,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if let Some(run) = self.run.as_ref().map(|run| run.id).filter(|_| self.open == 0) {
             self.let_go_of_store(run, now).await;
         }
-        while let Some(done) = self.records.next().await {
-            self.recorded(done);
-        }
+        self.await_records().await;
         // What was stopped is looked at by nobody; what was left, by the next process.
         for index in 0..self.slots.len() {
             if self.ending == Ending::Abandons && self.slots[index].state.is_busy() {
@@ -223,13 +232,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             site,
             number,
         };
-        let task = match (call, slot.state.expected.clone()) {
-            (Call::Put, Some(key)) => self.calls.spawn(work.put(key)),
-            // A PUT without a key cannot be ordered: orders set the expected key.
-            (Call::LookBefore, _) | (Call::Put, None) => {
-                self.calls.spawn(work.look(policy.look_before_limit(), false))
-            }
-            (Call::Look, _) => self.calls.spawn(work.look(policy.timeout, true)),
+        let task = match call {
+            Call::Put => match slot.state.run.zip(slot.state.expected.clone()) {
+                Some((run, key)) => self.calls.spawn(work.put(run, key)),
+                // It cannot be ordered: orders set both.
+                None => self.calls.spawn(async { Finished::NotRecorded(of_no_run()) }),
+            },
+            Call::LookBefore => self.calls.spawn(work.look(policy.look_before_limit(), false)),
+            Call::Look => self.calls.spawn(work.look(policy.timeout, true)),
         };
         self.out.insert(task.id(), (site, call, lane));
     }
@@ -250,9 +260,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let next = self.take_in(site, call, finished, now);
         if let Some(pending) = self.slots[site.index()].pending.take() {
             self.release(site, lane);
-            let next = self.change(site, |state| match pending {
-                Pending::Push(key, allow) => state.order_push(key, allow, false, now),
-                Pending::Rest(_) => state.order_rest(now),
+            let recorded = self.slots[site.index()].on_record.take();
+            let next = self.change(site, |state| {
+                let run = state.run;
+                state.go_back_to(recorded);
+                state.run = run;
+                match pending {
+                    Pending::Push(key, allow) => state.order_push(key, allow, false, now),
+                    Pending::Rest(_) => state.order_rest(now),
+                }
             });
             return self.follow(site, next, now);
         }
@@ -318,16 +334,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     }
                 })
             }
-            Finished::TakenOver(newest) => {
-                self.slots[site.index()].pending = None;
-                self.change(site, |state| state.taken_over(*newest));
-                self.slots[site.index()].state.wait_left(now)
-            }
+            Finished::TakenOver(newest) => self.taken_over(site, &newest),
             Finished::NotRecorded(error) => {
                 (self.schedule.paused, self.halted) = (true, true);
                 self.say(
                     Level::Error,
-                    format!("halted: the store takes no records, so nothing is sent ({error})"),
+                    format!("halted: the PUT could not be put on record, so nothing is sent ({error})"),
                 );
                 self.change(site, |state| state.put_unsent(now))
             }
@@ -362,6 +374,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let before = counts(&slot.state);
         let run_before = slot.state.run.filter(|_| slot.state.is_busy());
         let result = how(&mut slot.state);
+        slot.changes = slot.changes.wrapping_add(1);
         let after = counts(&slot.state);
         let run_after = slot.state.run.filter(|_| slot.state.is_busy());
         if run_before != run_after {
@@ -386,10 +399,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.let_go_of_store(id, now).await;
             }
         }
-        let Some(run) = &mut self.run else { return };
-        if run.ended.is_some() {
+        if self.run.as_ref().is_none_or(|run| run.ended.is_some()) {
             return;
         }
+        if self.busy == 0 {
+            // What the store says to what was recorded last may be that something goes on.
+            self.await_records().await;
+        }
+        let Some(run) = &mut self.run else { return };
         let phase = match (self.schedule.paused, self.open, self.busy) {
             (true, ..) if self.halted => RunPhase::Halted,
             (true, ..) => RunPhase::Paused,
@@ -416,6 +433,30 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.tell(Event::Message(Message { at, level, text }));
     }
 
+    /// What was read beside all else is there.
+    fn refreshed(&mut self, done: Result<(Read, bool), JoinError>) {
+        // A store that panics has told nothing: what is known here is what is known.
+        let (read, tells_all) = done.map_or((None, true), |(read, tells_all)| (Some(read), tells_all));
+        if let Some(read) = read.filter(|_| !self.stopping) {
+            self.take_read(read);
+        }
+        if tells_all {
+            self.tell_all();
+        }
+        self.tell(Event::Refreshed);
+    }
+
+    /// Tells of each site what is known of it.
+    fn tell_all(&self) {
+        for (index, slot) in self.slots.iter().enumerate() {
+            let state = Box::new(slot.state.clone());
+            self.tell(Event::Site {
+                site: SiteId::at(index),
+                state,
+            });
+        }
+    }
+
     pub(super) fn tell(&self, event: Event) {
         // Nobody listens any more: the run goes on without.
         let _gone = self.events.send(event);
@@ -435,6 +476,11 @@ pub(super) fn count_run(busy_of: &mut HashMap<RunId, usize>, less: Option<RunId>
             busy_of.remove(&run);
         }
     }
+}
+
+/// A PUT that belongs to no run, or has no key.
+fn of_no_run() -> StoreError {
+    StoreError::Failed("a PUT belongs to no run: please report this".to_owned())
 }
 
 /// The answer of a request whose task ended before its time.

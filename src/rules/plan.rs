@@ -73,6 +73,13 @@ pub enum Danger {
         /// How many.
         sites: usize,
     },
+    /// The key is as long as none of those that the sites serve: a part of it may be missing, or stand there twice.
+    OtherLength {
+        /// Its length, in characters.
+        length: usize,
+        /// How long the keys are that most of the sites serve.
+        usual: usize,
+    },
 }
 
 impl Danger {
@@ -87,6 +94,7 @@ impl Danger {
             } => "over-test",
             Self::Changed { .. } => "changed",
             Self::Unrecognised { .. } => "unrecognised",
+            Self::OtherLength { .. } => "length",
         }
     }
 
@@ -108,6 +116,11 @@ impl Danger {
             Self::Unrecognised { sites } => {
                 let did = Count(sites, "site");
                 format!("{did} did not answer like a template site, and would get the master key")
+            }
+            Self::OtherLength { length, usual } => {
+                format!(
+                    "the key has {length} characters, and those that are served now {usual}: is it whole?"
+                )
             }
         }
     }
@@ -164,7 +177,8 @@ impl Plan {
             }
         };
         let rows: Vec<PlanRow> = selection.into_iter().map(row).collect();
-        let dangers = dangers(&rows, &state, allow);
+        let mut dangers = dangers(&rows, &state, allow);
+        dangers.extend(other_length(&key, &rows));
         Self {
             kind: Kind::Push,
             parent: None,
@@ -357,6 +371,23 @@ fn dangers<'a>(rows: &[PlanRow], state: &impl Fn(SiteId) -> &'a SiteState, allow
     dangers
 }
 
+/// Keys of one account are equally long, but for a few characters.
+fn other_length(key: &PublishableKey, rows: &[PlanRow]) -> Option<Danger> {
+    /// Characters by which lengths may differ.
+    const NEAR: usize = 4;
+
+    let mut lengths: BTreeMap<usize, usize> = BTreeMap::new();
+    for served in rows.iter().filter_map(|row| row.serves.key()) {
+        *lengths.entry(served.length()).or_default() += 1;
+    }
+    let length = key.length();
+    if lengths.keys().any(|known| known.abs_diff(length) <= NEAR) {
+        return None;
+    }
+    let (usual, _) = lengths.into_iter().max_by_key(|&(_, count)| count)?;
+    Some(Danger::OtherLength { length, usual })
+}
+
 /// Why the config lets `site` get no such key, if it does not.
 pub fn left_out(site: &Site, key: &PublishableKey) -> Option<SkipReason> {
     if !site.enabled {
@@ -426,6 +457,29 @@ mod tests {
         assert_eq!(confirm("pk_test", 6), Confirm::Phrase("6".to_owned()));
         assert_eq!(confirm("pk_live", 1), Confirm::Phrase("live 1".to_owned()));
         assert_eq!(confirm("pk_live", 0), Confirm::Nothing);
+    }
+
+    #[test]
+    fn a_key_that_is_not_as_long_as_those_served_takes_a_word() {
+        let states = [serving("pk_live"), serving("pk_live"), SiteState::default()];
+        let of = |length: usize, states: &[SiteState]| {
+            let raw = format!("pk_live_{}", "a".repeat(length - 8));
+            let key = PublishableKey::parse(&raw).unwrap();
+            plan(
+                key,
+                &fleet(u32::try_from(states.len()).unwrap()),
+                states,
+                Allow::default(),
+            )
+        };
+        let usual = key("pk_live").length();
+        let cut = of(usual - 10, &states);
+        assert_eq!(cut.confirm(), Confirm::Phrase("live 3 length".to_owned()));
+        let length = usual - 10;
+        assert_eq!(cut.dangers, [Danger::OtherLength { length, usual }]);
+        assert_eq!(of(usual + 2, &states).dangers, []);
+        // Nothing is known that it could be compared with.
+        assert_eq!(of(usual - 10, &states[2..]).dangers, []);
     }
 
     #[test]

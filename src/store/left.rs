@@ -10,11 +10,22 @@ use crate::rules::status::Push;
 
 /// What PUSH becomes if the process that works on the site dies now; none if it stays what it is.
 pub(super) fn left(state: &SiteState, policy: &Policy, now: Moment) -> Option<Push> {
-    state.push.is_open().then(|| {
+    is_to_come(state).then(|| {
         let mut left = state.clone();
         left.orphaned(policy, now);
         left.push
     })
+}
+
+/// Whether a PUT of its run is still to come, or out: also one that is left over until the run is taken up or closed,
+/// whoever looks at the site meanwhile.
+fn is_to_come(state: &SiteState) -> bool {
+    state.push.is_open() || state.push == Push::NotStarted
+}
+
+/// Whether something of its run is still to come.
+pub(super) fn is_open(state: &SiteState) -> bool {
+    state.is_busy() || is_to_come(state)
 }
 
 /// A PUT that was about to be sent, and of which nothing says what came of it: its run, and which of the site's in that.

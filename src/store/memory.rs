@@ -7,12 +7,11 @@ use self::data::{Data, Me};
 use super::left::Basis;
 use super::old::Pruned;
 use super::{
-    Holder, Intent, NewRun, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun, Store,
-    StoreError, StoredAttempt,
+    Holder, Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen,
+    SiteRun, Store, StoreError, StoredAttempt,
 };
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
-use crate::rules::state::SiteState;
 use crate::site::SiteUrl;
 
 /// What is kept, and how it changes.
@@ -161,17 +160,21 @@ impl Store for MemoryStore {
         sites: &[SiteUrl],
         policy: &Policy,
         now: Moment,
-    ) -> Result<Vec<SiteState>, StoreError> {
+    ) -> Result<Vec<Newest>, StoreError> {
         lock(&self.policy).clone_from(policy);
-        let mut known_puts = lock(&self.known_puts);
         let data = lock(&self.data);
-        let state = |site: &SiteUrl| {
-            let (version, kept) = data.known(site, None);
-            let told = kept.doubt();
-            known_puts.insert(site.clone(), Basis { version, told });
-            kept.restore(policy, now)
-        };
-        Ok(sites.iter().map(state).collect())
+        let newest = |site: &SiteUrl| data.known(site, self.me, policy, now);
+        Ok(sites.iter().map(newest).collect())
+    }
+
+    fn adopt<'a>(&self, newest: impl IntoIterator<Item = (&'a SiteUrl, &'a Newest)>) {
+        let mut known_puts = lock(&self.known_puts);
+        for (site, newest) in newest {
+            let known = known_puts.entry(site.clone()).or_default();
+            if known.version <= newest.basis.version {
+                *known = newest.basis;
+            }
+        }
     }
 
     async fn runs(&self, count: usize) -> Result<Vec<RunRecord>, StoreError> {
@@ -185,6 +188,10 @@ impl Store for MemoryStore {
             .runs()
             .filter(|run| run.ended.is_none() && !run.live)
             .collect())
+    }
+
+    async fn live_runs(&self) -> Result<Vec<LiveRun>, StoreError> {
+        Ok(lock(&self.data).live_runs())
     }
 
     async fn run_sites(&self, run: RunId) -> Result<Vec<RunSite>, StoreError> {

@@ -9,20 +9,18 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::fault::fault;
-use self::lock::{Lives, is_live};
+use self::lock::{Lives, holder_in, is_live, works_on};
 use self::pending::{Answer, Change, Done};
 use self::place::Place;
 use self::shared::{Shared, lock};
 use self::writer::{Job, Writer};
-use super::left::Basis;
 use super::old::Pruned;
 use super::{
-    Intent, Kept, NewRun, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun, Store,
-    StoreError, StoredAttempt,
+    Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun,
+    Store, StoreError, StoredAttempt,
 };
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
-use crate::rules::state::SiteState;
 use crate::site::SiteUrl;
 
 /// `SQLite`'s errors in words, with the way out.
@@ -73,6 +71,9 @@ pub struct SqliteStore {
     writer: Option<JoinHandle<()>>,
     reader: Option<JoinHandle<()>>,
 }
+
+/// Between two transactions that drop what is old: other processes ask again each 100 ms at most.
+const TURN_OF_OTHERS: Duration = Duration::from_millis(50);
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -210,21 +211,19 @@ fn ended() -> StoreError {
     StoreError::Failed("the store has ended: please report this".to_owned())
 }
 
-/// Which open runs a process works on, and then what `question` finds, as of one moment after that.
+/// Which open runs a process works on (`without` some), and then what `question` finds, as of one moment after that.
 fn with_lives<T>(
     conn: &Connection,
     shared: &Shared,
+    without: &[RunId],
     question: impl FnOnce(&Lives) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    let lives = Lives::of(&shared.place, known::open_runs(conn)?);
+    let lives = Lives::of(&shared.place, known::open_runs(conn)?).without(without);
     let moment = conn.unchecked_transaction()?;
     let answer = question(&lives)?;
     moment.commit()?;
     Ok(answer)
 }
-
-/// What a process gets to know of sites' PUTs, by their place in the list that it asked for.
-type Told = Vec<(usize, Basis)>;
 
 fn last_known(
     conn: &Connection,
@@ -232,24 +231,18 @@ fn last_known(
     sites: &[SiteUrl],
     policy: &Policy,
     now: Moment,
-) -> rusqlite::Result<(Vec<SiteState>, Told)> {
-    let found = with_lives(conn, shared, |lives| {
-        known::known(conn, lives, shared.boot, sites)
+) -> rusqlite::Result<Vec<Newest>> {
+    let (own, since) = (shared.own(), shared.since(now));
+    let found = with_lives(conn, shared, &own, |lives| {
+        known::known(conn, lives, shared.boot, since, sites)
     })?;
-    let mut kept: Vec<Kept> = std::iter::repeat_with(Kept::default).take(sites.len()).collect();
-    let mut told = Vec::with_capacity(found.len());
+    let mut newest = vec![Newest::default(); sites.len()];
     for known in found {
-        let basis = Basis {
-            version: known.version,
-            told: known.kept.doubt(),
-        };
-        if let Some(place) = kept.get_mut(known.index) {
-            *place = known.kept;
-            told.push((known.index, basis));
+        if let Some(place) = newest.get_mut(known.index) {
+            *place = known.kept.newest(known.version, policy, now);
         }
     }
-    let states = kept.into_iter().map(|kept| kept.restore(policy, now)).collect();
-    Ok((states, told))
+    Ok(newest)
 }
 
 impl Store for SqliteStore {
@@ -289,22 +282,22 @@ impl Store for SqliteStore {
         sites: &[SiteUrl],
         policy: &Policy,
         now: Moment,
-    ) -> Result<Vec<SiteState>, StoreError> {
+    ) -> Result<Vec<Newest>, StoreError> {
         lock(&self.shared.policy).clone_from(policy);
         let (asked, policy) = (sites.to_vec(), policy.clone());
-        let (states, told) = self
-            .read(move |conn, shared| last_known(conn, shared, &asked, &policy, now))
-            .await?;
-        // Not before who asked can know it too: until then it may hand over what it thought before.
-        let told = told.into_iter();
+        self.read(move |conn, shared| last_known(conn, shared, &asked, &policy, now))
+            .await
+    }
+
+    fn adopt<'a>(&self, newest: impl IntoIterator<Item = (&'a SiteUrl, &'a Newest)>) {
+        let newest = newest.into_iter();
         self.shared
-            .learn(told.filter_map(|(index, basis)| Some((sites.get(index)?, basis))));
-        Ok(states)
+            .learn(newest.map(|(site, newest)| (site, newest.basis)));
     }
 
     async fn runs(&self, count: usize) -> Result<Vec<RunRecord>, StoreError> {
         self.read(move |conn, shared| {
-            with_lives(conn, shared, |lives| {
+            with_lives(conn, shared, &[], |lives| {
                 runs::newest(conn, lives, shared.boot, count)
             })
         })
@@ -317,8 +310,24 @@ impl Store for SqliteStore {
             Ok(())
         })
         .await?;
-        self.read(|conn, shared| with_lives(conn, shared, |lives| runs::unfinished(conn, lives, shared.boot)))
-            .await
+        self.read(|conn, shared| {
+            with_lives(conn, shared, &[], |lives| {
+                runs::unfinished(conn, lives, shared.boot)
+            })
+        })
+        .await
+    }
+
+    async fn live_runs(&self) -> Result<Vec<LiveRun>, StoreError> {
+        self.read(|conn, shared| {
+            let live = with_lives(conn, shared, &[], |lives| runs::live(conn, lives, shared.boot))?;
+            let of_run = |run: RunRecord| LiveRun {
+                holder: holder_in(&works_on(&shared.place, run.id)),
+                run,
+            };
+            Ok(live.into_iter().map(of_run).collect())
+        })
+        .await
     }
 
     async fn run_sites(&self, run: RunId) -> Result<Vec<RunSite>, StoreError> {
@@ -334,7 +343,9 @@ impl Store for SqliteStore {
         let _not_written = self.alone(Writer::flush).await;
         let site = site.clone();
         self.read(move |conn, shared| {
-            with_lives(conn, shared, |lives| reads::site_runs(conn, lives, &site, count))
+            with_lives(conn, shared, &[], |lives| {
+                reads::site_runs(conn, lives, &site, count)
+            })
         })
         .await
     }
@@ -362,7 +373,15 @@ impl Store for SqliteStore {
 
     async fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {
         let at = Timestamp::now();
-        self.alone(move |writer| writer.prune(Pruned { at, before }))
-            .await
+        let pruned = Pruned { at, before };
+        let mut runs = 0;
+        loop {
+            let slice = self.alone(move |writer| writer.prune(pruned)).await?;
+            runs += slice.runs;
+            if slice.last {
+                return Ok(runs);
+            }
+            tokio::time::sleep(TURN_OF_OTHERS).await;
+        }
     }
 }

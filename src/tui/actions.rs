@@ -7,8 +7,9 @@ use super::screen::Screen;
 use super::{Effect, Leave, Wanted, find, first, orders};
 use crate::engine::{Command, Level};
 use crate::rules::run::RunPhase;
+use crate::rules::status::Push;
 
-/// What is looked up in the table: help and palette.
+/// What is looked up in the table: help, palette, and what goes first in the footer.
 mod listed;
 /// The keys that the config gives to actions.
 mod bindings;
@@ -44,17 +45,6 @@ pub struct Action {
     pub footer: fn(&Model) -> Option<String>,
     /// Does it.
     pub run: fn(&mut Screen) -> Vec<Effect>,
-}
-
-/// What goes on the marked sites, where there are any: the most wanted first.
-const ON_MARKED: [&str; 4] = ["push", "retry", "verify", "unmark all"];
-
-impl Action {
-    /// Its place in the footer among those that go on the marked sites; behind them, if it does not.
-    pub(super) fn place_with_marks(&self) -> usize {
-        let place = ON_MARKED.iter().position(|name| *name == self.name);
-        place.unwrap_or(ON_MARKED.len())
-    }
 }
 
 /// The action of this name.
@@ -98,7 +88,7 @@ pub static ACTIONS: &[Action] = &[
         help: "what a push to all would do, without a way to send it",
         when: When::WithSites,
         footer: |model| {
-            let can_plan = model.field.key().is_some() && !model.is_sending() && !model.sites.is_empty();
+            let can_plan = model.field.key().is_some() && !model.sites.is_empty();
             can_plan.then(|| "dry run".to_owned())
         },
         run: orders::dry_run,
@@ -133,7 +123,7 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "edit key",
         keys: &[key('e')],
-        help: "type or paste the key (↑ known ones); Enter or Esc ends it, ^U wipes it",
+        help: "type or paste the key (↑ known ones); Enter takes it, Esc leaves what was there, ^U wipes it",
         when: When::Configured,
         footer: |_| Some("key".to_owned()),
         run: |screen| {
@@ -560,7 +550,10 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
         );
         return Vec::new();
     }
-    screen.dialog = Some(Dialog::Choice(Choice::paused(model.failed_sites())));
+    // What was cancelled is not sent again without a word of its own: R asks for that.
+    let mut failed = model.failed_sites();
+    failed.retain(|id| model.state(*id).push != Push::Cancelled);
+    screen.dialog = Some(Dialog::Choice(Choice::paused(failed)));
     if phase(model).is_some_and(RunPhase::is_held) {
         Vec::new()
     } else {
@@ -593,6 +586,5 @@ mod tests {
                 1
             );
         }
-        assert!(ON_MARKED.iter().all(|name| named_action(name).is_some()));
     }
 }

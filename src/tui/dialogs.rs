@@ -109,6 +109,24 @@ impl Deed {
 }
 
 impl Dialog {
+    /// Which it is, as told apart from any other that may take its place.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Plan(_) => "plan",
+            Self::Choice(choice) => choice.title(),
+            Self::Detail(_) => "detail",
+            Self::Copy(_) => "copy",
+            Self::Owed(_) => "owed",
+            Self::Messages(_) => "messages",
+            Self::Help(_) => "help",
+            Self::Palette(_) => "palette",
+            Self::History(_) => "history",
+            Self::Menu(_) => "menu",
+            Self::AddSite(_) => "add a site",
+            Self::WrongConfig(_) => "wrong config",
+        }
+    }
+
     /// Whether it takes words, so that each letter is text.
     pub fn takes_text(&self) -> bool {
         match self {

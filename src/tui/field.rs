@@ -22,6 +22,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 pub struct KeyField {
     text: TextInput,
     editing: bool,
+    /// What stood there when editing began: `Esc` puts it back.
+    before: TextInput,
     /// What stands there is replaced by the first thing that is typed.
     replaces: bool,
     shown_until: Option<Moment>,
@@ -41,6 +43,8 @@ pub enum Edited {
     Left,
     /// A secret was refused and wiped.
     SecretRefused,
+    /// More stood behind the first line of what was pasted, and was dropped.
+    Cut,
     /// The known keys are wanted: [`KeyField::offer`].
     WantsOffers,
 }
@@ -77,6 +81,7 @@ impl KeyField {
     pub fn edit(&mut self) {
         self.editing = true;
         self.replaces = true;
+        self.before = self.text.clone();
     }
 
     /// Offers these keys. What stands in the field stays until one of them is taken.
@@ -125,7 +130,8 @@ impl KeyField {
     fn take(&mut self, key: &PublishableKey) {
         self.forgive();
         self.text = TextInput::from(key.as_str());
-        self.replaces = false;
+        // What is typed behind it is another key, not the rest of this one.
+        self.replaces = true;
         self.shown_until = None;
     }
 
@@ -187,6 +193,7 @@ impl KeyField {
         match press.code {
             KeyCode::Esc => {
                 self.forgive();
+                self.text = std::mem::take(&mut self.before);
                 self.editing = false;
                 return Edited::Left;
             }
@@ -232,9 +239,13 @@ impl KeyField {
         if let Some(refusal) = secret(text) {
             return self.refuse(refusal, now);
         }
+        let after_line = text.trim().len() > line.trim().len();
         // A whole key replaces what stands there; the rest of one goes behind what was typed.
         self.replaces |= line.trim_start().starts_with("pk_");
-        self.insert(line.trim(), now)
+        match self.insert(line.trim(), now) {
+            Edited::Editing if after_line => Edited::Cut,
+            edited => edited,
+        }
     }
 
     fn insert(&mut self, text: &str, now: Moment) -> Edited {

@@ -148,7 +148,7 @@ impl Screen {
         model.messages = old.messages;
         model.line = None;
         // Asked about once is enough.
-        model.left = old.left;
+        model.set_left(old.left);
         model.say(Level::Info, said(model));
         if let Some(url) = model.setup.newest.clone()
             && !model.options.read_only

@@ -7,7 +7,6 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 pub struct Press {
     code: KeyCode,
     control: bool,
-    alt: bool,
 }
 
 /// Keys with a name: how it is written in a config, in any case. The first name of a key is how it is shown.
@@ -47,13 +46,18 @@ const EDITING: &str = "abcdefhknpruwy";
 pub enum NoKey {
     /// It names none.
     #[error(
-        "this is no key: write a character (\"P\"), control or alt and one (\"^d\", \"ctrl-d\", \"alt-x\"), or a \
+        "this is no key: write a character (\"P\"), control and one (\"^d\", \"ctrl-d\"), or a \
          name (\"F5\", \"Space\", \"Enter\", \"Tab\", \"PgUp\", \"Home\", \"Up\", \"Del\")"
     )]
     Unknown,
     /// Esc.
     #[error("Esc is always harmless: no action can have it")]
     Escape,
+    /// Alt and a character.
+    #[error(
+        "a terminal sends the same for alt and a character as for Esc and that character: no action can have it"
+    )]
+    Alt,
     /// Control and a letter that arrive as another key.
     #[error("a terminal sends the same for this as for {0}: write \"{0}\"")]
     SameAs(&'static str),
@@ -75,14 +79,10 @@ impl Press {
 
     /// A key that is no character.
     pub const fn named(code: KeyCode) -> Self {
-        Self {
-            code,
-            control: false,
-            alt: false,
-        }
+        Self { code, control: false }
     }
 
-    /// Reads what a config says: `P`, `^d`, `ctrl-d`, `alt-x`, `F5`, `PgUp`.
+    /// Reads what a config says: `P`, `^d`, `ctrl-d`, `F5`, `PgUp`.
     ///
     /// # Errors
     /// When no action can have it.
@@ -110,19 +110,15 @@ impl Press {
         if let Some(letter) = behind(text, &["^", "ctrl-", "control-", "c-"]) {
             return with_control(letter);
         }
-        let letter = behind(text, &["alt-", "meta-", "m-"]).ok_or(NoKey::Unknown)?;
-        let character = only(letter)
-            .filter(|letter| is_visible(*letter))
-            .ok_or(NoKey::Unknown)?;
-        Ok(Self {
-            alt: true,
-            ..Self::key(character)
-        })
+        if behind(text, &["alt-", "meta-", "m-"]).is_some() {
+            return Err(NoKey::Alt);
+        }
+        Err(NoKey::Unknown)
     }
 
     /// Whether `event` is this key.
     pub fn is(self, event: KeyEvent) -> bool {
-        self == Self::of(event)
+        self == Self::of(event) && !event.modifiers.contains(KeyModifiers::ALT)
     }
 
     /// The key that was pressed.
@@ -131,7 +127,6 @@ impl Press {
         Self {
             code: event.code,
             control: event.modifiers.contains(KeyModifiers::CONTROL),
-            alt: event.modifiers.contains(KeyModifiers::ALT),
         }
     }
 
@@ -180,9 +175,6 @@ impl fmt::Display for Press {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.control {
             formatter.write_str("^")?;
-        }
-        if self.alt {
-            formatter.write_str("Alt-")?;
         }
         if let Some((name, _)) = NAMED.iter().find(|(_, code)| *code == self.code) {
             return formatter.write_str(name);
@@ -261,16 +253,17 @@ mod tests {
             ("pgup", "PgUp"),
             ("↑", "↑"),
             ("Up", "↑"),
-            ("alt-x", "Alt-x"),
-            ("Alt-X", "Alt-X"),
             ("shift-tab", "Shift-Tab"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(shown), "{text}");
         }
         for text in [
-            "", "PP", "F0", "F13", "ctrl-", "ctrl-dd", "^1", "alt-", "\u{200b}", "\n", "日",
+            "", "PP", "F0", "F13", "ctrl-", "ctrl-dd", "^1", "\u{200b}", "\n", "日",
         ] {
             assert_eq!(Press::parse(text), Err(NoKey::Unknown), "{text:?}");
+        }
+        for text in ["alt-x", "Alt-X", "meta-x", "M-x"] {
+            assert_eq!(Press::parse(text), Err(NoKey::Alt), "{text:?}");
         }
         assert_eq!(Press::parse("Esc"), Err(NoKey::Escape));
         assert_eq!(Press::parse("^["), Err(NoKey::Escape));
@@ -284,7 +277,6 @@ mod tests {
         assert!(Press::key('P').is(capital) && !Press::key('p').is(capital));
         let with_alt = event(KeyCode::Char('P'), KeyModifiers::ALT | KeyModifiers::SHIFT);
         assert!(!Press::key('P').is(with_alt));
-        assert!(Press::parse("alt-P").unwrap().is(with_alt));
         assert!(!Press::key('d').is(event(KeyCode::Char('d'), KeyModifiers::CONTROL)));
     }
 

@@ -164,7 +164,7 @@ impl Model {
             tally: Tally::of(&states),
             list: List::new(&start.sites, &states),
             filter: Filter::default(),
-            figures: Figures::of(start.run.as_ref(), &states),
+            figures: Figures::of(start.run.as_ref().map(|run| (run.id, &run.key)), &states),
             name_columns: names.max().unwrap_or_default(),
             has_groups: start.sites.iter().any(|site| site.group.is_some()),
             sites: start.sites,
@@ -386,14 +386,6 @@ impl Model {
     /// Whether the keys that the run replaces may expire now; none without a run.
     pub fn expiry(&self) -> Option<Expiry> {
         self.figures.expiry(self.now)
-    }
-
-    /// Another run is shown, or another state of it; none where none goes on.
-    pub(super) fn set_run(&mut self, run: Option<RunInfo>) {
-        self.run = run;
-        if !self.figures.are_of(self.run.as_ref()) {
-            self.figures = Figures::of(self.run.as_ref(), &self.states);
-        }
     }
 
     /// When [`super::Message::Wake`] is wanted next.

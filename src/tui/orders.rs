@@ -46,6 +46,11 @@ fn roll_back(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
             let name = &model.site(*site).name;
             let text = format!("{name}: no run has pushed to it, so there is nothing to put back");
             model.say(Level::Info, text);
+        } else {
+            model.say(
+                Level::Info,
+                "no run has pushed to any of them, so there is nothing to put back",
+            );
         }
         return Vec::new();
     };
@@ -57,7 +62,7 @@ fn roll_back(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
     let others = sites.len() - of_run.len();
     if others > 0 {
         let text = format!(
-            "run {} was the last of {} of them; {} had another one, or none: u once more",
+            "run {} was the last of {} of them: this is their plan. {} had another one, or none: they stay marked",
             run.0,
             of_run.len(),
             Count(others, "site")
@@ -124,22 +129,46 @@ pub(super) fn retry(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
     }
     let was_cancelled = |id: &SiteId| screen.model.state(*id).push == Push::Cancelled;
     if again.iter().any(was_cancelled) {
-        // What the operator cancelled is not sent again at the press of a key.
-        screen.dialog = PlanDialog::of_cancelled(&screen.model, &again).map(Dialog::Plan);
-        return Vec::new();
+        // What the operator cancelled is not sent again at the press of a key. What is only looked at is no part of
+        // what is sent.
+        let is_looked_at = |id: &SiteId| screen.model.state(*id).retry_plan() == RetryPlan::Look;
+        let (looks, puts): (Vec<SiteId>, Vec<SiteId>) = again.into_iter().partition(is_looked_at);
+        screen.dialog = PlanDialog::of_cancelled(&screen.model, &puts).map(Dialog::Plan);
+        say_what_comes_after(&mut screen.model, &earlier, &held_back);
+        return if looks.is_empty() {
+            Vec::new()
+        } else {
+            super::dialogs::again(&screen.model, &looks)
+        };
     }
     let effects = order_retry(screen, again, pushes);
+    if screen.dialog.is_some() {
+        say_what_comes_after(&mut screen.model, &earlier, &held_back);
+    } else {
+        say_what_comes_after(&mut screen.model, &earlier, &[]);
+        if !held_back.is_empty() {
+            ask_for_held_back(screen, &held_back);
+        }
+    }
+    effects
+}
+
+/// What else can be retried, but not with what is being asked or sent now.
+fn say_what_comes_after(model: &mut Model, earlier: &[SiteId], held_back: &[SiteId]) {
     if !earlier.is_empty() {
         let text = format!(
             "{} of earlier runs can be retried when this has ended",
             Count(earlier.len(), "site")
         );
-        screen.model.say(Level::Info, text);
+        model.say(Level::Info, text);
     }
-    if !held_back.is_empty() && screen.dialog.is_none() {
-        ask_for_held_back(screen, &held_back);
+    if !held_back.is_empty() {
+        let text = format!(
+            "{} held back come after that: a retry of them asks",
+            Count(held_back.len(), "site")
+        );
+        model.say(Level::Info, text);
     }
-    effects
 }
 
 fn order_retry(screen: &mut Screen, sites: Vec<SiteId>, pushes: bool) -> Vec<Effect> {
@@ -205,4 +234,116 @@ fn say_why_not(model: &mut Model, id: SiteId) {
         _ => format!("{name}: nothing failed there, so there is nothing to retry"),
     };
     model.say(Level::Info, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::engine::RunInfo;
+    use crate::rules::moment::Moment;
+    use crate::rules::outcome::Problem;
+    use crate::rules::run::{RunId, RunPhase};
+    use crate::rules::state::SiteState;
+    use crate::rules::status::SkipReason;
+    use crate::site::{MasterKeyId, Site, SiteMode, SiteUrl};
+    use crate::text::CleanText;
+    use crate::tui::keys::Bindings;
+    use crate::tui::model::{Options, Start};
+    use crate::tui::theme::Theme;
+
+    fn key() -> PublishableKey {
+        PublishableKey::parse("pk_test_51ExampleExampleExampleExampleAbCd").unwrap()
+    }
+
+    fn site(index: usize) -> Site {
+        let url = SiteUrl::parse(&format!("https://shop{index}.example.com")).unwrap();
+        Site {
+            name: CleanText::note(&format!("shop{index}")),
+            backend: url.backend().into(),
+            url,
+            group: None,
+            mode: SiteMode::Any,
+            master_key: MasterKeyId(0),
+            enabled: true,
+        }
+    }
+
+    /// Of a run that went last.
+    fn state(push: Push, verify: Verify, in_run: bool) -> SiteState {
+        let mut state = SiteState::default();
+        (state.push, state.verify, state.in_run) = (push, verify, in_run);
+        (state.run, state.expected) = (Some(RunId(7)), Some(key()));
+        state
+    }
+
+    fn screen(states: Vec<SiteState>) -> Screen {
+        let now = Moment {
+            since_start: Duration::ZERO,
+            wall: Timestamp::UNIX_EPOCH,
+        };
+        let start = Start {
+            sites: (0..states.len()).map(site).collect::<Arc<[Site]>>(),
+            states,
+            operator: "ops@bastion".to_owned(),
+            config: "shops.toml".to_owned(),
+            searched: Vec::new(),
+            run: Some(RunInfo {
+                id: RunId(7),
+                key: key(),
+                phase: RunPhase::Settled,
+                started: now,
+                ended: Some(now),
+                puts: 4,
+            }),
+            away_since: None,
+            setup: crate::tui::setup::Setup::default(),
+            key: None,
+            options: Options {
+                ascii: false,
+                theme: Theme::DEFAULT,
+                keys: Bindings::new(Vec::new()),
+                clipboard: true,
+                demo: false,
+                read_only: false,
+                zone: TimeZone::UTC,
+            },
+            size: (120, 40),
+        };
+        Screen::new(start, now)
+    }
+
+    #[test]
+    fn what_is_only_looked_at_is_no_part_of_what_was_cancelled() {
+        let failed = Problem::Timeout.cause();
+        let mut screen = screen(vec![
+            state(Push::Cancelled, Verify::Unchecked, true),
+            state(Push::Stored, Verify::Failed(failed), true),
+            state(Push::Failed(failed), Verify::Unchecked, false),
+            state(Push::Skipped(SkipReason::OtherMode), Verify::Mismatch, true),
+        ]);
+        let effects = retry(&mut screen, (0..4).map(SiteId::at).collect());
+        let [Effect::Engine(Command::Look { sites, .. })] = &effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert_eq!(sites, &[SiteId(1)], "it is looked at at once");
+        assert!(
+            matches!(screen.dialog, Some(Dialog::Plan(_))),
+            "it is asked about"
+        );
+        let told: Vec<&str> = screen
+            .model
+            .messages
+            .iter()
+            .map(|message| message.text.as_str())
+            .collect();
+        for words in ["1 site of earlier runs", "1 site held back"] {
+            assert!(told.iter().any(|text| text.contains(words)), "{told:?}");
+        }
+    }
 }

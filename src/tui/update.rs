@@ -2,13 +2,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::actions::known;
 use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
-use super::field::{Edited, secret};
 use super::keys::Press;
 use super::live::Failure;
 use super::model::Model;
-use super::offers::Offers;
 use super::screen::Screen;
-use super::{Effect, Input, Message, Reading, Wanted, first, looks_pasted, orders};
+use super::{Effect, Input, Message, Reading, first, looks_pasted, orders};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
@@ -18,6 +16,11 @@ use crate::rules::status::Verify;
 use crate::site::SiteId;
 use crate::store::{Holder, RunRecord};
 use crate::text::Count;
+
+/// What is typed or pasted into the key field and the filter.
+mod typing;
+
+use typing::{paste, press_in_field, press_in_filter, stray_paste, take_offered_runs};
 
 /// What a message makes of the screen, and what it wants done.
 pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect> {
@@ -84,7 +87,16 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
                 Some(Dialog::Detail(detail)) => detail.happened(&event),
                 _ => Vec::new(),
             };
+            let why = match &event {
+                Event::NotBegun(error) if model.ordered > 0 => Some(error.to_string()),
+                Event::Refused(why) => Some(why.clone()),
+                _ => None,
+            };
             take_event(model, event);
+            if let Some(why) = why {
+                // A line that the next message pushes away is not enough: what was confirmed did not happen.
+                screen.come_up(|_| Dialog::Choice(Choice::not_sent(why)));
+            }
             return effects;
         }
         Message::Attached(to) => take_attached(model, to),
@@ -134,6 +146,7 @@ fn take_event(model: &mut Model, event: Event) {
         }
         Event::NotBegun(error) => model.say(Level::Error, format!("nothing sent: {error}")),
         Event::Run(run) => take_run(model, run),
+        Event::Refreshed => {}
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
 }
@@ -180,8 +193,18 @@ fn take_reading(screen: &mut Screen, reading: Reading) -> Vec<Effect> {
             }
         }
         Reading::PutBack(run, sites) => match PlanDialog::of_rollback(model, run, &sites) {
-            Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
-            Err(why) => model.say(Level::Warning, why),
+            Ok(plan) => take_rollback(screen, plan),
+            Err(why) => {
+                let why = match &sites[..] {
+                    [one] => format!(
+                        "{}: run {} changed nothing there that could be put back",
+                        model.site(one.site).name,
+                        run.0
+                    ),
+                    _ => why,
+                };
+                model.say(Level::Warning, why);
+            }
         },
         reading => {
             if let Some(Dialog::History(history)) = &mut screen.dialog {
@@ -192,21 +215,39 @@ fn take_reading(screen: &mut Screen, reading: Reading) -> Vec<Effect> {
     Vec::new()
 }
 
+/// The plan that was asked for has to be read first. It comes up if nothing else was begun meanwhile.
+fn take_rollback(screen: &mut Screen, plan: PlanDialog) {
+    let asked_for = matches!(&screen.dialog, None | Some(Dialog::History(_)));
+    if asked_for && !screen.takes_text() {
+        screen.dialog = Some(Dialog::Plan(plan));
+        return;
+    }
+    let model = &mut screen.model;
+    let text = format!(
+        "the plan to put back is ready: {} asks for it again",
+        model.key_of("roll back")
+    );
+    model.say(Level::Info, text);
+}
+
 /// A run that nobody works on: asked about at once, unless something else is being asked.
 fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
     let model = &mut screen.model;
     let asked = model.left.iter().any(|known| known.id == run.id);
-    model.left.retain(|known| known.id != run.id);
-    let of_run = || model.states.iter().filter(|state| state.run == Some(run.id));
-    if !of_run().any(SiteState::is_left_over) {
-        let text = if of_run().next().is_some() {
+    model.forget_left(run.id);
+    let mut of_run = model.states.iter().filter(|state| state.run == Some(run.id));
+    if !of_run.any(SiteState::is_left_over) {
+        let left = ["not_started", "unknown"].map(|word| run.counts.get(word).copied().unwrap_or(0));
+        let left = left.into_iter().sum();
+        let text = if left > 0 {
             format!(
-                "all of run {} is sent: what is not proven yet is looked at when it is time",
-                run.id.0
+                "run {} was not finished: {} of it wait that are not in this config, or that a later run has",
+                run.id.0,
+                Count(left, "site")
             )
         } else {
             format!(
-                "run {} was not finished, and none of its sites is in this config",
+                "all of run {} is sent: what is not proven yet is looked at when it is time",
                 run.id.0
             )
         };
@@ -217,10 +258,12 @@ fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
     let text = format!("run {} was not finished: {owed} asks about it again", run.id.0);
     model.say(Level::Warning, text);
     model.tell_of_what_was_left(run.id);
-    if screen.dialog.is_none() && !asked && !model.options.read_only && !model.is_too_small() {
-        screen.dialog = Some(Dialog::Choice(Choice::unfinished(model, &run)));
+    if !asked && !model.options.read_only {
+        screen.come_up(|model| Dialog::Choice(Choice::unfinished(model, &run)));
     }
-    screen.model.left.push(run);
+    let mut left = std::mem::take(&mut screen.model.left);
+    left.push(run);
+    screen.model.set_left(left);
     Vec::new()
 }
 
@@ -267,7 +310,7 @@ fn take_run(model: &mut Model, run: RunInfo) {
     if ends(run.phase) && known.is_some_and(|known| !ends(known)) {
         model.live.ended += 1;
     }
-    model.left.retain(|left| left.id != run.id);
+    model.forget_left(run.id);
     model.set_run(Some(run));
 }
 
@@ -317,25 +360,28 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
     screen.model.pinned = false;
     for input in batch {
         let dialog_before = screen.dialog.is_some();
-        let which_before = screen.dialog.as_ref().map(std::mem::discriminant);
+        let which_before = screen.dialog.as_ref().map(Dialog::name);
         let editing_before = screen.model.field.is_editing();
         let ends_line = match &input {
             Input::Key(press) => press.code == KeyCode::Enter,
             Input::Paste(text) => text.contains(['\n', '\r']),
-            Input::Scroll(_) | Input::Click(_) => false,
+            Input::Scroll(_) | Input::Click(_) | Input::PasteGoesOn => false,
         };
         match input {
+            // Esc is harmless whatever it was meant for.
+            Input::Key(event) if screen.is_deaf() && event.code != KeyCode::Esc => {}
             Input::Key(event) => effects.extend(press(screen, event)),
             Input::Paste(_) if screen.model.is_too_small() => {}
             Input::Paste(text) => paste(screen, &text),
             Input::Scroll(_) | Input::Click(_) if dialog_before => {}
+            Input::PasteGoesOn => {}
             Input::Scroll(by) => {
                 let to = screen.model.list.cursor().saturating_add_signed(by);
                 screen.model.move_cursor(to);
             }
             Input::Click(row) => screen.model.click(row),
         }
-        let turned = screen.dialog.as_ref().map(std::mem::discriminant) != which_before;
+        let turned = screen.dialog.as_ref().map(Dialog::name) != which_before;
         let in_words = screen.dialog.as_ref().is_some_and(Dialog::takes_text) && dialog_before;
         let left_field = editing_before && !screen.model.field.is_editing();
         if turned || (ends_line && !in_words) || left_field {
@@ -440,144 +486,5 @@ fn press_in_dialog(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
             screen.dialog = None;
             act(screen, action)
         }
-    }
-}
-
-fn press_in_field(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
-    let now = model.now;
-    let is_interrupt = event.code == KeyCode::Char('c') && event.modifiers.contains(KeyModifiers::CONTROL);
-    let event = if is_interrupt {
-        KeyEvent::from(KeyCode::Esc)
-    } else {
-        event
-    };
-    match model.field.press(event, now) {
-        Edited::Editing => {}
-        Edited::Left => left_field(model),
-        Edited::SecretRefused => refused_secret(model),
-        Edited::WantsOffers => return offer_keys(model),
-    }
-    Vec::new()
-}
-
-/// Offers the keys that sites serve at once, and those of the runs on record when they are read.
-fn offer_keys(model: &mut Model) -> Vec<Effect> {
-    let served = model.tally.serves().into_iter();
-    let served = served.map(|(key, sites)| (key.clone(), sites)).collect();
-    model.field.offer(Offers::new(served));
-    vec![Effect::Read(Wanted::Runs)]
-}
-
-/// The runs that the field's offers waited for are here, or could not be read; whether they did wait.
-fn take_offered_runs(model: &mut Model, runs: &[RunRecord]) -> bool {
-    let waited = model.field.take_runs(runs);
-    if model
-        .field
-        .offers()
-        .is_some_and(|offers| offers.list().is_empty())
-    {
-        model.field.stop_offering();
-        model.say(
-            Level::Info,
-            "no key is known yet: no run is on record, and no site was seen to serve one",
-        );
-    }
-    waited
-}
-
-/// The filter takes every key but those that move the cursor.
-fn press_in_filter(model: &mut Model, event: KeyEvent) {
-    let now = model.now;
-    let control = event.modifiers.contains(KeyModifiers::CONTROL);
-    let leaves = event.code == KeyCode::Esc || (control && event.code == KeyCode::Char('c'));
-    if leaves || (control && event.code == KeyCode::Char('u')) {
-        model.field.stop_swallowing();
-        model.filter.edit(!leaves);
-        return model.show_only("");
-    }
-    if model.field.is_swallowing(now) {
-        return model.field.swallow(now);
-    }
-    let page = model.table_height().max(2);
-    let cursor = model.list.cursor();
-    match event.code {
-        KeyCode::Enter => model.filter.edit(false),
-        KeyCode::Down => model.move_cursor(cursor + 1),
-        KeyCode::Up => model.move_cursor(cursor.saturating_sub(1)),
-        KeyCode::PageDown => model.move_cursor(cursor + page),
-        KeyCode::PageUp => model.move_cursor(cursor.saturating_sub(page)),
-        _ => {
-            let before = model.filter.text().to_owned();
-            model.filter.press(event);
-            filtered(model, &before);
-        }
-    }
-}
-
-/// The filter's text was changed: a secret is not even shown.
-fn filtered(model: &mut Model, before: &str) {
-    if let Some(refusal) = secret(model.filter.text()) {
-        let now = model.now;
-        model.field.swallow(now);
-        model.show_only("");
-        model.say(Level::Error, format!("refused and wiped: {refusal}"));
-    } else if model.filter.text() != before {
-        model.apply_filter();
-    }
-}
-
-fn left_field(model: &mut Model) {
-    let text = match model.field.verdict() {
-        None => return,
-        Some(Ok(_)) if model.sites.is_empty() => {
-            "the key is good; there are no sites to push it to".to_owned()
-        }
-        Some(Ok(_)) => format!(
-            "{} reviews and pushes {}",
-            model.key_of("push all"),
-            model.visible_in_words()
-        ),
-        Some(Err(refusal)) => return model.say(Level::Warning, refusal.to_string()),
-    };
-    model.say(Level::Info, text);
-}
-
-fn refused_secret(model: &mut Model) {
-    if let Some(Err(refusal)) = model.field.verdict() {
-        model.say(Level::Error, format!("refused and wiped: {refusal}"));
-    }
-}
-
-fn stray_paste(screen: &mut Screen) {
-    let text = if screen.dialog.is_some() {
-        "pasted text was ignored: nothing is to be pasted here".to_owned()
-    } else {
-        let edit = screen.model.key_of("edit key");
-        format!("pasted text was ignored: press {edit} first, then paste the key")
-    };
-    screen.model.say(Level::Info, text);
-}
-
-fn paste(screen: &mut Screen, text: &str) {
-    let now = screen.model.now;
-    if screen.model.field.is_editing() {
-        if screen.model.field.paste(text, now) == Edited::SecretRefused {
-            refused_secret(&mut screen.model);
-        }
-    } else if screen.model.filter.is_editing() && screen.dialog.is_none() {
-        let before = screen.model.filter.text().to_owned();
-        screen.model.filter.paste(text);
-        filtered(&mut screen.model, &before);
-    } else if let Some(refusal) = secret(text) {
-        screen.model.field.swallow(now);
-        screen
-            .model
-            .say(Level::Error, format!("pasted and dropped: {refusal}"));
-    } else if screen.dialog.as_ref().is_some_and(Dialog::takes_text) {
-        for character in text.chars().take_while(|character| !character.is_control()) {
-            press_in_dialog(screen, KeyEvent::from(KeyCode::Char(character)));
-        }
-    } else {
-        stray_paste(screen);
     }
 }

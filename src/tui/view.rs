@@ -172,7 +172,13 @@ impl<'a> Strip<'a> {
         if self.left == 0 && !text.trim().is_empty() {
             return self.mark_cut();
         }
-        let text = self.model.fit(text, self.left);
+        // Blanks at its end are not cut off: they end with the line.
+        let end = if width(text) > self.left {
+            text.trim_end()
+        } else {
+            text
+        };
+        let text = self.model.fit(end, self.left);
         self.left -= width(&text);
         self.spans
             .push(Span::styled(text, self.model.options.theme.style(part)));

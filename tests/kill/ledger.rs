@@ -69,7 +69,8 @@ impl Ledger {
         self.runs = db.runs(ALL).await.unwrap();
         let policy = floor.config.policy();
         let now = Clock::start().now();
-        self.known = db.last_known(&self.sites, &policy, now).await.unwrap();
+        let known = db.last_known(&self.sites, &policy, now).await.unwrap();
+        self.known = known.into_iter().map(|newest| newest.state).collect();
         if let Some(run) = self.runs.first() {
             self.rows = db.run_sites(run.id).await.unwrap();
             self.attempts = db.attempts(Some(run.id), None, ALL).await.unwrap();

@@ -1,3 +1,5 @@
+//! The detail of a site, and what is copied of it.
+
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent};
@@ -13,9 +15,10 @@ use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::update::update;
 use stripe_propagate::tui::{Effect, Input, Message, Past, Reading, Wanted};
 
-use super::{NAMES, Trial, amid_a_run, at, each_size, key, new_key};
+use super::stories::amid_a_run;
+use super::trial::{Display, NAMES, Trial, at, key, new_key};
 
-fn tried(
+pub(super) fn tried(
     site: &SiteUrl,
     run: u64,
     (request, number): (Request, u32),
@@ -38,7 +41,7 @@ fn tried(
     }
 }
 
-fn row(
+pub(super) fn row(
     site: &SiteUrl,
     (run, days): (u64, i64),
     kind: Kind,
@@ -122,8 +125,8 @@ fn past(address: &SiteUrl) -> Past {
 }
 
 /// The detail of a site that is tried again and again.
-fn detail(size: (u16, u16)) -> Trial {
-    let mut screen = amid_a_run(size);
+pub(super) fn detail(display: impl Into<Display>) -> Trial {
+    let mut screen = amid_a_run(display);
     screen.picture();
     screen.now = 15;
     screen.press(KeyCode::Enter);
@@ -142,16 +145,6 @@ fn detail(size: (u16, u16)) -> Trial {
         screen.tell(Message::Read(Reading::Past(id, Box::new(past(&address)))));
     }
     screen
-}
-
-#[test]
-fn the_detail_of_a_site() {
-    each_size("detail", detail);
-    each_size("detail_end", |size| {
-        let mut screen = detail(size);
-        screen.types("G");
-        screen
-    });
 }
 
 #[test]
@@ -216,21 +209,6 @@ fn the_detail_turns_to_other_sites_and_acts_on_its_own() {
     let picture = screen.picture();
     assert!(picture.contains(" page-blanche  (n p"), "{picture}");
     assert!(screen.press(KeyCode::Esc).picture().contains(" ▌ page-blanche"));
-}
-
-#[test]
-fn what_is_copied_is_asked() {
-    each_size("copy", |size| {
-        let mut screen = amid_a_run(size);
-        screen.picture();
-        screen.types("jy");
-        screen
-    });
-    each_size("copy_in_the_detail", |size| {
-        let mut screen = detail(size);
-        screen.types("y");
-        screen
-    });
 }
 
 #[test]

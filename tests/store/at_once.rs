@@ -136,7 +136,7 @@ async fn pushed(left: bool, count: usize, at_once: usize) -> OnRecord {
         drop(db);
     }
     let db = Arc::new(home.open());
-    let state = known(&*db, "a", 2).await;
+    let state = Shop::of(&*db, "a", 2).await.state;
     runs.push(db.begin_run(run_of("New", &["a"], 3)).await.unwrap());
     let told = Push::all(runs[runs.len() - 1], state);
     for told in told[..count].chunks(at_once) {

@@ -1,9 +1,9 @@
 //! What every store promises of the end of a run.
 
 use stripe_propagate::rules::retry::Policy;
-use stripe_propagate::store::{Recorded, RunId, Store, StoreError};
+use stripe_propagate::store::{LiveRun, Recorded, RunId, Store, StoreError};
 
-use crate::shop::{Home, SERVING, Shop, VERIFIED, at, counts, row, row_words, run, run_of};
+use crate::shop::{Home, SERVING, Shop, VERIFIED, at, counts, known, row, row_words, run, run_of, time};
 
 async fn unfinished<Db: Store>(db: &Db) -> Vec<RunId> {
     let left = db.unfinished_runs().await.unwrap();
@@ -61,6 +61,55 @@ pub(crate) async fn a_run_with_something_left_does_not_end(home: &impl Home) {
         all_words(&other, id).await,
         [SERVING, ("unknown", "unchecked"), ("not_started", "unchecked")]
     );
+}
+
+pub(crate) async fn a_run_with_something_left_is_left_to_others(home: &impl Home) {
+    let (db, other) = (home.open(), home.open());
+    let id = db.begin_run(run_of("New", &["a", "b"], 0)).await.unwrap();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.order(id, "New", 0);
+    shop.put(&db, 1).await;
+    shop.look(&db, "New", 400).await;
+    assert!(matches!(
+        other.resume_run(id, at(401)).await,
+        Err(StoreError::Busy(_))
+    ));
+    db.run_sent(id, at(402)).await.unwrap();
+    assert!(other.resume_run(id, at(403)).await.is_err(), "it is worked on");
+    assert!(!db.end_run(id, at(404)).await.unwrap());
+    assert_eq!(unfinished(&other).await, [id]);
+    assert!(other.live_runs().await.unwrap().is_empty());
+    other.resume_run(id, at(405)).await.unwrap();
+    assert_eq!(unfinished(&db).await, []);
+    let later = other.begin_run(run_of("New", &["c"], 406)).await;
+    assert!(matches!(later, Err(StoreError::Busy(_))));
+    // Who works on it is who took it up, not who began it.
+    let live = db.live_runs().await.unwrap();
+    let worker = |live: &LiveRun| (live.run.id, live.holder.run, live.holder.since);
+    assert_eq!(
+        live.iter().map(worker).collect::<Vec<_>>(),
+        [(id, Some(id), time(405))]
+    );
+    // It is not taken from who works on it now.
+    assert!(!db.end_run(id, at(406)).await.unwrap());
+    assert!(run(&db, id).await.live);
+}
+
+pub(crate) async fn a_look_at_what_a_dead_run_did_not_reach_does_not_end_it(home: &impl Home) {
+    let db = home.open();
+    let id = db.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    let db = home.die(db);
+    let mut shop = Shop::of(&db, "a", 1).await;
+    assert_eq!(shop.look(&db, "Old", 2).await, Recorded::Known);
+    assert_eq!(unfinished(&db).await, [id]);
+    assert!(!db.end_run(id, at(3)).await.unwrap());
+    let rows = all_words(&db, id).await;
+    assert_eq!(rows, [("not_started", "mismatch")]);
+    // It is left over for the next one too, until the run is closed.
+    let db = home.die(db);
+    assert!(known(&db, "a", 4).await.is_left_over());
+    db.close_run(id, at(5)).await.unwrap();
+    assert_eq!(known(&db, "a", 6).await.expected, None);
 }
 
 pub(crate) async fn a_run_that_settles_does_not_end_until_a_later_one_has_its_sites(home: &impl Home) {

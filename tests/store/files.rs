@@ -346,12 +346,41 @@ async fn a_start_of_the_machine_in_between_is_noticed() {
     let mut now = at(5);
     now.wall = at(1110).wall;
     let found = db.last_known(&[url("a")], &Policy::default(), now).await;
-    let known = found.unwrap().pop().unwrap();
+    let known = found.unwrap().pop().unwrap().state;
     let wait = known.settle_end().unwrap().since(now);
     assert_eq!(wait.as_secs(), 330 - 109, "the settle time goes on where it was");
     db.resume_run(id, now).await.unwrap();
     db.close_run(id, now).await.unwrap();
     assert_eq!(run(&db, id).await.took, None);
+}
+
+#[tokio::test]
+async fn what_is_from_before_a_restart_is_the_same_at_each_reading() {
+    let home = Sqlite::default();
+    let db = home.open();
+    let mut shop = Shop::of(&db, "a", 1000).await;
+    let id = db.begin_run(run_of("New", &["a", "b"], 1000)).await.unwrap();
+    shop.order(id, "New", 1000);
+    shop.put(&db, 1001).await;
+    shop.look(&db, "New", 1010).await;
+    drop(db);
+    let raw = Connection::open(home.path()).unwrap();
+    raw.execute("UPDATE boots SET boot = 'an earlier start'", [])
+        .unwrap();
+    drop(raw);
+    let db = home.open();
+    for name in ["a", "b"] {
+        // Long after what is waited for there.
+        let read = async |seconds: u64, wall: u64| {
+            let mut now = at(seconds);
+            now.wall = at(wall).wall;
+            let found = db.last_known(&[url(name)], &Policy::default(), now).await;
+            found.unwrap().pop().unwrap()
+        };
+        let first = read(5, 9000).await;
+        assert_eq!(read(15, 9010).await, first, "{name}");
+        assert_eq!(read(25, 9020).await, first, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -490,7 +519,7 @@ async fn the_lock_of_a_dead_run_is_cleared_away_by_who_ends_it() {
     let mut shop = Shop::of(&db, "a", 2).await;
     drop(db);
     let db = home.open();
-    shop.state = known(&db, "a", 2).await;
+    shop.catch_up(&db, 2).await;
     shop.look(&db, "New", 3).await;
     shop.look(&db, "New", 400).await;
     assert!(lock.exists());
@@ -523,7 +552,8 @@ async fn nothing_is_lost_where_more_waits_than_goes_into_one_transaction() {
     // Nothing can be written for a while, in which much is handed over.
     let raw = Connection::open(home.path()).unwrap();
     raw.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let handed: Vec<_> = (0..5000)
+    // Three times as much as goes into one.
+    let handed: Vec<_> = (0..3 * 4096)
         .map(|seconds| db.record(shop.record(None, seconds)))
         .collect();
     raw.execute_batch("COMMIT").unwrap();

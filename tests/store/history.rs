@@ -136,7 +136,7 @@ pub(crate) async fn pruning_drops_old_runs_and_never_what_is_known(home: &impl H
     assert!(db.timeline(&url("a"), 99).await.unwrap().is_empty());
     assert_eq!(known(&db, "a", 500).await, before);
     // A process that still shows that run looks at the site.
-    shop.state = before;
+    shop.catch_up(&db, 500).await;
     assert_eq!(shop.look(&db, "New", 501).await, Recorded::Known);
     db.close_run(left, at(502)).await.unwrap();
     assert_eq!(
@@ -155,7 +155,10 @@ pub(crate) async fn many_sites_are_asked_for_at_once(home: &impl Home) {
     let db = home.die(db);
     let sites = [url("x"), url("b"), url("a"), url("b")];
     let states = db.last_known(&sites, &Policy::default(), at(2)).await.unwrap();
-    let pushes: Vec<_> = states.iter().map(|state| state.push.look().word).collect();
+    let pushes: Vec<_> = states
+        .iter()
+        .map(|newest| newest.state.push.look().word)
+        .collect();
     assert_eq!(pushes, ["idle", "not_started", "stored", "not_started"]);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stripe_propagate::rules::outcome::{Problem, PutVerdict};
 use stripe_propagate::rules::run::Kind;
 use stripe_propagate::rules::state::{Allow, Served};
-use stripe_propagate::rules::status::SkipReason;
+use stripe_propagate::rules::status::{Push, SkipReason};
 use stripe_propagate::store::{Recorded, Request, RunId, Store, StoreError};
 use stripe_propagate::text::CleanText;
 
@@ -19,6 +19,7 @@ use crate::shop::{
     Home, SERVING, SETTLING, Shop, VERIFIED, at, by, counts, key, known, planned, row, row_words, run,
     run_of, time, url, words,
 };
+use crate::stale::newest;
 pub(crate) use crate::stale::*;
 
 pub(crate) async fn a_run_is_on_record_with_its_plan(home: &impl Home) {
@@ -242,7 +243,7 @@ pub(crate) async fn what_a_dead_run_did_not_reach_is_not_started(home: &impl Hom
     looked_at.order(id, "New", 0);
     looked_at.look_before(&db, "Old", 1).await;
     assert_eq!(
-        words(&known(&db, "c", 2).await),
+        words(&known(&home.open(), "c", 2).await),
         ("idle", "unchecked"),
         "its turn may come"
     );
@@ -275,13 +276,35 @@ pub(crate) async fn what_a_dead_run_did_not_reach_is_not_started(home: &impl Hom
     );
 }
 
+pub(crate) async fn what_a_dead_run_did_not_reach_gets_its_key_and_no_earlier_one(home: &impl Home) {
+    let db = home.open();
+    let first = db.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.order(first, "New", 0);
+    shop.put(&db, 1).await;
+    shop.look(&db, "New", 400).await;
+    db.run_sent(first, at(400)).await.unwrap();
+    let second = db.begin_run(run_of("Newer", &["a"], 401)).await.unwrap();
+    // What an earlier run has left is on record as if it were this one's.
+    (shop.state.run, shop.state.push) = (Some(second), Push::Queued);
+    db.record(shop.record(None, 402)).await.unwrap();
+    let db = home.die(db);
+    let known = known(&db, "a", 403).await;
+    assert_eq!(words(&known).0, "not_started");
+    assert_eq!((known.run, known.puts), (Some(second), 0));
+    assert_eq!(
+        (known.planned_key(), &known.expected),
+        (Some(&key("Newer")), &Some(key("Newer")))
+    );
+}
+
 pub(crate) async fn a_closed_run_expects_nothing_where_it_did_not_come(home: &impl Home) {
     let db = home.open();
-    let id = db.begin_run(run_of("New", &["a", "b", "c"], 0)).await.unwrap();
     let mut looked_at = Shop::of(&db, "a", 0).await;
+    let mut reached = Shop::of(&db, "c", 0).await;
+    let id = db.begin_run(run_of("New", &["a", "b", "c"], 0)).await.unwrap();
     looked_at.order(id, "New", 0);
     looked_at.look_before(&db, "Old", 1).await;
-    let mut reached = Shop::of(&db, "c", 0).await;
     reached.order(id, "New", 0);
     reached.put(&db, 1).await;
     let db = home.die(db);
@@ -349,9 +372,7 @@ pub(crate) async fn a_later_put_takes_a_site_over(home: &impl Home) {
     theirs.answered(&other, PutVerdict::Stored, 5).await;
     theirs.look(&other, "Newer", 6).await;
     // What the first one sees is on record; what it thinks of it is not.
-    let Recorded::TakenOver(newest) = shops[0].look(&db, "Newer", 7).await else {
-        panic!("not told")
-    };
+    let newest = newest(shops[0].look(&db, "Newer", 7).await);
     assert_eq!(
         (newest.run, newest.expected.clone()),
         (Some(second), Some(key("Newer")))
@@ -368,13 +389,18 @@ pub(crate) async fn a_later_put_takes_a_site_over(home: &impl Home) {
         2
     );
     assert_eq!(db.timeline(&url("a"), 1).await.unwrap()[0].last, time(7));
-    // Once it has read that it knows.
-    shops[0].state.taken_over(*newest);
+    // Its part has ended: it knows of the other one's once it has adopted what is on record.
+    assert_eq!(shops[0].state.taken_over(newest, at(8)), None);
     assert!(matches!(
         shops[0].look(&db, "Newer", 8).await,
         Recorded::TakenOver(_)
     ));
     known(&db, "a", 8).await;
+    assert!(matches!(
+        shops[0].look(&db, "Newer", 8).await,
+        Recorded::TakenOver(_)
+    ));
+    shops[0] = Shop::of(&db, "a", 8).await;
     assert_eq!(shops[0].look(&db, "Newer", 8).await, Recorded::Known);
     assert_eq!(row_words(&row(&db, first, "a").await), ("stored", "superseded"));
     assert_eq!(shops[1].look(&db, "Old", 8).await, Recorded::Known);

@@ -131,7 +131,15 @@ pub(crate) fn run_of(tail: &str, shops: &[&str], seconds: u64) -> NewRun {
 
 pub(crate) async fn known<Db: Store>(db: &Db, name: &str, seconds: u64) -> SiteState {
     let found = db.last_known(&[url(name)], &Policy::default(), at(seconds)).await;
-    found.unwrap().pop().unwrap()
+    found.unwrap().pop().unwrap().state
+}
+
+/// As [`known`], and the process takes it for what it knows.
+async fn adopted<Db: Store>(db: &Db, name: &str, seconds: u64) -> SiteState {
+    let found = db.last_known(&[url(name)], &Policy::default(), at(seconds)).await;
+    let newest = found.unwrap().pop().unwrap();
+    db.adopt([(&url(name), &newest)]);
+    newest.state
 }
 
 pub(crate) async fn run<Db: Store>(db: &Db, id: RunId) -> RunRecord {
@@ -186,10 +194,15 @@ impl Shop {
     pub(crate) async fn of<Db: Store>(db: &Db, name: &'static str, seconds: u64) -> Self {
         Self {
             name,
-            state: known(db, name, seconds).await,
+            state: adopted(db, name, seconds).await,
             run: None,
             gets: 0,
         }
+    }
+
+    /// The process takes what is on record for what it knows.
+    pub(crate) async fn catch_up<Db: Store>(&mut self, db: &Db, seconds: u64) {
+        self.state = adopted(db, self.name, seconds).await;
     }
 
     pub(crate) fn order(&mut self, run: RunId, tail: &str, seconds: u64) {

@@ -1,15 +1,15 @@
 //! What every store promises where a process does not know what others have sent.
 
-use stripe_propagate::rules::state::SiteState;
+use stripe_propagate::rules::state::{Next, Served, SiteState};
 use stripe_propagate::store::{Recorded, RunId, Store, StoreError};
 
-use crate::shop::{Home, SERVING, Shop, at, key, known, row, row_words, run_of, url, words};
+use crate::shop::{Home, SERVING, Shop, VERIFIED, at, key, known, row, row_words, run_of, url, words};
 
-fn newest(recorded: Recorded) -> SiteState {
+pub(crate) fn newest(recorded: Recorded) -> SiteState {
     let Recorded::TakenOver(newest) = recorded else {
         panic!("not told")
     };
-    *newest
+    newest.state
 }
 
 async fn attempts<Db: Store>(db: &Db, run: RunId) -> usize {
@@ -51,8 +51,14 @@ pub(crate) async fn no_put_is_begun_that_does_not_know_of_the_last(home: &impl H
     let second = db.begin_run(run_of("Newer", &["a"], 3)).await.unwrap();
     mine.order(second, "Newer", 3);
     for _once_more in 0..2 {
-        let newest = newest(mine.try_intend(&db, 4).await.unwrap());
-        assert_eq!((newest.run, newest.expected), (Some(first), Some(key("New"))));
+        // What its own run has not sent is not started, on top of what the other one has stored.
+        let mut newest = newest(mine.try_intend(&db, 4).await.unwrap());
+        assert_eq!(
+            (newest.run, newest.push.look().word),
+            (Some(second), "not_started")
+        );
+        newest.run_closed(at(4));
+        assert_eq!(newest.expected, Some(key("New")));
     }
     assert_eq!(attempts(&db, second).await, 0, "nothing is recorded");
     assert_eq!(row_words(&row(&db, second, "a").await).0, "queued");
@@ -136,6 +142,61 @@ pub(crate) async fn what_was_told_in_answer_can_be_recorded(home: &impl Home) {
     assert_eq!(row(&db, id, "a").await.puts, 1);
     assert_eq!(beside.look(&other, "New", 6).await, Recorded::Known);
     assert_eq!(words(&known(&db, "a", 7).await), SERVING);
+}
+
+pub(crate) async fn reading_is_not_knowing_and_what_is_adopted_is_known(home: &impl Home) {
+    let (db, other) = (home.open(), home.open());
+    let mut mine = Shop::of(&db, "a", 0).await;
+    let mut theirs = Shop::of(&other, "a", 0).await;
+    let id = other.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    theirs.order(id, "New", 0);
+    theirs.put(&other, 1).await;
+    theirs.look(&other, "New", 2).await;
+    let Recorded::TakenOver(told) = mine.look(&db, "New", 3).await else {
+        panic!("not told")
+    };
+    assert_eq!(words(&known(&db, "a", 4).await), SERVING);
+    let before = mine.state.clone();
+    assert!(matches!(mine.look(&db, "New", 5).await, Recorded::TakenOver(_)));
+    mine.state = before;
+    assert_eq!(words(&known(&other, "a", 6).await), SERVING);
+    // What was told in answer is as good as what is read.
+    db.adopt([(&url("a"), &*told)]);
+    mine.state = told.state.clone();
+    assert_eq!(mine.look(&db, "New", 400).await, Recorded::Known);
+    assert_eq!(words(&known(&other, "a", 401).await), VERIFIED);
+    // It is no more than that: a PUT since then is not known.
+    theirs.order(id, "New", 402);
+    theirs.put(&other, 403).await;
+    db.adopt([(&url("a"), &*told)]);
+    assert!(matches!(mine.look(&db, "New", 800).await, Recorded::TakenOver(_)));
+}
+
+pub(crate) async fn a_run_goes_on_with_what_was_sent_before_it_could(home: &impl Home) {
+    let (db, other) = (home.open(), home.open());
+    let mut mine = Shop::of(&db, "a", 0).await;
+    let mut theirs = Shop::of(&other, "a", 0).await;
+    let first = other.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    theirs.order(first, "New", 0);
+    theirs.put(&other, 1).await;
+    theirs.look(&other, "New", 2).await;
+    other.run_sent(first, at(2)).await.unwrap();
+    let second = db.begin_run(run_of("Newer", &["a"], 3)).await.unwrap();
+    mine.order(second, "Newer", 3);
+    let Recorded::TakenOver(told) = mine.try_intend(&db, 4).await.unwrap() else {
+        panic!("not told")
+    };
+    let next = mine.state.taken_over(told.state.clone(), at(4));
+    assert!(matches!(next, Some(Next::At(..))), "{next:?}");
+    assert_eq!(mine.state.push.look().word, "queued");
+    assert_eq!(
+        (mine.state.run, mine.state.expected.clone(), mine.state.puts),
+        (Some(second), Some(key("Newer")), 0)
+    );
+    db.adopt([(&url("a"), &*told)]);
+    mine.put(&db, 5).await;
+    assert_eq!(row(&db, second, "a").await.before, Served::Key(key("New")));
+    assert_eq!(row_words(&row(&db, first, "a").await), ("stored", "superseded"));
 }
 
 pub(crate) async fn no_put_is_begun_that_does_not_know_of_one_left_open(home: &impl Home) {

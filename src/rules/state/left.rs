@@ -17,6 +17,8 @@ pub struct LeftRow {
     pub allow: Allow,
     /// What the plan showed that the site serves.
     pub serves: Served,
+    /// When the run began: since then the key is expected.
+    pub began: Moment,
 }
 
 impl SiteState {
@@ -37,6 +39,15 @@ impl SiteState {
         }
         for (_, current) in &mut self.recent {
             *current = to_now(*current);
+        }
+    }
+
+    /// What was only thought or shown of it does not count: it is what it is on record, if that is anything else.
+    pub fn go_back_to(&mut self, recorded: Option<Self>) {
+        let in_run = self.in_run;
+        if let Some(recorded) = recorded {
+            *self = recorded;
+            self.in_run = in_run;
         }
     }
 
@@ -64,6 +75,9 @@ impl SiteState {
         self.stopping = false;
         self.look_wanted = false;
         match self.phase {
+            Phase::Rest if self.push.is_open() => {
+                self.end_push(Push::NotStarted);
+            }
             Phase::Rest => {}
             Phase::PushWaits | Phase::LookingBefore | Phase::Putting if self.doubt.is_some() => {
                 self.left_in_doubt(policy, now);
@@ -72,6 +86,9 @@ impl SiteState {
                 self.end_push(Push::NotStarted);
             }
             Phase::LookWaits | Phase::Looking => {
+                if self.push.is_open() {
+                    self.push = Push::NotStarted;
+                }
                 self.phase = Phase::LookWaits;
                 self.next_at = Some(self.next_at.unwrap_or(now));
             }
@@ -84,23 +101,44 @@ impl SiteState {
         self.phase = Phase::Rest;
     }
 
-    /// A run of another process has sent it a PUT: `newest` is what that knows of it. In the run of this process
-    /// its part ends.
-    pub fn taken_over(&mut self, newest: Self) {
-        let push = if self.push.is_open() {
-            Push::Cancelled
-        } else {
-            self.push
-        };
-        let own = (self.in_run && self.push != Push::Idle).then_some((push, self.run));
-        *self = newest;
-        if let Some((push, run)) = own {
+    /// Another process has sent it a PUT, or may have, that this one did not know of: `newest` is what is on record,
+    /// with this process's own run as if it had died.
+    ///
+    /// Where that is of a later run, its part in the run of this process ends: None. Otherwise all of it is known here
+    /// from now on, and what is to be sent in the run of this process is ordered anew.
+    pub fn taken_over(&mut self, newest: Self, now: Moment) -> Option<Next> {
+        let old = std::mem::replace(self, newest);
+        if !old.in_run || old.push == Push::Idle {
+            return Some(self.wait_left(now));
+        }
+        let stopped = old.stopping || matches!(old.push, Push::Cancelled | Push::NotStarted);
+        if self.run > old.run {
             // Nothing of it goes on here.
             self.is_elsewhere();
             self.in_run = true;
-            (self.push, self.run) = (push, run);
+            self.run = old.run;
+            self.push = old.push;
+            if old.push.is_open() {
+                self.push = Push::Cancelled;
+            }
             self.verify = Verify::Superseded;
+            return None;
         }
+        if self.run < old.run {
+            // It was sent by an older run before this one had the right to: it goes before, and is replaced.
+            (self.run, self.shown) = (old.run, old.shown);
+            let key = old.planned.or(old.expected)?;
+            let next = self.order_push(key, old.allow, false, now);
+            return Some(if stopped {
+                self.end_push(Push::Cancelled)
+            } else {
+                next
+            });
+        }
+        if stopped && self.push == Push::NotStarted {
+            self.push = Push::Cancelled;
+        }
+        Some(self.order_rest(now))
     }
 
     /// A process is gone that had recorded that it sends the site's PUT of that `number` in the run, and not what
@@ -132,14 +170,19 @@ impl SiteState {
         }
     }
 
-    /// What was confirmed for it holds when the run is taken up.
+    /// What was confirmed for it holds when the run is taken up, and the run's key is what it gets, whatever else is
+    /// on record under the run's name.
     fn planned(&mut self, row: LeftRow, now: Moment) {
         self.allow = row.allow;
         self.shown = row.serves;
-        if self.run != Some(row.run) {
+        if self.run != Some(row.run) || self.planned_key() != Some(&row.key) {
             self.run = Some(row.run);
             self.planned = Some(row.key.clone());
+            let since = self.expected_since;
             self.expected_before = self.expect(Some(row.key), now);
+            if self.expected_since != since {
+                self.expected_since = Some(row.began);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::{Call, LastPut, Next, Phase, Served, SiteState, Window};
+use super::{Allow, Call, LastPut, Next, Phase, Served, SiteState, Window};
+use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::retry::{Policy, Retry};
@@ -177,6 +178,14 @@ impl SiteState {
         self.next_at = Some(at);
         self.until = None;
         Next::At(at, Call::Put)
+    }
+
+    /// The push that was to begin when the look that is out has ended is cancelled, as if it had waited for its slot.
+    pub fn cancel_awaited(&mut self, key: PublishableKey, allow: Allow, now: Moment) {
+        let _not_sent = self.order_push(key, allow, false, now);
+        self.end_push(Push::Cancelled);
+        self.phase = Phase::Looking;
+        self.verify = Verify::Checking;
     }
 
     pub(super) fn end_push(&mut self, push: Push) -> Next {

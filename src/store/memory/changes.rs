@@ -7,7 +7,7 @@ use crate::rules::retry::Policy;
 use crate::rules::state::Served;
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
-use crate::store::left::{Basis, OpenPut, decides, left, no_right};
+use crate::store::left::{Basis, OpenPut, decides, is_open, left, no_right};
 use crate::store::{Intent, Outcome, Record, Recorded, Request, RunId, Seen, StoreError, StoredAttempt};
 use crate::text::CleanText;
 
@@ -27,8 +27,7 @@ impl Data {
         let doubts = self.doubts(me, &intent.site);
         let doubt = doubts.into_iter().any(|put| !basis.covers_before(put, intent));
         if stale || doubt {
-            let as_dead = doubt.then_some(me);
-            return Ok(self.taken_over(&intent.site, as_dead, policy, intent.at));
+            return Ok(self.taken_over(me, &intent.site, policy, intent.at));
         }
         basis.version = version + 1;
         self.changed_by(me);
@@ -49,10 +48,9 @@ impl Data {
     }
 
     /// What is known of the site in place of what a process thinks. What that works on itself is like what the dead
-    /// have left where it does not know what those did.
-    fn taken_over(&self, url: &SiteUrl, as_dead: Option<Me>, policy: &Policy, now: Moment) -> Recorded {
-        let newest = self.known(url, as_dead).1.restore(policy, now);
-        Recorded::TakenOver(Box::new(newest))
+    /// have left: it begins anew with what they did.
+    fn taken_over(&self, me: Me, url: &SiteUrl, policy: &Policy, now: Moment) -> Recorded {
+        Recorded::TakenOver(Box::new(self.known(url, me, policy, now)))
     }
 
     fn intends(&mut self, intent: &Intent) {
@@ -106,7 +104,7 @@ impl Data {
             site.see(outcome);
         }
         if basis.version < site.version || anothers || doubt {
-            return self.taken_over(&record.site, doubt.then_some(me), policy, record.at);
+            return self.taken_over(me, &record.site, policy, record.at);
         }
         let put = record
             .outcome
@@ -157,7 +155,7 @@ impl Data {
         (shown.push, shown.verify, shown.http) = (state.push, state.verify, state.http);
         (shown.before, shown.now) = (state.before.clone(), state.now.clone());
         (shown.note, shown.at, row.at) = (record.note.clone(), Some(record.at.wall), Some(record.at));
-        let open = state.is_busy() || state.push.is_open() || in_doubt;
+        let open = is_open(state) || in_doubt;
         if let (Some(site), Some(run)) = (self.sites.get_mut(&record.site), state.run) {
             mark(&mut row.open, open, &mut site.open_in, run);
         }

@@ -9,7 +9,7 @@ use crate::site::SiteUrl;
 use crate::store::left::is_not_reached;
 use crate::store::old::Pruned;
 use crate::store::{
-    Holder, Intent, Kept, NewRun, PlannedSite, RunId, RunSite, Seen, StoreError, StoredAttempt,
+    Holder, Intent, Kept, NewRun, Newest, PlannedSite, RunId, RunSite, Seen, StoreError, StoredAttempt,
 };
 use crate::text::CleanText;
 
@@ -36,6 +36,8 @@ pub(super) struct Run {
     pub(super) new: NewRun,
     pub(super) began: Holder,
     pub(super) works: Option<Me>,
+    /// Who took it up last.
+    pub(super) holder: Holder,
     pub(super) sent: Option<Moment>,
     pub(super) ended: Option<Moment>,
     pub(super) closed: bool,
@@ -99,6 +101,7 @@ fn left_row(id: RunId, run: &Run, row: &Row) -> LeftRow {
         key: row.shown.planned.key.clone(),
         allow: run.new.allow,
         serves: row.shown.planned.serves.clone(),
+        began: run.new.at,
     }
 }
 
@@ -168,7 +171,7 @@ impl Data {
     pub(super) fn must_be_mine(&self, me: Me, run: RunId) -> Result<(), StoreError> {
         match self.runs.get(&run) {
             Some(theirs) if self.is_live(theirs) && theirs.works != Some(me) => {
-                Err(StoreError::Busy(Box::new(theirs.began.clone())))
+                Err(StoreError::Busy(Box::new(theirs.holder.clone())))
             }
             _ => Ok(()),
         }
@@ -195,8 +198,9 @@ impl Data {
         self.sends = Some((me, holder.clone()));
         let run = Run {
             new,
-            began: holder,
+            began: holder.clone(),
             works: Some(me),
+            holder,
             sent: None,
             ended: None,
             closed: false,
@@ -208,8 +212,9 @@ impl Data {
     }
 
     pub(super) fn reopen(&mut self, me: Me, holder: Holder, id: RunId) {
-        self.sends = Some((me, holder));
+        self.sends = Some((me, holder.clone()));
         if let Some(run) = self.runs.get_mut(&id) {
+            run.holder = holder;
             (run.sent, run.ended, run.closed, run.works) = (None, None, false, Some(me));
         }
     }
@@ -232,11 +237,22 @@ impl Data {
         };
         let anothers = self.is_live(run) && run.works != Some(me);
         if anothers || !self.is_over(me, id, run) {
+            if !anothers && !self.sends_for(me, id) {
+                self.changed_by(me);
+                self.left_to_others(id);
+            }
             return false;
         }
         self.changed_by(me);
         self.over(id, at, false);
         true
+    }
+
+    /// Nobody works on it any more.
+    fn left_to_others(&mut self, id: RunId) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.works = None;
+        }
     }
 
     /// Whether nothing is left in it to send, to find out or to wait for.
@@ -318,17 +334,17 @@ impl Data {
         }
     }
 
-    /// The site's version, and what is kept of it, as if `as_dead` had died.
-    pub(super) fn known(&self, url: &SiteUrl, as_dead: Option<Me>) -> (i64, Kept) {
+    /// What is known of the site, as if `me` had died.
+    pub(super) fn known(&self, url: &SiteUrl, me: Me, policy: &Policy, now: Moment) -> Newest {
         let Some(site) = self.sites.get(url) else {
-            return (0, Kept::default());
+            return Newest::default();
         };
         let open = site.open_in.iter().filter_map(|id| {
             let run = self.runs.get(id)?;
             Some((*id, run, &run.rows[*run.place.get(url)?]))
         });
         let open: Vec<_> = open.collect();
-        let is_live = |run: &Run| self.is_live(run) && (as_dead.is_none() || run.works != as_dead);
+        let is_live = |run: &Run| self.is_live(run) && run.works != Some(me);
         let dead = |(_, run, _): &&(RunId, &Run, &Row)| !is_live(run);
         let newest = open.iter().max_by_key(|(id, ..)| *id);
         let of_state = site.state.as_ref().and_then(|state| state.run);
@@ -340,16 +356,16 @@ impl Data {
             .max_by_key(|(id, ..)| *id);
         let closed = of_state.is_some_and(|run| run.closed);
         let not_reached = newest.filter(dead).filter(|(id, _, row)| {
-            row.shown.puts == 0 && row.left.is_some() && is_not_reached(*id, site.state.as_ref(), closed)
+            !row.open_put && row.left.is_some() && is_not_reached(*id, site.state.as_ref(), closed)
         });
         let kept = Kept {
             live: newest.map(|(_, run, _)| *run).or(of_state).is_some_and(is_live),
-            before_restart: false,
+            before_restart: None,
             open_put: open_put.map(|(id, run, row)| (left_row(*id, run, row), row.shown.puts)),
             not_reached: not_reached.map(|(id, run, row)| left_row(*id, run, row)),
             state: site.state.clone(),
         };
-        (site.version, kept)
+        kept.newest(site.version, policy, now)
     }
 
     pub(super) fn prune(&mut self, me: Me, pruned: Pruned) -> usize {

@@ -7,9 +7,19 @@ use crate::rules::status::Push;
 use crate::rules::tally::word;
 use crate::site::SiteUrl;
 use crate::store::left::times;
-use crate::store::{RunId, RunRecord, RunSite, Seen, SiteRun, StoredAttempt};
+use crate::store::{LiveRun, RunId, RunRecord, RunSite, Seen, SiteRun, StoredAttempt};
 
 impl Data {
+    /// Those that a process works on, newest first.
+    pub(super) fn live_runs(&self) -> Vec<LiveRun> {
+        let live = self.runs().filter(|run| run.live);
+        let of_run = |run: RunRecord| {
+            let holder = self.runs.get(&run.id)?.holder.clone();
+            Some(LiveRun { run, holder })
+        };
+        live.filter_map(of_run).collect()
+    }
+
     /// All runs, newest first.
     pub(super) fn runs(&self) -> impl Iterator<Item = RunRecord> {
         self.runs.iter().rev().map(|(id, run)| self.run_record(*id, run))

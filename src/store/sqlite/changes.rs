@@ -67,7 +67,7 @@ impl<'a> Changes<'a> {
         let doubts = self.doubts(&open);
         let doubt = doubts.into_iter().any(|put| !basis.covers_before(put, intent));
         if doubt || !self.knows(site, basis) {
-            return self.taken_over(site, &intent.site, doubt, intent.at).map(Some);
+            return self.taken_over(site, &intent.site, intent.at).map(Some);
         }
         self.raise(site);
         self.begin_attempt(self.touched.id(site), intent)?;
@@ -130,7 +130,7 @@ impl<'a> Changes<'a> {
         let doubts = self.doubts(&open);
         let doubt = doubts.iter().any(|put| !basis.covers(*put, record));
         if doubt || !self.knows(site, basis) || self.is_anothers(&open, &doubts, &record.state) {
-            return self.taken_over(site, &record.site, doubt, record.at);
+            return self.taken_over(site, &record.site, record.at);
         }
         let put = record
             .outcome
@@ -160,20 +160,14 @@ impl<'a> Changes<'a> {
     }
 
     /// What is known of the site in place of what this process thinks. What it works on itself is like what the dead
-    /// have left where it does not know what those did.
-    fn taken_over(&mut self, site: Site, url: &SiteUrl, doubt: bool, now: Moment) -> Result<Recorded> {
+    /// have left: it begins anew with what they did.
+    fn taken_over(&mut self, site: Site, url: &SiteUrl, now: Moment) -> Result<Recorded> {
         self.touched.write_site(site)?;
-        let mut lives = Lives::of(self.place, open_runs(self.conn)?);
-        if doubt {
-            lives = lives.without(self.own);
-        }
-        let found = known(self.conn, &lives, self.boot, std::slice::from_ref(url))?;
-        let kept = found
-            .into_iter()
-            .next()
-            .map(|known| known.kept)
-            .unwrap_or_default();
-        Ok(Recorded::TakenOver(Box::new(kept.restore(self.policy, now))))
+        let lives = Lives::of(self.place, open_runs(self.conn)?).without(self.own);
+        let found = known(self.conn, &lives, self.boot, now, std::slice::from_ref(url))?;
+        let newest = found.into_iter().next();
+        let newest = newest.map(|known| known.kept.newest(known.version, self.policy, now));
+        Ok(Recorded::TakenOver(Box::new(newest.unwrap_or_default())))
     }
 
     fn attempt(&mut self, site: i64, outcome: &Outcome) -> Result<()> {

@@ -69,10 +69,15 @@ impl Kept {
 
     /// What it is in this start of the machine.
     pub(super) fn here(self, boot: i64) -> Moment {
+        self.by(boot, now())
+    }
+
+    /// What it is in this start of the machine, of which `since` is a moment.
+    pub(super) fn by(self, boot: i64, since: Moment) -> Moment {
         if self.boot == boot {
             self.moment
         } else {
-            self.moment.after_restart(now())
+            self.moment.after_restart(since)
         }
     }
 

@@ -2,8 +2,9 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, Result, Row};
 
-use super::columns::{json, key, maybe, maybe_run, run, state, value};
+use super::columns::{self, json, key, maybe, maybe_run, run, state, value};
 use super::lock::Lives;
+use crate::rules::moment::Moment;
 use crate::rules::state::{Allow, LeftRow, SiteState};
 use crate::site::SiteUrl;
 use crate::store::left::is_not_reached;
@@ -31,14 +32,22 @@ struct Open {
     doubt: bool,
     /// PUTs that were about to be sent until now.
     puts: u32,
-    /// Whether no PUT of it was about to be sent.
+    /// Whether the next PUT of it is still to come.
     unreached: bool,
 }
 
 /// What is kept of each of `sites` that the store knows, in two queries.
-pub(super) fn known(conn: &Connection, lives: &Lives, boot: i64, sites: &[SiteUrl]) -> Result<Vec<Known>> {
+///
+/// By `since`, a moment of this start of the machine, the age of what is from before it is told.
+pub(super) fn known(
+    conn: &Connection,
+    lives: &Lives,
+    boot: i64,
+    since: Moment,
+    sites: &[SiteUrl],
+) -> Result<Vec<Known>> {
     let urls = json(&sites)?;
-    let open = open_rows(conn, &urls)?;
+    let open = open_rows(conn, boot, since, &urls)?;
     let mut query = conn.prepare_cached(
         "SELECT asked.key AS place, s.id, s.version, s.state, s.boot, s.run, r.ended_wall IS NULL AS goes_on, \
          r.closed FROM json_each(?1) asked JOIN sites s ON s.url = asked.value LEFT JOIN runs r ON r.id = s.run",
@@ -59,7 +68,7 @@ pub(super) fn known(conn: &Connection, lives: &Lives, boot: i64, sites: &[SiteUr
             index: usize::try_from(row.get::<_, i64>("place")?).unwrap_or(usize::MAX),
             version: row.get("version")?,
             kept: Kept {
-                before_restart,
+                before_restart: before_restart.then_some(since),
                 ..kept(state, &of_state, rows, lives)
             },
         })
@@ -86,7 +95,7 @@ fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Li
         .filter(|open| open.unreached && is_not_reached(open.row.run, state.as_ref(), of_state.closed));
     Kept {
         live: holder.is_some_and(|run| lives.is_live(run)),
-        before_restart: false,
+        before_restart: None,
         open_put: open_put.map(|open| (open.row.clone(), open.puts)),
         not_reached: not_reached.map(|open| open.row.clone()),
         state,
@@ -94,9 +103,10 @@ fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Li
 }
 
 /// By site, the oldest run first.
-fn open_rows(conn: &Connection, urls: &str) -> Result<HashMap<i64, Vec<Open>>> {
+fn open_rows(conn: &Connection, boot: i64, since: Moment, urls: &str) -> Result<HashMap<i64, Vec<Open>>> {
     let mut query = conn.prepare_cached(
-        "SELECT rs.site, rs.run, rs.key, rs.serves, r.allow, rs.open_put, rs.puts, rs.puts = 0 AND rs.left IS NOT NULL AS unreached \
+        "SELECT rs.site, rs.run, rs.key, rs.serves, r.allow, rs.open_put, rs.puts, rs.open_put = 0 AND rs.left IS NOT NULL AS unreached, \
+         r.began_ns, r.began_wall, r.began_boot \
          FROM json_each(?1) asked JOIN sites s ON s.url = asked.value \
          JOIN run_sites rs ON rs.site = s.id AND rs.open = 1 \
          JOIN runs r ON r.id = rs.run AND r.ended_wall IS NULL ORDER BY rs.run",
@@ -105,12 +115,14 @@ fn open_rows(conn: &Connection, urls: &str) -> Result<HashMap<i64, Vec<Open>>> {
     let mut rows = query.query([urls])?;
     while let Some(row) = rows.next()? {
         let allow: Option<Allow> = maybe(row, "allow")?;
+        let began = columns::Kept::read(row, "began")?.map(|began| began.by(boot, since));
         open.entry(row.get("site")?).or_default().push(Open {
             row: LeftRow {
                 run: run(row, "run")?,
                 key: key(row, "key")?,
                 allow: allow.unwrap_or_default(),
                 serves: value(row, "serves")?,
+                began: began.unwrap_or(since),
             },
             doubt: row.get("open_put")?,
             puts: row.get("puts")?,

@@ -135,8 +135,7 @@ pub(super) fn is_over(conn: &Connection, own: &[RunId], id: RunId) -> Result<boo
     query.query_row(params![number(id), json(&own)?], |row| row.get(0))
 }
 
-/// Ends it with something left to send. Returns the sites that it had begun with and sent nothing: they expect
-/// what they did before.
+/// Ends it with something left to send. Sites that it had begun with, and sent nothing, expect what they did before.
 pub(super) fn close(conn: &Connection, boot: i64, policy: &Policy, id: RunId, at: Moment) -> Result<()> {
     give_back(conn, boot, policy, id, at)?;
     conn.execute(
@@ -160,7 +159,7 @@ fn give_back(conn: &Connection, boot: i64, policy: &Policy, id: RunId, at: Momen
             continue;
         };
         let kept = crate::store::Kept {
-            before_restart: row.get::<_, i64>("boot")? != boot,
+            before_restart: (row.get::<_, i64>("boot")? != boot).then_some(at),
             state: Some(state),
             ..crate::store::Kept::default()
         };
@@ -208,11 +207,20 @@ pub(super) fn newest(conn: &Connection, lives: &Lives, boot: i64, count: usize) 
 
 /// Runs that have not ended, and that nobody works on, newest first.
 pub(super) fn unfinished(conn: &Connection, lives: &Lives, boot: i64) -> Result<Vec<RunRecord>> {
+    not_ended(conn, lives, boot, false)
+}
+
+/// Runs that somebody works on, newest first.
+pub(super) fn live(conn: &Connection, lives: &Lives, boot: i64) -> Result<Vec<RunRecord>> {
+    not_ended(conn, lives, boot, true)
+}
+
+fn not_ended(conn: &Connection, lives: &Lives, boot: i64, live: bool) -> Result<Vec<RunRecord>> {
     let mut query = conn.prepare_cached("SELECT * FROM runs WHERE ended_wall IS NULL ORDER BY id DESC")?;
     let mut found = Vec::new();
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
-        if !lives.is_live(run(row, "id")?) {
+        if lives.is_live(run(row, "id")?) == live {
             found.push(run_record(conn, lives, boot, row)?);
         }
     }
@@ -279,19 +287,61 @@ pub(super) fn pruned(conn: &Connection) -> Result<Option<Pruned>> {
     Ok(at.zip(before).map(|(at, before)| Pruned { at, before }))
 }
 
-/// Drops what is old, and remembers that.
-pub(super) fn prune(conn: &Connection, pruned: Pruned) -> Result<usize> {
+/// So many rows are dropped in one transaction: who is about to send must not wait for long.
+const SLICE: usize = 2000;
+
+/// What was dropped in one transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slice {
+    /// How many runs.
+    pub(super) runs: usize,
+    /// Whether nothing old is left.
+    pub(super) last: bool,
+}
+
+/// Drops some of what is old; with the last of it, remembers that.
+pub(super) fn prune(conn: &Connection, pruned: Pruned) -> Result<Slice> {
     let before = pruned.before.as_millisecond();
+    let old = "(SELECT id FROM runs WHERE ended_wall < ?1)";
+    let slices = [
+        (
+            format!("attempts WHERE id IN (SELECT id FROM attempts WHERE run IN {old} LIMIT {SLICE})"),
+            before,
+        ),
+        (
+            format!(
+                "attempts WHERE id IN (SELECT id FROM attempts WHERE run IS NULL AND at < ?1 LIMIT {SLICE})"
+            ),
+            pruned.looks_before().as_millisecond(),
+        ),
+        (
+            format!("seen WHERE id IN (SELECT id FROM seen WHERE last < ?1 LIMIT {SLICE})"),
+            before,
+        ),
+        (
+            format!(
+                "run_sites WHERE (run, site) IN (SELECT run, site FROM run_sites WHERE run IN {old} LIMIT {SLICE})"
+            ),
+            before,
+        ),
+    ];
+    for (what, before) in slices {
+        if conn
+            .prepare_cached(&format!("DELETE FROM {what}"))?
+            .execute([before])?
+            == SLICE
+        {
+            return Ok(Slice { runs: 0, last: false });
+        }
+    }
+    // One that something was recorded of in between goes another time.
+    let runs = conn.execute(
+        "DELETE FROM runs WHERE ended_wall < ?1 AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.run = runs.id) \
+         AND NOT EXISTS (SELECT 1 FROM run_sites s WHERE s.run = runs.id)",
+        [before],
+    )?;
     let remember = "INSERT INTO meta (name, value) VALUES ('pruned_at', ?1), ('pruned_before', ?2) \
                     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     conn.execute(remember, [pruned.at.as_millisecond(), before])?;
-    let old = "(SELECT id FROM runs WHERE ended_wall < ?1)";
-    conn.execute(&format!("DELETE FROM attempts WHERE run IN {old}"), [before])?;
-    conn.execute(
-        "DELETE FROM attempts WHERE run IS NULL AND at < ?1",
-        [pruned.looks_before().as_millisecond()],
-    )?;
-    conn.execute("DELETE FROM seen WHERE last < ?1", [before])?;
-    conn.execute(&format!("DELETE FROM run_sites WHERE run IN {old}"), [before])?;
-    conn.execute("DELETE FROM runs WHERE ended_wall < ?1", [before])
+    Ok(Slice { runs, last: true })
 }

@@ -1,9 +1,11 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::place::Place;
+use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
+use crate::store::RunId;
 use crate::store::left::Basis;
 
 /// What writing and reading share.
@@ -16,6 +18,10 @@ pub(super) struct Shared {
     bases: Mutex<HashMap<SiteUrl, Basis>>,
     /// The policy that was asked with last.
     pub(super) policy: Mutex<Policy>,
+    /// The runs that this process works on, for who reads.
+    own: Mutex<Vec<RunId>>,
+    /// The first reading.
+    since: OnceLock<Moment>,
 }
 
 impl Shared {
@@ -25,7 +31,25 @@ impl Shared {
             boot,
             bases: Mutex::default(),
             policy: Mutex::default(),
+            own: Mutex::default(),
+            since: OnceLock::new(),
         }
+    }
+
+    /// The moment by which the age of what is from before the machine's start is told: the first at which somebody
+    /// asked. By another one at each time all of that would seem to have changed.
+    pub(super) fn since(&self, now: Moment) -> Moment {
+        *self.since.get_or_init(|| now)
+    }
+
+    /// The runs that this process works on.
+    pub(super) fn own(&self) -> Vec<RunId> {
+        lock(&self.own).clone()
+    }
+
+    /// The process works on these, and no others.
+    pub(super) fn works_on(&self, own: Vec<RunId>) {
+        *lock(&self.own) = own;
     }
 
     /// The process was told so. Where answers overtake each other the newest counts.

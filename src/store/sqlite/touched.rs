@@ -10,7 +10,7 @@ use crate::rules::retry::Policy;
 use crate::rules::state::SiteState;
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
-use crate::store::left::left;
+use crate::store::left::{is_open, left};
 use crate::store::{Intent, Record, RunId};
 
 /// The sites that a transaction has touched: what is read of them is read once, and what several changes make of
@@ -238,7 +238,7 @@ impl<'a> Touched<'a> {
             puts,
             seen: Some(record),
         });
-        row.is_open = state.is_busy() || state.push.is_open() || in_doubt;
+        row.is_open = is_open(state) || in_doubt;
         row.row.doubt = in_doubt;
         Ok(())
     }

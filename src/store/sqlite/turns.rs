@@ -3,7 +3,7 @@ use rusqlite::{Error, Result};
 
 use super::known::open_runs;
 use super::lock::{Held, holder_in, is_live, sends, works_on};
-use super::runs;
+use super::runs::{self, Slice};
 use super::shared::lock;
 use super::writer::Writer;
 use crate::rules::moment::Moment;
@@ -36,7 +36,13 @@ impl Writer {
         Held::take(works_on(&self.shared.place, run), &self.holder(Some(run), at)).map(Some)
     }
 
+    /// What could not be written yet happened before: written later it would take a right away that was given since.
+    fn must_be_written(&self) -> std::result::Result<(), StoreError> {
+        self.unwritten().map_or(Ok(()), Err)
+    }
+
     pub(super) fn begin(&mut self, new: &NewRun) -> std::result::Result<RunId, StoreError> {
+        self.must_be_written()?;
         let mut sends = self.take_sends(None, new.at)?;
         let path = self.shared.place.file.clone();
         let sql = |error: Error| super::fault::fault(&path, &error);
@@ -58,6 +64,7 @@ impl Writer {
             tracing::warn!(%error, "who sends could not be written down");
         }
         self.works.insert(id, works);
+        self.shared.works_on(self.own());
         self.sends = Some((id, sends));
         Ok(id)
     }
@@ -66,6 +73,7 @@ impl Writer {
         if self.sends.as_ref().is_some_and(|(sends, _)| *sends == run) {
             return Ok(());
         }
+        self.must_be_written()?;
         self.must_exist(run)?;
         let sends = self.take_sends(Some(run), at)?;
         let works = self.take_work(run, at)?;
@@ -77,11 +85,13 @@ impl Writer {
             return Err(error);
         }
         self.works.extend(works.map(|works| (run, works)));
+        self.shared.works_on(self.own());
         self.sends = Some((run, sends));
         Ok(())
     }
 
     pub(super) fn close(&mut self, run: RunId, at: Moment) -> std::result::Result<(), StoreError> {
+        self.must_be_written()?;
         self.must_exist(run)?;
         let works = self.take_work(run, at)?;
         let policy = lock(&self.shared.policy).clone();
@@ -156,11 +166,11 @@ impl Writer {
         self.works.keys().copied().collect()
     }
 
-    /// Drops what is old, if that has not been done lately.
-    pub(super) fn prune(&mut self, pruned: Pruned) -> std::result::Result<usize, StoreError> {
+    /// Drops some of what is old, if that has not been done lately.
+    pub(super) fn prune(&mut self, pruned: Pruned) -> std::result::Result<Slice, StoreError> {
         let last = runs::pruned(&self.conn).map_err(|error| self.fault(&error))?;
         if !pruned.is_due(last) {
-            return Ok(0);
+            return Ok(Slice { runs: 0, last: true });
         }
         self.in_one(|writer| runs::prune(&writer.conn, pruned))
     }
@@ -172,5 +182,134 @@ impl Writer {
             .pragma_query_value(None, "data_version", |row| row.get(0));
         let version = version.map_err(|error| self.fault(&error))?;
         Ok(self.data_version.replace(version) != Some(version))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use rusqlite::ffi;
+
+    use super::super::pending::Change;
+    use super::super::place::Place;
+    use super::super::shared::Shared;
+    use super::super::{columns, schema};
+    use super::*;
+    use crate::key::PublishableKey;
+    use crate::rules::run::Kind;
+    use crate::rules::state::{Allow, Served};
+    use crate::site::SiteUrl;
+    use crate::store::left::Basis;
+    use crate::store::{Intent, Operator, PlannedSite};
+    use crate::text::CleanText;
+
+    fn writer(folder: &tempfile::TempDir) -> Writer {
+        let place = Place::prepare(&folder.path().join("state/store.db")).unwrap();
+        let conn = schema::open(&place).unwrap();
+        let boot = columns::this_boot(&conn).unwrap();
+        Writer::new(conn, Arc::new(Shared::new(place, boot)), Operator::default())
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment {
+            since_start: Duration::from_secs(seconds),
+            wall: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn new_run() -> NewRun {
+        let key = PublishableKey::parse("pk_test_51ExampleExampleExample").unwrap();
+        NewRun {
+            kind: Kind::Push,
+            parent: None,
+            key: key.clone(),
+            allow: Allow::default(),
+            at: at(1),
+            sites: vec![PlannedSite {
+                site: SiteUrl::parse("https://a.example.com").unwrap(),
+                name: CleanText::note("a"),
+                group: None,
+                left_out: None,
+                key,
+                serves: Served::Unknown,
+            }],
+        }
+    }
+
+    /// The store is locked by another process for so long.
+    fn locked() -> Error {
+        Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)
+    }
+
+    #[test]
+    fn what_is_written_late_takes_no_right_away_that_was_given_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder);
+        let new = new_run();
+        let run = writer.begin(&new).unwrap();
+        writer.not_written(vec![(Change::Sent(run, at(2)), None)], &locked());
+        for refused in [
+            writer.resume(run, at(3)),
+            writer.close(run, at(3)),
+            writer.begin(&new).map(drop),
+        ] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("locked by another process"), "{refused}");
+        }
+        writer.flush().unwrap();
+        writer.resume(run, at(4)).unwrap();
+        let intent = Intent {
+            run,
+            site: new.sites[0].site.clone(),
+            number: 1,
+            key: new.key.clone(),
+            at: at(5),
+        };
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        writer.write(vec![(Change::Intent(intent, Basis::default()), Some(reply))]);
+        assert!(answer.try_recv().unwrap().is_ok());
+    }
+
+    #[test]
+    fn what_is_old_is_dropped_a_little_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder);
+        let run = writer.begin(&new_run()).unwrap();
+        writer.close(run, at(2)).unwrap();
+        let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) \
+                    INSERT INTO attempts (run, site, request, number, at, ended) \
+                    SELECT 1, 1, '\"get\"', i, 0, 1 FROM n";
+        writer.conn.execute_batch(many).unwrap();
+        let attempts = |writer: &Writer| -> i64 {
+            let count = "SELECT count(*) FROM attempts";
+            writer.conn.query_row(count, [], |row| row.get(0)).unwrap()
+        };
+        let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(1);
+        let pruned = Pruned { at: now, before: now };
+        for left in [3000, 1000] {
+            let slice = writer.prune(pruned).unwrap();
+            assert_eq!((slice, attempts(&writer)), (Slice { runs: 0, last: false }, left));
+        }
+        let slice = writer.prune(pruned).unwrap();
+        assert_eq!((slice, attempts(&writer)), (Slice { runs: 1, last: true }, 0));
+        let slice = writer.prune(pruned).unwrap();
+        assert_eq!(slice, Slice { runs: 0, last: true }, "once a day");
+    }
+
+    #[test]
+    fn what_can_never_be_written_is_told_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder);
+        let run = writer.begin(&new_run()).unwrap();
+        let never =
+            "CREATE TRIGGER never BEFORE UPDATE OF sent_wall ON runs BEGIN SELECT RAISE(ABORT, 'no'); END";
+        writer.conn.execute_batch(never).unwrap();
+        writer.write(vec![(Change::Sent(run, at(2)), None)]);
+        assert!(writer.flush().unwrap_err().to_string().contains("no"));
+        // It holds up nothing.
+        writer.resume(run, at(3)).unwrap();
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Writer {
     unwritten: Vec<Change>,
     /// Why not.
     trouble: Option<StoreError>,
+    /// Why something was lost that can never be written.
+    lost: Option<StoreError>,
 }
 
 impl Writer {
@@ -62,6 +64,7 @@ impl Writer {
             data_version: None,
             unwritten: Vec::new(),
             trouble: None,
+            lost: None,
         }
     }
 
@@ -137,6 +140,7 @@ impl Writer {
             Err(error) => {
                 let error = fault(&self.shared.place.file, &error);
                 tracing::error!(%error, "something cannot be recorded");
+                self.lost = Some(error.clone());
                 for (_, reply) in one {
                     answer(reply, Err(error.clone()));
                 }
@@ -194,7 +198,9 @@ impl Writer {
         for ((change, reply), done) in all.into_iter().zip(done) {
             match (change, &done) {
                 (Change::Sent(run, _), _) => self.let_others_send(run),
-                (Change::Ended(run, _), Ok(Done::Ended(true))) => self.leave(run),
+                (Change::Ended(run, _), Ok(Done::Ended(ended))) if *ended || !self.sends_for(run) => {
+                    self.leave(run);
+                }
                 (Change::Ended(..) | Change::Intent(..) | Change::Record(..), _) => {}
             }
             answer(reply, done);
@@ -202,7 +208,7 @@ impl Writer {
     }
 
     /// What has happened is kept, and tried again; a PUT that was only intended is not sent.
-    fn not_written(&mut self, all: Vec<Waiting>, error: &Error) {
+    pub(super) fn not_written(&mut self, all: Vec<Waiting>, error: &Error) {
         let error = fault(&self.shared.place.file, error);
         for (change, reply) in all {
             if let Change::Sent(run, _) | Change::Ended(run, _) = change {
@@ -219,7 +225,16 @@ impl Writer {
     /// Tries once more, and says what is still not written.
     pub(super) fn flush(&mut self) -> std::result::Result<(), StoreError> {
         self.write(Vec::new());
-        self.trouble.clone().map_or(Ok(()), Err)
+        self.unwritten().or(self.lost.clone()).map_or(Ok(()), Err)
+    }
+
+    /// Why something that has happened is not written yet.
+    pub(super) fn unwritten(&self) -> Option<StoreError> {
+        self.trouble.clone()
+    }
+
+    fn sends_for(&self, run: RunId) -> bool {
+        self.sends.as_ref().is_some_and(|(sends, _)| *sends == run)
     }
 
     pub(super) fn let_others_send(&mut self, run: RunId) {
@@ -233,6 +248,7 @@ impl Writer {
             Some(held) => held.delete(),
             None => clear_away(works_on(&self.shared.place, run)),
         }
+        self.shared.works_on(self.own());
     }
 
     /// In words what failed on this store.

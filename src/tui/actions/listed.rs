@@ -1,9 +1,21 @@
-use super::known;
+use super::{Action, known};
 use crate::rules::status::{Look, push_looks, verify_looks};
 use crate::tui::Effect;
 use crate::tui::dialogs::{Dialog, Entry, Help, HelpLine, Palette};
+use crate::tui::filter::FIELDS;
 use crate::tui::model::Model;
 use crate::tui::screen::Screen;
+
+/// What goes on the marked sites, where there are any: the most wanted first.
+const ON_MARKED: [&str; 4] = ["push", "retry", "verify", "unmark all"];
+
+impl Action {
+    /// Its place in the footer among those that go on the marked sites; behind them, if it does not.
+    pub(in crate::tui) fn place_with_marks(&self) -> usize {
+        let place = ON_MARKED.iter().position(|name| *name == self.name);
+        place.unwrap_or(ON_MARKED.len())
+    }
+}
 
 /// The groups of the help, each with its actions. What is in none of them comes last.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -61,7 +73,7 @@ const ELSEWHERE: &[(&str, &[(&str, &str)])] = &[
         "in a field",
         &[
             ("Enter", "done"),
-            ("Esc", "leaves it; ^C too"),
+            ("Esc", "leaves it as it was; ^C too"),
             ("^U", "wipes what stands there"),
             (
                 "^R",
@@ -86,7 +98,10 @@ type Lacks = fn(&Model) -> Option<&'static str>;
 
 /// By actions; what is not in here can always be done.
 const NEEDS: &[(&[&str], Lacks)] = &[
-    (&["push all", "push", "dry run"], |model| {
+    (&["dry run"], |model| {
+        no_sites(model).or_else(|| model.field.key().is_none().then_some("there is no key to push"))
+    }),
+    (&["push all", "push"], |model| {
         no_sites(model).or(watches(model)).or_else(|| {
             let lacks = if model.field.key().is_none() {
                 "there is no key to push"
@@ -170,6 +185,17 @@ pub(super) fn help(screen: &mut Screen) -> Vec<Effect> {
         OTHERS,
         others.map(|action| line(action.name, action.help)).collect(),
     ));
+    let fields = FIELDS.iter().map(|field| HelpLine {
+        keys: format!("{}:", field.name),
+        name: "",
+        help: field.help,
+    });
+    let not = HelpLine {
+        keys: "!".to_owned(),
+        name: "",
+        help: "in front of a word or a field: not; \"two words\" are one; plain words match name, URL, group and note",
+    };
+    groups.push(("in the filter", fields.chain([not]).collect()));
     groups.extend(ELSEWHERE.iter().map(|(title, keys)| {
         let lines = keys.iter().map(|(keys, help)| HelpLine {
             keys: (*keys).to_owned(),
@@ -203,7 +229,7 @@ mod tests {
     fn what_is_grouped_or_needs_something_is_an_action() {
         let needs = NEEDS.iter().flat_map(|(names, _)| names.iter());
         let groups = GROUPS.iter().flat_map(|(_, names)| names.iter());
-        for name in needs.chain(groups) {
+        for name in needs.chain(groups).chain(&ON_MARKED) {
             assert!(named_action(name).is_some(), "{name}");
         }
     }

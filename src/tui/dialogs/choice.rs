@@ -7,9 +7,9 @@ use ratatui::text::{Line, Span};
 
 use super::{Deed, Dialog, PlanDialog, Pressed, draw_box};
 use crate::engine::{Attempts, Command, LeftRun, Level};
+use crate::rules::progress::Progress;
 use crate::rules::run::RunId;
 use crate::rules::state::{Allow, RetryPlan};
-use crate::rules::status::Push;
 use crate::site::{SiteId, SiteUrl};
 use crate::store::RunRecord;
 use crate::text::Count;
@@ -193,6 +193,16 @@ impl Choice {
         }
     }
 
+    /// Nothing of what was ordered was sent: why. There is nothing to choose, but it is not to be overlooked.
+    pub fn not_sent(why: String) -> Self {
+        Self {
+            title: "nothing of yours was sent",
+            text: Told::Text(why),
+            answers: Vec::new(),
+            escape: "closes this",
+        }
+    }
+
     /// A run that a process before has left, and that nobody works on.
     pub fn unfinished(model: &Model, run: &RunRecord) -> Self {
         let of_run = || {
@@ -201,21 +211,15 @@ impl Choice {
                 .into_iter()
                 .filter(|id| model.state(*id).run == Some(run.id))
         };
-        let is_unknown = |id: &SiteId| matches!(model.state(*id).push, Push::Unknown(_));
         let left: Vec<SiteId> = of_run().filter(|id| model.state(*id).is_left_over()).collect();
-        let cancelled = of_run()
-            .filter(|id| model.state(*id).push == Push::Cancelled)
-            .count();
-        let unknown = left.iter().filter(|id| is_unknown(id)).count();
         let mask = model.mask(&run.key);
         let mode = run.key.mode().word().to_uppercase();
         let text = format!(
-            "Run {} of {} ({mode} {mask}, begun {}) was not finished: {} done, {cancelled} cancelled, {unknown} unknown, {} to do.",
+            "Run {} of {} ({mode} {mask}, begun {}) was not finished: {}.",
             run.id.0,
             run.by.user,
             model.clock(run.began),
-            of_run().count() - left.len() - cancelled,
-            left.len() - unknown,
+            Progress::of(of_run().map(|id| model.state(id))).words(),
         );
         let age = model.now.since(run.began);
         let old = (age >= OLD_RUN).then(|| {
@@ -291,6 +295,11 @@ impl Choice {
         }
     }
 
+    /// What stands above it.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
     /// Whether it asks what becomes of a paused run.
     pub fn is_about_a_pause(&self) -> bool {
         self.text == Told::Paused
@@ -326,11 +335,11 @@ impl Choice {
                 return Pressed::Becomes(Box::new(Dialog::Choice(asked)));
             }
             Meaning::Resume(run, None) => {
-                model.left.retain(|left| left.id != run.id);
+                model.forget_left(run.id);
                 vec![Effect::Engine(Command::Resume((**run).clone()))]
             }
             Meaning::Close(run) => {
-                model.left.retain(|left| left.id != *run);
+                model.forget_left(*run);
                 vec![Effect::Engine(Command::Close(*run))]
             }
             Meaning::WriteSites(urls) => {

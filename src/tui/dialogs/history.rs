@@ -369,13 +369,16 @@ fn run_line(run: &RunRecord, model: &Model, room: usize) -> String {
     let parent = run
         .parent
         .map_or_else(String::new, |parent| format!(" of {}", parent.0));
+    let counts = match counts(run) {
+        none if none.is_empty() => none,
+        counts => format!("  {counts}"),
+    };
     format!(
-        "{:>4}  {:<room$}  {}{parent}  {}{end}  {}  {}{took}{}",
+        "{:>4}  {:<room$}  {}{parent}  {}{end}{counts}  {}{took}{}",
         run.id.0,
         model.clock(run.began),
         run.kind.word(),
         model.mask(&run.key),
-        counts(run),
         run.by.user,
         clock_set(run),
     )

@@ -2,7 +2,7 @@ use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::Frame;
 
 use super::{Pressed, draw_box, listing};
-use crate::key::KeyMode;
+use crate::key::{KeyMode, PublishableKey};
 use crate::text::pad;
 use crate::tui::columns::COLUMNS;
 use crate::tui::list::Sort;
@@ -76,10 +76,19 @@ impl Menu {
                 KeyMode::Test => "TEST",
             };
             let what = format!("{mode} {}", model.mask(key));
-            // Its end, as the mask shows it, unless another key has the same.
-            let mask = key.mask_among(served.iter().map(|(other, _)| *other));
-            let end = mask.rsplit(['…', '#']).next().unwrap_or_default();
-            row(&what, *count, format!("key:{end}"))
+            // Its end, as the mask shows it, unless that may mean another key too.
+            let mask = key.mask();
+            let end = mask.rsplit('…').next().unwrap_or_default().to_lowercase();
+            let means = |other: &PublishableKey| {
+                other.as_str().to_lowercase().ends_with(&end) || other.fingerprint().starts_with(&end)
+            };
+            let alone = end.len() >= 4 && served.iter().all(|(other, _)| *other == *key || !means(other));
+            let filter = if alone {
+                format!("key:{}", mask.rsplit('…').next().unwrap_or_default())
+            } else {
+                format!("key:{}", key.fingerprint())
+            };
+            row(&what, *count, filter)
         });
         let mut rows: Vec<Row> = keys.collect();
         for (count, what, word) in [

@@ -34,7 +34,8 @@ impl Messages {
 
     pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
         let lines = self.lines(model);
-        let more = last_scroll(model, lines.clone()).saturating_sub(self.scroll);
+        let last = last_scroll(model, lines.clone());
+        let more = last.saturating_sub(self.scroll);
         let (which, other) = if self.failures {
             ("failures", "all")
         } else {
@@ -46,7 +47,7 @@ impl Messages {
             String::new()
         };
         let title = format!("{which}, newest first  (j k scroll, f {other}, Esc closes){more}");
-        draw_box(model, frame, &title, lines, self.scroll);
+        draw_box(model, frame, &title, lines, self.scroll.min(last));
     }
 
     fn lines(&self, model: &Model) -> Vec<Line<'static>> {

@@ -28,12 +28,13 @@ impl Owed {
 
     pub(super) fn draw(&self, model: &Model, frame: &mut Frame) {
         let lines = lines(model);
-        let more = last_scroll(model, lines.clone()).saturating_sub(self.scroll);
+        let last = last_scroll(model, lines.clone());
+        let more = last.saturating_sub(self.scroll);
         let mut title = "owed a key  (j k scroll, Esc closes)".to_owned();
         if more > 0 {
             title = format!("{title}  {more} more below");
         }
-        draw_box(model, frame, &title, lines, self.scroll);
+        draw_box(model, frame, &title, lines, self.scroll.min(last));
     }
 }
 

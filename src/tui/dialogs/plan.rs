@@ -4,7 +4,7 @@ use super::Pressed;
 use crate::engine::{Command, Level};
 use crate::key::{PublishableKey, SECRET_PREFIXES};
 use crate::rules::plan::{Confirm, Outlook, Plan, PutBack};
-use crate::rules::run::RunId;
+use crate::rules::run::{Kind, RunId};
 use crate::rules::state::Allow;
 use crate::site::SiteId;
 use crate::tui::Effect;
@@ -159,11 +159,13 @@ impl PlanDialog {
         let targets: Vec<(SiteId, PublishableKey)> = sites.iter().map(|id| (*id, key(id))).collect();
         let state = |id| model.state(id);
         let plan = Plan::retry(Some(run.id), &targets, &model.sites, state, allow)?;
+        // What the plan leaves out is not retried.
+        let retried = plan.put_sites().collect();
         let plans = Plans {
             careful: plan,
             bolder: None,
         };
-        Some(Self::new(model, plans, Some(sites.to_vec())))
+        Some(Self::new(model, plans, Some(retried)))
     }
 
     fn new(model: &Model, plans: Plans, retry: Option<Vec<SiteId>>) -> Self {
@@ -192,11 +194,16 @@ impl PlanDialog {
 
     /// Where the list is after this key press, if it scrolls. Letters belong to the phrase, where one is asked for.
     fn scrolled(&self, model: &Model, press: KeyEvent) -> Option<usize> {
+        let control = press.modifiers.contains(KeyModifiers::CONTROL);
+        let is_letter = matches!(press.code, KeyCode::Char(_)) && !control;
+        if is_letter && matches!(self.asks, Asks::Word(_)) {
+            // How far the list goes costs a drawing of all of it, and a paste brings a million letters.
+            return None;
+        }
         let reach = picture::reach(self, model);
         let at = self.scroll.min(reach.last);
         let page = reach.page.max(1);
         let half = (page / 2).max(1);
-        let control = press.modifiers.contains(KeyModifiers::CONTROL);
         let to = match press.code {
             KeyCode::Down => at + 1,
             KeyCode::Up => at.saturating_sub(1),
@@ -206,7 +213,7 @@ impl PlanDialog {
             KeyCode::Char('u') if control => at.saturating_sub(half),
             KeyCode::Home => 0,
             KeyCode::End => reach.last,
-            KeyCode::Char(letter) if !control && self.asks == Asks::Nothing => match letter {
+            KeyCode::Char(letter) if !control => match letter {
                 'j' => at + 1,
                 'k' => at.saturating_sub(1),
                 'g' => 0,
@@ -269,6 +276,12 @@ impl Phrase {
             KeyCode::Esc => return Pressed::Closes(Vec::new()),
             KeyCode::Enter => {
                 if let Some(plan) = plans.confirmed(&self.typed) {
+                    if plan.kind == Kind::Rollback {
+                        // The next one goes on those that had another last run.
+                        for row in &plan.rows {
+                            model.list.mark(row.site, false);
+                        }
+                    }
                     return self.order(plan);
                 }
                 self.wrong = !self.typed.trim().is_empty();

@@ -1,11 +1,14 @@
 use std::collections::BTreeMap;
 
+use super::Model;
 use crate::engine::RunInfo;
+use crate::key::PublishableKey;
 use crate::rules::expiry::{Evidence, Expiry};
 use crate::rules::moment::Moment;
 use crate::rules::run::RunId;
 use crate::rules::state::SiteState;
 use crate::rules::status::{Push, Verify};
+use crate::store::RunRecord;
 
 /// What each frame tells of all sites, kept up to date site by site: a frame of a hundred thousand sites asks none
 /// of them.
@@ -21,11 +24,11 @@ pub(in crate::tui) struct Figures {
 }
 
 impl Figures {
-    /// Of all sites, for a run if there is one.
-    pub(in crate::tui) fn of(run: Option<&RunInfo>, states: &[SiteState]) -> Self {
+    /// Of all sites, for a run and its key if there is one.
+    pub(in crate::tui) fn of(run: Option<(RunId, &PublishableKey)>, states: &[SiteState]) -> Self {
         let mut figures = Self {
-            run: run.map(|run| run.id),
-            evidence: run.map(|run| Evidence::new(run.key.clone())),
+            run: run.map(|(id, _)| id),
+            evidence: run.map(|(_, key)| Evidence::new(key.clone())),
             ..Self::default()
         };
         for (place, state) in states.iter().enumerate() {
@@ -38,9 +41,8 @@ impl Figures {
     }
 
     /// Whether they are of this run.
-    pub(in crate::tui) fn are_of(&self, run: Option<&RunInfo>) -> bool {
-        let key = self.evidence.as_ref().map(Evidence::key);
-        self.run == run.map(|run| run.id) && key == run.map(|run| &run.key)
+    pub(in crate::tui) fn are_of(&self, run: Option<(RunId, &PublishableKey)>) -> bool {
+        self.run.zip(self.evidence.as_ref().map(Evidence::key)) == run
     }
 
     /// Takes in `new` for `old`, of the site at `place` in the list.
@@ -82,5 +84,34 @@ impl Figures {
     /// Whether the keys that the run replaces may expire; none without a run.
     pub(in crate::tui) fn expiry(&self, now: Moment) -> Option<Expiry> {
         self.evidence.as_ref().map(|evidence| evidence.expiry(now))
+    }
+}
+
+impl Model {
+    /// Another run is shown, or another state of it; none where none goes on.
+    pub(in crate::tui) fn set_run(&mut self, run: Option<RunInfo>) {
+        self.run = run;
+        self.figure();
+    }
+
+    /// Runs that a process before has left are other ones now, newest last.
+    pub(in crate::tui) fn set_left(&mut self, left: Vec<RunRecord>) {
+        self.left = left;
+        self.figure();
+    }
+
+    /// A run that was left is taken up, or closed.
+    pub(in crate::tui) fn forget_left(&mut self, run: RunId) {
+        self.left.retain(|left| left.id != run);
+        self.figure();
+    }
+
+    /// The old keys are those of the run that is shown, else of the one that was left: that one replaced them too.
+    fn figure(&mut self) {
+        let shown = self.run.as_ref().map(|run| (run.id, &run.key));
+        let of = shown.or_else(|| self.left.last().map(|run| (run.id, &run.key)));
+        if !self.figures.are_of(of) {
+            self.figures = Figures::of(of, &self.states);
+        }
     }
 }

@@ -24,6 +24,14 @@ pub(super) fn draw(screen: &Screen, frame: &mut Frame, area: Rect) {
     let count = format!("{} ", model.visible_in_words());
     let room = strip.left.saturating_sub(width(&count) + 2);
     strip.push(&model.fit(filter.text(), room), Part::Header);
+    if let Some(nonsense) = filter.nonsense() {
+        let room = strip.left.saturating_sub(width(&count) + 4);
+        strip.push("  ", Part::Text);
+        strip.push(
+            &model.fit(&nonsense.to_string(), room),
+            Part::Status(Role::Warning),
+        );
+    }
     strip.pad_to(width(&count));
     let part = if model.list.is_empty() {
         Part::Status(Role::Warning)

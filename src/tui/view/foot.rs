@@ -108,10 +108,14 @@ pub(super) fn footer(screen: &Screen, frame: &mut Frame, area: Rect) {
 
 type Item = (String, String);
 
-/// `push: verify: cause:`: the fields that a filter can name.
-fn filter_fields() -> String {
+/// `push: verify: cause:`: the fields that a filter can name; on a narrow screen the first ones.
+fn filter_fields(wide: bool) -> String {
+    /// So many have room on a narrow screen.
+    const NARROW: usize = 5;
+
     FIELDS
         .iter()
+        .take(if wide { FIELDS.len() } else { NARROW })
         .map(|field| format!("{}:", field.name))
         .collect::<Vec<_>>()
         .join(" ")
@@ -141,8 +145,8 @@ fn items(screen: &Screen) -> Vec<Item> {
     }
     if model.filter.is_editing() {
         return vec![
-            item("", &filter_fields()),
-            item("!", "in front: not"),
+            item("", &filter_fields(model.size.0 >= WIDE)),
+            item("!", "not"),
             item("Enter", "keep it"),
             item("Esc", "all sites"),
         ];

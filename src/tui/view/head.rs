@@ -267,7 +267,9 @@ pub(super) fn key(screen: &Screen, frame: &mut Frame, area: Rect) {
         Part::Label
     };
     strip.push(&format!("{:<LABEL$}", " key"), part);
-    let room = usize::from(area.width).saturating_sub(LABEL + 4);
+    // A key of today has 107 characters: where it is to be read, all of them fit into 120 columns.
+    let margin = if field.is_shown() { 1 } else { 4 };
+    let room = usize::from(area.width).saturating_sub(LABEL + margin);
     let shown = field.shown(model.glyph("•", "*"), room);
     let cursor = LABEL + field.cursor_column().min(width(&shown));
     strip.push(&shown, Part::Text);

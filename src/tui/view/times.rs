@@ -15,7 +15,7 @@ pub(super) struct Time {
 /// When all is sent, how fast that goes, and when all is proven; the most important first.
 pub(super) fn times_of(model: &Model, columns: u16) -> Vec<Time> {
     let is_wide = columns >= WIDE;
-    let is_last = model.done_at().is_none();
+    let is_last = is_wide && model.done_at().is_none();
     let end = model.done_at().map(|end| format!("  ends ~{}", model.clock(end)));
     let proof = model
         .proof_at()

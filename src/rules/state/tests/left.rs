@@ -12,6 +12,7 @@ fn row(key: PublishableKey) -> LeftRow {
         key,
         allow: Allow::default(),
         serves: Served::Unknown,
+        began: at(0),
     }
 }
 

@@ -207,7 +207,7 @@ fn dangers(plans: &Plans, model: &Model) -> Vec<Line<'static>> {
         lines.push(Line::styled(text, theme.style(Part::Status(Role::Warning))));
     }
     for danger in &plan.dangers {
-        let also = if plans.bolder.is_some() {
+        let also = if plans.bolder.is_some() && !plans.careful.dangers.contains(danger) {
             format!("with {}: ", danger.word())
         } else {
             String::new()

@@ -1,0 +1,266 @@
+//! Between what a process reads and what it does with that, something else may have happened.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use stripe_propagate::engine::Command;
+use stripe_propagate::rules::moment::Moment;
+use stripe_propagate::rules::retry::Policy;
+use stripe_propagate::rules::run::RunPhase;
+use stripe_propagate::rules::status::{Push, Verify};
+use stripe_propagate::site::SiteUrl;
+use stripe_propagate::store::memory::MemoryStore;
+use stripe_propagate::store::{
+    Intent, LiveRun, NewRun, Newest, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun, Store,
+    StoreError, StoredAttempt,
+};
+
+use super::{Process, key, left_by_a_dead_process, sites, stage};
+
+type Between = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A store on which something happens just before the right to send is taken.
+struct Late {
+    db: MemoryStore,
+    between: Mutex<Option<Between>>,
+    /// Before the next answer to what is on record.
+    slow: Mutex<Option<Between>>,
+}
+
+impl Late {
+    fn new(db: MemoryStore, between: impl Future<Output = ()> + Send + 'static) -> Arc<Self> {
+        let between: Between = Box::pin(between);
+        Arc::new(Self {
+            db,
+            between: Mutex::new(Some(between)),
+            slow: Mutex::default(),
+        })
+    }
+
+    async fn between(&self) {
+        let between = self.between.lock().unwrap().take();
+        if let Some(between) = between {
+            between.await;
+        }
+    }
+}
+
+impl Store for Late {
+    async fn begin_run(&self, run: NewRun) -> Result<RunId, StoreError> {
+        self.between().await;
+        self.db.begin_run(run).await
+    }
+
+    async fn resume_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        self.between().await;
+        self.db.resume_run(run, at).await
+    }
+
+    async fn run_sent(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        self.db.run_sent(run, at).await
+    }
+
+    async fn end_run(&self, run: RunId, at: Moment) -> Result<bool, StoreError> {
+        self.db.end_run(run, at).await
+    }
+
+    async fn close_run(&self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        self.db.close_run(run, at).await
+    }
+
+    async fn record_intent(&self, intent: Intent) -> Result<Recorded, StoreError> {
+        self.db.record_intent(intent).await
+    }
+
+    fn record(&self, record: Record) -> impl Future<Output = Result<Recorded, StoreError>> + Send + 'static {
+        self.db.record(record)
+    }
+
+    async fn last_known(
+        &self,
+        sites: &[SiteUrl],
+        policy: &Policy,
+        now: Moment,
+    ) -> Result<Vec<Newest>, StoreError> {
+        let known = self.db.last_known(sites, policy, now).await;
+        let slow = self.slow.lock().unwrap().take();
+        if let Some(slow) = slow {
+            slow.await;
+        }
+        known
+    }
+
+    fn adopt<'a>(&self, newest: impl IntoIterator<Item = (&'a SiteUrl, &'a Newest)>) {
+        self.db.adopt(newest);
+    }
+
+    async fn runs(&self, count: usize) -> Result<Vec<RunRecord>, StoreError> {
+        self.db.runs(count).await
+    }
+
+    async fn unfinished_runs(&self) -> Result<Vec<RunRecord>, StoreError> {
+        self.db.unfinished_runs().await
+    }
+
+    async fn live_runs(&self) -> Result<Vec<LiveRun>, StoreError> {
+        self.db.live_runs().await
+    }
+
+    async fn run_sites(&self, run: RunId) -> Result<Vec<RunSite>, StoreError> {
+        self.db.run_sites(run).await
+    }
+
+    async fn site_runs(&self, site: &SiteUrl, count: usize) -> Result<Vec<SiteRun>, StoreError> {
+        self.db.site_runs(site, count).await
+    }
+
+    async fn attempts(
+        &self,
+        run: Option<RunId>,
+        site: Option<&SiteUrl>,
+        count: usize,
+    ) -> Result<Vec<StoredAttempt>, StoreError> {
+        self.db.attempts(run, site, count).await
+    }
+
+    async fn timeline(&self, site: &SiteUrl, count: usize) -> Result<Vec<Seen>, StoreError> {
+        self.db.timeline(site, count).await
+    }
+
+    async fn has_changed(&self) -> Result<bool, StoreError> {
+        self.db.has_changed().await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {
+        self.db.prune(before).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_replaces_what_an_older_run_has_stored_just_before() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a"]);
+    let (db, between) = (store.beside(), {
+        let (shops, list) = (Arc::clone(&shops), Arc::clone(&list));
+        async move {
+            let mut quick = Process::begin(&shops, &store, &list, clock).await;
+            quick.push("One");
+            quick.for_seconds(5).await;
+            assert_eq!(quick.words(0), (Push::Stored, Verify::Serving));
+        }
+    });
+    let late = Late::new(db, between);
+    let mut process = Process::begin(&shops, &late, &list, clock).await;
+    process.push("Two");
+    process.for_seconds(800).await;
+    assert_eq!((shops.puts(), shops.last_put()), (2, key("Two")));
+    assert_eq!(process.words(0), (Push::Stored, Verify::Verified));
+    assert_eq!(process.phase, Some(RunPhase::Settled));
+    let runs = late.runs(9).await.unwrap();
+    assert!(runs.len() == 2 && runs.iter().all(|run| run.ended.is_some()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_replaces_what_a_process_that_died_just_before_may_have_stored() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a", "b", "c", "d", "e"]);
+    let (db, between) = (store.beside(), {
+        let (shops, list) = (Arc::clone(&shops), Arc::clone(&list));
+        async move {
+            let _left = left_by_a_dead_process(&shops, &store, &list, clock).await;
+        }
+    });
+    let late = Late::new(db, between);
+    let mut process = Process::begin(&shops, &late, &list, clock).await;
+    process.push("Two");
+    process.for_seconds(800).await;
+    let stored = shops.stored.lock().unwrap().clone();
+    assert!(
+        stored.len() == 5 && stored.values().all(|stored| *stored == key("Two")),
+        "{stored:?}"
+    );
+    for site in 0..5 {
+        assert_eq!(process.words(site), (Push::Stored, Verify::Verified));
+    }
+    assert_eq!(process.phase, Some(RunPhase::Settled));
+    assert!(late.unfinished_runs().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_that_is_cancelled_there_ends() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a"]);
+    let (db, between) = (store.beside(), {
+        let (shops, list) = (Arc::clone(&shops), Arc::clone(&list));
+        async move {
+            let _left = left_by_a_dead_process(&shops, &store, &list, clock).await;
+        }
+    });
+    let late = Late::new(db, between);
+    let mut process = Process::begin(&shops, &late, &list, clock).await;
+    process.push("Two");
+    process.handle.send(Command::Cancel);
+    process.for_seconds(800).await;
+    assert_eq!(shops.puts(), 1, "nothing of it was sent");
+    assert_eq!(process.words(0).0, Push::Cancelled);
+    assert_eq!(process.phase, Some(RunPhase::Settled));
+    let newest = late.runs(1).await.unwrap().remove(0);
+    assert!(
+        newest.ended.is_some() && newest.counts.contains_key("cancelled"),
+        "{newest:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_another_process_took_up_just_before_goes_on_where_that_left_it() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a", "b", "c", "d", "e"]);
+    let (store, run) = left_by_a_dead_process(&shops, &store, &list, clock).await;
+    let before = shops.puts();
+    let (db, between) = (store.beside(), {
+        let (shops, list, run) = (Arc::clone(&shops), Arc::clone(&list), run.clone());
+        async move {
+            let mut quick = Process::begin(&shops, &store, &list, clock).await;
+            quick.resume(&run);
+            quick.for_seconds(20).await;
+            assert_eq!(quick.words(4), (Push::Stored, Verify::Serving));
+            quick.leave().await;
+            let _dead = store.reopen();
+        }
+    });
+    let late = Late::new(db, between);
+    let mut process = Process::begin(&shops, &late, &list, clock).await;
+    process.resume(&run);
+    process.for_seconds(1000).await;
+    assert_eq!(shops.puts() - before, 5, "nothing is sent twice");
+    for site in 0..5 {
+        assert_eq!(process.words(site), (Push::Stored, Verify::Verified));
+    }
+    assert_eq!(process.phase, Some(RunPhase::Settled));
+    assert!(late.unfinished_runs().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_slowly_holds_up_no_order_and_takes_nothing_back() {
+    let (shops, store, clock) = stage();
+    let list = sites(&["a", "b"]);
+    let late = Late::new(store.beside(), std::future::ready(()));
+    let mut process = Process::begin(&shops, &late, &list, clock).await;
+    let minute: Between = Box::pin(tokio::time::sleep(std::time::Duration::from_mins(1)));
+    *late.slow.lock().unwrap() = Some(minute);
+    process.handle.send(Command::Refresh { tells_all: true });
+    process.for_a_moment().await;
+    assert!(late.slow.lock().unwrap().is_none(), "it is read");
+    process.push("Two");
+    process.for_seconds(10).await;
+    assert_eq!(shops.puts(), 2);
+    assert_eq!(process.words(0), (Push::Stored, Verify::Serving));
+    assert_eq!(process.refreshed, 0);
+    process.for_seconds(60).await;
+    assert_eq!(process.refreshed, 1);
+    assert_eq!(process.words(0), (Push::Stored, Verify::Serving));
+    process.for_seconds(400).await;
+    assert_eq!(process.words(1), (Push::Stored, Verify::Verified));
+    assert_eq!(process.phase, Some(RunPhase::Settled));
+}
