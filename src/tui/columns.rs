@@ -27,9 +27,11 @@ pub enum Width {
 pub type Words = fn(&Tally) -> Vec<(&'static str, usize)>;
 
 impl Width {
-    fn least(self, model: &Model) -> usize {
+    fn least(self, model: &Model, screen: u16) -> usize {
         match self {
             Self::Fixed(width) | Self::Names(width, _) | Self::Rest(width, _) => width,
+            // There is no room for any more.
+            Self::Words(least, _) if screen < MIDDLE => least,
             Self::Words(least, words) => {
                 let words = words(&model.tally).into_iter();
                 let shown = words.filter(|(word, count)| *count > 0 && !is_nothing(word));
@@ -58,8 +60,13 @@ pub struct Column {
     pub cell: fn(&Model, SiteId) -> (String, Part),
 }
 
-/// From this width on (columns) the table has all its columns, with two blanks between them.
+/// From this width on (columns) the table has all its columns but NOTE, with two blanks between them.
 pub const WIDE: u16 = 100;
+
+/// From this width on (columns) there is room for NOTE, too, whatever the others hold.
+const WITH_NOTE: u16 = 114;
+/// Below this width (columns) there is room for the least of each column alone, and none for AT.
+const MIDDLE: u16 = 76;
 
 fn always(_: &Model, _: u16) -> bool {
     true
@@ -73,7 +80,7 @@ fn wide(_: &Model, width: u16) -> bool {
 pub static COLUMNS: [Column; 10] = [
     Column {
         head: "SITE",
-        width: Width::Names(14, 30),
+        width: Width::Names(13, 30),
         shown: always,
         keeps_end: true,
         right: false,
@@ -149,7 +156,7 @@ pub static COLUMNS: [Column; 10] = [
     Column {
         head: "AT",
         width: Width::Fixed(8),
-        shown: always,
+        shown: |_, width| width >= MIDDLE,
         keeps_end: false,
         right: false,
         sort: |_, state| newest_first(state),
@@ -157,8 +164,8 @@ pub static COLUMNS: [Column; 10] = [
     },
     Column {
         head: "NOTE",
-        width: Width::Rest(8, 28),
-        shown: wide,
+        width: Width::Rest(8, 18),
+        shown: |_, width| width >= WITH_NOTE,
         keeps_end: false,
         right: false,
         sort: |_, state| SortKey::text(&note(state, &|at| at.wall.to_string())),
@@ -254,7 +261,10 @@ pub fn layout(model: &Model, width: u16, indent: usize, gap: usize) -> Vec<(&'st
         .iter()
         .filter(|column| (column.shown)(model, width))
         .collect();
-    let least: Vec<usize> = shown.iter().map(|column| column.width.least(model)).collect();
+    let least: Vec<usize> = shown
+        .iter()
+        .map(|column| column.width.least(model, width))
+        .collect();
     let taken = indent + least.iter().sum::<usize>() + gap * shown.len().saturating_sub(1);
     let mut left = usize::from(width).saturating_sub(taken);
     let kept = shown.iter().find_map(|column| match column.width {

@@ -29,15 +29,16 @@ pub(super) fn message(model: &Model, frame: &mut Frame, area: Rect) {
     };
     let mut strip = Strip::new(model, area.width);
     strip.push(&format!(" {} ", model.clock(message.at)), Part::Label);
+    // What is cut is told in full by a key.
     let whole = width(&model.text(&message.text)) <= strip.left;
-    let more = if whole {
+    let key = if whole {
         String::new()
     } else {
-        format!("  {} more", model.key_of("messages"))
+        format!("  {}", model.key_of("messages"))
     };
-    let text = model.fit(&message.text, strip.left.saturating_sub(width(&more)));
+    let text = model.fit(&message.text, strip.left.saturating_sub(width(&key)));
     strip.push(&text, part);
-    strip.push(&more, Part::Label);
+    strip.push(&key, Part::Key);
     strip.draw(frame, area);
 }
 

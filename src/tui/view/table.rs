@@ -136,7 +136,10 @@ fn padded(text: String, columns: usize, right: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counters::tests::model;
     use super::*;
+    use crate::rules::state::SiteState;
+    use crate::rules::status::{Push, Verify};
     use crate::text::fit;
 
     #[test]
@@ -151,6 +154,54 @@ mod tests {
         ] {
             assert_eq!(width(&padded(fit(name, 7), 7, false)), 7, "{name}");
             assert_eq!(width(&padded(fit(name, 7), 7, true)), 7, "{name}");
+        }
+    }
+
+    fn widths(model: &Model, screen: u16) -> Vec<(&'static str, usize)> {
+        let gap = gap(screen);
+        let columns = arranged(model, screen);
+        let all: usize = columns.iter().map(|(_, columns)| columns + gap).sum();
+        assert!(3 + all - gap <= usize::from(screen));
+        columns
+            .iter()
+            .map(|(column, columns)| (column.head, *columns))
+            .collect()
+    }
+
+    #[test]
+    fn states_have_the_room_of_their_words_and_names_what_is_left() {
+        let mut model = model();
+        model.name_columns = 40;
+        model.has_groups = true;
+        let narrow = [
+            ("SITE", 27),
+            ("NOW", 13),
+            ("PUSH", 10),
+            ("VERIFY", 10),
+            ("HTTP", 4),
+            ("AT", 8),
+        ];
+        assert_eq!(widths(&model, 80), narrow);
+        let mut state = SiteState::default();
+        state.push = Push::NotStarted;
+        state.verify = Verify::ExposedSecret;
+        model.tally.add(&state);
+        let narrow = [
+            ("SITE", 18),
+            ("NOW", 13),
+            ("PUSH", 13),
+            ("VERIFY", 16),
+            ("HTTP", 4),
+            ("AT", 8),
+        ];
+        assert_eq!(widths(&model, 80), narrow);
+        let all = widths(&model, 120);
+        assert!(
+            all.contains(&("PUSH", 13)) && all.contains(&("VERIFY", 16)),
+            "{all:?}"
+        );
+        for screen in 60..200 {
+            widths(&model, screen);
         }
     }
 }
