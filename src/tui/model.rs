@@ -194,8 +194,9 @@ impl Model {
             held_back: 0,
             now,
         };
-        for state in &model.states {
+        for (place, state) in model.states.iter().enumerate() {
             let (failed, held_back) = retry_counts(state);
+            model.list.set_failed(SiteId::at(place), (failed, held_back));
             model.failed += failed;
             model.held_back += held_back;
         }
@@ -450,6 +451,7 @@ impl Model {
         let (before, after) = (retry_counts(old), retry_counts(&state));
         self.failed = self.failed + after.0 - before.0;
         self.held_back = self.held_back + after.1 - before.1;
+        self.list.set_failed(id, after);
         self.states[id.index()] = state;
         let looked = Looked {
             site: &self.sites[id.index()],

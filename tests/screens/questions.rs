@@ -1,5 +1,6 @@
 //! Questions with a few answers.
 
+use crossterm::event::{KeyCode, KeyEvent};
 use stripe_propagate::engine::{Event, RunInfo};
 use stripe_propagate::rules::outcome::LookVerdict;
 use stripe_propagate::rules::retry::Policy;
@@ -7,7 +8,7 @@ use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::rules::state::{Allow, Call, LeftRow, Served, SiteState};
 use stripe_propagate::store::{Operator, RunId, RunRecord};
 use stripe_propagate::text::CleanText;
-use stripe_propagate::tui::Message;
+use stripe_propagate::tui::{Input, Message};
 
 use super::stories::{Story, amid_a_run, answer, record, run};
 use super::trial::{Display, NAMES, Trial, at, key, new_key};
@@ -89,6 +90,11 @@ pub(super) fn cancelled_sites(display: Display) -> Trial {
 pub(super) fn unfinished(display: Display) -> Trial {
     let mut screen = Trial::new(&NAMES, display, |_| {});
     screen.now = 26 * 3600;
+    left_behind(&mut screen);
+    screen
+}
+
+fn left_behind(screen: &mut Trial) {
     for place in 0..5 {
         let old = key("live", "9zQe");
         let mut state = Story::serving(&old).0;
@@ -114,7 +120,6 @@ pub(super) fn unfinished(display: Display) -> Trial {
         by,
         ..record(12, new_key(), 0)
     })));
-    screen
 }
 
 /// Its key may have been replaced since.
@@ -140,4 +145,45 @@ fn a_question_is_about_what_its_story_says() {
     shows(cancelled_sites(display()), "cancelled");
     shows(unfinished(display()), " unfinished run ─");
     shows(old_run(display()), " an old run ─");
+}
+
+#[test]
+fn a_question_that_comes_up_by_itself_takes_no_letter_of_what_is_typed() {
+    let amid = |typed: &str| {
+        let mut screen = Trial::new(&NAMES, (120, 40), |_| {});
+        screen.types(typed);
+        left_behind(&mut screen);
+        screen
+    };
+    let press = |letter| {
+        let event = KeyEvent::from(KeyCode::Char(letter));
+        Message::Input(vec![Input::Key(event)])
+    };
+    // Into the filter: the question waits for `o`, and the letter is one of the filter.
+    let mut screen = amid("/gal");
+    assert_eq!(screen.tell_effects(&press('g')), []);
+    let picture = screen.picture();
+    assert!(
+        picture.contains("galg") && !picture.contains("look at the unknown"),
+        "{picture}"
+    );
+    // Between two keys of the table: what is pressed at once is dropped.
+    let mut screen = amid("jj");
+    assert!(screen.picture().contains("look at the unknown"));
+    assert_eq!(screen.tell_effects(&press('g')), []);
+    screen.now += 1;
+    assert_eq!(screen.tell_effects(&press('g')).len(), 1);
+    // Nobody typed: it is answered at once.
+    let mut screen = amid("");
+    assert_eq!(screen.tell_effects(&press('g')).len(), 1);
+}
+
+#[test]
+fn one_read_answers_one_question() {
+    // The run is old: its key is asked about once more.
+    let mut screen = unfinished(Display::from((120, 40)));
+    let keys = ['g', 'y'].map(|letter| Input::Key(KeyEvent::from(KeyCode::Char(letter))));
+    assert_eq!(screen.tell_effects(&Message::Input(keys.to_vec())), []);
+    let picture = screen.picture();
+    assert!(picture.contains(" an old run ─"), "{picture}");
 }

@@ -1,4 +1,4 @@
-use super::{FIRST_ROW, Model, retry_counts};
+use super::{FIRST_ROW, Model};
 use crate::engine::Level;
 use crate::rules::moment::{Moment, clock};
 use crate::site::SiteId;
@@ -36,12 +36,7 @@ impl Model {
 
     /// `3 marked`, and how many of them the filter hides.
     pub fn marks_in_words(&self, marks: usize) -> String {
-        let hidden = if self.filter.is_empty() {
-            0
-        } else {
-            self.list.marked().1
-        };
-        match hidden {
+        match self.list.hidden_marks() {
             0 => format!("{marks} marked"),
             hidden => format!("{marks} marked ({hidden} hidden)"),
         }
@@ -57,11 +52,7 @@ impl Model {
 
     /// For how many of the shown sites a retry does something, and asks about first.
     pub fn failed_shown(&self) -> (usize, usize) {
-        if self.filter.is_empty() {
-            return (self.failed, self.held_back);
-        }
-        let counts = self.list.order().iter().map(|id| retry_counts(self.state(*id)));
-        counts.fold((0, 0), |sum, of_site| (sum.0 + of_site.0, sum.1 + of_site.1))
+        self.list.failed()
     }
 
     /// Brings the order up to date, just before it is shown.
