@@ -9,7 +9,7 @@ use crate::engine::{Command, Level};
 use crate::rules::run::RunPhase;
 use crate::rules::status::Push;
 
-/// What is looked up in the table: help and palette.
+/// What is looked up in the table: help, palette, and what goes first in the footer.
 mod listed;
 /// The keys that the config gives to actions.
 mod bindings;
@@ -152,7 +152,7 @@ pub static ACTIONS: &[Action] = &[
             let Some(site) = screen.model.selected() else {
                 return Vec::new();
             };
-            let (detail, effects) = Detail::of(site, screen.model.now);
+            let (detail, effects) = Detail::of(site);
             screen.dialog = Some(Dialog::Detail(Box::new(detail)));
             effects
         },

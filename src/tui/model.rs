@@ -3,7 +3,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
 
 use figures::Figures;
@@ -24,7 +23,7 @@ use crate::rules::state::{RetryPlan, SiteState};
 use crate::rules::tally::Tally;
 use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::{Holder, RunRecord};
-use crate::text::{Count, drawable, fit, pad, width};
+use crate::text::{Count, drawable, width};
 
 /// What it knows of where its sites come from.
 mod origin;
@@ -34,6 +33,10 @@ mod clipboard;
 mod figures;
 /// Which sites are shown, and on which of them an action goes.
 mod shown;
+/// What has how much room on this terminal.
+mod room;
+/// How keys, times and texts are written on this terminal.
+mod written;
 
 pub use clipboard::Clipboard;
 
@@ -116,6 +119,8 @@ pub struct Model {
     pub(super) messages: VecDeque<Message>,
     /// The message that is shown below the table.
     pub(super) line: Option<Message>,
+    /// Since when a dialog may hide it: what is said later is shown by the dialog.
+    pub(super) behind_since: Moment,
     /// Whether what happens all the time leaves it there: until the operator presses a key.
     pub(super) pinned: bool,
     /// When the screen opened.
@@ -130,6 +135,8 @@ pub struct Model {
     figures: Figures,
     /// Whether a site has a group.
     pub(super) has_groups: bool,
+    /// The columns of the longest name.
+    pub(super) name_columns: usize,
     /// Pushes and retries that were ordered and that the engine has not taken yet: their master keys are
     /// being read, say.
     pub(super) ordered: usize,
@@ -151,11 +158,16 @@ impl Model {
     pub fn new(start: Start, now: Moment) -> Self {
         let mut states = start.states;
         states.resize_with(start.sites.len(), SiteState::default);
+        let names = start
+            .sites
+            .iter()
+            .map(|site| width(&drawable(site.name.as_str())));
         let mut model = Self {
             tally: Tally::of(&states),
             list: List::new(&start.sites, &states),
             filter: Filter::default(),
             figures: Figures::of(start.run.as_ref().map(|run| (run.id, &run.key)), &states),
+            name_columns: names.max().unwrap_or_default(),
             has_groups: start.sites.iter().any(|site| site.group.is_some()),
             sites: start.sites,
             states,
@@ -168,6 +180,7 @@ impl Model {
             field: KeyField::new(start.key),
             messages: VecDeque::new(),
             line: None,
+            behind_since: now,
             pinned: false,
             opened: now,
             away_since: start.away_since,
@@ -338,11 +351,6 @@ impl Model {
         }
     }
 
-    /// Whether nothing of the picture has room, so that nothing can be ordered from it.
-    pub fn is_too_small(&self) -> bool {
-        self.size.0 < SMALLEST.0 || self.size.1 < SMALLEST.1
-    }
-
     /// Whether a run goes on: something of it is still to be sent or to be proven.
     pub fn is_run_open(&self) -> bool {
         let goes_on = |run: &RunInfo| run.phase != RunPhase::Settled;
@@ -387,16 +395,6 @@ impl Model {
         self.figures.expiry(self.now)
     }
 
-    /// A key's mask without its prefix, where all keys have the same.
-    pub fn tail(&self, key: &PublishableKey) -> String {
-        self.mask(key).trim_start_matches(key.mode().prefix()).to_owned()
-    }
-
-    /// The whole answer to it.
-    pub fn expiry_sentence(&self, expiry: &Expiry) -> String {
-        expiry.sentence(&|key| self.tail(key), &|moment| self.clock(moment))
-    }
-
     /// When [`super::Message::Wake`] is wanted next.
     pub fn wake_at(&self) -> Option<Moment> {
         let rested = self
@@ -405,99 +403,6 @@ impl Model {
             // What is over is done with the next frame, and that may have to wait for the terminal.
             .filter(|rested| *rested > self.now);
         [rested, self.field.wake_at()].into_iter().flatten().min()
-    }
-
-    /// The time of day of `moment`, with the date when it is another day than now.
-    pub fn clock(&self, moment: Moment) -> String {
-        clock(moment, self.now, &self.options.zone)
-    }
-
-    /// The time of day of `moment`, or the date when that is another day than now; eight columns.
-    pub fn short_clock(&self, moment: Moment) -> String {
-        let then = self.zoned(moment);
-        let format = if then.date() == self.zoned(self.now).date() {
-            "%H:%M:%S"
-        } else {
-            "%y-%m-%d"
-        };
-        then.strftime(format).to_string()
-    }
-
-    /// The date of `moment`.
-    pub fn date(&self, moment: Moment) -> String {
-        self.zoned(moment).strftime("%Y-%m-%d").to_string()
-    }
-
-    fn zoned(&self, moment: Moment) -> ZonedDateTime {
-        moment.wall.to_zoned_datetime(self.options.zone.clone())
-    }
-
-    /// One of two ways to write something.
-    pub fn glyph<'a>(&self, unicode: &'a str, ascii: &'a str) -> &'a str {
-        if self.options.ascii { ascii } else { unicode }
-    }
-
-    /// A key's mask, told apart from others that are served with the same mask.
-    pub fn mask(&self, key: &PublishableKey) -> String {
-        let served = self.tally.serves();
-        let known = served
-            .iter()
-            .map(|(key, _)| *key)
-            .chain(self.run.iter().map(|run| &run.key));
-        self.text(&key.mask_among(known))
-    }
-
-    /// The mask in 13 columns: where two keys share one, their fingerprint takes the place of the prefix.
-    pub fn narrow_mask(&self, key: &PublishableKey) -> String {
-        let mask = self.mask(key);
-        if !mask.contains('#') {
-            return mask;
-        }
-        mask.trim_start_matches(key.mode().prefix()).to_owned()
-    }
-
-    /// Text for this terminal.
-    pub fn text(&self, text: &str) -> String {
-        let text = drawable(text);
-        if !self.options.ascii {
-            return text.into_owned();
-        }
-        let mut plain = String::with_capacity(text.len());
-        for character in text.chars() {
-            match character {
-                '–' | '—' => plain.push('-'),
-                '“' | '”' => plain.push('"'),
-                '’' | '‘' => plain.push('\''),
-                '→' => plain.push_str("->"),
-                // One column for one, so that a mask keeps its width.
-                '…' | '•' | '·' => plain.push('*'),
-                '↑' => plain.push_str("Up"),
-                '↓' => plain.push_str("Down"),
-                '✓' => plain.push('+'),
-                '✗' => plain.push('x'),
-                '←' => plain.push_str("Left"),
-                character if character.is_ascii() => plain.push(character),
-                // An accent of the character before.
-                character if width(character.encode_utf8(&mut [0; 4])) == 0 => {}
-                _ => plain.push('?'),
-            }
-        }
-        plain
-    }
-
-    /// [`Model::text`] in at most so many columns; a mark shows where it was cut.
-    pub fn fit(&self, text: &str, columns: usize) -> String {
-        let cut = fit(&self.text(text), columns);
-        if self.options.ascii {
-            cut.replace('…', "~")
-        } else {
-            cut
-        }
-    }
-
-    /// [`Model::fit`] in exactly so many columns.
-    pub fn pad(&self, text: &str, columns: usize) -> String {
-        pad(&self.fit(text, columns), columns)
     }
 
     pub(super) fn say(&mut self, level: Level, text: impl Into<String>) {
@@ -560,26 +465,6 @@ impl Model {
             clock: &|moment| clock(moment, self.now, &self.options.zone),
         };
         self.list.change(id, &looked, &self.filter);
-    }
-
-    /// How many lines the footer has.
-    pub(super) fn footer_height(&self) -> u16 {
-        if self.size.0 >= 100 { 2 } else { 1 }
-    }
-
-    /// How many lines there are for the newest failure and for how long requests take: by the size alone, so that
-    /// nothing moves when a run begins.
-    pub(super) fn live_height(&self) -> u16 {
-        if self.size.1 >= 30 { 2 } else { 0 }
-    }
-
-    /// How many sites the table shows.
-    pub(super) fn table_height(&self) -> usize {
-        usize::from(
-            self.size
-                .1
-                .saturating_sub(8 + self.live_height() + self.footer_height()),
-        )
     }
 }
 

@@ -25,7 +25,11 @@ use typing::{paste, press_in_field, press_in_filter, stray_paste, take_offered_r
 /// What a message makes of the screen, and what it wants done.
 pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect> {
     screen.model.now = now;
+    let had_dialog = screen.dialog.is_some();
     let mut effects = take(screen, message);
+    if !had_dialog {
+        screen.model.behind_since = now;
+    }
     effects.extend(first::take_loaded(screen));
     first::mind_reading(&mut screen.model, &effects);
     allowed(screen, effects)
@@ -298,7 +302,9 @@ fn take_run(model: &mut Model, run: RunInfo) {
             RunPhase::Sending => "goes on".to_owned(),
             RunPhase::Settling => "nothing is left to send; proofs are due".to_owned(),
             RunPhase::Settled => {
-                let expiry = model.expiry().map(|expiry| model.expiry_sentence(&expiry));
+                // Behind the time of day and the run.
+                let room = usize::from(model.size.0).saturating_sub(" 14:02:12 run 1234: settled; ".len());
+                let expiry = model.expiry().map(|expiry| model.expiry_within(&expiry, room));
                 format!("settled; {}", expiry.unwrap_or_default())
             }
             RunPhase::Paused | RunPhase::Halted => run.phase.word().to_owned(),

@@ -103,12 +103,12 @@ fn on_eighty_columns_no_count_that_needs_attention_is_cut_off() {
     let picture = screen.picture();
     let gauge = picture.lines().nth(22).unwrap();
     for count in [
-        "! exposed_secret 1",
-        "✗ failed 1",
+        "! secret 1",
+        "✗ fail 1",
         "≠ mismatch 1",
         "↻ 1",
         "∅ no_key 1",
-        "■ 1",
+        "■ cancel 1",
     ] {
         assert!(gauge.contains(count), "{count} in {gauge}");
     }

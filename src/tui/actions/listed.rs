@@ -1,9 +1,21 @@
 use super::{Action, known};
+use crate::rules::status::{Look, push_looks, verify_looks};
 use crate::tui::Effect;
 use crate::tui::dialogs::{Dialog, Entry, Help, HelpLine, Palette};
 use crate::tui::filter::FIELDS;
 use crate::tui::model::Model;
 use crate::tui::screen::Screen;
+
+/// What goes on the marked sites, where there are any: the most wanted first.
+const ON_MARKED: [&str; 4] = ["push", "retry", "verify", "unmark all"];
+
+impl Action {
+    /// Its place in the footer among those that go on the marked sites; behind them, if it does not.
+    pub(in crate::tui) fn place_with_marks(&self) -> usize {
+        let place = ON_MARKED.iter().position(|name| *name == self.name);
+        place.unwrap_or(ON_MARKED.len())
+    }
+}
 
 /// The groups of the help, each with its actions. What is in none of them comes last.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -192,8 +204,20 @@ pub(super) fn help(screen: &mut Screen) -> Vec<Effect> {
         });
         (*title, lines.collect())
     }));
+    groups.push(("signs in PUSH", legend(model, push_looks())));
+    groups.push(("signs in VERIFY", legend(model, verify_looks())));
     screen.dialog = Some(Dialog::Help(Help::new(groups)));
     Vec::new()
+}
+
+/// Each sign with its word and what it means.
+fn legend(model: &Model, looks: impl Iterator<Item = Look>) -> Vec<HelpLine> {
+    let line = |look: Look| HelpLine {
+        keys: model.glyph(look.glyph, look.ascii).to_owned(),
+        name: look.word,
+        help: look.means,
+    };
+    looks.map(line).collect()
 }
 
 #[cfg(test)]
@@ -205,7 +229,7 @@ mod tests {
     fn what_is_grouped_or_needs_something_is_an_action() {
         let needs = NEEDS.iter().flat_map(|(names, _)| names.iter());
         let groups = GROUPS.iter().flat_map(|(_, names)| names.iter());
-        for name in needs.chain(groups) {
+        for name in needs.chain(groups).chain(&ON_MARKED) {
             assert!(named_action(name).is_some(), "{name}");
         }
     }

@@ -3,9 +3,8 @@ use ratatui::Frame;
 
 use super::copy::Copying;
 use super::offered::Offered;
-use super::{Deed, Pressed, draw_box_with, last_scroll};
+use super::{Deed, Pressed, draw_box, last_scroll};
 use crate::engine::Event;
-use crate::rules::moment::Moment;
 use crate::site::SiteId;
 use crate::tui::keys::Press;
 use crate::tui::model::Model;
@@ -51,13 +50,11 @@ pub struct Detail {
     /// Whether something has happened since that was asked for.
     stale: bool,
     copying: Option<Copying>,
-    /// Since when the site is shown: what is said later is shown in the box, which hides the message line.
-    since: Moment,
 }
 
 impl Detail {
     /// Of this site; what is on record of it is to be read.
-    pub fn of(site: SiteId, now: Moment) -> (Self, Vec<Effect>) {
+    pub fn of(site: SiteId) -> (Self, Vec<Effect>) {
         let mut detail = Self {
             site,
             scroll: 0,
@@ -65,7 +62,6 @@ impl Detail {
             reading: false,
             stale: false,
             copying: None,
-            since: now,
         };
         let effects = detail.read();
         (detail, effects)
@@ -163,7 +159,8 @@ impl Detail {
         match model.selected() {
             Some(site) if site != self.site => {
                 (self.site, self.scroll, self.past) = (site, 0, None);
-                self.since = model.now;
+                // What was said was of the site before.
+                model.behind_since = model.now;
                 Pressed::StaysAnd(self.read())
             }
             _ => Pressed::Stays,
@@ -189,20 +186,12 @@ impl Detail {
         let keys = offered(model).words(&said.collect::<Vec<_>>());
         let mut title = format!(
             "{}  (n p others, {keys}Esc closes)",
-            model.fit(model.site(self.site).name.as_str(), 18)
+            model.fit_name(model.site(self.site).name.as_str(), 18)
         );
         if more > 0 && model.size.0 >= 100 {
             title = format!("{title}  {more} more below");
         }
-        let said = model.line.as_ref().filter(|line| line.at >= self.since);
-        draw_box_with(
-            model,
-            frame,
-            &title,
-            said.map(|line| line.text.as_str()),
-            lines,
-            scroll,
-        );
+        draw_box(model, frame, &title, lines, scroll);
         if let Some(copying) = self.copying {
             copying.draw(model, frame);
         }

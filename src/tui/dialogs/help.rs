@@ -56,7 +56,7 @@ impl Help {
         let more = last.saturating_sub(self.scroll);
         let title = match more {
             0 => "keys  (/ finds, Esc closes)".to_owned(),
-            more => format!("keys  (j k scroll, / finds, Esc closes)  {more} more below"),
+            more => format!("keys  (j k scroll, G signs, / finds, Esc closes)  {more} more below"),
         };
         let scroll = self.scroll.min(last);
         draw_box(model, frame, &title, lines, scroll);

@@ -9,7 +9,7 @@ use super::{Dialog, PlanDialog, Pressed, draw_box, listing};
 use crate::engine::Level;
 use crate::rules::moment::Moment;
 use crate::rules::state::Served;
-use crate::rules::status::{Push, Verify};
+use crate::rules::status::{Push, Role, Verify, looks};
 use crate::site::SiteUrl;
 use crate::store::{RunRecord, RunSite, StoredAttempt};
 use crate::text::{Count, width};
@@ -384,7 +384,7 @@ fn wall(model: &Model, wall: jiff::Timestamp) -> String {
     model.clock(Moment { since_start, wall })
 }
 
-/// Number, when (in so many columns), what, key, who, how long, how it ended.
+/// Number, when (in so many columns), what, key, how it ended, who, how long: what has no room is the least.
 fn run_line(run: &RunRecord, model: &Model, room: usize) -> String {
     let took = run
         .took
@@ -398,25 +398,37 @@ fn run_line(run: &RunRecord, model: &Model, room: usize) -> String {
     let parent = run
         .parent
         .map_or_else(String::new, |parent| format!(" of {}", parent.0));
+    let counts = match counts(run) {
+        none if none.is_empty() => none,
+        counts => format!("  {counts}"),
+    };
     format!(
-        "{:>4}  {:<room$}  {}{parent}  {}  {}{took}{end}  {}{}",
+        "{:>4}  {:<room$}  {}{parent}  {}{end}{counts}  {}{took}{}",
         run.id.0,
         model.clock(run.began),
         run.kind.word(),
         model.mask(&run.key),
         run.by.user,
-        counts(run),
         clock_set(run),
     )
 }
 
 fn counts(run: &RunRecord) -> String {
-    let counts: Vec<String> = run
-        .counts
+    let mut counts: Vec<(&String, &usize)> = run.counts.iter().collect();
+    counts.sort_by_key(|(word, _)| place_of(word));
+    let counts: Vec<String> = counts
         .iter()
         .map(|(word, count)| format!("{count} {word}"))
         .collect();
     counts.join(", ")
+}
+
+/// What is proven comes first, then what needs attention, as on the gauge.
+fn place_of(word: &str) -> (bool, std::cmp::Reverse<u8>) {
+    let of_word = looks().filter(|look| look.word == word);
+    let look = of_word.max_by_key(|look| look.rank);
+    let is_good = look.is_some_and(|look| look.role == Role::Good);
+    (!is_good, std::cmp::Reverse(look.map_or(0, |look| look.rank)))
 }
 
 fn clock_set(run: &RunRecord) -> String {
@@ -459,20 +471,25 @@ fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'st
         lines.push(Line::raw("nothing failed in it: f shows all"));
         return (title, lines);
     }
-    let sites = shown.iter().map(|site| site_line(site, model)).collect();
+    let widest = |words: &mut dyn Iterator<Item = &'static str>| words.map(width).max().unwrap_or_default();
+    let push = widest(&mut shown.iter().map(|site| site.push.look().word));
+    let verify = widest(&mut shown.iter().map(|site| site.verify.look().word));
+    let line = |site: &&RunSite| site_line(site, model, (push, verify));
+    let sites = shown.iter().map(line).collect();
     lines.extend(listing(model, sites, open.cursor, rows.saturating_sub(3).max(2)));
     (title, lines)
 }
 
-fn site_line(site: &RunSite, model: &Model) -> String {
+/// A site of a run; its states in so many columns.
+fn site_line(site: &RunSite, model: &Model, (push, verify): (usize, usize)) -> String {
     let served = |served: &Served| served.words(|key| model.mask(key));
     let at = site.at.map_or_else(String::new, |at| wall(model, at));
     let http = site.http.map_or("-".to_owned(), |status| status.to_string());
     format!(
         "{} {} {} {http:>3} {} → {}  {at}  {}",
-        model.pad(site.planned.name.as_str(), 18),
-        model.pad(site.push.look().word, 9),
-        model.pad(site.verify.look().word, 9),
+        model.pad_name(site.planned.name.as_str(), 18),
+        model.pad(site.push.look().word, push),
+        model.pad(site.verify.look().word, verify),
         served(&site.before),
         served(&site.now),
         site.note,

@@ -121,7 +121,7 @@ impl Menu {
             KeyCode::Enter => {
                 match self.rows.get(self.cursor).map(|row| &row.does) {
                     Some(Does::Filter(text)) => model.show_only(text),
-                    Some(Does::Sort(sort)) => model.sort_by(*sort),
+                    Some(Does::Sort(sort)) => model.order_by(*sort),
                     None => {}
                 }
                 return Pressed::Closes(Vec::new());

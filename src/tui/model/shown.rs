@@ -1,4 +1,5 @@
 use super::{FIRST_ROW, Model};
+use crate::engine::Level;
 use crate::rules::moment::{Moment, clock};
 use crate::site::SiteId;
 use crate::tui::filter::Looked;
@@ -86,6 +87,14 @@ impl Model {
         let each = self.sites.iter().zip(&self.states);
         let keys = each.map(|(site, state)| (sort.by)(site, state));
         self.list.sort_by(sort, keys, height);
+    }
+
+    /// Sorts by something else, and says so.
+    pub(in crate::tui) fn order_by(&mut self, sort: Sort) {
+        self.sort_by(sort);
+        let by = sort.column.unwrap_or("attention");
+        let turned = if sort.turned { ", turned" } else { "" };
+        self.say(Level::Info, format!("sorted by {by}{turned}"));
     }
 
     pub(in crate::tui) fn move_cursor(&mut self, to: usize) {
