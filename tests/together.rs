@@ -111,7 +111,7 @@ impl Stage {
     }
 }
 
-const OTHER_KEY: &str = "pk_test_51ExampleExampleExampleExampleExampleExampleOther";
+const OTHER_KEY: &str = "pk_test_51ExampleOtherKeyExampleOtherKeyExampleOtherKeyExampleOtherKeyExampleOtherKeyExampleOtherKeyExOther";
 
 trait Operator {
     fn confirms(&mut self, phrase: &str) -> &mut Self;
