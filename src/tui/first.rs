@@ -1,7 +1,6 @@
-use std::path::Path;
-
 use super::dialogs::{AddSite, Choice, Dialog, WrongConfig};
 use super::model::{Model, Start};
+use super::reread::compared;
 use super::screen::Screen;
 use super::setup::{SetupNews, SetupOrder, Wrong, shown};
 use super::{Effect, Leave};
@@ -35,7 +34,7 @@ pub(super) fn write_example(screen: &mut Screen) -> Vec<Effect> {
     let why = if model.options.demo {
         "the demo needs no config".to_owned()
     } else if model.options.read_only {
-        READ_ONLY.to_owned()
+        "this screen is read-only: it writes no file".to_owned()
     } else if let Some(file) = &model.setup.file {
         format!("there is a config already: {}", shown(file))
     } else {
@@ -52,9 +51,6 @@ pub(super) fn open_demo(screen: &mut Screen) -> Vec<Effect> {
         .say(Level::Info, "the demo begins: shops inside this machine");
     vec![Effect::Quit(Leave::Demo)]
 }
-
-/// What is said of a screen that may write nothing.
-const READ_ONLY: &str = "this screen is read-only: it writes no file";
 
 /// Whether the sites may be others from now on; why not, and what to do.
 fn can_change(model: &Model) -> Result<(), String> {
@@ -99,8 +95,13 @@ pub(super) fn take(screen: &mut Screen, news: SetupNews) -> Vec<Effect> {
         SetupNews::Wrong(wrong) => show_wrong(screen, wrong),
         SetupNews::SitesWritten(urls) => {
             model.setup.added.retain(|added| !urls.contains(added));
-            let file = model.setup.file.as_deref().map(shown).unwrap_or_default();
-            let text = format!("{} written to {file}", Count(urls.len(), "site"));
+            let file = model.setup.writable().map(shown).unwrap_or_default();
+            let read = if model.setup.file.is_none() {
+                format!("{} reads it; ", model.key_of("reload"))
+            } else {
+                String::new()
+            };
+            let text = format!("{read}{} written to {file}", Count(urls.len(), "site"));
             model.say(Level::Info, text);
         }
         SetupNews::ExampleWritten(path) => {
@@ -111,10 +112,25 @@ pub(super) fn take(screen: &mut Screen, news: SetupNews) -> Vec<Effect> {
             );
             model.say(Level::Info, text);
             model.setup.example = Some(path);
+            offer_to_keep(screen);
         }
         SetupNews::NotWritten(why) => model.say(Level::Error, why),
     }
     Vec::new()
+}
+
+/// Asks whether the sites of the session go into the config that was just written.
+fn offer_to_keep(screen: &mut Screen) {
+    let model = &screen.model;
+    let added = &model.setup.added;
+    let is_free = screen.dialog.is_none() && !model.is_too_small();
+    if let Some(file) = model.setup.writable()
+        && is_free
+        && !added.is_empty()
+    {
+        let question = Choice::write_sites(added.clone(), file);
+        screen.dialog = Some(Dialog::Choice(question));
+    }
 }
 
 /// Whether nothing stands before the table and nothing is being typed.
@@ -182,6 +198,7 @@ impl Screen {
         let mut screen = Self::new(same_size, now);
         let model = &mut screen.model;
         let gone = keep_view(model, &mut old);
+        let (level, text) = said(model, &old);
         model.field = old.field;
         // The runs that they wait for were asked of the store that is closed.
         model.field.stop_offering();
@@ -191,7 +208,6 @@ impl Screen {
         (model.meanwhile, model.away_since) = (old.meanwhile, old.away_since);
         // Asked about once is enough.
         model.set_left(old.left);
-        let (level, text) = said(model, old.setup.file.as_deref());
         let marks = match gone {
             0 => String::new(),
             1 => "1 mark was on a site that is gone; ".to_owned(),
@@ -273,13 +289,12 @@ fn keep_view(model: &mut Model, old: &mut Model) -> usize {
     gone
 }
 
-/// What was read; `before` is the config that was read before.
-fn said(model: &Model, before: Option<&Path>) -> (Level, String) {
-    let sites = Count(model.sites.len(), "site");
+/// What was read; `before` is what the screen had before.
+fn said(model: &Model, before: &Model) -> (Level, String) {
     let Some(file) = &model.setup.file else {
         let text = match &model.setup.newest {
             Some(url) => format!(
-                "{url} is there for this session; {} writes a config, which keeps those it lists",
+                "{url} is there for this session; {} writes a config that can keep it",
                 model.key_of("write a config")
             ),
             None => "there is still no config".to_owned(),
@@ -292,14 +307,24 @@ fn said(model: &Model, before: Option<&Path>) -> (Level, String) {
         ""
     };
     let name = shown(file);
-    match (&model.setup.newest, before) {
+    match (&model.setup.newest, before.setup.file.as_deref()) {
         (Some(url), _) => (Level::Info, format!("{url} is there for this session{log}")),
-        (None, Some(before)) if before != file => {
-            let before = shown(before);
-            let text =
-                format!("another config is read now: {name} with {sites}; before it was {before}{log}");
+        (None, Some(other)) if other != file => {
+            let sites = Count(model.sites.len(), "site");
+            let other = shown(other);
+            let text = format!("another config is read now: {name} with {sites}; before it was {other}{log}");
             (Level::Warning, text)
         }
-        (None, _) => (Level::Info, format!("read again: {name} with {sites}{log}")),
+        (None, _) if model.sites.is_empty() && before.sites.is_empty() => {
+            let add = model.key_of("add a site");
+            (
+                Level::Info,
+                format!("read again: no sites yet: {add} adds one{log}"),
+            )
+        }
+        (None, _) => {
+            let compared = compared(&before.sites, &model.sites);
+            (Level::Info, format!("read again: {compared}{log}"))
+        }
     }
 }

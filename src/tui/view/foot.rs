@@ -136,8 +136,8 @@ fn filter_fields(wide: bool) -> String {
 fn items(screen: &Screen) -> Vec<Item> {
     let model = &screen.model;
     let item = |key: &str, label: &str| (model.text(key), label.to_owned());
-    if screen.dialog.is_some() {
-        return vec![item("Esc", "closes")];
+    if let Some(dialog) = &screen.dialog {
+        return dialog.keys().iter().map(|(key, does)| item(key, does)).collect();
     }
     if model.field.offers().is_some() {
         return vec![
@@ -165,7 +165,7 @@ fn items(screen: &Screen) -> Vec<Item> {
     }
     let first_key = |action: &Action| Some(model.options.keys.keys(action.name).first()?.to_string());
     known(model)
-        .filter_map(|action| Some(item(&first_key(action)?, &(action.footer)(model)?)))
+        .filter_map(|action| Some(item(&first_key(action)?, &action.in_footer(model)?)))
         .collect()
 }
 
