@@ -220,7 +220,9 @@ impl Screen {
             && let Some(file) = &model.setup.file
         {
             let question = Choice::write_sites(vec![url], file);
-            screen.dialog = Some(Dialog::Choice(question));
+            // Who went on typing while the config was read does not mean it.
+            screen.pressed_at = self.pressed_at;
+            screen.come_up(|_| Dialog::Choice(question));
         }
         screen
     }

@@ -384,3 +384,16 @@ fn what_a_screen_looks_at_when_it_opens_is_allowed_to_it() {
     watches.tell(Message::Attached(Some(holder)));
     assert_eq!(open(&mut watches.screen, true), []);
 }
+
+#[test]
+fn what_is_typed_on_when_a_site_was_added_answers_no_question() {
+    let mut screen = with_a_site_of_the_session((120, 40));
+    screen.now = 20;
+    screen.types("+https://q").press(KeyCode::Esc);
+    let newest = on_others(|start| start.setup.newest = Some(start.sites[0].url.clone()));
+    screen.screen = screen.screen.reopened(newest, at(20));
+    assert!(screen.picture().contains("Write https://"));
+    assert_eq!(presses(&mut screen, KeyCode::Char('y')), []);
+    screen.now = 21;
+    assert_eq!(presses(&mut screen, KeyCode::Char('y')).len(), 1);
+}
