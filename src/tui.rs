@@ -29,6 +29,8 @@ pub mod dialogs;
 pub mod screen;
 /// What the operator orders: pushes and retries, through a plan or at once.
 mod orders;
+/// What became of the sites when their config was read again, in words.
+mod reread;
 /// The config and its sites: read again, added to, begun.
 mod first;
 /// Moving, finding and marking.
@@ -229,6 +231,8 @@ pub enum Leave {
     Idle,
     /// It goes on without a screen.
     RunGoesOn,
+    /// It stays paused, and another screen can attach to it.
+    RunWaits,
     /// No new sites; what is out ends.
     Cancel,
     /// It comes back at once, on the config that was read again.

@@ -139,7 +139,7 @@ fn what_was_read_stays_when_the_config_turns_wrong() {
     stage.write(&format!(
         "{good}\n[[sites]]\nurl = \"https://127.0.0.1:9\"\nenabled = false\n"
     ));
-    pty.key("F5").sees("4 sites").sees("with 4 sites");
+    pty.key("F5").sees("read again: 4 sites, 1 new (127.0.0.1:9)");
     // What follows works as at the start.
     let before = stage.requests(0, "GET");
     pty.key("V").sees_no("checking").sees("seen 3");
@@ -165,7 +165,7 @@ fn a_site_is_added_looked_at_and_written() {
     assert!(stage.fleet.wait_until(Duration::from_secs(10), looked));
     pty.sees_no("checking")
         .key("F5")
-        .sees("with 3 sites")
+        .sees("read again: the same 3 sites")
         .sees("this session only");
     assert_eq!(stage.text(), before);
     pty.key("+")
@@ -182,7 +182,7 @@ fn a_site_is_added_looked_at_and_written() {
     assert_eq!(mode(&stage.config()), 0o600);
     // It stands in the config now, also when that is read again, and takes its master key from there.
     pty.key("F5")
-        .sees("with 3 sites")
+        .sees("the same 3 sites")
         .key("+")
         .sees("The site's address");
     pty.sees_no("Enter alone")
@@ -270,17 +270,59 @@ fn a_newcomer_writes_a_config() {
     pty.sees("There is no config yet").sees("./config.toml").key("i");
     pty.sees("A commented config is written");
     let path = pty.home().join(".config/stripe-propagate/config.toml");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), EXAMPLE);
+    let written = std::fs::read_to_string(&path).unwrap();
+    let as_before = written.replace("\n#[[sites]]\n#url", "\n[[sites]]\nurl");
+    assert_eq!(as_before, EXAMPLE);
     assert_eq!(mode(&path), 0o600);
     // It is the operator's from now on.
     std::fs::write(&path, "# mine\n").unwrap();
     pty.key("i").sees("is there already, and stays as it is");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "# mine\n");
+    // Its sites are comments: nobody is asked for anything.
+    std::fs::write(&path, &written).unwrap();
     pty.key("F5")
+        .sees("no sites yet: + adds one")
         .sees("it lists no sites")
         .key("i")
         .sees("there is a config already");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "# mine\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
+    assert_eq!(pty.quits(), 0);
+}
+
+#[test]
+fn a_config_that_is_written_beside_sites_of_the_session_can_keep_them() {
+    let stage = Stage::of(1);
+    let url = stage.fleet.sites()[0].url.to_string();
+    let mut pty = program().size(120, 40).start();
+    let path = pty.home().join(".config/stripe-propagate/config.toml");
+    pty.sees("There is no config yet")
+        .adds(&url)
+        .sees("i writes a config that can keep it")
+        .key("+")
+        .sees("i writes one, once the site is there")
+        .key("Esc")
+        .sees_no("The site's address");
+    pty.type_(":")
+        .sees("do  (Up")
+        .type_("write")
+        .sees("write a config")
+        .key("Enter");
+    pty.sees(&format!("Write {url} to"))
+        .key("n")
+        .sees_no("Write https");
+    // What is there already stays, and is asked about again.
+    pty.key("i").sees("is there already, and stays as it is");
+    pty.key("+")
+        .sees("Enter alone asks")
+        .key("Enter")
+        .sees(&format!("Write {url} to"));
+    pty.key("y").sees("1 site written to").sees("F5 reads it");
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        written.ends_with(&format!("\n[[sites]]\nurl = \"{url}\"\n")),
+        "{written}"
+    );
+    pty.key("F5").sees("read again: the same 1 site");
     assert_eq!(pty.quits(), 0);
 }
 

@@ -117,7 +117,7 @@ fn screen(text: &str, size: (u16, u16), ascii: bool) -> Screen {
             keys: stripe_propagate::tui::actions::unchanged(),
             demo: false,
             read_only: false,
-            clipboard: true,
+            clipboard: stripe_propagate::tui::model::Clipboard::Takes,
             zone: TimeZone::UTC,
         },
         size,

@@ -21,7 +21,7 @@ use crate::engine::{Command, Left as LeftWaiting, RunInfo};
 use crate::store::Holder;
 use crate::text::{CleanText, NOTE_LIMIT};
 use crate::tui::actions::bound;
-use crate::tui::model::{Model, Options, Start};
+use crate::tui::model::{Clipboard, Model, Options, Start};
 use crate::tui::run::{self, Behaviour, Left, Taken};
 use crate::tui::screen::Screen;
 use crate::tui::setup::{self as told, SetupNews, Wrong};
@@ -231,7 +231,7 @@ fn bare(config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
             keys: bound(config)?,
             demo: false,
             read_only: false,
-            clipboard: takes_clipboard(variable("TERM")),
+            clipboard: clipboard(variable("TERM"), variable("TMUX").is_some()),
             zone: TimeZone::system(),
         },
         size,
@@ -304,10 +304,16 @@ fn tab(settings: TabSettings, kind: &str) -> TabSettings {
 
 /// Whether the terminal may know OSC 52: the Linux console and DEC's terminals do not. What a terminal makes of it is
 /// its own matter, and asking it would bring answers that look like key presses.
-fn takes_clipboard(kind: Option<std::ffi::OsString>) -> bool {
+fn clipboard(kind: Option<std::ffi::OsString>, tmux: bool) -> Clipboard {
     let kind = kind.unwrap_or_default();
     let kind = kind.to_string_lossy();
-    kind != "linux" && !kind.starts_with("vt")
+    if kind == "linux" || kind.starts_with("vt") {
+        Clipboard::Lacks
+    } else if tmux {
+        Clipboard::Tmux
+    } else {
+        Clipboard::Takes
+    }
 }
 
 /// A screen that was left, and what it was on.
@@ -397,8 +403,8 @@ async fn after(
         Left::ByOperator(Leave::Idle | Leave::Reload | Leave::Demo) => return Ok(Status::Good),
         Left::ByOperator(Leave::RunGoesOn) => Some(Command::GoOn),
         Left::ByOperator(Leave::Cancel) | Left::Terminated => Some(Command::Stop),
-        // Nobody can be asked whether a paused run shall go on: it waits for another screen.
-        Left::HungUp => None,
+        // Nobody can be asked whether a paused run shall go on, or it is wanted so: it waits for another screen.
+        Left::HungUp | Left::ByOperator(Leave::RunWaits) => None,
     };
     if let Some(go_on) = go_on {
         session.local.handle.send(go_on);
@@ -424,7 +430,9 @@ async fn after(
             );
             Telling::Plain
         }
-        Left::ByOperator(Leave::RunGoesOn) => let_go(run.as_ref()),
+        Left::ByOperator(Leave::RunGoesOn) if model.is_demo() => let_go(run.as_ref(), Alone::Demo),
+        Left::ByOperator(Leave::RunGoesOn) => let_go(run.as_ref(), Alone::GoesOn),
+        Left::ByOperator(Leave::RunWaits) => let_go(run.as_ref(), Alone::Waits),
         Left::ByOperator(_) => Telling::Plain,
     };
     let followed = Followed {
@@ -436,7 +444,7 @@ async fn after(
         wait: None,
         telling,
         interrupted: left == Left::Terminated,
-        attachable: telling == Telling::Silent,
+        attachable: telling == Telling::Silent || left == Left::ByOperator(Leave::RunWaits),
     };
     follow(session, followed, signals).await
 }
@@ -445,28 +453,61 @@ fn tell_of_the_other(holder: &Holder, model: &Model) {
     let Some(run) = model.run().filter(|_| model.is_run_open()) else {
         return;
     };
+    let stays = if run.phase.is_held() { "stays" } else { "is" };
     let _closed = writeln!(
         std::io::stderr(),
-        "run {} is {} in process {}: opening the screen again attaches to it",
+        "run {} {stays} {} in process {}: opening the screen again attaches to it",
         run.id.0,
         run.phase.word(),
         holder.by.pid
     );
 }
 
+/// What becomes of a run whose screen is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    /// It goes on, and can be attached to.
+    GoesOn,
+    /// It stays paused, and can be attached to.
+    Waits,
+    /// It goes on where nobody else can see it.
+    Demo,
+}
+
+impl Alone {
+    /// What is said of `run` when the shell has its terminal again.
+    fn told(self, run: &str, pid: u32) -> String {
+        match self {
+            Self::GoesOn => {
+                format!(
+                    "{run} goes on without the screen (PID {pid}): opening the screen again attaches to it"
+                )
+            }
+            Self::Waits => format!(
+                "{run} stays as it is (PID {pid}): opening the screen again within an hour attaches to it, after that \
+                 it is left unfinished"
+            ),
+            Self::Demo => format!(
+                "{run} of the demo goes on without the screen (PID {pid}) until it has settled, and ends with the demo"
+            ),
+        }
+    }
+}
+
 /// Gives the terminal back to the shell while the run goes on.
-fn let_go(run: Option<&RunInfo>) -> Telling {
+fn let_go(run: Option<&RunInfo>, alone: Alone) -> Telling {
     let run = run.map_or_else(|| "the run".to_owned(), |run| format!("run {}", run.id.0));
-    let told = format!(
-        "{run} goes on without the screen (PID {}): opening the screen again attaches to it",
-        std::process::id()
-    );
-    if front::let_go(&told) {
+    if front::let_go(&alone.told(&run, std::process::id())) {
         return Telling::Silent;
     }
+    let goes_on = if alone == Alone::Waits {
+        "stays as it is for an hour"
+    } else {
+        "goes on without the screen"
+    };
     let _closed = writeln!(
         std::io::stderr(),
-        "{run} goes on without the screen: ^Z and bg give the shell back, ^C cancels the rest"
+        "{run} {goes_on}: ^Z and bg give the shell back, ^C cancels the rest"
     );
     Telling::Plain
 }
@@ -474,6 +515,14 @@ fn let_go(run: Option<&RunInfo>) -> Telling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_is_left_says_who_can_attach_to_it() {
+        let told = [Alone::GoesOn, Alone::Waits, Alone::Demo].map(|alone| alone.told("run 3", 7));
+        let attaches = told.each_ref().map(|told| told.contains("attaches to it"));
+        assert_eq!(attaches, [true, true, false]);
+        assert!(told.iter().all(|told| told.starts_with("run 3 ")), "{told:?}");
+    }
 
     #[test]
     fn only_a_terminal_that_knows_titles_is_sent_any() {
@@ -493,14 +542,14 @@ mod tests {
 
     #[test]
     fn a_console_takes_nothing_into_a_clipboard() {
-        for (kind, takes) in [
-            ("linux", false),
-            ("vt100", false),
-            ("vt220", false),
-            ("xterm", true),
-            ("tmux-256color", true),
+        for (kind, tmux, takes) in [
+            ("linux", false, Clipboard::Lacks),
+            ("vt100", true, Clipboard::Lacks),
+            ("vt220", false, Clipboard::Lacks),
+            ("xterm", false, Clipboard::Takes),
+            ("tmux-256color", true, Clipboard::Tmux),
         ] {
-            assert_eq!(takes_clipboard(Some(kind.into())), takes, "{kind}");
+            assert_eq!(clipboard(Some(kind.into()), tmux), takes, "{kind}");
         }
     }
 

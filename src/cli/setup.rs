@@ -99,7 +99,7 @@ impl Setup {
 
     fn write_sites(&mut self, urls: Vec<SiteUrl>) -> SetupNews {
         let Found::File(path) = config::find(&self.around) else {
-            return SetupNews::NotWritten("there is no config to write to: i writes one".to_owned());
+            return SetupNews::NotWritten("there is no config to write to yet".to_owned());
         };
         match config::add_sites(&path, &urls) {
             Ok(_) => {

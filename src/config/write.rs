@@ -14,7 +14,23 @@ use crate::text::Count;
 /// How often a file is read anew that others change meanwhile.
 const ROUNDS: usize = 3;
 
-/// Writes the commented example as a config that only its owner can read. Never over anything that is there.
+/// The example without its sites: they are somebody else's, and would be asked at once. Their lines stay, as comments.
+fn beginning() -> String {
+    let mut is_site = false;
+    let mut text = String::with_capacity(EXAMPLE.len() + 16);
+    for line in EXAMPLE.lines() {
+        if line.starts_with('[') {
+            is_site = line == "[[sites]]";
+        }
+        let is_live = !line.is_empty() && !line.starts_with('#');
+        let mark = if is_site && is_live { "#" } else { "" };
+        text.extend([mark, line, "\n"]);
+    }
+    text
+}
+
+/// Writes the commented example, without its sites, as a config that only its owner can read. Never over anything
+/// that is there.
 ///
 /// # Errors
 /// [`ConfigError`]: there is something already, or it cannot be written.
@@ -29,7 +45,7 @@ pub fn write_example(path: &Path) -> Result<(), ConfigError> {
             .mode(0o600)
             .open(path)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(EXAMPLE.as_bytes())?;
+        file.write_all(beginning().as_bytes())?;
         file.sync_all()
     };
     write().map_err(|error: io::Error| {
@@ -233,13 +249,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_begun_with_is_the_example_with_its_sites_commented_out() {
+        let text = beginning();
+        assert_eq!(text.lines().count(), EXAMPLE.lines().count());
+        let mut sites = 0;
+        for (line, of_example) in text.lines().zip(EXAMPLE.lines()) {
+            if line != of_example {
+                assert_eq!(line, format!("#{of_example}"));
+                sites += usize::from(of_example == "[[sites]]");
+            }
+        }
+        assert_eq!(sites, EXAMPLE.matches("\n[[sites]]\n").count());
+        let live = |line: &&str| !line.is_empty() && !line.starts_with('#');
+        assert!(!text.lines().filter(live).any(|line| line.contains("https://")));
+    }
+
+    #[test]
     fn the_example_is_written_for_its_owner_alone_and_never_over_anything() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/stripe-propagate/config.toml");
         assert_eq!(write_example(&path), Ok(()));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), EXAMPLE);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), beginning());
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        assert!(file::load(&path).is_ok());
+        assert_eq!(file::load(&path).unwrap().sites, []);
         std::fs::write(&path, "# mine\n").unwrap();
         let said = write_example(&path).unwrap_err().to_string();
         assert!(said.contains("is there already, and stays"), "{said}");

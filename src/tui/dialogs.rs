@@ -26,6 +26,8 @@ mod detail;
 mod menu;
 /// How a page is scrolled.
 mod scroll;
+/// What of the table of actions can be done in a dialog.
+mod offered;
 /// Text that hangs behind its head.
 mod hanging;
 /// The sites that are owed a key.
@@ -141,6 +143,16 @@ impl Dialog {
             | Self::Help(_)
             | Self::Menu(_)
             | Self::WrongConfig(_) => false,
+        }
+    }
+}
+
+impl Dialog {
+    /// What the footer says of its keys.
+    pub fn keys(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::AddSite(_) => &[("Enter", "adds it"), ("^U", "wipes it"), ("Esc", "closes")],
+            _ => &[("Esc", "closes")],
         }
     }
 }

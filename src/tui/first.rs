@@ -1,12 +1,13 @@
 use super::dialogs::{AddSite, Choice, Dialog, WrongConfig};
 use super::model::{Model, Start};
+use super::reread::compared;
 use super::screen::Screen;
 use super::setup::{SetupNews, SetupOrder, Wrong, shown};
 use super::{Effect, Leave};
 use crate::engine::{Attempts, Command, Level};
 use crate::rules::moment::Moment;
 use crate::rules::run::RunPhase;
-use crate::site::SiteId;
+use crate::site::{Site, SiteId};
 use crate::text::Count;
 
 /// `F5`: the config and its sites are read again.
@@ -33,7 +34,7 @@ pub(super) fn write_example(screen: &mut Screen) -> Vec<Effect> {
     let why = if model.options.demo {
         "the demo needs no config".to_owned()
     } else if model.options.read_only {
-        READ_ONLY.to_owned()
+        "this screen is read-only: it writes no file".to_owned()
     } else if let Some(file) = &model.setup.file {
         format!("there is a config already: {}", shown(file))
     } else {
@@ -50,9 +51,6 @@ pub(super) fn open_demo(screen: &mut Screen) -> Vec<Effect> {
         .say(Level::Info, "the demo begins: shops inside this machine");
     vec![Effect::Quit(Leave::Demo)]
 }
-
-/// What is said of a screen that may write nothing.
-const READ_ONLY: &str = "this screen is read-only: it writes no file";
 
 /// Whether the sites may be others from now on; why not, and what to do.
 fn can_change(model: &Model) -> Result<(), String> {
@@ -98,8 +96,13 @@ pub(super) fn take(screen: &mut Screen, news: SetupNews) -> Vec<Effect> {
         SetupNews::Wrong(wrong) => show_wrong(screen, wrong),
         SetupNews::SitesWritten(urls) => {
             model.setup.added.retain(|added| !urls.contains(added));
-            let file = model.setup.file.as_deref().map(shown).unwrap_or_default();
-            let text = format!("{} written to {file}", Count(urls.len(), "site"));
+            let file = model.setup.writable().map(shown).unwrap_or_default();
+            let read = if model.setup.file.is_none() {
+                format!("{} reads it; ", model.key_of("reload"))
+            } else {
+                String::new()
+            };
+            let text = format!("{read}{} written to {file}", Count(urls.len(), "site"));
             model.say(Level::Info, text);
         }
         SetupNews::ExampleWritten(path) => {
@@ -110,10 +113,25 @@ pub(super) fn take(screen: &mut Screen, news: SetupNews) -> Vec<Effect> {
             );
             model.say(Level::Info, text);
             model.setup.example = Some(path);
+            offer_to_keep(screen);
         }
         SetupNews::NotWritten(why) => model.say(Level::Error, why),
     }
     Vec::new()
+}
+
+/// Asks whether the sites of the session go into the config that was just written.
+fn offer_to_keep(screen: &mut Screen) {
+    let model = &screen.model;
+    let added = &model.setup.added;
+    let is_free = screen.dialog.is_none() && !model.is_too_small();
+    if let Some(file) = model.setup.writable()
+        && is_free
+        && !added.is_empty()
+    {
+        let question = Choice::write_sites(added.clone(), file);
+        screen.dialog = Some(Dialog::Choice(question));
+    }
 }
 
 fn show_wrong(screen: &mut Screen, wrong: Wrong) {
@@ -149,7 +167,8 @@ impl Screen {
         model.line = None;
         // Asked about once is enough.
         model.set_left(old.left);
-        model.say(Level::Info, said(model));
+        let told = said(model, &old.sites);
+        model.say(Level::Info, told);
         if let Some(url) = model.setup.newest.clone()
             && !model.options.read_only
             && let Some(file) = &model.setup.file
@@ -203,19 +222,24 @@ fn keep_view(model: &mut Model, old: &mut Model) {
 }
 
 /// What was read.
-fn said(model: &Model) -> String {
-    let sites = Count(model.sites.len(), "site");
-    let Some(file) = &model.setup.file else {
+fn said(model: &Model, before: &[Site]) -> String {
+    if model.setup.file.is_none() {
         return match &model.setup.newest {
             Some(url) => format!(
-                "{url} is there for this session; {} writes a config, which keeps those it lists",
+                "{url} is there for this session; {} writes a config that can keep it",
                 model.key_of("write a config")
             ),
             None => "there is still no config".to_owned(),
         };
-    };
+    }
     match &model.setup.newest {
         Some(url) => format!("{url} is there for this session"),
-        None => format!("read again: {} with {sites}", shown(file)),
+        None if model.sites.is_empty() && before.is_empty() => {
+            format!(
+                "read again: no sites yet: {} adds one",
+                model.key_of("add a site")
+            )
+        }
+        None => format!("read again: {}", compared(before, &model.sites)),
     }
 }

@@ -27,6 +27,8 @@ use crate::text::{Count, drawable, width};
 
 /// What it knows of where its sites come from.
 mod origin;
+/// What its terminal makes of text for a clipboard.
+mod clipboard;
 /// What is counted over all sites.
 mod figures;
 /// Which sites are shown, and on which of them an action goes.
@@ -36,6 +38,10 @@ mod room;
 /// How keys, times and texts are written on this terminal.
 mod written;
 
+pub use clipboard::Clipboard;
+
+/// What a screen that only watches says of what it does not do.
+pub(super) const READ_ONLY: &str = "this screen is read-only: it watches, and steers nothing";
 /// The smallest screen that is drawn, in columns and rows.
 pub(super) const SMALLEST: (u16, u16) = (60, 15);
 /// The row of the screen in which the first site stands: below header, keys, a line and the heads.
@@ -78,10 +84,6 @@ pub struct Start {
 
 /// How the screen looks and what it is on.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own about the terminal or the command line"
-)]
 pub struct Options {
     /// ASCII glyphs and borders.
     pub ascii: bool,
@@ -93,8 +95,8 @@ pub struct Options {
     pub demo: bool,
     /// Whether nothing may be sent or steered from this screen.
     pub read_only: bool,
-    /// Whether the terminal may know how to put text into its clipboard (OSC 52).
-    pub clipboard: bool,
+    /// What the terminal may make of text for its clipboard (OSC 52).
+    pub clipboard: Clipboard,
     /// Where times of day are read.
     pub zone: TimeZone,
 }
@@ -224,6 +226,9 @@ impl Model {
             )
         } else {
             let (edit, help) = (self.key_of("edit key"), self.key_of("help"));
+            if self.options.read_only {
+                return self.say(Level::Info, format!("{READ_ONLY}; {help} tells all keys"));
+            }
             format!("{edit} takes the new key; {help} tells all keys")
         };
         self.say(Level::Info, text);

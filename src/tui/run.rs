@@ -225,7 +225,10 @@ impl Show<'_> {
         if !another_follows(left) {
             self.terminal.give_back();
         }
-        let goes_on = matches!(left, Left::HungUp | Left::ByOperator(Leave::RunGoesOn));
+        let goes_on = matches!(
+            left,
+            Left::HungUp | Left::ByOperator(Leave::RunGoesOn | Leave::RunWaits)
+        );
         let other = if goes_on {
             self.await_order(&mut ears).await?
         } else {

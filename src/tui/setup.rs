@@ -35,6 +35,13 @@ pub enum SetupOrder {
     WriteExample,
 }
 
+impl Setup {
+    /// The config that sites can be written to: the one that was read, or the one that was written from here.
+    pub(super) fn writable(&self) -> Option<&Path> {
+        self.file.as_deref().or(self.example.as_deref())
+    }
+}
+
 impl SetupOrder {
     /// Whether it changes a file.
     pub(super) fn writes(&self) -> bool {

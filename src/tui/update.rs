@@ -4,7 +4,7 @@ use super::actions::known;
 use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::keys::Press;
 use super::live::Failure;
-use super::model::Model;
+use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
 use super::{Effect, Input, Message, Reading, first, looks_pasted, orders};
 use crate::engine::{Command, Event, Level, RunInfo};
@@ -57,10 +57,7 @@ fn only_watch(screen: &mut Screen, effects: &mut Vec<Effect>) {
         .collect();
     *effects = kept;
     if effects.len() < before {
-        model.say(
-            Level::Info,
-            "this screen is read-only: it watches, and steers nothing",
-        );
+        model.say(Level::Info, READ_ONLY);
         screen.dialog = None;
     }
 }
@@ -448,7 +445,7 @@ fn dispatch(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     let keys = &screen.model.options.keys;
     let meant = known(&screen.model).find(|action| keys.is(action.name, event));
     match meant {
-        Some(action) => (action.run)(screen),
+        Some(action) => action.act(screen),
         None => Vec::new(),
     }
 }
@@ -457,7 +454,7 @@ fn dispatch(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
 fn act(screen: &mut Screen, name: &str) -> Vec<Effect> {
     let named = known(&screen.model).find(|action| action.name == name);
     match named {
-        Some(action) => (action.run)(screen),
+        Some(action) => action.act(screen),
         None => Vec::new(),
     }
 }

@@ -12,6 +12,7 @@ use stripe_propagate::rules::status::{Push, Verify};
 use stripe_propagate::site::{SiteId, SiteUrl};
 use stripe_propagate::store::{PlannedSite, Request, RunId, RunSite, Seen, SiteRun, StoredAttempt};
 use stripe_propagate::text::CleanText;
+use stripe_propagate::tui::model::Clipboard;
 use stripe_propagate::tui::update::update;
 use stripe_propagate::tui::{Effect, Input, Message, Past, Reading, Wanted};
 
@@ -244,7 +245,7 @@ fn copies_are_of_the_site_and_never_more_than_it_has() {
     // A site of which nothing is known has an address.
     let mut plain = Trial::new(&NAMES, (120, 40), |start| {
         start.options.read_only = true;
-        start.options.clipboard = false;
+        start.options.clipboard = Clipboard::Lacks;
     });
     assert!(!plain.types("y").picture().contains("error"));
     assert_eq!(press(&mut plain, 'u'), []);

@@ -23,6 +23,8 @@ mod detail;
 mod setup;
 /// Runs on record.
 mod history;
+/// What may be steered, by which keys, and what becomes of a run that is left.
+mod steering;
 /// Questions with a few answers.
 mod questions;
 /// Every screen and dialog, on each kind of terminal.

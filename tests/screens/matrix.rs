@@ -15,7 +15,7 @@ use stripe_propagate::tui::theme::Theme;
 
 use super::stories::{amid_a_run, holder, many, run, with_latencies};
 use super::trial::{Display, NAMES, SIZES, Trial, key, new_key, style_name};
-use super::{detail, dialogs, find, history, keys, live, questions, setup};
+use super::{detail, dialogs, find, history, keys, live, questions, setup, steering};
 
 /// The style of plain text, in colours and without.
 const PLAIN: &str = "-/-";
@@ -139,6 +139,10 @@ const SCREENS: &[(&str, Story)] = &[
     ("quit", questions::quit),
     ("quit_paused", questions::quit_a_paused_run),
     ("quit_settling", questions::quit_before_the_proofs),
+    ("quit_demo", |display| {
+        steering::quits(display, RunPhase::Sending, true)
+    }),
+    ("watching", steering::watching),
     ("which_key", questions::which_key),
     ("unfinished", questions::unfinished),
     ("old_run", questions::old_run),

@@ -199,7 +199,7 @@ fn what_was_typed_and_told_outlives_another_config() {
     let picture = again.picture();
     assert!(picture.contains("live publishable key"), "{picture}");
     assert!(
-        picture.contains("read again: shops.toml with 7 sites"),
+        picture.contains("read again: 7 sites, 3 gone (quai-neuf, 日本語の店, page-blanche), 1 new (neu)"),
         "{picture}"
     );
     assert!(again.types("m").picture().contains("run 12 begins"));

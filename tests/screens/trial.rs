@@ -16,7 +16,7 @@ use stripe_propagate::rules::state::SiteState;
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
 use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::actions::unchanged;
-use stripe_propagate::tui::model::{Options, Start};
+use stripe_propagate::tui::model::{Clipboard, Options, Start};
 use stripe_propagate::tui::screen::Screen;
 use stripe_propagate::tui::setup::Setup;
 use stripe_propagate::tui::theme::Theme;
@@ -77,7 +77,7 @@ pub(super) fn start(names: &[&str], display: Display) -> Start {
         keys: unchanged(),
         demo: false,
         read_only: false,
-        clipboard: true,
+        clipboard: Clipboard::Takes,
         zone: TimeZone::UTC,
     };
     Start {

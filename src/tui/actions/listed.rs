@@ -96,13 +96,13 @@ const ELSEWHERE: &[(&str, &[(&str, &str)])] = &[
 /// What an action needs, and the model has not: why it cannot be done now.
 type Lacks = fn(&Model) -> Option<&'static str>;
 
-/// By actions; what is not in here can always be done.
+/// By actions; what is not in here can always be done, but for what a screen that only watches refuses.
 const NEEDS: &[(&[&str], Lacks)] = &[
     (&["dry run"], |model| {
         no_sites(model).or_else(|| model.field.key().is_none().then_some("there is no key to push"))
     }),
     (&["push all", "push"], |model| {
-        no_sites(model).or(watches(model)).or_else(|| {
+        no_sites(model).or_else(|| {
             let lacks = if model.field.key().is_none() {
                 "there is no key to push"
             } else {
@@ -113,14 +113,17 @@ const NEEDS: &[(&[&str], Lacks)] = &[
     }),
     (&["retry all failed", "retry"], |model| {
         let nothing = model.failed + model.held_back == 0;
-        watches(model).or(nothing.then_some("nothing failed"))
+        nothing.then_some("nothing failed")
     }),
     (&["pause"], |model| {
-        watches(model).or((!model.is_sending()).then_some("no run is sending"))
+        (!model.is_sending()).then_some("no run is sending")
     }),
-    (&["roll back"], |model| no_sites(model).or(watches(model))),
+    (&["write a config"], |model| {
+        model.options.read_only.then_some("this screen is read-only")
+    }),
     (
         &[
+            "roll back",
             "verify all",
             "verify",
             "detail",
@@ -137,23 +140,20 @@ fn no_sites(model: &Model) -> Option<&'static str> {
     model.sites.is_empty().then_some("there are no sites")
 }
 
-fn watches(model: &Model) -> Option<&'static str> {
-    model.options.read_only.then_some("this screen only watches")
-}
-
 /// Opens the palette.
 pub(super) fn palette(screen: &mut Screen) -> Vec<Effect> {
     let model = &screen.model;
-    let lacks = |name: &str| {
-        let needs = NEEDS.iter().find(|(names, _)| names.contains(&name));
-        needs.and_then(|(_, lacks)| lacks(model))
+    let lacks = |action: &Action| {
+        let needs = NEEDS.iter().find(|(names, _)| names.contains(&action.name));
+        let refused = action.when.refusal(model).map(|_| "this screen is read-only");
+        refused.or_else(|| needs.and_then(|(_, lacks)| lacks(model)))
     };
     let entries = known(model).filter(|action| action.name != "palette");
     let entries = entries.map(|action| Entry {
         name: action.name,
         keys: model.options.keys.words(action.name),
         help: action.help,
-        lacks: lacks(action.name),
+        lacks: lacks(action),
     });
     let palette = Palette::new(entries.collect());
     screen.dialog = Some(Dialog::Palette(Box::new(palette)));

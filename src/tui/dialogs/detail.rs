@@ -2,9 +2,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 
 use super::copy::Copying;
+use super::offered::Offered;
 use super::{Deed, Pressed, draw_box, last_scroll};
 use crate::engine::Event;
 use crate::site::SiteId;
+use crate::tui::keys::Press;
 use crate::tui::model::Model;
 use crate::tui::{Effect, Past, Wanted};
 
@@ -14,6 +16,19 @@ mod next;
 mod attempts;
 /// The page: a section a question.
 mod page;
+
+/// What can be done to the site from here.
+fn offered(model: &Model) -> Offered {
+    const OWN: [Press; 5] = [
+        Press::key('n'),
+        Press::key('p'),
+        Press::key('J'),
+        Press::key('K'),
+        Press::key(' '),
+    ];
+
+    Offered::new(model, &OWN, &[("copy", 'y'), ("retry", 'r'), ("verify", 'v')])
+}
 
 /// All that is known of a site:
 ///
@@ -105,6 +120,15 @@ impl Detail {
                 other => other,
             };
         }
+        match offered(model).meant(press) {
+            Some("retry") => return Pressed::Orders(Deed::Retry, self.site),
+            Some("verify") => return Pressed::Orders(Deed::Look, self.site),
+            Some(_) => {
+                self.copying = Some(Copying::of(self.site));
+                return Pressed::Stays;
+            }
+            None => {}
+        }
         let page = model.table_height().max(2);
         let last = last_scroll(model, page::lines(model, self.site, self.past.as_ref()));
         let control = press.modifiers.contains(KeyModifiers::CONTROL);
@@ -120,12 +144,6 @@ impl Detail {
             _ if control => return Pressed::Stays,
             KeyCode::Char('n' | 'J') => return self.turn(model, 1),
             KeyCode::Char('p' | 'K') => return self.turn(model, -1),
-            KeyCode::Char('r') => return Pressed::Orders(Deed::Retry, self.site),
-            KeyCode::Char('v') => return Pressed::Orders(Deed::Look, self.site),
-            KeyCode::Char('y') => {
-                self.copying = Some(Copying::of(self.site));
-                return Pressed::Stays;
-            }
             KeyCode::Esc | KeyCode::Char('q') | KeyCode::Enter => return Pressed::Closes(Vec::new()),
             _ => return Pressed::Stays,
         };
@@ -155,9 +173,19 @@ impl Detail {
         // The screen may have grown, or the page become shorter.
         let scroll = self.scroll.min(last);
         let more = last - scroll;
-        let keys = "(n p others, y copy, r retry, v verify, Esc closes)";
+        let steers = !model.options.read_only;
+        let said = [
+            ("copy", true),
+            ("retry", steers),
+            ("verify", steers || !model.is_attached()),
+        ];
+        let said = said
+            .iter()
+            .filter(|(_, can)| *can)
+            .map(|(action, _)| (*action, *action));
+        let keys = offered(model).words(&said.collect::<Vec<_>>());
         let mut title = format!(
-            "{}  {keys}",
+            "{}  (n p others, {keys}Esc closes)",
             model.fit_name(model.site(self.site).name.as_str(), 18)
         );
         if more > 0 && model.size.0 >= 100 {

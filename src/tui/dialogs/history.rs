@@ -4,6 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::text::Line;
 
+use super::offered::Offered;
 use super::{Dialog, PlanDialog, Pressed, draw_box, listing};
 use crate::engine::Level;
 use crate::rules::moment::Moment;
@@ -13,12 +14,29 @@ use crate::site::SiteUrl;
 use crate::store::{RunRecord, RunSite, StoredAttempt};
 use crate::text::{Count, width};
 use crate::tui::field::secret;
-use crate::tui::model::Model;
+use crate::tui::keys::Press;
+use crate::tui::model::{Model, READ_ONLY};
 use crate::tui::theme::Part;
 use crate::tui::{Effect, Reading, Wanted};
 
 /// The longest file name that is taken, in characters.
 const PATH_LIMIT: usize = 200;
+
+/// What can be done with a run from here.
+fn offered(model: &Model) -> Offered {
+    const OWN: [Press; 2] = [Press::key('f'), Press::key('e')];
+
+    Offered::new(model, &OWN, &[("retry", 'r'), ("roll back", 'u')])
+}
+
+/// What is said of that; a screen that only watches offers none of it.
+fn words(model: &Model, said: &[(&str, &str)]) -> String {
+    if model.options.read_only {
+        String::new()
+    } else {
+        offered(model).words(said)
+    }
+}
 
 /// Runs on record, newest first; one opens to its sites, a site to its attempts.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -91,6 +109,15 @@ impl History {
         if self.file.is_some() {
             return self.press_in_file(press, model);
         }
+        match offered(model).meant(press) {
+            Some(_) if model.options.read_only => {
+                model.say(Level::Info, READ_ONLY);
+                return Pressed::Stays;
+            }
+            Some("roll back") => return self.roll_back(),
+            Some(_) => return self.retry(model),
+            None => {}
+        }
         let control = press.modifiers.contains(KeyModifiers::CONTROL);
         let page = model.table_height().max(2);
         let (at, count) = self.place();
@@ -106,7 +133,7 @@ impl History {
             _ if control => return Pressed::Stays,
             KeyCode::Esc | KeyCode::Char('q') => return self.back(),
             KeyCode::Enter => return self.enter(),
-            KeyCode::Char(letter) => return self.letter(letter, model),
+            KeyCode::Char(letter) => return self.letter(letter),
             _ => return Pressed::Stays,
         };
         self.go_to(to.min(count.saturating_sub(1)));
@@ -175,7 +202,7 @@ impl History {
         }
     }
 
-    fn letter(&mut self, letter: char, model: &mut Model) -> Pressed {
+    fn letter(&mut self, letter: char) -> Pressed {
         match letter {
             'f' => {
                 if let Some(open) = &mut self.open {
@@ -190,21 +217,22 @@ impl History {
                 }
                 Pressed::Stays
             }
-            'u' => self.selected_run().map_or(Pressed::Stays, |run| {
-                Pressed::StaysAnd(vec![Effect::Read(Wanted::PutBack(run.id, None))])
-            }),
-            'r' => self.retry(model),
             _ => Pressed::Stays,
         }
+    }
+
+    fn roll_back(&self) -> Pressed {
+        self.selected_run().map_or(Pressed::Stays, |run| {
+            Pressed::StaysAnd(vec![Effect::Read(Wanted::PutBack(run.id, None))])
+        })
     }
 
     /// Plans to repeat what failed in the open run.
     fn retry(&self, model: &mut Model) -> Pressed {
         let Some(open) = self.open.as_ref().filter(|open| open.sites.is_some()) else {
-            model.say(
-                Level::Info,
-                "Enter opens the run; then r repeats what failed in it",
-            );
+            let retry = offered(model).key("retry").unwrap_or_default();
+            let text = format!("Enter opens the run; then {retry} repeats what failed in it");
+            model.say(Level::Info, text);
             return Pressed::Stays;
         };
         let places = model.places();
@@ -333,7 +361,8 @@ impl History {
     }
 
     fn draw_runs(&self, model: &Model, rows: usize) -> (String, Vec<Line<'static>>) {
-        let title = "history  (Enter opens, u rolls back, e exports, Esc closes)".to_owned();
+        let puts_back = words(model, &[("roll back", "rolls back")]);
+        let title = format!("history  (Enter opens, {puts_back}e exports, Esc closes)");
         let Some(runs) = &self.runs else {
             return (title, vec![Line::raw("is being read")]);
         };
@@ -410,8 +439,9 @@ fn clock_set(run: &RunRecord) -> String {
 
 fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'static>>) {
     let which = if open.failed_only { ", what failed" } else { "" };
+    let keys = words(model, &[("retry", "retry"), ("roll back", "roll back")]);
     let title = format!(
-        "run {}{which}  (Enter opens, f failed, r retry, u roll back, e export)",
+        "run {}{which}  (Enter opens, f failed, {keys}e export)",
         open.run.id.0
     );
     let label = model.options.theme.style(Part::Label);

@@ -63,7 +63,10 @@ impl PlanDialog {
     /// Why there is none, for the operator.
     pub fn of_push(model: &Model, sites: &[SiteId]) -> Result<Self, String> {
         let Some(key) = model.field.key() else {
-            return Err("there is no key to push: press e and paste a publishable key".to_owned());
+            let edit = model.key_of("edit key");
+            return Err(format!(
+                "there is no key to push: press {edit} and paste a publishable key"
+            ));
         };
         may_begin(model)?;
         if sites.is_empty() {
@@ -80,8 +83,10 @@ impl PlanDialog {
     /// Why there is none, for the operator.
     pub fn of_dry_run(model: &Model, sites: &[SiteId]) -> Result<Self, String> {
         let Some(key) = model.field.key() else {
-            let why = "there is no key for a dry run: press e and paste one, or take a known one with ↑";
-            return Err(why.to_owned());
+            let edit = model.key_of("edit key");
+            return Err(format!(
+                "there is no key for a dry run: press {edit} and paste one, or take a known one with ↑"
+            ));
         };
         if sites.is_empty() {
             return Err("there are no sites that a push would go to".to_owned());

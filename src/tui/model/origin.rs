@@ -7,6 +7,11 @@ impl Model {
         self.setup.added.contains(&self.site(id).url)
     }
 
+    /// Whether the sites are the demo's.
+    pub fn is_demo(&self) -> bool {
+        self.options.demo
+    }
+
     /// Where and why the config cannot be used, if it cannot.
     pub fn wrong_config(&self) -> Option<String> {
         let wrong = self.setup.wrong.as_ref()?;

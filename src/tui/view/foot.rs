@@ -125,8 +125,8 @@ fn filter_fields(wide: bool) -> String {
 fn items(screen: &Screen) -> Vec<Item> {
     let model = &screen.model;
     let item = |key: &str, label: &str| (model.text(key), label.to_owned());
-    if screen.dialog.is_some() {
-        return vec![item("Esc", "closes")];
+    if let Some(dialog) = &screen.dialog {
+        return dialog.keys().iter().map(|(key, does)| item(key, does)).collect();
     }
     if model.field.offers().is_some() {
         return vec![
@@ -160,7 +160,7 @@ fn items(screen: &Screen) -> Vec<Item> {
     }
     let shown = actions
         .into_iter()
-        .filter_map(|action| Some(item(&first_key(action)?, &(action.footer)(model)?)));
+        .filter_map(|action| Some(item(&first_key(action)?, &action.in_footer(model)?)));
     shown.collect()
 }
 

@@ -297,6 +297,10 @@ fn verdict(model: &Model) -> (String, Part) {
             "paste or type a publishable key: pk_live_… or pk_test_…".to_owned(),
             Part::Label,
         ),
+        None if model.options.read_only => (
+            format!("none: {} takes one for a dry run", model.key_of("edit key")),
+            Part::Label,
+        ),
         None => (
             format!("none: {} takes it", model.key_of("edit key")),
             Part::Label,

@@ -51,7 +51,7 @@ fn model(sites: usize, other_mode: usize, size: (u16, u16)) -> Model {
         keys: Bindings::new(Vec::new()),
         demo: false,
         read_only: false,
-        clipboard: true,
+        clipboard: crate::tui::model::Clipboard::Takes,
         zone: TimeZone::UTC,
     };
     let start = Start {
