@@ -10,7 +10,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::follow::{Followed, follow};
 use super::printer::Telling;
 use super::session::Session;
-use super::setup::{Loaded, Setup};
+use super::setup::{Loaded, Setup, serve};
 use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
@@ -22,7 +22,7 @@ use crate::store::Holder;
 use crate::text::{CleanText, NOTE_LIMIT};
 use crate::tui::actions::bound;
 use crate::tui::model::{Clipboard, Model, Options, Start};
-use crate::tui::run::{self, Behaviour, Left, Taken};
+use crate::tui::run::{self, Behaviour, Left, NO_TAB, Taken};
 use crate::tui::screen::Screen;
 use crate::tui::setup::{self as told, SetupNews, Wrong};
 use crate::tui::theme::Theme;
@@ -56,6 +56,8 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
         Ok(first) => first,
         Err(left) => return Ok(Ended::With(left)),
     };
+    // The screen with the error may have seen another one.
+    let size = taken.as_ref().map_or(size, Taken::size);
     log::start(&loaded.config.log, &globals);
     let mut session = match taken {
         None => Session::of_config(&loaded.config, &globals, LeftWaiting::Awaited).await?,
@@ -85,7 +87,7 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
         match (shown.left, setup.take_next()) {
             (Left::ByOperator(Leave::Reload), Some(next)) => {
                 shown.session.end().await;
-                (session, loaded, wrong) = reopen(next, loaded, &globals).await?;
+                (session, loaded, wrong) = reopen(next, loaded, &setup, &globals).await?;
                 start = start_on(&session, &loaded, &globals, size).await?;
                 (before, taken) = (Some(shown.screen), Some(terminal));
             }
@@ -126,6 +128,7 @@ async fn first_config(
 async fn reopen(
     next: Loaded,
     before: Loaded,
+    setup: &Setup,
     globals: &Globals,
 ) -> anyhow::Result<(Session, Loaded, Option<Wrong>)> {
     match behind_the_screen(&next, globals).await {
@@ -134,6 +137,8 @@ async fn reopen(
             let wrong = Wrong::unusable(&next.config.path, &format!("{error:#}"));
             let mut before = before;
             before.told.newest = None;
+            // Some of them may have been written into the config since.
+            before.told.added = setup.added().to_vec();
             let session = behind_the_screen(&before, globals).await?;
             Ok((session, before, Some(wrong)))
         }
@@ -302,6 +307,21 @@ fn tab(settings: TabSettings, kind: &str) -> TabSettings {
     }
 }
 
+/// What of `config` this terminal can show.
+fn tab_here(config: &Config) -> TabSettings {
+    tab(config.ui.tab, &std::env::var("TERM").unwrap_or_default())
+}
+
+/// What a screen on the operator's config shows outside of itself, or one on the demo (none). While a config is wrong,
+/// nothing.
+pub(super) fn tab_of(globals: Option<&Globals>) -> TabSettings {
+    match globals.map(|globals| Setup::of(globals).load()) {
+        None => tab_here(&Config::empty()),
+        Some(Ok(loaded)) => tab_here(&loaded.config),
+        Some(Err(_)) => NO_TAB,
+    }
+}
+
 /// Whether the terminal may know OSC 52: the Linux console and DEC's terminals do not. What a terminal makes of it is
 /// its own matter, and asking it would bring answers that look like key presses.
 fn clipboard(kind: Option<std::ffi::OsString>, tmux: bool) -> Clipboard {
@@ -332,7 +352,7 @@ fn behaviour(config: &Config) -> Behaviour {
             .fps
             .unwrap_or(if over_ssh { FRAMES_OVER_SSH } else { FRAMES }),
         mouse: config.ui.mouse,
-        tab: tab(config.ui.tab, &std::env::var("TERM").unwrap_or_default()),
+        tab: tab_here(config),
         look_at_start: config.verify.on_start,
     }
 }
@@ -348,7 +368,11 @@ async fn show(
     let clock = session.clock;
     let (tell, mut told) = unbounded_channel();
     let (order, orders) = unbounded_channel();
-    let steer = tokio::spawn(Steer::new(session, setup, fleet, tell).run(orders));
+    let (about_config, mends) = unbounded_channel();
+    let mender = tokio::spawn(serve(setup, mends, tell.clone()));
+    let watches = screen.model.is_watching();
+    let steer = Steer::new(session, about_config, fleet, tell, watches);
+    let steer = tokio::spawn(steer.run(orders));
     let (left, mut screen) = Box::pin(run::run(
         taken,
         screen,
@@ -359,7 +383,8 @@ async fn show(
     ))
     .await?;
     // The screen has let go of its orders: that ends who carries them out.
-    let (session, setup) = steer.await?;
+    let session = steer.await?;
+    let setup = mender.await??;
     // What was told and not taken in any more: who follows the run must know of it.
     while let Ok(message) = told.try_recv() {
         let _nobody_orders = update(&mut screen, message, clock.now());
@@ -391,7 +416,8 @@ async fn after(
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
     let cancels = matches!(left, Left::ByOperator(Leave::Cancel) | Left::Terminated);
-    if model.is_run_open() && (model.is_attached() || !cancels) {
+    // A screen that only watches is not the operator's: what that one has not seen is still to be told.
+    if model.is_run_open() && (model.is_attached() || !cancels) && !model.is_watching() {
         away::leave(&session.folder, session.clock.now());
     }
     if let Some(holder) = model.attached_to() {

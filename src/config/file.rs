@@ -10,7 +10,7 @@ use super::{Config, Place, parse};
 use crate::secret::open_plain;
 
 /// The longest config, in bytes.
-const MAX_LENGTH: u64 = 16 * 1024 * 1024;
+pub(super) const MAX_LENGTH: u64 = 16 * 1024 * 1024;
 
 /// What finding a config depends on besides the file system.
 #[derive(Debug, Clone, Default)]

@@ -334,7 +334,8 @@ impl Model {
 
     /// Says of which run how many sites are retried, and with which key.
     pub(super) fn say_retry(&mut self, sites: usize) {
-        if let Some(run) = &self.run {
+        // From a screen that only watches it does not happen.
+        if let Some(run) = self.run.as_ref().filter(|_| !self.options.read_only) {
             let sites = Count(sites, "site");
             let paused = if run.phase.is_held() {
                 ", once the run goes on"

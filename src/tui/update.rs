@@ -30,6 +30,19 @@ pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect>
     if !had_dialog {
         screen.model.behind_since = now;
     }
+    effects.extend(first::take_loaded(screen));
+    first::mind_reading(&mut screen.model, &effects);
+    allowed(screen, effects)
+}
+
+/// What the screen orders by itself when it opens; with `look` it looks at all sites of which little is known.
+pub fn open(screen: &mut Screen, look: bool) -> Vec<Effect> {
+    let effects = first::first_orders(&screen.model, look);
+    allowed(screen, effects)
+}
+
+/// Those of `effects` that may leave this screen.
+fn allowed(screen: &mut Screen, mut effects: Vec<Effect>) -> Vec<Effect> {
     if screen.model.options.read_only {
         only_watch(screen, &mut effects);
     }

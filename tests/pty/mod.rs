@@ -346,6 +346,11 @@ impl Pty {
         windows.filter(|window| *window == bytes).count()
     }
 
+    /// The process that was started.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// The program's home, which is also where it was started.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()

@@ -147,6 +147,34 @@ fn a_config_changes_keys_in_dispatch_footer_palette_and_sentences() {
 }
 
 #[test]
+fn a_sentence_names_the_key_that_is_bound() {
+    let place = Place {
+        path: "c.toml".as_ref(),
+        home: None,
+        owner_only: false,
+    };
+    let text = "[keys]\n\"push all\" = \"F9\"\n\"edit key\" = \"E\"\n\"turn the order\" = \"T\"\n";
+    let keys = bound(&config::parse(text, place).unwrap()).unwrap();
+    let with = |key| {
+        Trial::new(&NAMES, (120, 40), |start| {
+            start.options.keys = keys.clone();
+            start.key = key;
+        })
+    };
+    let mut bare = with(None);
+    for (press, told) in [
+        (KeyCode::F(9), "there is no key to push: press E and"),
+        (KeyCode::Char('d'), "there is no key for a dry run: press E and"),
+        (KeyCode::Char('s'), "(Enter chooses, T turns the order)"),
+    ] {
+        let picture = bare.press(press).picture();
+        assert!(picture.contains(told), "{picture}");
+    }
+    let picture = with(Some(new_key())).types("d").picture();
+    assert!(picture.contains("dry run: what F9 would do"), "{picture}");
+}
+
+#[test]
 fn esc_leaves_the_key_as_it_was_and_a_cut_paste_is_told() {
     let mut screen = Trial::new(&NAMES, (120, 40), |start| start.key = Some(new_key()));
     let picture = screen.types("exyz").press(KeyCode::Esc).picture();

@@ -2,14 +2,17 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 use stripe_propagate::config::{self, ConfigError, Place};
-use stripe_propagate::engine::Event;
+use stripe_propagate::engine::{Command, Event, RunInfo};
 use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::site::{SiteId, SiteUrl};
+use stripe_propagate::store::{Holder, Operator};
+use stripe_propagate::tui::model::Start;
+use stripe_propagate::tui::screen::Screen;
 use stripe_propagate::tui::setup::{SetupNews, SetupOrder, Wrong};
-use stripe_propagate::tui::update::update;
-use stripe_propagate::tui::{Effect, Input, Message};
+use stripe_propagate::tui::update::{open, update};
+use stripe_propagate::tui::{Effect, Input, Leave, Message};
 
-use super::stories::{amid_a_run, run};
+use super::stories::{amid_a_run, amid_a_run_of, run};
 use super::trial::{Display, NAMES, Trial, at, start};
 
 fn error() -> ConfigError {
@@ -98,13 +101,17 @@ fn a_site_is_added_by_its_address() {
     assert!(picture.contains("maison-est is this site already"), "{picture}");
     // Nothing typed asks about what is not written yet.
     screen.press(KeyCode::Esc).types("+").press(KeyCode::Enter);
-    assert_eq!(screen.picture(), keep_site(size.into()).picture());
+    let question = "Write https://port-ouest.example.com to";
+    assert!(screen.picture().contains(question), "{}", screen.picture());
     assert_eq!(press(&mut screen, KeyCode::Char('n')), []);
     screen.types("+").press(KeyCode::Enter);
     let added = screen.screen.model.site(SiteId(2)).url.clone();
     assert_eq!(
         press(&mut screen, KeyCode::Char('y')),
-        [Effect::Setup(SetupOrder::WriteSites(vec![added.clone()]))]
+        [Effect::Setup(SetupOrder::WriteSites {
+            file: "/home/ops/.config/stripe-propagate/config.toml".into(),
+            urls: vec![added.clone()]
+        })]
     );
     assert!(screen.picture().contains("this session only"));
     screen.tell(Message::Setup(SetupNews::SitesWritten(vec![added])));
@@ -212,4 +219,168 @@ fn what_was_typed_and_told_outlives_another_config() {
         Some(SiteId(0)),
         "it is under the cursor"
     );
+}
+
+/// What comes of a message that the config was read.
+fn loaded(screen: &mut Trial) -> Vec<Effect> {
+    screen.tell_effects(&Message::Setup(SetupNews::Loaded))
+}
+
+fn presses(screen: &mut Trial, code: KeyCode) -> Vec<Effect> {
+    screen.tell_effects(&Message::Input(vec![Input::Key(KeyEvent::from(code))]))
+}
+
+#[test]
+fn another_config_takes_nothing_away_under_what_is_being_typed() {
+    let reload = [Effect::Quit(Leave::Reload)];
+    // A filter, the key field, a name in the palette, a page that is read, the address of another site.
+    for (opens, closes) in [
+        ("/ver", KeyCode::Enter),
+        ("epk_", KeyCode::Enter),
+        (":ver", KeyCode::Esc),
+        ("m", KeyCode::Esc),
+        ("+https://q", KeyCode::Esc),
+    ] {
+        let mut screen = with_a_site_of_the_session((120, 40));
+        let asked = presses(&mut screen, KeyCode::F(5));
+        assert_eq!(asked, [Effect::Setup(SetupOrder::Reload)]);
+        assert!(screen.picture().contains("reading the config"), "{opens}");
+        screen.types(opens);
+        assert_eq!(loaded(&mut screen), [], "{opens}");
+        let picture = screen.picture();
+        let told = "it is taken when what is open is closed";
+        assert!(opens == "m" || picture.contains(told), "{picture}");
+        assert_eq!(
+            presses(&mut screen, KeyCode::Char('q')).len(),
+            usize::from(opens == "m"),
+            "{opens}"
+        );
+        if opens != "m" {
+            assert_eq!(presses(&mut screen, closes), reload, "{opens}");
+        }
+    }
+    assert_eq!(loaded(&mut with_a_site_of_the_session((120, 40))), reload);
+    // What was read and is wrong by now is not taken when something closes.
+    let mut screen = with_a_site_of_the_session((120, 40));
+    screen.types("/ver");
+    assert_eq!(loaded(&mut screen), []);
+    screen.tell(Message::Setup(SetupNews::Wrong(Wrong::from(&error()))));
+    assert_eq!(presses(&mut screen, KeyCode::Esc), []);
+    assert_eq!(presses(&mut screen, KeyCode::Esc), []);
+}
+
+/// On other sites than before.
+fn on_others(change: impl FnOnce(&mut Start)) -> Start {
+    let mut start = start(&[NAMES[0], NAMES[2]], (120, 40).into());
+    start.setup.file = Some("shops.toml".into());
+    change(&mut start);
+    start
+}
+
+#[test]
+fn marks_on_sites_that_are_gone_are_told() {
+    for (marks, told) in [
+        (" ", None),
+        ("j ", Some("1 mark was on a site that is gone; ")),
+        ("a", Some("1 mark was on a site that is gone; ")),
+    ] {
+        let mut screen = with_a_site_of_the_session((120, 40));
+        screen.types("gs").press(KeyCode::Enter).types(marks);
+        screen.screen = screen.screen.reopened(on_others(|_| ()), at(20));
+        let picture = screen.picture();
+        let gone = told.unwrap_or("with 2 sites");
+        assert!(picture.contains(gone), "{marks:?}: {picture}");
+        assert_eq!(
+            picture.contains("is gone"),
+            told.is_some(),
+            "{marks:?}: {picture}"
+        );
+    }
+}
+
+#[test]
+fn another_file_and_another_log_are_told() {
+    let mut screen = with_a_site_of_the_session((120, 40));
+    screen.screen = screen
+        .screen
+        .reopened(on_others(|start| start.setup.log_waits = true), at(20));
+    let picture = screen.types("m").picture();
+    for told in [
+        "another config is read now: shops.toml",
+        "its [log] is another one",
+    ] {
+        assert!(picture.contains(told), "{picture}");
+    }
+}
+
+#[test]
+fn what_is_offered_and_still_read_does_not_outlive_the_store_that_it_is_read_from() {
+    let mut screen = amid_a_run((120, 40));
+    screen.types("e").press(KeyCode::Up);
+    assert!(screen.picture().contains("history is being read"));
+    screen.screen = screen.screen.reopened(on_others(|_| ()), at(20));
+    let picture = screen.picture();
+    assert!(!picture.contains("history is being read"), "{picture}");
+}
+
+#[test]
+fn what_happened_while_away_outlives_another_config() {
+    let mut screen = Trial::opened(&NAMES[..3], (120, 40), 30, |start| {
+        start.away_since = Some(at(10));
+        start.run = Some(RunInfo {
+            ended: Some(at(20)),
+            ..run(RunPhase::Settled)
+        });
+    });
+    assert!(screen.picture().contains("while away: run 12 settled"));
+    screen.screen = screen.screen.reopened(on_others(|_| ()), at(40));
+    screen.now = 40;
+    let picture = screen.types("m").picture();
+    let line_of = |text: &str| picture.lines().position(|line| line.contains(text)).unwrap();
+    assert!(
+        line_of("while away: run 12 settled") < line_of("read again"),
+        "it stays on top: {picture}"
+    );
+}
+
+#[test]
+fn a_screen_that_watches_says_of_no_retry_that_it_happens() {
+    let mut screen = amid_a_run((120, 40));
+    let mut watches = amid_a_run_of((120, 40), |start| start.options.read_only = true);
+    for (screen, says) in [(&mut screen, true), (&mut watches, false)] {
+        screen.types("R").press(KeyCode::Esc).types("m");
+        let picture = screen.picture();
+        assert_eq!(picture.contains("retries 2 sites of run 12"), says, "{picture}");
+    }
+    assert!(watches.picture().contains("this screen is read-only"));
+}
+
+#[test]
+fn what_a_screen_looks_at_when_it_opens_is_allowed_to_it() {
+    let mut start = start(&NAMES[..3], (120, 40).into());
+    start.setup.newest = Some(start.sites[1].url.clone());
+    let looked = |effects: Vec<Effect>| -> Vec<Vec<SiteId>> {
+        let sites = |effect| match effect {
+            Effect::Engine(Command::Look { sites, .. }) => sites,
+            other => panic!("{other:?}"),
+        };
+        effects.into_iter().map(sites).collect()
+    };
+    let mut screen = Screen::new(start, at(0));
+    assert_eq!(looked(open(&mut screen, false)), [[SiteId(1)]]);
+    let all = looked(open(&mut screen, true));
+    assert_eq!(
+        all,
+        [vec![SiteId(1)], vec![SiteId(0), SiteId(2)]],
+        "none of them twice"
+    );
+    let holder = Holder {
+        run: None,
+        by: Operator::default(),
+        since: at(0).wall,
+    };
+    let mut watches = Trial::new(&NAMES[..3], (120, 40), |start| start.options.read_only = true);
+    assert_eq!(looked(open(&mut watches.screen, true)).len(), 1);
+    watches.tell(Message::Attached(Some(holder)));
+    assert_eq!(open(&mut watches.screen, true), []);
 }

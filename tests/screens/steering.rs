@@ -185,7 +185,7 @@ fn a_config_that_is_written_is_offered_the_sites_of_the_session() {
     let urls = screen.screen.model.places();
     let wrote = pressed(&mut screen, 'y');
     assert!(
-        matches!(&wrote[..], [Effect::Setup(SetupOrder::WriteSites(all))] if all.len() == urls.len()),
+        matches!(&wrote[..], [Effect::Setup(SetupOrder::WriteSites { urls: all, .. })] if all.len() == urls.len()),
         "{wrote:?}"
     );
     // Where there are none nothing is asked.

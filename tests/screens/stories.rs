@@ -89,6 +89,11 @@ pub(super) fn run(phase: RunPhase) -> RunInfo {
 
 /// In mid-run: a site in each state that an operator meets.
 pub(super) fn amid_a_run(display: impl Into<Display>) -> Trial {
+    amid_a_run_of(display, |_| ())
+}
+
+/// The same, on a screen that begins otherwise.
+pub(super) fn amid_a_run_of(display: impl Into<Display>, change: impl FnOnce(&mut Start)) -> Trial {
     let old = key("live", "9zQe");
     let serving = || Story::serving(&old);
     let stored = || serving().answered(PutVerdict::Stored, 200, "");
@@ -113,7 +118,10 @@ pub(super) fn amid_a_run(display: impl Into<Display>) -> Trial {
             .shows(14, LookVerdict::Serves(old.clone()))
             .shows(400, LookVerdict::Serves(old.clone())),
     ];
-    let mut screen = Trial::new(&NAMES, display, |start| start.key = Some(new_key()));
+    let mut screen = Trial::new(&NAMES, display, |start| {
+        start.key = Some(new_key());
+        change(start);
+    });
     screen.now = 10;
     screen.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
     screen.now = 14;

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -59,7 +59,7 @@ enum Meaning {
     /// Ends it.
     Close(RunId),
     /// Writes sites of the session to the config, or not.
-    WriteSites(Vec<SiteUrl>),
+    WriteSites(PathBuf, Vec<SiteUrl>),
     Nothing,
     Do(Deed, Vec<SiteId>),
 }
@@ -285,7 +285,7 @@ impl Choice {
 
     /// Sites that were added stand in no config.
     pub fn write_sites(urls: Vec<SiteUrl>, file: &Path) -> Self {
-        let file = shown(file);
+        let (path, file) = (file.to_owned(), shown(file));
         let text = match urls.as_slice() {
             [url] => format!("Write {url} to {file}? Else it is there for this session only."),
             urls => format!(
@@ -298,7 +298,7 @@ impl Choice {
             title: "keep it",
             text: Told::Text(text),
             answers: vec![
-                answer('y', yes, Meaning::WriteSites(urls)),
+                answer('y', yes, Meaning::WriteSites(path, urls)),
                 answer('n', "not now", Meaning::Nothing),
             ],
             escape: "not now (adding a site asks again)",
@@ -352,9 +352,9 @@ impl Choice {
                 model.forget_left(*run);
                 vec![Effect::Engine(Command::Close(*run))]
             }
-            Meaning::WriteSites(urls) => {
-                let order = SetupOrder::WriteSites(urls.clone());
-                vec![Effect::Setup(order)]
+            Meaning::WriteSites(file, urls) => {
+                let (file, urls) = (file.clone(), urls.clone());
+                vec![Effect::Setup(SetupOrder::WriteSites { file, urls })]
             }
             Meaning::Nothing => Vec::new(),
             Meaning::RetryWithRunsKey(sites) => again(model, sites),

@@ -114,7 +114,7 @@ pub(in super::super) fn draw(dialog: &PlanDialog, model: &Model, frame: &mut Fra
     let first = scroll - hidden;
     let shown = arranged.page - text;
     let height = arranged.pinned_height + 1 + arranged.page;
-    let area = open_box(model, frame, &title(dialog), height);
+    let area = open_box(model, frame, &title(dialog, model), height);
     let tall = |lines: usize| Constraint::Length(u16::try_from(lines).unwrap_or(u16::MAX));
     let parts = [tall(arranged.pinned_height), tall(1), tall(text), tall(shown)];
     let [pinned, caption, flowing, rows] = Layout::vertical(parts).areas(area);
@@ -131,10 +131,10 @@ pub(in super::super) fn draw(dialog: &PlanDialog, model: &Model, frame: &mut Fra
     frame.render_widget(Paragraph::new(lines), rows);
 }
 
-fn title(dialog: &PlanDialog) -> String {
+fn title(dialog: &PlanDialog, model: &Model) -> String {
     let plan = &dialog.plans.careful;
     match (&dialog.asks, plan.parent) {
-        (Asks::Nothing, _) => "dry run: what P would do".to_owned(),
+        (Asks::Nothing, _) => format!("dry run: what {} would do", model.key_of("push all")),
         (Asks::Word(Phrase { retry: Some(_), .. }), _) if plan.allow == Allow::default() => {
             "cancelled before: push after all?".to_owned()
         }
