@@ -199,7 +199,8 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(_) => false,
     };
     if shows_screen && front::is_needed() {
-        return front::stand(std::env::args_os()).map(Status::Other);
+        let globals = cli.command.is_none().then_some(&cli.globals);
+        return front::stand(std::env::args_os(), || screen::tab_of(globals)).map(Status::Other);
     }
     match cli.command {
         None => in_runtime(open_screen(cli.globals)),

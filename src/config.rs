@@ -28,7 +28,7 @@ mod secrets;
 mod placed;
 
 pub use error::ConfigError;
-pub use file::{Found, Searched, Surroundings, find, load};
+pub use file::{Found, Searched, Surroundings, find, load, typed_path};
 pub use outline::ConfigLine;
 pub use placed::{KeySetting, Placed};
 pub use write::{add_sites, write_example};

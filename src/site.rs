@@ -40,13 +40,16 @@ pub enum SiteUrlRefusal {
     /// Not an absolute URL.
     #[error("no web address ({0}): write https://shop.example.com")]
     Unreadable(String),
+    /// No scheme stands before it.
+    #[error("begin with https://, as in https://shop.example.com")]
+    NoScheme,
     /// http to somewhere else than this machine.
     #[error(
         "http:// would send the master key unencrypted: write https:// (http is taken for loopback addresses only)"
     )]
     Insecure,
     /// Neither https nor http.
-    #[error("the scheme must be https")]
+    #[error("begin with https://: nothing else is taken")]
     Scheme,
     /// `user:password@`.
     #[error("a user name or password in the address: take it out")]
@@ -69,7 +72,10 @@ impl SiteUrl {
         if raw.len() > MAX_URL {
             return Err(SiteUrlRefusal::TooLong);
         }
-        let mut url = Url::parse(raw).map_err(|error| SiteUrlRefusal::Unreadable(error.to_string()))?;
+        let mut url = Url::parse(raw).map_err(|error| match error {
+            url::ParseError::RelativeUrlWithoutBase => SiteUrlRefusal::NoScheme,
+            other => SiteUrlRefusal::Unreadable(other.to_string()),
+        })?;
         match url.scheme() {
             "https" => {}
             "http" if is_loopback(&url) => {}
@@ -287,10 +293,9 @@ mod tests {
             refuse("https://shop.example.com/#a"),
             SiteUrlRefusal::QueryOrFragment
         );
-        assert!(matches!(
-            refuse("shop.example.com"),
-            SiteUrlRefusal::Unreadable(_)
-        ));
+        assert_eq!(refuse("shop.example.com"), SiteUrlRefusal::NoScheme);
+        assert_eq!(refuse("shop.example.com:8443"), SiteUrlRefusal::Scheme);
+        assert!(matches!(refuse("https://"), SiteUrlRefusal::Unreadable(_)));
     }
 
     #[test]

@@ -201,6 +201,30 @@ pub fn fit(text: &str, columns: usize) -> String {
     kept
 }
 
+/// As [`fit`], with the mark in the middle: of names that begin alike the ends tell which is which.
+pub fn fit_middle(text: &str, columns: usize) -> String {
+    let text = drawable(text);
+    if width(&text) <= columns {
+        return text.into_owned();
+    }
+    let Some(room) = columns.checked_sub(1) else {
+        return String::new();
+    };
+    let clusters: Vec<&str> = text.graphemes(true).collect();
+    let as_many = |clusters: &mut dyn Iterator<Item = &&str>, room: usize| {
+        let mut used = 0;
+        let fitting = clusters.take_while(|cluster| {
+            used += width(cluster);
+            used <= room
+        });
+        fitting.count()
+    };
+    let tail = as_many(&mut clusters.iter().rev(), room / 2);
+    let tail = clusters[clusters.len() - tail..].concat();
+    let head = as_many(&mut clusters.iter(), room - width(&tail));
+    clusters[..head].concat() + "…" + &tail
+}
+
 /// `text`, or as much of it as fits, in exactly `columns` columns.
 pub fn pad(text: &str, columns: usize) -> String {
     let text = fit(text, columns);
@@ -287,6 +311,17 @@ mod tests {
         assert_eq!(fit("日本語", 6), "日本語");
         assert_eq!(fit("abc", 0), "");
         assert_eq!(fit("abc", 1), "…");
+    }
+
+    #[test]
+    fn of_a_name_beginning_and_end_are_kept() {
+        assert_eq!(fit_middle("maison-de-verre-12", 18), "maison-de-verre-12");
+        assert_eq!(fit_middle("maison-de-verre-12", 14), "maison-…rre-12");
+        assert_eq!(fit_middle("maison-de-verre-12", 13), "maison…rre-12");
+        assert_eq!(fit_middle("日本語の店", 8), "日本…店");
+        assert_eq!(fit_middle("abc", 2), "a…");
+        assert_eq!(fit_middle("abc", 1), "…");
+        assert_eq!(fit_middle("abc", 0), "");
     }
 
     /// The columns that ratatui draws `text` in.

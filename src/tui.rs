@@ -29,6 +29,8 @@ pub mod dialogs;
 pub mod screen;
 /// What the operator orders: pushes and retries, through a plan or at once.
 mod orders;
+/// What became of the sites when their config was read again, in words.
+mod reread;
 /// The config and its sites: read again, added to, begun.
 mod first;
 /// Moving, finding and marking.
@@ -104,6 +106,8 @@ pub enum Input {
     Scroll(isize),
     /// A click in this row of the screen.
     Click(u16),
+    /// What follows belongs to a paste of which the first part came before, in a read of its own.
+    PasteGoesOn,
 }
 
 /// Whether what came in one read was pasted (without brackets) rather than typed: many different letters.
@@ -111,6 +115,9 @@ pub enum Input {
 fn looks_pasted(batch: &[Input]) -> bool {
     const TYPED_AT_ONCE: usize = 6;
 
+    if batch.first() == Some(&Input::PasteGoesOn) {
+        return true;
+    }
     let mut letters: Vec<char> = batch.iter().filter_map(Input::letter).collect();
     if letters.len() <= TYPED_AT_ONCE {
         return batch.iter().any(|input| matches!(input, Input::Paste(_)));
@@ -224,6 +231,8 @@ pub enum Leave {
     Idle,
     /// It goes on without a screen.
     RunGoesOn,
+    /// It stays paused, and another screen can attach to it.
+    RunWaits,
     /// No new sites; what is out ends.
     Cancel,
     /// It comes back at once, on the config that was read again.

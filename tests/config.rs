@@ -161,7 +161,24 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     ("[keys]\nquit = [3]\n", ":2:9: this must be a"),
     ("[ui]\ntheme = 3\n", ":2:9: this must be a"),
-    ("[push\n", ":1:6: "),
+    ("[push\n", ":1:6: unclosed table, expected `]`"),
+    ("[master_key\n", ":1:12: unclosed table, expected `]`"),
+    ("[[sites\n", ":1:8: unclosed array table, expected `]]`"),
+    ("[[sites]\n", ":1:9: unclosed array table, expected `]`"),
+    ("[push]\nconcurrency 3\n", ":2:13: "),
+    ("[push]\nconcurrency =\n", ":2:14: "),
+    (
+        "[verify]\nsettle = 8\n",
+        ":2:10: write a number with its unit, such as \"8s\"",
+    ),
+    (
+        "[[sites]]\nurl = \"shop.example.com\"\n",
+        ":2:7: begin with https://, as in https://shop.example.com",
+    ),
+    (
+        "[[sites]]\nurl = \"shop.example.com:8443\"\n",
+        ":2:7: begin with https://",
+    ),
     (
         "[master_key]\nvalue = \"abc\n",
         ":2:13: this cannot be read: a text stands between two quotes",
@@ -235,7 +252,7 @@ fn debug_shows_no_secret() {
 proptest! {
     /// Wherever a secret was put by mistake, the error does not repeat it.
     #[test]
-    fn no_error_quotes_a_value(secret in "[a-z0-9]{16,24}", which in 0usize..14) {
+    fn no_error_quotes_a_value(secret in "[a-z0-9]{16,24}", which in 0usize..20) {
         let secret = format!("zq{secret}");
         let text = match which {
             0 => format!("master_key = \"{secret}\""),
@@ -250,10 +267,18 @@ proptest! {
             9 => format!("[master_key]\nvalue = \"{secret}"),
             10 => format!("[keys]\n\"{secret}\" = 3"),
             11 => format!("[keys]\nquit = {{ {secret} = \"P\" }}"),
+            13 => format!("[{secret}"),
+            14 => format!("[[{secret}]"),
+            15 => format!("[push]\n{secret} 3"),
+            16 => format!("[verify]\nsettle = {secret}"),
+            17 => format!("[store]\nretention = [\"{secret}\"]"),
+            18 => format!("{secret} ="),
             12 => format!("[verify]\non_start = \"{secret}\""),
             _ => format!("[master_key]\nenv = \"{secret} x\""),
         };
-        let said = complaint(&text);
+        let error = parse(&text).unwrap_err();
+        prop_assert!(!format!("{:?}", error.around).contains(&secret), "{:?}", error.around);
+        let said = error.to_string();
         prop_assert!(!said.contains(&secret), "{}", said);
     }
 }

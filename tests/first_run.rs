@@ -112,6 +112,48 @@ fn a_wrong_config_shows_its_line_and_opens_when_it_is_mended() {
 }
 
 #[test]
+fn a_terminal_that_changes_its_size_behind_a_wrong_config_is_followed() {
+    let stage = Stage::of(3);
+    let good = stage.text();
+    stage.write("[push\n");
+    let mut pty = stage.screen().size(120, 40).start();
+    pty.sees("The config cannot be used").resize(80, 24);
+    // The footer of the narrow one is a line, and has another end.
+    pty.key("F5").sees("it is still wrong");
+    stage.write(&good);
+    pty.key("F5").sees("seen 3").sees_no("checking");
+    pty.comes_to_rest(Duration::from_millis(300));
+    let last = pty.screen();
+    let footer = last.lines().nth(23).unwrap();
+    assert!(footer.contains("q quit"), "{last}");
+    assert_eq!(pty.quits(), 0);
+}
+
+#[test]
+fn a_config_that_vanishes_leaves_what_was_read_of_it() {
+    let stage = Stage::of(3);
+    let good = stage.text();
+    // Not named: found in the folder that the program is started in.
+    let mut pty = program().arg("--store").arg(stage.path("state/store.db")).start();
+    pty.sees("There is no config yet");
+    let config = pty.home().join("config.toml");
+    let in_place = good.replace("ca.pem", &stage.path("ca.pem").display().to_string());
+    std::fs::write(
+        &config,
+        in_place.replace("master.key", &stage.path("master.key").display().to_string()),
+    )
+    .unwrap();
+    pty.key("F5").sees("3 sites").sees("seen 3");
+    std::fs::remove_file(&config).unwrap();
+    pty.key("F5")
+        .sees("it is gone, and there is no config in its place");
+    pty.key("Esc")
+        .sees_no("What was read before stays")
+        .sees("3 sites");
+    assert_eq!(pty.quits(), 0);
+}
+
+#[test]
 fn a_wrong_config_that_is_left_so_is_told_again() {
     let stage = Stage::of(1);
     stage.write("[push]\nattempts = 0\n");
@@ -136,10 +178,11 @@ fn what_was_read_stays_when_the_config_turns_wrong() {
         .sees("3 sites");
     stage.write(&good.replace("ca_file = \"ca.pem\"", "ca_file = \"nowhere.pem\""));
     pty.key("F5").sees("tls.ca_file").sees("nowhere.pem");
+    pty.key("Esc").sees_no("What was read before stays");
     stage.write(&format!(
         "{good}\n[[sites]]\nurl = \"https://127.0.0.1:9\"\nenabled = false\n"
     ));
-    pty.key("F5").sees("4 sites").sees("with 4 sites");
+    pty.key("F5").sees("read again: 4 sites, 1 new (127.0.0.1:9)");
     // What follows works as at the start.
     let before = stage.requests(0, "GET");
     pty.key("V").sees_no("checking").sees("seen 3");
@@ -159,13 +202,15 @@ fn a_site_is_added_looked_at_and_written() {
         .sees("this session only")
         .sees("seen 3");
     assert_eq!(stage.requests(last, "GET"), 1, "it is looked at once");
+    // A key that comes at once was meant for something else, and is dropped.
+    pty.comes_to_rest(Duration::from_millis(800));
     // Not now; it is under the cursor, and it is asked again.
     pty.key("n").sees_no("Write https").key("v");
     let looked = |record: &Record| record.gets(last).len() == 2;
     assert!(stage.fleet.wait_until(Duration::from_secs(10), looked));
     pty.sees_no("checking")
         .key("F5")
-        .sees("with 3 sites")
+        .sees("read again: the same 3 sites")
         .sees("this session only");
     assert_eq!(stage.text(), before);
     pty.key("+")
@@ -180,9 +225,18 @@ fn a_site_is_added_looked_at_and_written() {
         format!("{before}\r\n[[sites]]\r\nurl = \"{url}\"\r\n")
     );
     assert_eq!(mode(&stage.config()), 0o600);
+    // Also when what is read next cannot be worked with, and the sites stay those of before.
+    let written = stage.text();
+    stage.write(&written.replace("ca_file = \"ca.pem\"", "ca_file = \"nowhere.pem\""));
+    pty.key("F5")
+        .sees("nowhere.pem")
+        .key("Esc")
+        .sees_no("What was read before stays");
+    pty.sees_no("this session only").sees("3 sites");
+    stage.write(&written);
     // It stands in the config now, also when that is read again, and takes its master key from there.
     pty.key("F5")
-        .sees("with 3 sites")
+        .sees("the same 3 sites")
         .key("+")
         .sees("The site's address");
     pty.sees_no("Enter alone")
@@ -265,22 +319,107 @@ fn a_screen_on_the_run_of_another_process_reads_its_config_again() {
 }
 
 #[test]
+fn a_screen_that_watches_looks_here_at_what_is_only_here_and_nowhere_else() {
+    let stage = Stage::of(4);
+    // The run is still open when the test is over, and nothing is looked at but what it pushes to.
+    let slow = stage.text().replace("settle = \"8s\"", "settle = \"10 min\"");
+    stage.write(&slow.replace("[verify]\n", "[verify]\non_start = false\n"));
+    let url = stage.without_last();
+    let mut sends = stage.screen().start();
+    sends
+        .sees("3 sites")
+        .key("e")
+        .sees("paste or type a publishable key")
+        .type_(stage.key());
+    sends
+        .sees("test publishable key")
+        .key("Enter")
+        .sees("P reviews")
+        .key("p");
+    sends.sees("press y to push").key("y").sees("settling");
+    stage.write(&stage.text().replace("on_start = false", "on_start = true"));
+    let mut watches = stage.screen().arg("--read-only").start();
+    watches.sees("3 sites").sees("watches  run 1").adds(&url);
+    let last = stage.fleet.sites().len() - 1;
+    assert!(
+        stage
+            .fleet
+            .wait_until(Duration::from_secs(10), |record| record.gets(last).len() == 1),
+        "it is looked at at once, although the other process does not know it"
+    );
+    watches.sees("watches  run 1").sees("seen 1");
+    // What it ordered there would have gone out with its end.
+    assert_eq!(watches.quits(), 0);
+    sends.key("q").sees("leave it running").key("x");
+    sends.wait_exit();
+    let pushed = (0..last).filter(|site| stage.requests(*site, "PUT") > 0).count();
+    let looked = (0..last).filter(|site| stage.requests(*site, "GET") > 0).count();
+    assert_eq!(
+        (pushed, looked),
+        (1, 1),
+        "a watcher has the other process look at nothing"
+    );
+}
+
+#[test]
 fn a_newcomer_writes_a_config() {
     let mut pty = program().size(80, 24).start();
     pty.sees("There is no config yet").sees("./config.toml").key("i");
     pty.sees("A commented config is written");
     let path = pty.home().join(".config/stripe-propagate/config.toml");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), EXAMPLE);
+    let written = std::fs::read_to_string(&path).unwrap();
+    let as_before = written.replace("\n#[[sites]]\n#url", "\n[[sites]]\nurl");
+    assert_eq!(as_before, EXAMPLE);
     assert_eq!(mode(&path), 0o600);
     // It is the operator's from now on.
     std::fs::write(&path, "# mine\n").unwrap();
     pty.key("i").sees("is there already, and stays as it is");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "# mine\n");
+    // Its sites are comments: nobody is asked for anything.
+    std::fs::write(&path, &written).unwrap();
     pty.key("F5")
+        .sees("no sites yet: + adds one")
         .sees("it lists no sites")
         .key("i")
         .sees("there is a config already");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "# mine\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
+    assert_eq!(pty.quits(), 0);
+}
+
+#[test]
+fn a_config_that_is_written_beside_sites_of_the_session_can_keep_them() {
+    let stage = Stage::of(1);
+    let url = stage.fleet.sites()[0].url.to_string();
+    let mut pty = program().size(120, 40).start();
+    let path = pty.home().join(".config/stripe-propagate/config.toml");
+    pty.sees("There is no config yet")
+        .adds(&url)
+        .sees("i writes a config that can keep it")
+        .key("+")
+        .sees("i writes one, once the site is there")
+        .key("Esc")
+        .sees_no("The site's address");
+    pty.type_(":")
+        .sees("do  (Up")
+        .type_("write")
+        .sees("write a config")
+        .key("Enter");
+    pty.sees(&format!("Write {url} to"))
+        .key("n")
+        .sees_no("Write https");
+    // What is there already stays, and is asked about again.
+    pty.key("i").sees("is there already, and stays as it is");
+    pty.key("+")
+        .sees("Enter alone asks")
+        .key("Enter")
+        .sees(&format!("Write {url} to"));
+    pty.key("y").sees("1 site written to").sees("F5 reads it");
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        written.ends_with(&format!("\n[[sites]]\nurl = \"{url}\"\n")),
+        "{written}"
+    );
+    pty.key("F5").sees("read again: the same 1 site");
     assert_eq!(pty.quits(), 0);
 }
 

@@ -15,6 +15,9 @@ use stripe_propagate::demo::faults::Fault;
 mod pty;
 mod stage;
 
+#[path = "screen/killed.rs"]
+mod killed;
+
 /// A secret's prefix, and what no one may see behind it: letters that nothing else on the screen has.
 const SECRET: &str = "sk_live_51Zq\u{de}xWv\u{d0}Kj";
 /// What of it must be in no file. Two letters of it are in many.

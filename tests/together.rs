@@ -111,7 +111,7 @@ impl Stage {
     }
 }
 
-const OTHER_KEY: &str = "pk_test_51ExampleExampleExampleExampleExampleExampleOther";
+const OTHER_KEY: &str = "pk_test_51ExampleOtherKeyExampleOtherKeyExampleOtherKeyExampleOtherKeyExampleOtherKeyExampleOtherKeyExOther";
 
 trait Operator {
     fn confirms(&mut self, phrase: &str) -> &mut Self;
@@ -150,6 +150,44 @@ fn a_screen_opens_with_what_is_on_record_and_notices_what_others_find() {
     pty.sees("drifted").sees("\u{2026}ther");
     pty.key("q");
     assert_eq!(pty.wait_exit(), 0);
+}
+
+#[test]
+fn a_run_that_is_left_paused_waits_for_another_screen() {
+    let stage = Stage::quick(24);
+    let mut first = stage.screen().start();
+    first.sees("\u{2022} seen").sees_no("checking");
+    first
+        .key("e")
+        .sees("paste or type a publishable key")
+        .type_(stage.key());
+    first
+        .sees("\u{2713} test publishable key")
+        .key("Enter")
+        .sees("P reviews and pushes");
+    first.key("P").confirms("24");
+    first.sees("retrying").key("c").sees("stay paused").sees("paused");
+    first.key("Esc").sees_no("stay paused").key("q");
+    first.sees("leave it as it is").key("p");
+    first.sees("run 1 stays as it is (PID ").is_restored();
+    assert_eq!(first.wait_exit(), 0);
+    // Whoever attaches and leaves again is told where it stays.
+    let mut second = stage.screen().start();
+    second.sees("attached").sees("paused").key("q");
+    second.sees("run 1 stays paused in process ").is_restored();
+    assert_eq!(second.wait_exit(), 0);
+    let mut third = stage.screen().start();
+    third
+        .sees("attached")
+        .sees("paused")
+        .key("c")
+        .sees("stay paused")
+        .key("g");
+    third.sees("settled").sees("all is on record").key("q");
+    assert_eq!(third.wait_exit(), 0);
+    for index in stage.healthy() {
+        assert_eq!(stage.fleet.stored(index).as_deref(), Some(stage.key()));
+    }
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Shops {
                 keys: stripe_propagate::tui::actions::unchanged(),
                 demo: false,
                 read_only: false,
-                clipboard: true,
+                clipboard: stripe_propagate::tui::model::Clipboard::Takes,
                 zone: jiff::tz::TimeZone::UTC,
             },
             size: SIZE,

@@ -1,8 +1,10 @@
 use std::time::{Duration, Instant};
 
+use crossterm::event::{KeyCode, KeyEvent};
 use stripe_propagate::rules::moment::Moment;
 use stripe_propagate::tui::frame::Frames;
 use stripe_propagate::tui::update::update;
+use stripe_propagate::tui::{Input, Message};
 
 use crate::fleet::Shops;
 use crate::{FPS, RATE, SIZE, Sizes, median_and_p99, ms};
@@ -16,26 +18,68 @@ pub(crate) fn measure(sizes: Sizes) -> anyhow::Result<()> {
         sizes.frames
     );
     println!(
-        "| sites | filter | changes µs: median | p99 | a frame ms: median | p99 | bytes: median | p99 |"
+        "| sites | filter | after | changes µs: median | p99 | a frame ms: median | p99 | bytes: median | p99 |"
     );
-    println!("| --: | --- | --: | --: | --: | --: | --: | --: |");
+    println!("| --: | --- | --- | --: | --: | --: | --: | --: | --: |");
     for sites in sizes.sites {
         for filter in ["", "push:failed", "shop-0001"] {
-            of(sites, filter, sizes.frames)?;
+            of(sites, filter, "", sizes.frames)?;
         }
+        of(sites, "!push:failed", "a", sizes.frames)?;
+    }
+    typing(sizes)
+}
+
+/// A key press of this character.
+fn press(letter: char) -> Message {
+    Message::Input(vec![Input::Key(KeyEvent::from(KeyCode::Char(letter)))])
+}
+
+/// The filter is applied to all sites with each letter.
+fn typing(sizes: Sizes) -> anyhow::Result<()> {
+    println!("\nA letter in the filter, until it is drawn:\n");
+    println!("| sites | ms: median | p99 |");
+    println!("| --: | --: | --: |");
+    for sites in sizes.sites {
+        let now = start()?;
+        let (mut screen, _shops) = Shops::open(sites, now)?;
+        let mut frames = Frames::new(SIZE.0, SIZE.1)?;
+        let mut times = Vec::new();
+        for _ in 0..sizes.frames.div_ceil(100) {
+            update(&mut screen, press('/'), now);
+            for letter in "shop !verify:mismatch 00012".chars() {
+                let begun = Instant::now();
+                update(&mut screen, press(letter), now);
+                screen.model.arrange(now);
+                frames.draw(&screen)?;
+                times.push(begun.elapsed());
+            }
+            screen.model.show_only("");
+        }
+        let (median, p99) = median_and_p99(times);
+        println!("| {sites} | {:.2} | {:.2} |", ms(median), ms(p99));
     }
     Ok(())
 }
 
-fn of(sites: usize, filter: &str, count: usize) -> anyhow::Result<()> {
-    let step = Duration::from_secs(1) / FPS;
-    let mut now = Moment {
+/// When a bench begins.
+fn start() -> anyhow::Result<Moment> {
+    Ok(Moment {
         since_start: Duration::from_secs(1_000_000),
         wall: jiff::Timestamp::from_second(1_772_373_600)?,
-    };
+    })
+}
+
+/// With a filter, and after these keys were pressed.
+fn of(sites: usize, filter: &str, keys: &str, count: usize) -> anyhow::Result<()> {
+    let step = Duration::from_secs(1) / FPS;
+    let mut now = start()?;
     let (mut screen, mut shops) = Shops::open(sites, now)?;
     let mut frames = Frames::new(SIZE.0, SIZE.1)?;
     screen.model.show_only(filter);
+    for letter in keys.chars() {
+        update(&mut screen, press(letter), now);
+    }
     let (mut changes, mut times, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..count {
         now = now + step;
@@ -58,7 +102,7 @@ fn of(sites: usize, filter: &str, count: usize) -> anyhow::Result<()> {
     let ((change, change_p99), (time, time_p99)) = (median_and_p99(changes), median_and_p99(times));
     let (size, size_p99) = median_and_p99(bytes);
     println!(
-        "| {sites} | {filter} | {:.0} | {:.0} | {:.2} | {:.2} | {size} | {size_p99} |",
+        "| {sites} | {filter} | {keys} | {:.0} | {:.0} | {:.2} | {:.2} | {size} | {size_p99} |",
         ms(change) * 1000.0,
         ms(change_p99) * 1000.0,
         ms(time),

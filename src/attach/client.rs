@@ -1,4 +1,5 @@
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::wire::{
 };
 use super::{About, AttachError, name, order};
 use crate::engine::{Clock, Command, Event, Level, Message, RunInfo};
-use crate::site::Site;
+use crate::site::{Site, SiteId};
 use crate::store::{Operator, RunId};
 use crate::text::Count;
 
@@ -49,6 +50,8 @@ pub struct Attached {
     pub run: Option<RunInfo>,
     /// How many sites it has that our list has not: nothing is told of them.
     pub foreign_sites: usize,
+    /// Sites of our list that it has not: what is ordered for them is not done there.
+    pub own_sites: HashSet<SiteId>,
     /// The newest state of each site that both lists have, the run, its newest messages and attempts, then what
     /// happens. It ends when the process does, or the connection.
     pub events: UnboundedReceiver<Event>,
@@ -157,7 +160,7 @@ impl Found {
         };
         let urls = site_list(&mut lines, hello.sites).await.map_err(failed)?;
         let remap = Remap::new(sites, &urls);
-        let foreign_sites = remap.foreign();
+        let (foreign_sites, own_sites) = (remap.foreign(), remap.own());
         let (told, events) = mpsc::unbounded_channel();
         let (orders, given) = mpsc::unbounded_channel();
         let work = Connection {
@@ -173,6 +176,7 @@ impl Found {
             },
             run: hello.info,
             foreign_sites,
+            own_sites,
             events,
             orders,
             connection: tokio::spawn(work.run(lines, sink, given)),

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::engine::{Command, Event};
 use crate::site::{Site, SiteId};
@@ -40,6 +40,14 @@ impl Remap {
     /// How many sites of the other list are not in ours.
     pub(super) fn foreign(&self) -> usize {
         self.ours.iter().filter(|site| site.is_none()).count()
+    }
+
+    /// Our sites that the other list has not.
+    pub(super) fn own(&self) -> HashSet<SiteId> {
+        let all = self.theirs.iter().enumerate();
+        all.filter(|(_, theirs)| theirs.is_none())
+            .map(|(index, _)| SiteId::at(index))
+            .collect()
     }
 
     /// An event of theirs in our terms, safe to show; none where its site is not in our list.

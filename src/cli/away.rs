@@ -1,4 +1,4 @@
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -11,19 +11,18 @@ const NAME: &str = "screen-left.json";
 /// What is written there is far shorter.
 const LONGEST: u64 = 1000;
 
-/// A screen is lost or left while a run goes on. Only the first of several counts, until one opens again.
+/// A screen is lost or left while a run goes on. Of several the last one counts: until then somebody could look.
 pub(super) fn leave(folder: &Path, now: Moment) {
-    let opened = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(folder.join(NAME));
-    let written = opened.and_then(|mut file| file.write_all(&serde_json::to_vec(&now)?));
-    match written {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            tracing::warn!(%error, "the next screen cannot tell what happened meanwhile");
-        }
-        _ => {}
+    let write = || {
+        let mut file = tempfile::Builder::new()
+            .prefix(".screen-left-")
+            .tempfile_in(folder)?;
+        file.write_all(&serde_json::to_vec(&now)?)?;
+        file.persist(folder.join(NAME))?;
+        Ok::<(), std::io::Error>(())
+    };
+    if let Err(error) = write() {
+        tracing::warn!(%error, "the next screen cannot tell what happened meanwhile");
     }
 }
 
@@ -58,13 +57,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_screen_that_was_lost_counts_until_one_opens() {
+    fn the_last_screen_that_was_lost_counts_until_one_opens() {
         let folder = tempfile::tempdir().unwrap();
         let take = |keep| take(folder.path(), at(100), keep).map(|left| left.since_start.as_secs());
         assert_eq!(take(false), None);
         leave(folder.path(), at(10));
         leave(folder.path(), at(20));
-        assert_eq!((take(true), take(false), take(false)), (Some(10), Some(10), None));
+        assert_eq!((take(true), take(false), take(false)), (Some(20), Some(20), None));
         leave(folder.path(), at(500));
         assert_eq!(take(false), Some(100), "the machine has started anew since");
     }

@@ -90,6 +90,11 @@ pub(super) async fn follow(
     Ok(status)
 }
 
+/// Until when a run that is held already waits for another screen: nothing more is told of it before one comes.
+fn grace(phase: Option<RunPhase>, attachable: bool, now: Instant) -> Option<Instant> {
+    (attachable && phase.is_some_and(RunPhase::is_held)).then(|| now + GRACE)
+}
+
 struct Follower {
     followed: Followed,
     printer: Printer,
@@ -138,7 +143,11 @@ impl Follower {
             open: states().filter(|state| is_open(state)).count(),
             sent_at: None,
             sent_told: false,
-            held_until: None,
+            held_until: grace(
+                followed.run.as_ref().map(|run| run.phase),
+                followed.attachable,
+                Instant::now(),
+            ),
             // The signal that ended the screen was heard by whoever listens here, too.
             stopped_at: followed.interrupted.then(Instant::now),
             printer,
@@ -349,5 +358,22 @@ impl Follower {
             printer.out(report::summary(&results, seconds));
         }
         status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_held_before_its_screen_was_left_waits_an_hour() {
+        let now = Instant::now();
+        let waits = |phase, attachable| grace(phase, attachable, now).map(|until| until - now);
+        for held in [RunPhase::Paused, RunPhase::Halted] {
+            assert_eq!(waits(Some(held), true), Some(GRACE));
+            assert_eq!(waits(Some(held), false), None, "nobody can come");
+        }
+        assert_eq!(waits(Some(RunPhase::Sending), true), None);
+        assert_eq!(waits(None, true), None);
     }
 }

@@ -9,6 +9,9 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::config::TabSettings;
+use crate::tui::run::giving_back;
+
 /// Tells the child which process waits for it.
 const MARK: &str = "STRIPE_PROPAGATE_FRONT";
 /// By which the child says that it goes on alone.
@@ -21,12 +24,22 @@ pub(super) fn is_needed() -> bool {
 }
 
 /// Runs the program again behind this process, and waits until it ends or goes on alone. Returns its exit status.
-pub(super) fn stand(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
+///
+/// A screen that is killed leaves behind what it has begun outside of itself: `tab` tells what that can be.
+pub(super) fn stand(
+    arguments: impl Iterator<Item = OsString>,
+    tab: impl FnOnce() -> TabSettings,
+) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("starting the program")?.block_on(wait(arguments))
+    runtime
+        .context("starting the program")?
+        .block_on(wait(arguments, tab))
 }
 
-async fn wait(mut arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
+async fn wait(
+    mut arguments: impl Iterator<Item = OsString>,
+    tab: impl FnOnce() -> TabSettings,
+) -> anyhow::Result<u8> {
     let mut let_go = signal(SignalKind::user_defined1())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -44,7 +57,7 @@ async fn wait(mut arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u
             status = child.wait() => {
                 let status = status?;
                 if let (Some(_), Ok(modes)) = (status.signal(), &modes) {
-                    give_back(modes);
+                    give_back(modes, tab());
                 }
                 return Ok(code(status));
             }
@@ -57,14 +70,13 @@ async fn wait(mut arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u
 }
 
 /// A screen that was killed could not give the terminal back itself.
-fn give_back(modes: &Termios) {
-    // Paste marks and mouse off, the cursor shown, the alternate screen left, the title that the terminal kept.
-    const PLAIN: &str = "\x1b[?2004l\x1b[?1000l\x1b[?1006l\x1b[?25h\x1b[?1049l\x1b[23;2t";
-
+fn give_back(modes: &Termios, tab: TabSettings) {
     let _gone = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, modes);
+    let mut output = std::io::stdout();
+    let _gone = output.write_all(&giving_back(tab));
     let _gone = writeln!(
-        std::io::stdout(),
-        "{PLAIN}the screen was killed: opening it again tells what became of a run"
+        output,
+        "the screen was killed: opening it again tells what became of a run"
     );
 }
 

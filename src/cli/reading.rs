@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::config::typed_path;
 use crate::report::export::{Format, RunExport, render};
 use crate::report::save::save;
 use crate::rules::plan::PutBack;
@@ -37,10 +38,13 @@ pub(super) async fn read(store: &impl Store, sites: &[Site], wanted: Wanted) -> 
                 let only = only.map(|only| only.into_iter().map(|id| url(id).clone()).collect());
                 Reading::PutBack(run, put_back(store, sites, run, only).await?)
             }
-            Wanted::Export { run, path, replace } => match export(store, run, &path, replace).await? {
-                Written::Done => Reading::Exported(path),
-                Written::IsThere => Reading::Exists(path),
-            },
+            Wanted::Export { run, path, replace } => {
+                let path = typed_path(&path);
+                match export(store, run, &path, replace).await? {
+                    Written::Done => Reading::Exported(path),
+                    Written::IsThere => Reading::Exists(path),
+                }
+            }
         })
     };
     let read: anyhow::Result<Reading> = read.await;
@@ -104,7 +108,7 @@ pub(super) async fn export(
 ) -> anyhow::Result<Written> {
     let Some(format) = Format::of_path(path) else {
         bail!(
-            "{}: the name must end in .html, .csv, .json or .md",
+            "the name must end in .html, .csv, .json or .md: {}",
             path.display()
         );
     };

@@ -10,12 +10,12 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::follow::{Followed, follow};
 use super::printer::Telling;
 use super::session::Session;
-use super::setup::{Loaded, Setup};
+use super::setup::{Loaded, Setup, serve};
 use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
 use super::{Globals, away, front, log, who};
-use crate::config::{Config, ConfigError, TabSettings, UiSettings};
+use crate::config::{Config, ConfigError};
 use crate::demo::Fleet;
 use crate::engine::{Command, Left as LeftWaiting, RunInfo};
 use crate::store::Holder;
@@ -29,9 +29,13 @@ use crate::tui::theme::Theme;
 use crate::tui::update::update;
 use crate::tui::{Leave, Message};
 
+/// What this terminal can show.
+mod shows;
 /// The screen while the config cannot be used.
 mod wrong;
 
+pub(super) use shows::tab_of;
+use shows::{clipboard, is_terminal_of_dec, needs_ascii, tab_here};
 use wrong::Mended;
 
 /// Frames a second over SSH, where each costs the line.
@@ -56,6 +60,8 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
         Ok(first) => first,
         Err(left) => return Ok(Ended::With(left)),
     };
+    // The screen with the error may have seen another one.
+    let size = taken.as_ref().map_or(size, Taken::size);
     log::start(&loaded.config.log, &globals);
     let mut session = match taken {
         None => Session::of_config(&loaded.config, &globals, LeftWaiting::Awaited).await?,
@@ -85,7 +91,7 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
         match (shown.left, setup.take_next()) {
             (Left::ByOperator(Leave::Reload), Some(next)) => {
                 shown.session.end().await;
-                (session, loaded, wrong) = reopen(next, loaded, &globals).await?;
+                (session, loaded, wrong) = reopen(next, loaded, &setup, &globals).await?;
                 start = start_on(&session, &loaded, &globals, size).await?;
                 (before, taken) = (Some(shown.screen), Some(terminal));
             }
@@ -126,6 +132,7 @@ async fn first_config(
 async fn reopen(
     next: Loaded,
     before: Loaded,
+    setup: &Setup,
     globals: &Globals,
 ) -> anyhow::Result<(Session, Loaded, Option<Wrong>)> {
     match behind_the_screen(&next, globals).await {
@@ -134,6 +141,8 @@ async fn reopen(
             let wrong = Wrong::unusable(&next.config.path, &format!("{error:#}"));
             let mut before = before;
             before.told.newest = None;
+            // Some of them may have been written into the config since.
+            before.told.added = setup.added().to_vec();
             let session = behind_the_screen(&before, globals).await?;
             Ok((session, before, Some(wrong)))
         }
@@ -210,7 +219,7 @@ fn start(session: &Session, config: &Config, size: (u16, u16)) -> Result<Start, 
 /// A screen without sites.
 fn bare(config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let no_colour = variable("NO_COLOR").is_some();
+    let no_colour = variable("NO_COLOR").is_some() || is_terminal_of_dec(variable("TERM"));
     Ok(Start {
         sites: Vec::new().into(),
         states: Vec::new(),
@@ -231,7 +240,7 @@ fn bare(config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
             keys: bound(config)?,
             demo: false,
             read_only: false,
-            clipboard: takes_clipboard(variable("TERM")),
+            clipboard: clipboard(variable("TERM"), variable("TMUX").is_some()),
             zone: TimeZone::system(),
         },
         size,
@@ -247,57 +256,6 @@ fn operator() -> String {
 fn name_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or(OsStr::new("no config"));
     CleanText::new(&name.to_string_lossy(), NOTE_LIMIT).to_string()
-}
-
-/// Whether the terminal shows ASCII only: the Linux console, or a locale without UTF-8.
-fn needs_ascii(ui: &UiSettings, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
-    if let Some(ascii) = ui.ascii {
-        return ascii;
-    }
-    let console = variable("TERM").is_some_and(|kind| kind == "linux");
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(&variable);
-    let utf8 = locale.is_some_and(|locale| {
-        let locale = locale.to_string_lossy().to_lowercase();
-        locale.contains("utf-8") || locale.contains("utf8")
-    });
-    console || !utf8
-}
-
-/// What of it this kind of terminal can show. One that does not know these sequences would print them: only those
-/// that do are sent any. All know the bell.
-fn tab(settings: TabSettings, kind: &str) -> TabSettings {
-    const KNOW: [&str; 15] = [
-        "alacritty",
-        "contour",
-        "foot",
-        "ghostty",
-        "gnome",
-        "iterm",
-        "konsole",
-        "mintty",
-        "rxvt",
-        "screen",
-        "st-",
-        "tmux",
-        "vte",
-        "wezterm",
-        "xterm",
-    ];
-
-    let knows = KNOW.iter().any(|known| kind.starts_with(known));
-    TabSettings {
-        title: settings.title && knows,
-        progress: settings.progress && knows,
-        bell: settings.bell,
-    }
-}
-
-/// Whether the terminal may know OSC 52: the Linux console and DEC's terminals do not. What a terminal makes of it is
-/// its own matter, and asking it would bring answers that look like key presses.
-fn takes_clipboard(kind: Option<std::ffi::OsString>) -> bool {
-    let kind = kind.unwrap_or_default();
-    let kind = kind.to_string_lossy();
-    kind != "linux" && !kind.starts_with("vt")
 }
 
 /// A screen that was left, and what it was on.
@@ -316,7 +274,7 @@ fn behaviour(config: &Config) -> Behaviour {
             .fps
             .unwrap_or(if over_ssh { FRAMES_OVER_SSH } else { FRAMES }),
         mouse: config.ui.mouse,
-        tab: tab(config.ui.tab, &std::env::var("TERM").unwrap_or_default()),
+        tab: tab_here(config),
         look_at_start: config.verify.on_start,
     }
 }
@@ -332,7 +290,11 @@ async fn show(
     let clock = session.clock;
     let (tell, mut told) = unbounded_channel();
     let (order, orders) = unbounded_channel();
-    let steer = tokio::spawn(Steer::new(session, setup, fleet, tell).run(orders));
+    let (about_config, mends) = unbounded_channel();
+    let mender = tokio::spawn(serve(setup, mends, tell.clone()));
+    let watches = screen.model.is_watching();
+    let steer = Steer::new(session, about_config, fleet, tell, watches);
+    let steer = tokio::spawn(steer.run(orders));
     let (left, mut screen) = Box::pin(run::run(
         taken,
         screen,
@@ -343,7 +305,8 @@ async fn show(
     ))
     .await?;
     // The screen has let go of its orders: that ends who carries them out.
-    let (session, setup) = steer.await?;
+    let session = steer.await?;
+    let setup = mender.await??;
     // What was told and not taken in any more: who follows the run must know of it.
     while let Ok(message) = told.try_recv() {
         let _nobody_orders = update(&mut screen, message, clock.now());
@@ -375,7 +338,8 @@ async fn after(
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
     let cancels = matches!(left, Left::ByOperator(Leave::Cancel) | Left::Terminated);
-    if model.is_run_open() && (model.is_attached() || !cancels) {
+    // A screen that only watches is not the operator's: what that one has not seen is still to be told.
+    if model.is_run_open() && (model.is_attached() || !cancels) && !model.is_watching() {
         away::leave(&session.folder, session.clock.now());
     }
     if let Some(holder) = model.attached_to() {
@@ -387,8 +351,8 @@ async fn after(
         Left::ByOperator(Leave::Idle | Leave::Reload | Leave::Demo) => return Ok(Status::Good),
         Left::ByOperator(Leave::RunGoesOn) => Some(Command::GoOn),
         Left::ByOperator(Leave::Cancel) | Left::Terminated => Some(Command::Stop),
-        // Nobody can be asked whether a paused run shall go on: it waits for another screen.
-        Left::HungUp => None,
+        // Nobody can be asked whether a paused run shall go on, or it is wanted so: it waits for another screen.
+        Left::HungUp | Left::ByOperator(Leave::RunWaits) => None,
     };
     if let Some(go_on) = go_on {
         session.local.handle.send(go_on);
@@ -414,7 +378,9 @@ async fn after(
             );
             Telling::Plain
         }
-        Left::ByOperator(Leave::RunGoesOn) => let_go(run.as_ref()),
+        Left::ByOperator(Leave::RunGoesOn) if model.is_demo() => let_go(run.as_ref(), Alone::Demo),
+        Left::ByOperator(Leave::RunGoesOn) => let_go(run.as_ref(), Alone::GoesOn),
+        Left::ByOperator(Leave::RunWaits) => let_go(run.as_ref(), Alone::Waits),
         Left::ByOperator(_) => Telling::Plain,
     };
     let followed = Followed {
@@ -426,7 +392,7 @@ async fn after(
         wait: None,
         telling,
         interrupted: left == Left::Terminated,
-        attachable: telling == Telling::Silent,
+        attachable: telling == Telling::Silent || left == Left::ByOperator(Leave::RunWaits),
     };
     follow(session, followed, signals).await
 }
@@ -435,28 +401,61 @@ fn tell_of_the_other(holder: &Holder, model: &Model) {
     let Some(run) = model.run().filter(|_| model.is_run_open()) else {
         return;
     };
+    let stays = if run.phase.is_held() { "stays" } else { "is" };
     let _closed = writeln!(
         std::io::stderr(),
-        "run {} is {} in process {}: opening the screen again attaches to it",
+        "run {} {stays} {} in process {}: opening the screen again attaches to it",
         run.id.0,
         run.phase.word(),
         holder.by.pid
     );
 }
 
+/// What becomes of a run whose screen is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    /// It goes on, and can be attached to.
+    GoesOn,
+    /// It stays paused, and can be attached to.
+    Waits,
+    /// It goes on where nobody else can see it.
+    Demo,
+}
+
+impl Alone {
+    /// What is said of `run` when the shell has its terminal again.
+    fn told(self, run: &str, pid: u32) -> String {
+        match self {
+            Self::GoesOn => {
+                format!(
+                    "{run} goes on without the screen (PID {pid}): opening the screen again attaches to it"
+                )
+            }
+            Self::Waits => format!(
+                "{run} stays as it is (PID {pid}): opening the screen again within an hour attaches to it, after that \
+                 it is left unfinished"
+            ),
+            Self::Demo => format!(
+                "{run} of the demo goes on without the screen (PID {pid}) until it has settled, and ends with the demo"
+            ),
+        }
+    }
+}
+
 /// Gives the terminal back to the shell while the run goes on.
-fn let_go(run: Option<&RunInfo>) -> Telling {
+fn let_go(run: Option<&RunInfo>, alone: Alone) -> Telling {
     let run = run.map_or_else(|| "the run".to_owned(), |run| format!("run {}", run.id.0));
-    let told = format!(
-        "{run} goes on without the screen (PID {}): opening the screen again attaches to it",
-        std::process::id()
-    );
-    if front::let_go(&told) {
+    if front::let_go(&alone.told(&run, std::process::id())) {
         return Telling::Silent;
     }
+    let goes_on = if alone == Alone::Waits {
+        "stays as it is for an hour"
+    } else {
+        "goes on without the screen"
+    };
     let _closed = writeln!(
         std::io::stderr(),
-        "{run} goes on without the screen: ^Z and bg give the shell back, ^C cancels the rest"
+        "{run} {goes_on}: ^Z and bg give the shell back, ^C cancels the rest"
     );
     Telling::Plain
 }
@@ -466,52 +465,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_terminal_that_knows_titles_is_sent_any() {
-        let all = TabSettings {
-            title: true,
-            progress: true,
-            bell: true,
-        };
-        for kind in ["xterm-256color", "tmux-256color", "screen", "foot", "st-256color"] {
-            assert_eq!(tab(all, kind), all, "{kind}");
-        }
-        for kind in ["linux", "vt100", "vt220", "ansi", "cons25", ""] {
-            let plain = tab(all, kind);
-            assert!(!plain.title && !plain.progress && plain.bell, "{kind}");
-        }
-    }
-
-    #[test]
-    fn a_console_takes_nothing_into_a_clipboard() {
-        for (kind, takes) in [
-            ("linux", false),
-            ("vt100", false),
-            ("vt220", false),
-            ("xterm", true),
-            ("tmux-256color", true),
-        ] {
-            assert_eq!(takes_clipboard(Some(kind.into())), takes, "{kind}");
-        }
-    }
-
-    #[test]
-    fn the_locale_and_the_console_decide_on_ascii() {
-        let judge = |pairs: &[(&str, &str)]| {
-            let pairs: Vec<(String, String)> = pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect();
-            needs_ascii(&UiSettings::default(), |name| {
-                pairs
-                    .iter()
-                    .find(|(known, _)| known == name)
-                    .map(|(_, value)| value.into())
-            })
-        };
-        assert!(!judge(&[("TERM", "screen"), ("LANG", "fr_FR.UTF-8")]));
-        assert!(judge(&[("TERM", "linux"), ("LANG", "fr_FR.UTF-8")]));
-        assert!(judge(&[("LC_ALL", "C"), ("LANG", "fr_FR.UTF-8")]));
-        assert!(judge(&[("TERM", "xterm")]));
-        assert!(!judge(&[("LC_CTYPE", "C.utf8")]));
+    fn a_run_that_is_left_says_who_can_attach_to_it() {
+        let told = [Alone::GoesOn, Alone::Waits, Alone::Demo].map(|alone| alone.told("run 3", 7));
+        let attaches = told.each_ref().map(|told| told.contains("attaches to it"));
+        assert_eq!(attaches, [true, true, false]);
+        assert!(told.iter().all(|told| told.starts_with("run 3 ")), "{told:?}");
     }
 }

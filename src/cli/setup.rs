@@ -1,8 +1,12 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::Globals;
-use crate::config::{self, Config, ConfigError, Found, Searched, Surroundings};
+use crate::config::{self, Config, ConfigError, Found, LogSettings, Searched, Surroundings};
 use crate::site::SiteUrl;
+use crate::tui::Message;
 use crate::tui::actions::bound;
 use crate::tui::setup::{self as told, SetupNews, SetupOrder, Wrong};
 use crate::tui::theme::Theme;
@@ -22,6 +26,10 @@ pub(super) struct Loaded {
 #[derive(Default)]
 pub(super) struct Setup {
     around: Surroundings,
+    /// The config that is worked with, or that was to be and is wrong.
+    file: Option<PathBuf>,
+    /// By which `[log]` the program logs.
+    log: Option<LogSettings>,
     /// Sites that were added on the screen.
     added: Vec<SiteUrl>,
     /// What was read again, until it is worked with.
@@ -32,8 +40,7 @@ impl Setup {
     pub(super) fn of(globals: &Globals) -> Self {
         Self {
             around: Surroundings::of_process(globals.config.clone()),
-            added: Vec::new(),
-            next: None,
+            ..Self::default()
         }
     }
 
@@ -50,12 +57,27 @@ impl Setup {
     /// What was read last is worked with: its sites are those of the session.
     pub(super) fn keep(&mut self, loaded: &Loaded) {
         self.added.clone_from(&loaded.told.added);
+        self.file.clone_from(&loaded.told.file);
+        self.log.get_or_insert_with(|| loaded.config.log.clone());
+    }
+
+    /// There is a config at `path`, and it is wrong.
+    pub(super) fn expect(&mut self, path: &Path) {
+        self.file = Some(path.to_owned());
+    }
+
+    /// Sites that were added and stand in no config by now.
+    pub(super) fn added(&self) -> &[SiteUrl] {
+        &self.added
     }
 
     fn load_with(&self, newest: Option<&SiteUrl>) -> Result<Loaded, ConfigError> {
         let (mut config, searched) = match config::find(&self.around) {
             Found::File(path) => (config::load(&path)?, Vec::new()),
-            Found::Nowhere(Searched(places)) => (Config::empty(), places),
+            Found::Nowhere(Searched(places)) => match &self.file {
+                Some(file) => return Err(gone(file)),
+                None => (Config::empty(), places),
+            },
         };
         // These name what only the screen knows.
         Theme::of(&config)?;
@@ -65,6 +87,7 @@ impl Setup {
         let added = self.added.iter().chain(newest).filter(|url| config.add_site(url));
         let added: Vec<SiteUrl> = added.cloned().collect();
         let newest = newest.filter(|url| added.contains(url)).cloned();
+        let log_waits = self.log.as_ref().is_some_and(|log| *log != config.log);
         Ok(Loaded {
             config,
             searched,
@@ -72,17 +95,18 @@ impl Setup {
                 file,
                 added,
                 newest,
+                log_waits,
                 ..told::Setup::default()
             },
         })
     }
 
     /// Does what the screen orders.
-    pub(super) fn carry_out(&mut self, order: SetupOrder) -> SetupNews {
+    fn carry_out(&mut self, order: SetupOrder) -> SetupNews {
         match order {
             SetupOrder::Reload => self.reload(None),
             SetupOrder::Add(url) => self.reload(Some(&url)),
-            SetupOrder::WriteSites(urls) => self.write_sites(urls),
+            SetupOrder::WriteSites { file, urls } => self.write_sites(&file, urls),
             SetupOrder::WriteExample => self.write_example(),
         }
     }
@@ -97,11 +121,17 @@ impl Setup {
         }
     }
 
-    fn write_sites(&mut self, urls: Vec<SiteUrl>) -> SetupNews {
-        let Found::File(path) = config::find(&self.around) else {
-            return SetupNews::NotWritten("there is no config to write to: i writes one".to_owned());
+    /// Writes into `file` alone: that is what was asked about.
+    fn write_sites(&mut self, file: &Path, urls: Vec<SiteUrl>) -> SetupNews {
+        let why = match config::find(&self.around) {
+            Found::File(path) if path == file => None,
+            Found::File(path) => Some(format!("the config is {} by now", path.display())),
+            Found::Nowhere(_) => Some("it is gone".to_owned()),
         };
-        match config::add_sites(&path, &urls) {
+        if let Some(why) = why {
+            return SetupNews::NotWritten(in_words(&of_file(file, why)));
+        }
+        match config::add_sites(file, &urls) {
             Ok(_) => {
                 self.added.retain(|added| !urls.contains(added));
                 SetupNews::SitesWritten(urls)
@@ -122,7 +152,161 @@ impl Setup {
     }
 }
 
+fn of_file(path: &Path, message: String) -> ConfigError {
+    ConfigError {
+        path: path.to_owned(),
+        place: None,
+        message,
+        around: Vec::new(),
+    }
+}
+
+/// Without it there would be other sites and another store, and nothing would say so.
+fn gone(path: &Path) -> ConfigError {
+    of_file(
+        path,
+        "it is gone, and there is no config in its place: put it back, or start the program again without one".to_owned(),
+    )
+}
+
+/// Carries out what is ordered about the config, one after the other, and tells what came of it. On a thread that may
+/// block: files can be slow. Gives back what it was given when nobody orders any more.
+///
+/// # Errors
+/// When that thread panicked.
+pub(super) async fn serve(
+    mut setup: Setup,
+    mut orders: UnboundedReceiver<SetupOrder>,
+    tell: UnboundedSender<Message>,
+) -> Result<Setup, JoinError> {
+    while let Some(order) = orders.recv().await {
+        let work = move || {
+            let news = setup.carry_out(order);
+            (setup, news)
+        };
+        let news;
+        (setup, news) = spawn_blocking(work).await?;
+        // The screen is being left.
+        let _left = tell.send(Message::Setup(news));
+    }
+    Ok(setup)
+}
+
 fn in_words(error: &ConfigError) -> String {
     let wrong = Wrong::from(error);
     format!("nothing written: {} ({})", wrong.message, wrong.place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, url: &str) {
+        std::fs::write(path, format!("[[sites]]\nurl = \"{url}\"\n")).unwrap();
+    }
+
+    /// A folder with a config, and what is made of it.
+    fn opened() -> (tempfile::TempDir, PathBuf, Setup) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        write(&path, "https://one.example.com");
+        let mut setup = Setup {
+            around: Surroundings {
+                current: folder.path().to_owned(),
+                xdg: Some(folder.path().join("xdg")),
+                ..Surroundings::default()
+            },
+            ..Setup::default()
+        };
+        let loaded = setup.load().unwrap();
+        setup.keep(&loaded);
+        (folder, path, setup)
+    }
+
+    fn new() -> SiteUrl {
+        SiteUrl::parse("https://new.example.com").unwrap()
+    }
+
+    #[test]
+    fn only_the_file_that_was_asked_about_is_written_to() {
+        let (folder, path, mut setup) = opened();
+        let other = folder.path().join("xdg/stripe-propagate/config.toml");
+        std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+        std::fs::rename(&path, &other).unwrap();
+        let order = |file: &Path| SetupOrder::WriteSites {
+            file: file.to_owned(),
+            urls: vec![new()],
+        };
+        let SetupNews::NotWritten(why) = setup.carry_out(order(&path)) else {
+            panic!("it wrote into {}", other.display())
+        };
+        assert!(why.contains("the config is") && why.contains("xdg"), "{why}");
+        assert!(!std::fs::read_to_string(&other).unwrap().contains("new.example"));
+        assert_eq!(
+            setup.carry_out(order(&other)),
+            SetupNews::SitesWritten(vec![new()])
+        );
+        std::fs::remove_file(&other).unwrap();
+        assert!(matches!(setup.carry_out(order(&other)), SetupNews::NotWritten(_)));
+    }
+
+    #[test]
+    fn a_config_that_vanishes_is_wrong_and_one_that_never_was_is_none() {
+        let (_folder, path, mut setup) = opened();
+        std::fs::remove_file(&path).unwrap();
+        let news = setup.carry_out(SetupOrder::Reload);
+        let SetupNews::Wrong(wrong) = news else {
+            panic!("{news:?}")
+        };
+        assert!(wrong.message.contains("it is gone"), "{}", wrong.message);
+        setup.file = None;
+        assert_eq!(setup.carry_out(SetupOrder::Reload), SetupNews::Loaded);
+    }
+
+    #[test]
+    fn another_log_counts_at_the_next_start() {
+        let (_folder, path, mut setup) = opened();
+        let waits = |setup: &mut Setup| {
+            assert_eq!(setup.carry_out(SetupOrder::Reload), SetupNews::Loaded);
+            let next = setup.take_next().unwrap();
+            setup.keep(&next);
+            next.told.log_waits
+        };
+        assert!(!waits(&mut setup));
+        std::fs::write(&path, "[log]\nlevel = \"debug\"\n").unwrap();
+        assert!(waits(&mut setup) && waits(&mut setup), "as often as it is read");
+        std::fs::write(&path, "").unwrap();
+        assert!(!waits(&mut setup));
+    }
+
+    #[test]
+    fn what_was_written_is_not_of_the_session_when_the_next_config_is_not_taken() {
+        let (_folder, path, mut setup) = opened();
+        assert_eq!(setup.carry_out(SetupOrder::Add(new())), SetupNews::Loaded);
+        let next = setup.take_next().unwrap();
+        setup.keep(&next);
+        assert_eq!(setup.added(), [new()]);
+        let (file, urls) = (path, vec![new()]);
+        setup.carry_out(SetupOrder::WriteSites { file, urls });
+        assert_eq!(setup.added(), []);
+    }
+
+    #[tokio::test]
+    async fn orders_are_carried_out_in_their_order_and_all_of_them() {
+        let (_folder, _path, setup) = opened();
+        let (orders, given) = tokio::sync::mpsc::unbounded_channel();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        orders.send(SetupOrder::Add(new())).unwrap();
+        orders.send(SetupOrder::Reload).unwrap();
+        drop(orders);
+        let mut setup = serve(setup, given, tell).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(told.recv().await, Some(Message::Setup(SetupNews::Loaded)));
+        }
+        assert_eq!(
+            setup.take_next().unwrap().config.sites.len(),
+            1,
+            "the last one counts"
+        );
+    }
 }

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +8,13 @@ use tokio::time::Instant;
 
 use super::reading;
 use super::session::Session;
-use super::setup::Setup;
 use crate::attach::{Attached, Changed, Found, Watch, find};
 use crate::demo::Fleet;
 use crate::engine::{Command, Event, Level, Message as Told, sleep_until};
 use crate::rules::run::RunPhase;
+use crate::site::SiteId;
 use crate::store::{Holder, Store, StoreError};
+use crate::tui::setup::SetupOrder;
 use crate::tui::{Effect, Message, Wanted};
 
 /// How long a run of another process may take to hear the last order.
@@ -26,8 +28,11 @@ pub(super) struct Steer {
     session: Session,
     /// The demo's sites, which `H` mends.
     fleet: Option<Arc<Fleet>>,
-    setup: Setup,
+    /// Who carries out what is ordered about the config.
+    setup: UnboundedSender<SetupOrder>,
     tell: UnboundedSender<Message>,
+    /// Whether the screen only watches.
+    watches: bool,
     remote: Option<Remote>,
     watch: Option<Watch>,
     /// Whether a run of this process goes on.
@@ -52,9 +57,10 @@ struct Remote {
 impl Steer {
     pub(super) fn new(
         session: Session,
-        setup: Setup,
+        setup: UnboundedSender<SetupOrder>,
         fleet: Option<Arc<Fleet>>,
         tell: UnboundedSender<Message>,
+        watches: bool,
     ) -> Self {
         let watch = Watch::new(&session.folder);
         let watch = watch.inspect_err(|error| tracing::warn!(%error, "other processes are not noticed"));
@@ -63,6 +69,7 @@ impl Steer {
             fleet,
             setup,
             tell,
+            watches,
             remote: None,
             watch: watch.ok(),
             own_run: false,
@@ -73,8 +80,8 @@ impl Steer {
         }
     }
 
-    /// Until the screen is left; gives back then what it was given.
-    pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Effect>) -> (Session, Setup) {
+    /// Until the screen is left; gives back the session then.
+    pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Effect>) -> Session {
         self.look_for_runs().await;
         self.tell_of_what_was_left().await;
         loop {
@@ -106,7 +113,7 @@ impl Steer {
             // What was ordered last is on its way then.
             let _stalled = tokio::time::timeout(FAREWELL, connection).await;
         }
-        (self.session, self.setup)
+        self.session
     }
 
     /// Attaches to the run of another process, if one goes on and none of this process does.
@@ -184,8 +191,7 @@ impl Steer {
             settled = run.phase == RunPhase::Settled;
             self.own_run = !settled;
         }
-        // While the run of another process is shown, what stands still here is not.
-        let is_shown = self.remote.is_none() || !matches!(event, Event::Site { .. } | Event::Run(_));
+        let is_shown = self.shows(&event);
         if is_shown {
             self.say(Message::Engine(event));
         }
@@ -193,6 +199,17 @@ impl Steer {
             // What others have written meanwhile was not read.
             self.read_soon();
             self.look_for_runs().await;
+        }
+    }
+
+    /// While the run of another process is shown, what stands still here is not; sites that are only here are.
+    fn shows(&self, event: &Event) -> bool {
+        let Some(remote) = &self.remote else {
+            return true;
+        };
+        match event {
+            Event::Site { site, .. } => remote.attached.own_sites.contains(site),
+            event => !matches!(event, Event::Run(_)),
         }
     }
 
@@ -253,8 +270,8 @@ impl Steer {
             }
             Effect::Read(wanted) => self.read(wanted),
             Effect::Setup(order) => {
-                let news = self.setup.carry_out(order);
-                self.say(Message::Setup(news));
+                // If it has ended by a fault, that is told when the screen is left.
+                let _ended = self.setup.send(order);
             }
             // What concerns the terminal is done by the screen itself.
             Effect::Copy(_) | Effect::Redraw | Effect::Suspend | Effect::Quit(_) => {}
@@ -273,6 +290,17 @@ impl Steer {
                 // What that run still waits for, it goes on to wait for.
                 self.shows_own();
                 self.session.local.order(command);
+            }
+            Some(remote) if matches!(command, Command::Look { .. }) => {
+                let (here, there) = split(&command, &remote.attached.own_sites);
+                if let Some(here) = here {
+                    self.session.local.order(here);
+                }
+                // It is asked before the screen knows that it is attached, too: who only watches has nothing looked at
+                // there.
+                if let Some(there) = there.filter(|_| !self.watches) {
+                    let _ended = remote.attached.orders.send(there);
+                }
             }
             Some(remote) if !matches!(command, Command::Close(_)) => {
                 // Its end is told by its events.
@@ -301,6 +329,19 @@ impl Steer {
         // The screen is being left: what is told now is told by who follows.
         let _left = self.tell.send(message);
     }
+}
+
+/// A look at sites that only this process has, and one at the others.
+fn split(look: &Command, own: &HashSet<SiteId>) -> (Option<Command>, Option<Command>) {
+    let of = |mine: bool| {
+        let mut look = look.clone();
+        let Command::Look { sites, .. } = &mut look else {
+            return None;
+        };
+        sites.retain(|site| own.contains(site) == mine);
+        (!sites.is_empty()).then_some(look)
+    };
+    (of(true), of(false))
 }
 
 async fn next_event(remote: &mut Option<Remote>) -> Option<Event> {

@@ -141,12 +141,16 @@ fn without_values(message: &str) -> String {
     let in_words = |expected: &str| match expected {
         "i64" => "a whole number".to_owned(),
         "a boolean" => "true or false".to_owned(),
+        "a string" => "a text between two quotes, \"…\"".to_owned(),
         other => other.to_owned(),
     };
     if let Some(rest) = message.strip_prefix("invalid type: ") {
         let expected = rest
             .rsplit_once(", expected ")
             .map_or("another kind of value", |(_, expected)| expected);
+        if expected.contains("duration") {
+            return "write a number with its unit, such as \"8s\"".to_owned();
+        }
         return format!("this must be {}", in_words(expected));
     }
     if let Some(rest) = message.strip_prefix("invalid value: ") {
@@ -170,9 +174,14 @@ fn without_values(message: &str) -> String {
     }
     let quoted = first.split('`').skip(1).step_by(2);
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    if quoted.clone().all(is_name) && quoted.into_iter().all(|name| secret_inside(name).is_none()) {
+    // What the parser misses (a bracket, an equals sign) is its own word, and too short to be anything else.
+    let is_sign = |sign: &str| sign.len() <= 2 && sign.bytes().all(|byte| byte.is_ascii_punctuation());
+    let may_be_shown = |word: &str| is_sign(word) || (is_name(word) && secret_inside(word).is_none());
+    if quoted.into_iter().all(may_be_shown) {
         first.to_owned()
-    } else {
+    } else if first.starts_with("unknown field") {
         "this name is not known here: config.example.toml has all that can stand in a config".to_owned()
+    } else {
+        "this cannot be read: config.example.toml shows how each line is written".to_owned()
     }
 }

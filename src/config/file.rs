@@ -10,7 +10,7 @@ use super::{Config, Place, parse};
 use crate::secret::open_plain;
 
 /// The longest config, in bytes.
-const MAX_LENGTH: u64 = 16 * 1024 * 1024;
+pub(super) const MAX_LENGTH: u64 = 16 * 1024 * 1024;
 
 /// What finding a config depends on besides the file system.
 #[derive(Debug, Clone, Default)]
@@ -152,6 +152,14 @@ fn is_private(mode: u32) -> bool {
     mode & 0o077 == 0
 }
 
+/// A path that was typed: `~/` is the home, as in a config.
+pub fn typed_path(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), etcetera::home_dir()) {
+        (Ok(rest), Ok(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
 /// A path of the config: `~/` is the home, a relative one begins at the config's folder.
 pub(super) fn resolve(path: &Path, place: Place<'_>) -> PathBuf {
     if let (Ok(rest), Some(home)) = (path.strip_prefix("~"), place.home) {
@@ -163,6 +171,15 @@ pub(super) fn resolve(path: &Path, place: Place<'_>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tilde_that_was_typed_is_the_home_and_one_in_a_name_is_none() {
+        let home = etcetera::home_dir().unwrap();
+        assert_eq!(typed_path(Path::new("~/run-1.html")), home.join("run-1.html"));
+        for other in ["run-1.html", "/tmp/run-1.html", "a/~/b.csv", "~run.csv"] {
+            assert_eq!(typed_path(Path::new(other)), Path::new(other));
+        }
+    }
 
     #[test]
     fn a_config_that_others_can_change_is_refused_with_the_mend() {

@@ -61,15 +61,23 @@ fn shown(line: &str) -> String {
     if line.starts_with('#') {
         return "# …".to_owned();
     }
-    if let Some(name) = line.strip_prefix("[[") {
-        return format!("[[{}]]", known(name.trim_end_matches(']')));
-    }
-    if let Some(name) = line.strip_prefix('[') {
-        return format!("[{}]", known(name.trim_end_matches(']')));
+    for opens in ["[[", "["] {
+        if let Some(rest) = line.strip_prefix(opens) {
+            // With the brackets that it has: a missing one may be what is wrong.
+            let (name, rest) = rest.split_at(rest.find(']').unwrap_or(rest.len()));
+            let behind = rest.trim_start_matches(']');
+            let closes = &rest[..rest.len() - behind.len()];
+            let more = if behind.trim().is_empty() { "" } else { " …" };
+            return format!("{opens}{}{closes}{more}", known(name.trim()));
+        }
     }
     match line.split_once('=') {
+        Some((name, value)) if value.trim().is_empty() => format!("{} =", known(name.trim())),
         Some((name, _)) => format!("{} = …", known(name.trim())),
-        None => "…".to_owned(),
+        None => match line.split_once(char::is_whitespace) {
+            Some((name, _)) if NAMES.contains(name) => format!("{name} …"),
+            _ => known(line),
+        },
     }
 }
 
@@ -101,6 +109,25 @@ mod tests {
                 "[…]"
             ]
         );
+    }
+
+    #[test]
+    fn a_broken_line_is_shown_as_it_stands() {
+        for (line, as_shown) in [
+            ("[master_key", "[master_key"),
+            ("[[sites", "[[sites"),
+            ("[[sites]", "[[sites]"),
+            ("[push]]  # topsecret", "[push]] …"),
+            ("[topsecret", "[…"),
+            ("[push topsecret", "[…"),
+            ("concurrency 3", "concurrency …"),
+            ("topsecret 3", "…"),
+            ("url", "url"),
+            ("url =", "url ="),
+            ("= topsecret", "… = …"),
+        ] {
+            assert_eq!(shown(line), as_shown, "{line}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 use std::fmt::Write as _;
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{Gid, Uid, fchown};
+use tempfile::NamedTempFile;
 
 use super::error::ConfigError;
 use super::{EXAMPLE, file};
@@ -14,23 +15,35 @@ use crate::text::Count;
 /// How often a file is read anew that others change meanwhile.
 const ROUNDS: usize = 3;
 
-/// Writes the commented example as a config that only its owner can read. Never over anything that is there.
+/// The example without its sites: they are somebody else's, and would be asked at once. Their lines stay, as comments.
+fn beginning() -> String {
+    let mut is_site = false;
+    let mut text = String::with_capacity(EXAMPLE.len() + 16);
+    for line in EXAMPLE.lines() {
+        if line.starts_with('[') {
+            is_site = line == "[[sites]]";
+        }
+        let is_live = !line.is_empty() && !line.starts_with('#');
+        let mark = if is_site && is_live { "#" } else { "" };
+        text.extend([mark, line, "\n"]);
+    }
+    text
+}
+
+/// Writes the commented example, without its sites, as a config that only its owner can read. Never over anything
+/// that is there, and whole or not at all: half a config would be a wrong one, and in the way of the next try.
 ///
 /// # Errors
 /// [`ConfigError`]: there is something already, or it cannot be written.
 pub fn write_example(path: &Path) -> Result<(), ConfigError> {
     let write = || {
-        if let Some(folder) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(EXAMPLE.as_bytes())?;
-        file.sync_all()
+        let folder = folder_of(path);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let fresh = beside(folder, &beginning())?;
+        fresh.as_file().set_permissions(Permissions::from_mode(0o600))?;
+        fresh.as_file().sync_all()?;
+        fresh.persist_noclobber(path)?;
+        sync_folder(folder)
     };
     write().map_err(|error: io::Error| {
         let message = match error.kind() {
@@ -56,11 +69,21 @@ pub fn add_sites(path: &Path, urls: &[SiteUrl]) -> Result<usize, ConfigError> {
             return Ok(0);
         }
         let longer = with_sites(&text, &new);
+        if longer.len() as u64 > file::MAX_LENGTH {
+            let message = "would be longer than 16 MiB, which is more than is read: nothing was added to it";
+            return Err(ConfigError::of_file(path, message.to_owned()));
+        }
         let reads_well = file::parse_text(&longer, path, &about)
             .is_ok_and(|config| config.sites.len() == known.sites.len() + new.len());
         if !reads_well {
             let message = "no [[sites]] can stand behind what is in it (does it list them as sites = [ … ]?): add \
                            the site there yourself";
+            return Err(ConfigError::of_file(path, message.to_owned()));
+        }
+        if about.nlink() > 1 {
+            // The other names would keep the old one.
+            let message =
+                "has other names (hard links), which would go on with what it is now: add the site yourself";
             return Err(ConfigError::of_file(path, message.to_owned()));
         }
         let replaced = replace(path, &longer, &about).map_err(|error| {
@@ -99,16 +122,13 @@ fn with_sites(text: &str, urls: &[&SiteUrl]) -> String {
 /// another one by now than `about` tells; whether it did.
 fn replace(path: &Path, text: &str, about: &Metadata) -> io::Result<bool> {
     let target = path.canonicalize()?;
-    let folder = target.parent().unwrap_or(Path::new("/"));
-    let mut fresh = tempfile::Builder::new()
-        .prefix(".stripe-propagate-")
-        .tempfile_in(folder)?;
-    let file = fresh.as_file_mut();
-    file.write_all(text.as_bytes())?;
+    let folder = folder_of(&target);
+    let fresh = beside(folder, text)?;
+    let file = fresh.as_file();
     let known = file.metadata()?;
     if (known.uid(), known.gid()) != (about.uid(), about.gid()) {
         let (user, group) = (Uid::from_raw(about.uid()), Gid::from_raw(about.gid()));
-        fchown(&*file, Some(user), Some(group))?;
+        fchown(file, Some(user), Some(group))?;
     }
     // Behind the owner, whose change takes bits away.
     file.set_permissions(Permissions::from_mode(about.mode() & 0o7777))?;
@@ -117,9 +137,27 @@ fn replace(path: &Path, text: &str, about: &Metadata) -> io::Result<bool> {
         return Ok(false);
     }
     fresh.persist(&target)?;
-    // The name is on disk when its folder is.
-    File::open(folder)?.sync_all()?;
+    sync_folder(folder)?;
     Ok(true)
+}
+
+/// A file that nobody looks for, with `text` in it; it is deleted unless it gets a name that counts.
+fn beside(folder: &Path, text: &str) -> io::Result<NamedTempFile> {
+    let mut fresh = tempfile::Builder::new()
+        .prefix(".stripe-propagate-")
+        .tempfile_in(folder)?;
+    fresh.write_all(text.as_bytes())?;
+    Ok(fresh)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// A name is on disk when its folder is.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
@@ -222,6 +260,41 @@ mod tests {
     }
 
     #[test]
+    fn a_file_with_other_names_stays_the_one_that_they_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["config.toml", "other.toml"].map(|name| folder.path().join(name));
+        std::fs::write(&path, "# shops\n").unwrap();
+        std::fs::hard_link(&path, &other).unwrap();
+        let said = add_sites(&path, &[new()]).unwrap_err().to_string();
+        assert!(said.contains("hard links"), "{said}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "# shops\n");
+        std::fs::remove_file(&other).unwrap();
+        assert_eq!(add_sites(&path, &[new()]), Ok(1));
+    }
+
+    #[test]
+    fn a_file_gets_no_longer_than_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let longest = usize::try_from(file::MAX_LENGTH).unwrap();
+        std::fs::write(&path, "#".repeat(longest)).unwrap();
+        let said = add_sites(&path, &[new()]).unwrap_err().to_string();
+        assert!(said.contains("would be longer than 16 MiB"), "{said}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), file::MAX_LENGTH);
+    }
+
+    #[test]
+    fn an_example_that_cannot_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        // What stands there in the last moment stays: the name is not free.
+        std::fs::create_dir(&path).unwrap();
+        assert!(write_example(&path).is_err());
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
     fn a_file_that_was_changed_meanwhile_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
@@ -233,13 +306,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_begun_with_is_the_example_with_its_sites_commented_out() {
+        let text = beginning();
+        assert_eq!(text.lines().count(), EXAMPLE.lines().count());
+        let mut sites = 0;
+        for (line, of_example) in text.lines().zip(EXAMPLE.lines()) {
+            if line != of_example {
+                assert_eq!(line, format!("#{of_example}"));
+                sites += usize::from(of_example == "[[sites]]");
+            }
+        }
+        assert_eq!(sites, EXAMPLE.matches("\n[[sites]]\n").count());
+        let live = |line: &&str| !line.is_empty() && !line.starts_with('#');
+        assert!(!text.lines().filter(live).any(|line| line.contains("https://")));
+    }
+
+    #[test]
     fn the_example_is_written_for_its_owner_alone_and_never_over_anything() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/stripe-propagate/config.toml");
         assert_eq!(write_example(&path), Ok(()));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), EXAMPLE);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), beginning());
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        assert!(file::load(&path).is_ok());
+        assert_eq!(file::load(&path).unwrap().sites, []);
         std::fs::write(&path, "# mine\n").unwrap();
         let said = write_example(&path).unwrap_err().to_string();
         assert!(said.contains("is there already, and stays"), "{said}");

@@ -181,7 +181,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     let name = &self.sites[site.index()].name;
                     self.say(
                         Level::Info,
-                        format!("{name} failed in an earlier run: r on it plans a run of its own"),
+                        format!(
+                            "{name} failed in an earlier run: a retry of it alone plans a run of its own"
+                        ),
                     );
                 }
                 (RetryPlan::Push, Some(key)) => self.order_push(site, key, allow, true, now),

@@ -84,6 +84,33 @@ impl Expiry {
         "do not expire the old key yet".to_owned()
     }
 
+    /// The answer alone.
+    pub fn shortest_sentence(&self) -> &'static str {
+        if self.is_safe() {
+            "may expire"
+        } else {
+            "do not expire yet"
+        }
+    }
+
+    /// The answer with one reason, and no list of keys, however many there are.
+    pub fn brief_sentence(&self, mask: &dyn Fn(&PublishableKey) -> String) -> String {
+        let serving: usize = self.old.iter().map(|old| old.serving).sum();
+        let keys = self.feared().count();
+        let why = if serving > 0 {
+            let serve = if serving == 1 { "serves" } else { "serve" };
+            format!("{} {serve} {}", Count(serving, "site"), Count(keys, "old key"))
+        } else if keys > 0 {
+            format!("caches may hold {}", Count(keys, "old key"))
+        } else if !self.unseen.is_empty() {
+            let were = if self.unseen.len() == 1 { "was" } else { "were" };
+            format!("{} {were} not seen", Count(self.unseen.len(), "site"))
+        } else {
+            return self.short_sentence(mask);
+        };
+        format!("{}: {why}", self.shortest_sentence())
+    }
+
     /// The answer in one line. `mask` writes a key, `clock` a time of day.
     pub fn sentence(
         &self,

@@ -31,7 +31,7 @@ fn sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
             return format!("{}{when}", problem(state));
         }
         Push::Skipped(SkipReason::NotThisApi) if !state.is_busy() && state.problem.is_none() => {
-            return "was held back, and answers like a template site now: R pushes it".to_owned();
+            return "was held back, and answers like a template site now: a retry pushes it".to_owned();
         }
         Push::Skipped(reason) if !state.is_busy() => {
             let why = reason.sentence();

@@ -300,8 +300,22 @@ impl Plan {
 
     /// Whether a live key goes out.
     fn goes_live(&self) -> bool {
-        let live = |row: &PlanRow| row.action == PlanAction::Put && row.key.mode() == KeyMode::Live;
-        self.rows.iter().any(live)
+        self.goes_out(KeyMode::Live)
+    }
+
+    fn goes_out(&self, mode: KeyMode) -> bool {
+        let of_mode = |row: &PlanRow| row.action == PlanAction::Put && row.key.mode() == mode;
+        self.rows.iter().any(of_mode)
+    }
+
+    /// Of which mode the keys are that go out, in capitals; that of the plan's key, where none does.
+    pub fn modes(&self) -> &'static str {
+        match (self.goes_live(), self.goes_out(KeyMode::Test)) {
+            (true, true) => "LIVE and TEST",
+            (true, false) => "LIVE",
+            (false, false) if self.key.mode() == KeyMode::Live => "LIVE",
+            (false, _) => "TEST",
+        }
     }
 
     /// What confirms it.

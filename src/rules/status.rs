@@ -34,15 +34,25 @@ pub struct Look {
     pub role: Role,
     /// What needs attention is on top: higher is higher.
     pub rank: u8,
+    /// What it means, for the help.
+    pub means: &'static str,
 }
 
-const fn look(word: &'static str, glyph: &'static str, ascii: &'static str, role: Role, rank: u8) -> Look {
+const fn look(
+    word: &'static str,
+    glyph: &'static str,
+    ascii: &'static str,
+    role: Role,
+    rank: u8,
+    means: &'static str,
+) -> Look {
     Look {
         word,
         glyph,
         ascii,
         role,
         rank,
+        means,
     }
 }
 
@@ -102,9 +112,11 @@ impl SkipReason {
     /// How it gets its PUT all the same, if there is a way without a change of the config.
     pub fn way_out(self) -> Option<&'static str> {
         match self {
-            Self::OtherMode => Some("R, or --allow-mode-change, pushes it all the same"),
-            Self::NotThisApi => Some("is its url right? R, or --allow-unrecognised, pushes it all the same"),
-            Self::ChangedMeanwhile => Some("R, or --allow-changed, pushes it all the same"),
+            Self::OtherMode => Some("a retry, or --allow-mode-change, pushes it all the same"),
+            Self::NotThisApi => {
+                Some("is its url right? A retry, or --allow-unrecognised, pushes it all the same")
+            }
+            Self::ChangedMeanwhile => Some("a retry, or --allow-changed, pushes it all the same"),
             Self::WrongMode | Self::Disabled | Self::Equal | Self::Unchanged | Self::NotReversible => None,
         }
     }
@@ -154,22 +166,51 @@ impl Push {
     /// How it is written.
     pub fn look(self) -> Look {
         match self {
-            Self::Idle => look("idle", "–", "-", Role::Quiet, 0),
-            Self::Queued => look("queued", "·", ".", Role::Quiet, 20),
-            Self::Sending => look("sending", "…", "~", Role::Busy, 40),
-            Self::Retrying => look("retrying", "↻", "r", Role::Warning, 50),
-            Self::Stored => look("stored", "✓", "+", Role::Good, 0),
+            Self::Idle => look("idle", "–", "-", Role::Quiet, 0, "not in this run"),
+            Self::Queued => look("queued", "·", ".", Role::Quiet, 20, "waits its turn"),
+            Self::Sending => look("sending", "…", "~", Role::Busy, 40, "the PUT is out"),
+            Self::Retrying => look(
+                "retrying",
+                "↻",
+                "r",
+                Role::Warning,
+                50,
+                "failed in a way that passes: goes again",
+            ),
+            Self::Stored => look("stored", "✓", "+", Role::Good, 0, "the site answered success"),
             Self::Skipped(reason) => look(
                 "skipped",
                 "»",
                 ">",
                 Role::Warning,
                 if reason.is_held_back() { 70 } else { 10 },
+                "left out; NOTE tells why",
             ),
-            Self::Failed(_) => look("failed", "✗", "x", Role::Bad, 90),
-            Self::Unknown(_) => look("unknown", "?", "?", Role::Bad, 85),
-            Self::Cancelled => look("cancelled", "■", "#", Role::Warning, 60),
-            Self::NotStarted => look("not_started", "□", "o", Role::Warning, 60),
+            Self::Failed(_) => look("failed", "✗", "x", Role::Bad, 90, "for good: R repeats it"),
+            Self::Unknown(_) => look(
+                "unknown",
+                "?",
+                "?",
+                Role::Bad,
+                85,
+                "sent, and the answer never seen: a look decides",
+            ),
+            Self::Cancelled => look(
+                "cancelled",
+                "■",
+                "#",
+                Role::Warning,
+                60,
+                "stopped by the operator",
+            ),
+            Self::NotStarted => look(
+                "not_started",
+                "□",
+                "o",
+                Role::Warning,
+                60,
+                "the run ended before its turn",
+            ),
         }
     }
 
@@ -224,19 +265,61 @@ impl Verify {
     /// How it is written.
     pub fn look(self) -> Look {
         match self {
-            Self::Unchecked => look("unchecked", "–", "-", Role::Quiet, 0),
-            Self::Queued => look("queued", "·", ".", Role::Quiet, 5),
-            Self::Checking => look("checking", "…", "~", Role::Busy, 5),
-            Self::Seen => look("seen", "•", "*", Role::Quiet, 0),
-            Self::Serving => look("serving", "◍", "s", Role::Hopeful, 30),
-            Self::Settling => look("settling", "◌", "c", Role::Busy, 45),
-            Self::Verified => look("verified", "✓", "+", Role::Good, 0),
-            Self::Mismatch => look("mismatch", "≠", "!", Role::Bad, 88),
-            Self::Drifted => look("drifted", "≠", "!", Role::Bad, 89),
-            Self::NoKey => look("no_key", "∅", "0", Role::Warning, 75),
-            Self::Failed(_) => look("failed", "✗", "x", Role::Bad, 80),
-            Self::ExposedSecret => look("exposed_secret", "!", "!", Role::Alarm, 100),
-            Self::Superseded => look("superseded", "»", ">", Role::Quiet, 0),
+            Self::Unchecked => look("unchecked", "–", "-", Role::Quiet, 0, "not looked at"),
+            Self::Queued => look("queued", "·", ".", Role::Quiet, 5, "waits its turn"),
+            Self::Checking => look("checking", "…", "~", Role::Busy, 5, "the GET is out"),
+            Self::Seen => look(
+                "seen",
+                "•",
+                "*",
+                Role::Quiet,
+                0,
+                "answered; nothing says what to expect",
+            ),
+            Self::Serving => look(
+                "serving",
+                "◍",
+                "s",
+                Role::Hopeful,
+                30,
+                "answers the new key; not proven yet",
+            ),
+            Self::Settling => look(
+                "settling",
+                "◌",
+                "c",
+                Role::Busy,
+                45,
+                "still the old key, or none: a cache, perhaps",
+            ),
+            Self::Verified => look("verified", "✓", "+", Role::Good, 0, "answers the new key: proven"),
+            Self::Mismatch => look("mismatch", "≠", "!", Role::Bad, 88, "answers another key"),
+            Self::Drifted => look(
+                "drifted",
+                "≠",
+                "!",
+                Role::Bad,
+                89,
+                "answers another key than it did",
+            ),
+            Self::NoKey => look(
+                "no_key",
+                "∅",
+                "0",
+                Role::Warning,
+                75,
+                "answers that no key is set",
+            ),
+            Self::Failed(_) => look("failed", "✗", "x", Role::Bad, 80, "no answer to judge by"),
+            Self::ExposedSecret => look(
+                "exposed_secret",
+                "!",
+                "!",
+                Role::Alarm,
+                100,
+                "shows a secret key to the public",
+            ),
+            Self::Superseded => look("superseded", "»", ">", Role::Quiet, 0, "a later run took it over"),
         }
     }
 
@@ -259,6 +342,11 @@ impl Verify {
 
 /// How each state is written: those of PUSH, then those of VERIFY. States with a cause are written alike.
 pub fn looks() -> impl Iterator<Item = Look> {
+    push_looks().chain(verify_looks())
+}
+
+/// How each state of PUSH is written.
+pub fn push_looks() -> impl Iterator<Item = Look> {
     let push = [
         Push::Idle,
         Push::Queued,
@@ -271,6 +359,11 @@ pub fn looks() -> impl Iterator<Item = Look> {
         Push::Cancelled,
         Push::NotStarted,
     ];
+    push.into_iter().map(Push::look)
+}
+
+/// How each state of VERIFY is written.
+pub fn verify_looks() -> impl Iterator<Item = Look> {
     let verify = [
         Verify::Unchecked,
         Verify::Queued,
@@ -286,6 +379,5 @@ pub fn looks() -> impl Iterator<Item = Look> {
         Verify::ExposedSecret,
         Verify::Superseded,
     ];
-    let of_push = push.into_iter().map(Push::look);
-    of_push.chain(verify.into_iter().map(Verify::look))
+    verify.into_iter().map(Verify::look)
 }

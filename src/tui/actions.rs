@@ -9,7 +9,7 @@ use crate::engine::{Command, Level};
 use crate::rules::run::RunPhase;
 use crate::rules::status::Push;
 
-/// What is looked up in the table: help and palette.
+/// What is looked up in the table: help, palette, and what goes first in the footer.
 mod listed;
 /// The keys that the config gives to actions.
 mod bindings;
@@ -71,7 +71,7 @@ pub static ACTIONS: &[Action] = &[
         name: "push all",
         keys: &[key('P')],
         help: "review and push the key to all sites that are shown",
-        when: When::Configured,
+        when: When::Steering,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
                 .then(|| format!("push {}", model.visible_in_words()))
@@ -97,7 +97,7 @@ pub static ACTIONS: &[Action] = &[
         name: "pause",
         keys: &[key('c')],
         help: "pause the run: go on, or cancel the rest",
-        when: When::Configured,
+        when: When::Steering,
         footer: |model| {
             model.is_sending().then(|| {
                 if phase(model).is_some_and(RunPhase::is_held) {
@@ -113,7 +113,7 @@ pub static ACTIONS: &[Action] = &[
         name: "retry all failed",
         keys: &[key('R')],
         help: "repeat what failed on the sites that are shown",
-        when: When::Configured,
+        when: When::Steering,
         footer: retries,
         run: |screen| {
             let visible = screen.model.visible();
@@ -125,7 +125,7 @@ pub static ACTIONS: &[Action] = &[
         keys: &[key('e')],
         help: "type or paste the key (↑ known ones); Enter takes it, Esc leaves what was there, ^U wipes it",
         when: When::Configured,
-        footer: |_| Some("key".to_owned()),
+        footer: |model| (!model.options.read_only).then(|| "key".to_owned()),
         run: |screen| {
             screen.model.field.edit();
             Vec::new()
@@ -135,7 +135,7 @@ pub static ACTIONS: &[Action] = &[
         name: "verify all",
         keys: &[key('V')],
         help: "look at what the sites serve that are shown",
-        when: When::Configured,
+        when: When::Looking,
         footer: |model| with_sites(model, &format!("verify {}", model.visible_in_words())),
         run: |screen| {
             let visible = screen.model.visible();
@@ -152,7 +152,7 @@ pub static ACTIONS: &[Action] = &[
             let Some(site) = screen.model.selected() else {
                 return Vec::new();
             };
-            let (detail, effects) = Detail::of(site, screen.model.now);
+            let (detail, effects) = Detail::of(site);
             screen.dialog = Some(Dialog::Detail(Box::new(detail)));
             effects
         },
@@ -298,7 +298,7 @@ pub static ACTIONS: &[Action] = &[
         name: "roll back",
         keys: &[key('u')],
         help: "put back what the marked sites, or the one under the cursor, had before their last run",
-        when: When::Configured,
+        when: When::Steering,
         footer: silent,
         run: |screen| find::on_chosen(screen, Deed::RollBack),
     },
@@ -306,7 +306,7 @@ pub static ACTIONS: &[Action] = &[
         name: "push",
         keys: &[key('p')],
         help: "review and push the key to the marked sites, or the one under the cursor",
-        when: When::Configured,
+        when: When::Steering,
         footer: |model| {
             (model.field.key().is_some() && !model.is_sending())
                 .then(|| model.chosen_in_words("push"))
@@ -318,7 +318,7 @@ pub static ACTIONS: &[Action] = &[
         name: "retry",
         keys: &[key('r')],
         help: "repeat what failed on the marked sites, or the one under the cursor",
-        when: When::Configured,
+        when: When::Steering,
         footer: |model| (model.failed + model.held_back > 0).then(|| model.chosen_in_words("retry")),
         run: |screen| find::on_chosen(screen, Deed::Retry),
     },
@@ -326,7 +326,7 @@ pub static ACTIONS: &[Action] = &[
         name: "verify",
         keys: &[key('v')],
         help: "look at what the marked sites, or the one under the cursor, serve",
-        when: When::Configured,
+        when: When::Looking,
         footer: |model| with_sites(model, &model.chosen_in_words("verify")),
         run: |screen| find::on_chosen(screen, Deed::Look),
     },
@@ -353,8 +353,8 @@ pub static ACTIONS: &[Action] = &[
     Action {
         name: "write a config",
         keys: &[key('i')],
-        help: "write a commented config, where there is none",
-        when: When::WithoutSites,
+        help: "write a commented config, where there is none; it can keep the sites of this session",
+        when: When::WithoutConfig,
         footer: |model| {
             let is_bare = model.setup.file.is_none() && model.setup.example.is_none();
             (is_bare && !model.options.read_only).then(|| "write a config".to_owned())
@@ -543,13 +543,6 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
         model.say(Level::Info, "no run is sending: there is nothing to pause");
         return Vec::new();
     }
-    if model.options.read_only {
-        model.say(
-            Level::Info,
-            "this screen is read-only: it watches, and steers nothing",
-        );
-        return Vec::new();
-    }
     // What was cancelled is not sent again without a word of its own: R asks for that.
     let mut failed = model.failed_sites();
     failed.retain(|id| model.state(*id).push != Push::Cancelled);
@@ -565,11 +558,7 @@ fn quit(screen: &mut Screen) -> Vec<Effect> {
     if !screen.model.is_run_open() || screen.model.is_attached() {
         return vec![Effect::Quit(Leave::Idle)];
     }
-    let question = Choice::quit(
-        screen.model.is_sending(),
-        phase(&screen.model).is_some_and(RunPhase::is_held),
-    );
-    screen.dialog = Some(Dialog::Choice(question));
+    screen.dialog = Some(Dialog::Choice(Choice::quit(&screen.model)));
     Vec::new()
 }
 

@@ -6,23 +6,38 @@ use super::theme::Part;
 use crate::rules::note::note;
 use crate::rules::state::{Served, SiteState};
 use crate::rules::status::Look;
+use crate::rules::tally::Tally;
 use crate::site::{Site, SiteId};
+use crate::text::width;
 
 /// How wide a column is, in terminal columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Width {
     /// Always so wide.
     Fixed(usize),
-    /// At least the first; more, up to the second, of what the rest can spare.
-    Between(usize, usize),
     /// At least the first, and all that is left; what is beyond the second it can spare.
     Rest(usize, usize),
+    /// At least that, and what the longest of the words needs that a site has in it now.
+    Words(usize, Words),
+    /// At least the first; more, up to the second or the longest name, of what the rest can spare.
+    Names(usize, usize),
 }
 
+/// The words that sites have in a column, with how many have each.
+pub type Words = fn(&Tally) -> Vec<(&'static str, usize)>;
+
 impl Width {
-    fn least(self) -> usize {
+    fn least(self, model: &Model, screen: u16) -> usize {
         match self {
-            Self::Fixed(width) | Self::Between(width, _) | Self::Rest(width, _) => width,
+            Self::Fixed(width) | Self::Names(width, _) | Self::Rest(width, _) => width,
+            // There is no room for any more.
+            Self::Words(least, _) if screen < MIDDLE => least,
+            Self::Words(least, words) => {
+                let words = words(&model.tally).into_iter();
+                let shown = words.filter(|(word, count)| *count > 0 && !is_nothing(word));
+                // A glyph and a blank stand before the word.
+                shown.map(|(word, _)| width(word) + 2).fold(least, usize::max)
+            }
         }
     }
 }
@@ -35,6 +50,8 @@ pub struct Column {
     pub width: Width,
     /// Whether it is shown on a screen that is so many columns wide.
     pub shown: fn(&Model, u16) -> bool,
+    /// Whether what has no room in it is cut in the middle.
+    pub keeps_end: bool,
     /// Whether it stands at the right.
     pub right: bool,
     /// What sites are sorted by that are sorted by this column.
@@ -43,19 +60,29 @@ pub struct Column {
     pub cell: fn(&Model, SiteId) -> (String, Part),
 }
 
-/// From this width on (columns) the table has all its columns, with two blanks between them.
+/// From this width on (columns) the table has all its columns but NOTE, with two blanks between them.
 pub const WIDE: u16 = 100;
+
+/// From this width on (columns) there is room for NOTE, too, whatever the others hold.
+const WITH_NOTE: u16 = 114;
+/// Below this width (columns) there is room for the least of each column alone, and none for AT.
+const MIDDLE: u16 = 76;
 
 fn always(_: &Model, _: u16) -> bool {
     true
+}
+
+fn wide(_: &Model, width: u16) -> bool {
+    width >= WIDE
 }
 
 /// The columns, from left to right.
 pub static COLUMNS: [Column; 10] = [
     Column {
         head: "SITE",
-        width: Width::Between(14, 30),
+        width: Width::Names(13, 30),
         shown: always,
+        keeps_end: true,
         right: false,
         sort: |site, _| SortKey::text(site.name.as_str()),
         cell: |model, id| (name(model, id), Part::Text),
@@ -64,6 +91,7 @@ pub static COLUMNS: [Column; 10] = [
         head: "GROUP",
         width: Width::Fixed(6),
         shown: |model, width| width >= WIDE && model.has_groups,
+        keeps_end: false,
         right: false,
         sort: |site, _| SortKey::text(&group(site)),
         cell: |model, id| (group(model.site(id)), Part::Label),
@@ -72,22 +100,25 @@ pub static COLUMNS: [Column; 10] = [
         head: "NOW",
         width: Width::Fixed(13),
         shown: always,
+        keeps_end: false,
         right: false,
         sort: |_, state| SortKey::text(&served(state)),
         cell: |model, id| now(model, model.state(id)),
     },
     Column {
         head: "PUSH",
-        width: Width::Between(10, 13),
+        width: Width::Words(10, |tally| tally.push_words().collect()),
         shown: always,
+        keeps_end: false,
         right: false,
         sort: |_, state| SortKey::Rank(Reverse(state.push.look().rank)),
         cell: |model, id| status(model, model.state(id).push.look()),
     },
     Column {
         head: "VERIFY",
-        width: Width::Between(10, 16),
+        width: Width::Words(10, |tally| tally.verify_words().collect()),
         shown: always,
+        keeps_end: false,
         right: false,
         sort: |_, state| SortKey::Rank(Reverse(state.verify.look().rank)),
         cell: |model, id| status(model, model.state(id).verify.look()),
@@ -96,6 +127,7 @@ pub static COLUMNS: [Column; 10] = [
         head: "HTTP",
         width: Width::Fixed(4),
         shown: always,
+        keeps_end: false,
         right: true,
         sort: |_, state| SortKey::number(state.http.map(u64::from)),
         cell: |model, id| (number(model, model.state(id).http), Part::Text),
@@ -103,7 +135,8 @@ pub static COLUMNS: [Column; 10] = [
     Column {
         head: "TRY",
         width: Width::Fixed(3),
-        shown: always,
+        shown: wide,
+        keeps_end: false,
         right: true,
         sort: |_, state| SortKey::Number(false, u64::MAX - u64::from(state.puts)),
         cell: |model, id| (tries(model.state(id)), Part::Text),
@@ -111,7 +144,8 @@ pub static COLUMNS: [Column; 10] = [
     Column {
         head: "MS",
         width: Width::Fixed(5),
-        shown: |_, width| width >= WIDE,
+        shown: wide,
+        keeps_end: false,
         right: true,
         sort: |_, state| slowest_first(state),
         cell: |model, id| {
@@ -122,26 +156,31 @@ pub static COLUMNS: [Column; 10] = [
     Column {
         head: "AT",
         width: Width::Fixed(8),
-        shown: always,
+        shown: |_, width| width >= MIDDLE,
+        keeps_end: false,
         right: false,
         sort: |_, state| newest_first(state),
         cell: |model, id| (at(model, model.state(id)), Part::Label),
     },
     Column {
         head: "NOTE",
-        width: Width::Rest(8, 28),
-        shown: always,
+        width: Width::Rest(8, 18),
+        shown: |_, width| width >= WITH_NOTE,
+        keeps_end: false,
         right: false,
         sort: |_, state| SortKey::text(&note(state, &|at| at.wall.to_string())),
-        cell: |model, id| {
-            let note = note(model.state(id), &|at| model.clock(at));
-            if note.is_empty() && model.is_of_session(id) {
-                return ("this session only".to_owned(), Part::Label);
-            }
-            (note, Part::Text)
-        },
+        cell: told,
     },
 ];
+
+/// What NOTE tells of a site.
+pub fn told(model: &Model, id: SiteId) -> (String, Part) {
+    let note = note(model.state(id), &|at| model.clock(at));
+    if note.is_empty() && model.is_of_session(id) {
+        return ("this session only".to_owned(), Part::Label);
+    }
+    (note, Part::Text)
+}
 
 /// A site that stands in no config has a mark, by the key that has added it.
 fn name(model: &Model, id: SiteId) -> String {
@@ -184,8 +223,13 @@ fn now(model: &Model, state: &SiteState) -> (String, Part) {
     }
 }
 
+/// Whether a word says that nothing was done: a stroke stands for it.
+fn is_nothing(word: &str) -> bool {
+    word == "idle" || word == "unchecked"
+}
+
 fn status(model: &Model, look: Look) -> (String, Part) {
-    if look.word == "idle" || look.word == "unchecked" {
+    if is_nothing(look.word) {
         return (model.glyph("–", "-").to_owned(), Part::Label);
     }
     (
@@ -217,8 +261,11 @@ pub fn layout(model: &Model, width: u16, indent: usize, gap: usize) -> Vec<(&'st
         .iter()
         .filter(|column| (column.shown)(model, width))
         .collect();
-    let least: usize = shown.iter().map(|column| column.width.least()).sum();
-    let taken = indent + least + gap * shown.len().saturating_sub(1);
+    let least: Vec<usize> = shown
+        .iter()
+        .map(|column| column.width.least(model, width))
+        .collect();
+    let taken = indent + least.iter().sum::<usize>() + gap * shown.len().saturating_sub(1);
     let mut left = usize::from(width).saturating_sub(taken);
     let kept = shown.iter().find_map(|column| match column.width {
         Width::Rest(least, enough) => Some(enough - least),
@@ -226,18 +273,21 @@ pub fn layout(model: &Model, width: u16, indent: usize, gap: usize) -> Vec<(&'st
     });
     let mut spare = left.saturating_sub(kept.unwrap_or_default());
     let mut sized = Vec::new();
-    for column in shown {
+    for (column, least) in shown.into_iter().zip(least) {
         let more = match column.width {
-            Width::Fixed(_) => 0,
-            Width::Between(least, most) => {
-                let more = (most - least).min(spare);
+            Width::Fixed(_) | Width::Words(..) => 0,
+            Width::Names(_, most) => {
+                // Some have a mark before them.
+                let mark = if model.setup.added.is_empty() { 0 } else { 2 };
+                let wanted = (model.name_columns + mark).min(most);
+                let more = wanted.saturating_sub(least).min(spare);
                 spare -= more;
                 more
             }
             Width::Rest(..) => left,
         };
         left -= more;
-        sized.push((column, column.width.least() + more));
+        sized.push((column, least + more));
     }
     sized
 }

@@ -8,6 +8,8 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::Effect;
 use super::model::Model;
 use super::theme::Part;
+use crate::engine::Level;
+use crate::rules::status::Role;
 use crate::site::SiteId;
 
 /// The address of a site that is to be added.
@@ -24,6 +26,8 @@ mod detail;
 mod menu;
 /// How a page is scrolled.
 mod scroll;
+/// What of the table of actions can be done in a dialog.
+mod offered;
 /// Text that hangs behind its head.
 mod hanging;
 /// The sites that are owed a key.
@@ -143,6 +147,16 @@ impl Dialog {
     }
 }
 
+impl Dialog {
+    /// What the footer says of its keys.
+    pub fn keys(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::AddSite(_) => &[("Enter", "adds it"), ("^U", "wipes it"), ("Esc", "closes")],
+            _ => &[("Esc", "closes")],
+        }
+    }
+}
+
 /// What a key press in a dialog came to.
 #[derive(Debug)]
 pub enum Pressed {
@@ -258,29 +272,11 @@ fn inside(model: &Model) -> (u16, usize) {
 
 /// Draws a box in the middle with `lines` in it, as high as they need.
 fn draw_box(model: &Model, frame: &mut Frame, title: &str, lines: Vec<Line<'static>>, scroll: usize) {
-    draw_box_with(model, frame, title, None, lines, scroll);
-}
-
-/// The same, with something said at its lower end.
-fn draw_box_with(
-    model: &Model,
-    frame: &mut Frame,
-    title: &str,
-    said: Option<&str>,
-    lines: Vec<Line<'static>>,
-    scroll: usize,
-) {
     let text = wrapped(lines);
     let (_, height) = box_size(model, &text);
     let inside = open_box(model, frame, title, usize::from(height.saturating_sub(2)));
     let scroll = u16::try_from(scroll).unwrap_or(u16::MAX);
     frame.render_widget(text.scroll((scroll, 0)), inside);
-    if let Some(said) = said {
-        let room = usize::from(inside.width).saturating_sub(2);
-        let border = Rect::new(inside.x, inside.bottom(), inside.width, 1).intersection(frame.area());
-        let said = in_clusters(&format!(" {} ", model.fit(said, room)));
-        frame.render_widget(said.style(model.options.theme.style(Part::Dialog)), border);
-    }
 }
 
 /// Draws an empty box in the middle, with so many rows inside as far as the screen has them; where these are.
@@ -294,7 +290,34 @@ fn open_box(model: &Model, frame: &mut Frame, title: &str, rows: usize) -> Rect 
     let [space] = Layout::horizontal([Constraint::Length(width)])
         .flex(Flex::Center)
         .areas(row);
-    frame_at(model, frame, title, space)
+    let inside = frame_at(model, frame, title, space);
+    tell(model, frame, space);
+    inside
+}
+
+/// What is said while a box hides the line of messages is said in its lower border.
+fn tell(model: &Model, frame: &mut Frame, space: Rect) {
+    let Some(said) = model.line.as_ref().filter(|line| line.at >= model.behind_since) else {
+        return;
+    };
+    if !(space.top()..space.bottom()).contains(&model.message_row()) {
+        return;
+    }
+    let room = usize::from(space.width).saturating_sub(6);
+    let text = in_clusters(&format!(" {} ", model.fit(&said.text, room)));
+    let border = Rect::new(
+        space.x + 2,
+        space.bottom().saturating_sub(1),
+        space.width.saturating_sub(4),
+        1,
+    );
+    let part = match said.level {
+        Level::Info => Part::Dialog,
+        Level::Warning => Part::Status(Role::Warning),
+        Level::Error => Part::Status(Role::Bad),
+    };
+    let style = model.options.theme.style(part);
+    frame.render_widget(text.style(style), border.intersection(frame.area()));
 }
 
 /// Draws an empty box there; the room inside.

@@ -92,10 +92,11 @@ pub(super) fn on_chosen(screen: &mut Screen, deed: Deed) -> Vec<Effect> {
 /// The other end of the order first.
 pub(super) fn turn(screen: &mut Screen) -> Vec<Effect> {
     let sort = screen.model.list.sort();
-    screen.model.sort_by(Sort {
+    let sort = Sort {
         turned: !sort.turned,
         ..sort
-    });
+    };
+    screen.model.order_by(sort);
     Vec::new()
 }
 

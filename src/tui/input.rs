@@ -61,11 +61,17 @@ impl Drop for Listener {
 }
 
 fn listen(stop: &OwnedFd, heard: &UnboundedSender<Heard>) {
+    let mut paste_goes_on = false;
     loop {
         let next = match wait(Some(stop), None) {
-            Waited::Ready => match batch() {
-                Ok(batch) if batch.is_empty() => continue,
-                Ok(batch) => Heard::Input(batch),
+            Waited::Ready => match batch(paste_goes_on) {
+                Ok(batch) => {
+                    paste_goes_on = batch.is_cut;
+                    if batch.inputs.is_empty() {
+                        continue;
+                    }
+                    Heard::Input(batch.inputs)
+                }
                 Err(_) => Heard::Gone,
             },
             Waited::Nothing => continue,
@@ -129,23 +135,40 @@ fn mouse(event: MouseEvent) -> Option<Input> {
     }
 }
 
-/// All that is there, and, if it was pasted, all that follows without a pause.
-fn batch() -> io::Result<Vec<Input>> {
+/// What is handed on together.
+struct Batch {
+    inputs: Vec<Input>,
+    /// Whether it is a paste that was handed on before its end was there.
+    is_cut: bool,
+}
+
+/// All that is there, and, if it was pasted, all that follows without a pause. What comes right behind a paste that was
+/// cut belongs to it, however few letters it is: they would be commands.
+fn batch(paste_goes_on: bool) -> io::Result<Batch> {
     let begin = Instant::now();
-    let mut batch = Vec::new();
+    let mut inputs = Vec::new();
+    if paste_goes_on {
+        inputs.push(Input::PasteGoesOn);
+    }
     loop {
-        while batch.len() < BATCH && poll(AT_ONCE)? {
+        while inputs.len() < BATCH && poll(AT_ONCE)? {
             match read()? {
-                Event::Key(press) if press.kind != KeyEventKind::Release => batch.extend(key(press)),
-                Event::Paste(text) => batch.push(Input::Paste(text)),
-                Event::Mouse(event) => batch.extend(mouse(event)),
+                Event::Key(press) if press.kind != KeyEventKind::Release => inputs.extend(key(press)),
+                Event::Paste(text) => inputs.push(Input::Paste(text)),
+                Event::Mouse(event) => inputs.extend(mouse(event)),
                 // The size comes by its own signal.
                 _ => {}
             }
         }
-        let whole = batch.len() >= BATCH || begin.elapsed() > PASTE_LIMIT || !looks_pasted(&batch);
-        if whole || !matches!(wait(None, Some(&REST_OF_PASTE)), Waited::Ready) {
-            return Ok(batch);
+        if !looks_pasted(&inputs) {
+            return Ok(Batch {
+                inputs,
+                is_cut: false,
+            });
+        }
+        let is_cut = inputs.len() >= BATCH || begin.elapsed() > PASTE_LIMIT;
+        if is_cut || !matches!(wait(None, Some(&REST_OF_PASTE)), Waited::Ready) {
+            return Ok(Batch { inputs, is_cut });
         }
     }
 }

@@ -66,6 +66,9 @@ impl Default for Sort {
     }
 }
 
+/// Whether a retry does something for a site, and whether it asks first: how many sites more of each.
+pub type Failed = (usize, usize);
+
 /// Which sites the table shows and in which order, where the cursor is, and which are marked.
 #[derive(Debug)]
 pub struct List {
@@ -80,6 +83,12 @@ pub struct List {
     /// By site.
     marked: Vec<bool>,
     marks: usize,
+    /// How many marks are on sites that are not listed.
+    hidden: usize,
+    /// By site: whether a retry does something for it, and whether it asks first.
+    failed: Vec<Failed>,
+    /// As many of the listed ones.
+    listed_failed: (usize, usize),
     sort: Sort,
     /// Sites that have another place, or none, since the order was made.
     changed: Vec<SiteId>,
@@ -104,6 +113,9 @@ impl List {
             listed: vec![true; sites.len()],
             marked: vec![false; sites.len()],
             marks: 0,
+            hidden: 0,
+            failed: vec![(0, 0); sites.len()],
+            listed_failed: (0, 0),
             sort: Sort::default(),
             changed: Vec::new(),
             has_changed: vec![false; sites.len()],
@@ -157,6 +169,20 @@ impl List {
             .map(|moved| moved + RESTS)
     }
 
+    /// What a retry does for a site.
+    pub fn set_failed(&mut self, id: SiteId, failed: Failed) {
+        let before = std::mem::replace(&mut self.failed[id.index()], failed);
+        if self.listed[id.index()] {
+            self.listed_failed.0 = self.listed_failed.0 + failed.0 - before.0;
+            self.listed_failed.1 = self.listed_failed.1 + failed.1 - before.1;
+        }
+    }
+
+    /// For how many of the listed sites a retry does something, and for how many it asks first.
+    pub fn failed(&self) -> Failed {
+        self.listed_failed
+    }
+
     /// Something about a site changed.
     pub fn change(&mut self, id: SiteId, looked: &Looked<'_>, filter: &Filter) {
         let index = id.index();
@@ -196,6 +222,10 @@ impl List {
         let selected = self.moved_at.and(self.selected());
         self.order = self.all_in_order();
         self.listed.clone_from(&self.passes);
+        let marked = self.marked.iter().zip(&self.listed);
+        self.hidden = marked.filter(|(marked, listed)| **marked && !**listed).count();
+        let failed = self.order.iter().map(|id| self.failed[id.index()]);
+        self.listed_failed = failed.fold((0, 0), |sum, of_site| (sum.0 + of_site.0, sum.1 + of_site.1));
         self.changed.clear();
         self.has_changed.fill(false);
         self.follow(selected, height);
@@ -216,7 +246,7 @@ impl List {
         rest.retain(|id| !self.has_changed[id.index()]);
         for id in &changed {
             self.has_changed[id.index()] = false;
-            self.listed[id.index()] = self.passes[id.index()];
+            self.list_or_not(*id);
         }
         let mut shown: Vec<SiteId> = changed.into_iter().filter(|id| self.passes[id.index()]).collect();
         shown.sort_by(|one, other| self.compare(*one, *other));
@@ -232,6 +262,22 @@ impl List {
         order.extend_from_slice(left);
         self.order = order;
         self.follow(selected, height);
+    }
+
+    fn list_or_not(&mut self, id: SiteId) {
+        let (index, lists) = (id.index(), self.passes[id.index()]);
+        let (failed, marked) = (self.failed[index], usize::from(self.marked[index]));
+        match (std::mem::replace(&mut self.listed[index], lists), lists) {
+            (false, true) => {
+                self.hidden -= marked;
+                self.listed_failed = (self.listed_failed.0 + failed.0, self.listed_failed.1 + failed.1);
+            }
+            (true, false) => {
+                self.hidden += marked;
+                self.listed_failed = (self.listed_failed.0 - failed.0, self.listed_failed.1 - failed.1);
+            }
+            _ => {}
+        }
     }
 
     fn compare(&self, one: SiteId, other: SiteId) -> Ordering {
@@ -278,17 +324,25 @@ impl List {
     pub fn mark(&mut self, id: SiteId, mark: bool) {
         let before = std::mem::replace(&mut self.marked[id.index()], mark);
         self.marks = self.marks + usize::from(mark) - usize::from(before);
+        if !self.listed[id.index()] {
+            self.hidden = self.hidden + usize::from(mark) - usize::from(before);
+        }
     }
 
     /// Takes all marks away, also those out of sight.
     pub fn unmark_all(&mut self) {
         self.marked.fill(false);
-        self.marks = 0;
+        (self.marks, self.hidden) = (0, 0);
     }
 
     /// How many are marked.
     pub fn marks(&self) -> usize {
         self.marks
+    }
+
+    /// How many of them are not shown.
+    pub fn hidden_marks(&self) -> usize {
+        self.hidden
     }
 
     /// The marked sites, those that are shown first and in their order; and how many of them are not shown.
@@ -402,6 +456,10 @@ mod tests {
             }
         }
 
+        fn has_failed(&self, site: usize) -> bool {
+            matches!(self.states[site].push, Push::Failed(_))
+        }
+
         fn passes(&self) -> Vec<bool> {
             let looked = |index: usize| Looked {
                 site: &self.sites[index],
@@ -418,6 +476,8 @@ mod tests {
             match step {
                 Step::Push(site, push) => {
                     self.states[site].push = push;
+                    let failed = (usize::from(self.has_failed(site)), 0);
+                    self.list.set_failed(SiteId::at(site), failed);
                     let looked = Looked {
                         site: &self.sites[site],
                         state: &self.states[site],
@@ -483,6 +543,9 @@ mod tests {
             prop_assert_eq!(marked.len(), trial.list.marks());
             let out_of_sight = marked.iter().filter(|id| !passes[id.index()]).count();
             prop_assert_eq!(hidden, out_of_sight);
+            prop_assert_eq!(trial.list.hidden_marks(), out_of_sight);
+            let listed_failed = trial.list.order().iter().filter(|id| trial.has_failed(id.index())).count();
+            prop_assert_eq!(trial.list.failed(), (listed_failed, 0));
             prop_assert!(marked[..marked.len() - hidden].iter().all(|id| passes[id.index()]));
         }
     }

@@ -3,7 +3,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
 
 use figures::Figures;
@@ -24,15 +23,25 @@ use crate::rules::state::{RetryPlan, SiteState};
 use crate::rules::tally::Tally;
 use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::{Holder, RunRecord};
-use crate::text::{Count, drawable, fit, pad, width};
+use crate::text::{Count, drawable, width};
 
 /// What it knows of where its sites come from.
 mod origin;
+/// What its terminal makes of text for a clipboard.
+mod clipboard;
 /// What is counted over all sites.
 mod figures;
 /// Which sites are shown, and on which of them an action goes.
 mod shown;
+/// What has how much room on this terminal.
+mod room;
+/// How keys, times and texts are written on this terminal.
+mod written;
 
+pub use clipboard::Clipboard;
+
+/// What a screen that only watches says of what it does not do.
+pub(super) const READ_ONLY: &str = "this screen is read-only: it watches, and steers nothing";
 /// The smallest screen that is drawn, in columns and rows.
 pub(super) const SMALLEST: (u16, u16) = (60, 15);
 /// The row of the screen in which the first site stands: below header, keys, a line and the heads.
@@ -75,10 +84,6 @@ pub struct Start {
 
 /// How the screen looks and what it is on.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own about the terminal or the command line"
-)]
 pub struct Options {
     /// ASCII glyphs and borders.
     pub ascii: bool,
@@ -90,8 +95,8 @@ pub struct Options {
     pub demo: bool,
     /// Whether nothing may be sent or steered from this screen.
     pub read_only: bool,
-    /// Whether the terminal may know how to put text into its clipboard (OSC 52).
-    pub clipboard: bool,
+    /// What the terminal may make of text for its clipboard (OSC 52).
+    pub clipboard: Clipboard,
     /// Where times of day are read.
     pub zone: TimeZone,
 }
@@ -114,6 +119,8 @@ pub struct Model {
     pub(super) messages: VecDeque<Message>,
     /// The message that is shown below the table.
     pub(super) line: Option<Message>,
+    /// Since when a dialog may hide it: what is said later is shown by the dialog.
+    pub(super) behind_since: Moment,
     /// Whether what happens all the time leaves it there: until the operator presses a key.
     pub(super) pinned: bool,
     /// When the screen opened.
@@ -128,6 +135,8 @@ pub struct Model {
     figures: Figures,
     /// Whether a site has a group.
     pub(super) has_groups: bool,
+    /// The columns of the longest name.
+    pub(super) name_columns: usize,
     /// Pushes and retries that were ordered and that the engine has not taken yet: their master keys are
     /// being read, say.
     pub(super) ordered: usize,
@@ -149,11 +158,16 @@ impl Model {
     pub fn new(start: Start, now: Moment) -> Self {
         let mut states = start.states;
         states.resize_with(start.sites.len(), SiteState::default);
+        let names = start
+            .sites
+            .iter()
+            .map(|site| width(&drawable(site.name.as_str())));
         let mut model = Self {
             tally: Tally::of(&states),
             list: List::new(&start.sites, &states),
             filter: Filter::default(),
             figures: Figures::of(start.run.as_ref().map(|run| (run.id, &run.key)), &states),
+            name_columns: names.max().unwrap_or_default(),
             has_groups: start.sites.iter().any(|site| site.group.is_some()),
             sites: start.sites,
             states,
@@ -166,6 +180,7 @@ impl Model {
             field: KeyField::new(start.key),
             messages: VecDeque::new(),
             line: None,
+            behind_since: now,
             pinned: false,
             opened: now,
             away_since: start.away_since,
@@ -181,8 +196,9 @@ impl Model {
             held_back: 0,
             now,
         };
-        for state in &model.states {
+        for (place, state) in model.states.iter().enumerate() {
             let (failed, held_back) = retry_counts(state);
+            model.list.set_failed(SiteId::at(place), (failed, held_back));
             model.failed += failed;
             model.held_back += held_back;
         }
@@ -210,6 +226,9 @@ impl Model {
             )
         } else {
             let (edit, help) = (self.key_of("edit key"), self.key_of("help"));
+            if self.options.read_only {
+                return self.say(Level::Info, format!("{READ_ONLY}; {help} tells all keys"));
+            }
             format!("{edit} takes the new key; {help} tells all keys")
         };
         self.say(Level::Info, text);
@@ -315,7 +334,8 @@ impl Model {
 
     /// Says of which run how many sites are retried, and with which key.
     pub(super) fn say_retry(&mut self, sites: usize) {
-        if let Some(run) = &self.run {
+        // From a screen that only watches it does not happen.
+        if let Some(run) = self.run.as_ref().filter(|_| !self.options.read_only) {
             let sites = Count(sites, "site");
             let paused = if run.phase.is_held() {
                 ", once the run goes on"
@@ -329,11 +349,6 @@ impl Model {
             );
             self.say(Level::Info, text);
         }
-    }
-
-    /// Whether nothing of the picture has room, so that nothing can be ordered from it.
-    pub fn is_too_small(&self) -> bool {
-        self.size.0 < SMALLEST.0 || self.size.1 < SMALLEST.1
     }
 
     /// Whether a run goes on: something of it is still to be sent or to be proven.
@@ -380,16 +395,6 @@ impl Model {
         self.figures.expiry(self.now)
     }
 
-    /// A key's mask without its prefix, where all keys have the same.
-    pub fn tail(&self, key: &PublishableKey) -> String {
-        self.mask(key).trim_start_matches(key.mode().prefix()).to_owned()
-    }
-
-    /// The whole answer to it.
-    pub fn expiry_sentence(&self, expiry: &Expiry) -> String {
-        expiry.sentence(&|key| self.tail(key), &|moment| self.clock(moment))
-    }
-
     /// When [`super::Message::Wake`] is wanted next.
     pub fn wake_at(&self) -> Option<Moment> {
         let rested = self
@@ -398,99 +403,6 @@ impl Model {
             // What is over is done with the next frame, and that may have to wait for the terminal.
             .filter(|rested| *rested > self.now);
         [rested, self.field.wake_at()].into_iter().flatten().min()
-    }
-
-    /// The time of day of `moment`, with the date when it is another day than now.
-    pub fn clock(&self, moment: Moment) -> String {
-        clock(moment, self.now, &self.options.zone)
-    }
-
-    /// The time of day of `moment`, or the date when that is another day than now; eight columns.
-    pub fn short_clock(&self, moment: Moment) -> String {
-        let then = self.zoned(moment);
-        let format = if then.date() == self.zoned(self.now).date() {
-            "%H:%M:%S"
-        } else {
-            "%y-%m-%d"
-        };
-        then.strftime(format).to_string()
-    }
-
-    /// The date of `moment`.
-    pub fn date(&self, moment: Moment) -> String {
-        self.zoned(moment).strftime("%Y-%m-%d").to_string()
-    }
-
-    fn zoned(&self, moment: Moment) -> ZonedDateTime {
-        moment.wall.to_zoned_datetime(self.options.zone.clone())
-    }
-
-    /// One of two ways to write something.
-    pub fn glyph<'a>(&self, unicode: &'a str, ascii: &'a str) -> &'a str {
-        if self.options.ascii { ascii } else { unicode }
-    }
-
-    /// A key's mask, told apart from others that are served with the same mask.
-    pub fn mask(&self, key: &PublishableKey) -> String {
-        let served = self.tally.serves();
-        let known = served
-            .iter()
-            .map(|(key, _)| *key)
-            .chain(self.run.iter().map(|run| &run.key));
-        self.text(&key.mask_among(known))
-    }
-
-    /// The mask in 13 columns: where two keys share one, their fingerprint takes the place of the prefix.
-    pub fn narrow_mask(&self, key: &PublishableKey) -> String {
-        let mask = self.mask(key);
-        if !mask.contains('#') {
-            return mask;
-        }
-        mask.trim_start_matches(key.mode().prefix()).to_owned()
-    }
-
-    /// Text for this terminal.
-    pub fn text(&self, text: &str) -> String {
-        let text = drawable(text);
-        if !self.options.ascii {
-            return text.into_owned();
-        }
-        let mut plain = String::with_capacity(text.len());
-        for character in text.chars() {
-            match character {
-                '–' | '—' => plain.push('-'),
-                '“' | '”' => plain.push('"'),
-                '’' | '‘' => plain.push('\''),
-                '→' => plain.push_str("->"),
-                // One column for one, so that a mask keeps its width.
-                '…' | '•' | '·' => plain.push('*'),
-                '↑' => plain.push_str("Up"),
-                '↓' => plain.push_str("Down"),
-                '✓' => plain.push('+'),
-                '✗' => plain.push('x'),
-                '←' => plain.push_str("Left"),
-                character if character.is_ascii() => plain.push(character),
-                // An accent of the character before.
-                character if width(character.encode_utf8(&mut [0; 4])) == 0 => {}
-                _ => plain.push('?'),
-            }
-        }
-        plain
-    }
-
-    /// [`Model::text`] in at most so many columns; a mark shows where it was cut.
-    pub fn fit(&self, text: &str, columns: usize) -> String {
-        let cut = fit(&self.text(text), columns);
-        if self.options.ascii {
-            cut.replace('…', "~")
-        } else {
-            cut
-        }
-    }
-
-    /// [`Model::fit`] in exactly so many columns.
-    pub fn pad(&self, text: &str, columns: usize) -> String {
-        pad(&self.fit(text, columns), columns)
     }
 
     pub(super) fn say(&mut self, level: Level, text: impl Into<String>) {
@@ -545,6 +457,7 @@ impl Model {
         let (before, after) = (retry_counts(old), retry_counts(&state));
         self.failed = self.failed + after.0 - before.0;
         self.held_back = self.held_back + after.1 - before.1;
+        self.list.set_failed(id, after);
         self.states[id.index()] = state;
         let looked = Looked {
             site: &self.sites[id.index()],
@@ -552,26 +465,6 @@ impl Model {
             clock: &|moment| clock(moment, self.now, &self.options.zone),
         };
         self.list.change(id, &looked, &self.filter);
-    }
-
-    /// How many lines the footer has.
-    pub(super) fn footer_height(&self) -> u16 {
-        if self.size.0 >= 100 { 2 } else { 1 }
-    }
-
-    /// How many lines there are for the newest failure and for how long requests take: by the size alone, so that
-    /// nothing moves when a run begins.
-    pub(super) fn live_height(&self) -> u16 {
-        if self.size.1 >= 30 { 2 } else { 0 }
-    }
-
-    /// How many sites the table shows.
-    pub(super) fn table_height(&self) -> usize {
-        usize::from(
-            self.size
-                .1
-                .saturating_sub(8 + self.live_height() + self.footer_height()),
-        )
     }
 }
 

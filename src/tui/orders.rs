@@ -1,5 +1,5 @@
 use super::dialogs::{Choice, Deed, Dialog, PlanDialog, again};
-use super::model::Model;
+use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
 use super::{Effect, Wanted};
 use crate::engine::{Attempts, Command, Level};
@@ -11,6 +11,11 @@ use crate::text::Count;
 
 /// Does it to `sites`.
 pub(super) fn go(screen: &mut Screen, deed: Deed, sites: Vec<SiteId>) -> Vec<Effect> {
+    let model = &mut screen.model;
+    if model.options.read_only && (deed != Deed::Look || model.is_attached()) {
+        model.say(Level::Info, READ_ONLY);
+        return Vec::new();
+    }
     match deed {
         Deed::Push => plan_push(screen, &sites),
         Deed::Retry => retry(screen, sites),
@@ -308,7 +313,7 @@ mod tests {
                 ascii: false,
                 theme: Theme::DEFAULT,
                 keys: Bindings::new(Vec::new()),
-                clipboard: true,
+                clipboard: crate::tui::model::Clipboard::Takes,
                 demo: false,
                 read_only: false,
                 zone: TimeZone::UTC,

@@ -11,10 +11,11 @@ use super::input::{Heard, Listener};
 use super::screen::Screen;
 use super::tab::Tab;
 use super::terminal::Terminal;
-use super::update::update;
+pub use super::terminal::giving_back;
+use super::update::{open, update};
 use super::{Effect, Leave, Message};
 use crate::config::TabSettings;
-use crate::engine::{Attempts, Clock, Command, Event, Level, Message as Told, sleep_until};
+use crate::engine::{Clock, Event, Level, Message as Told, sleep_until};
 
 /// Events of the engine that are taken in at most before the operator's keys have their turn again.
 const DRAIN: usize = 5000;
@@ -94,6 +95,11 @@ impl Taken {
             listener: Some(listener),
             size: (columns, rows),
         })
+    }
+
+    /// Its size, as the last screen on it knew it.
+    pub fn size(&self) -> (u16, u16) {
+        self.size
     }
 }
 
@@ -179,11 +185,8 @@ pub async fn run(
         distance: Duration::from_secs(1) / behaviour.fps.max(1),
         copied: None,
     };
-    for order in show.screen.first_orders() {
+    for order in open(&mut show.screen, behaviour.look_at_start) {
         show.order(order);
-    }
-    if behaviour.look_at_start {
-        show.look_at_what_is_old();
     }
     let ears = Ears {
         heard: &mut taken.heard,
@@ -225,7 +228,10 @@ impl Show<'_> {
         if !another_follows(left) {
             self.terminal.give_back();
         }
-        let goes_on = matches!(left, Left::HungUp | Left::ByOperator(Leave::RunGoesOn));
+        let goes_on = matches!(
+            left,
+            Left::HungUp | Left::ByOperator(Leave::RunGoesOn | Leave::RunWaits)
+        );
         let other = if goes_on {
             self.await_order(&mut ears).await?
         } else {
@@ -337,21 +343,6 @@ impl Show<'_> {
     fn order(&self, order: Effect) {
         // Who carries it out has ended: its closed channel of messages tells so.
         let _ended = self.orders.send(order);
-    }
-
-    fn look_at_what_is_old(&self) {
-        let model = &self.screen.model;
-        let mut sites = model.to_look_at_first();
-        sites.retain(|site| !model.is_newest(*site));
-        if sites.is_empty() {
-            return;
-        }
-        self.order(Effect::Engine(Command::Look {
-            sites,
-            expected: None,
-            attempts: Attempts::One,
-            background: true,
-        }));
     }
 
     fn draw_if_due(&mut self) -> anyhow::Result<()> {

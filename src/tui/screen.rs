@@ -11,6 +11,9 @@ pub struct Screen {
     pub model: Model,
     /// What stands before it and takes the keys.
     pub(super) dialog: Option<Dialog>,
+    /// A config was read, and is taken as soon as nothing stands before the table and nothing is being typed: what is
+    /// typed would fall into another screen, as commands.
+    pub(super) loaded: bool,
     /// When a key was pressed last.
     pub(super) pressed_at: Option<Moment>,
     /// What is pressed is dropped until then: it was meant for what was there before a question came up by itself.
@@ -28,6 +31,7 @@ impl Screen {
         Self {
             model,
             dialog: None,
+            loaded: false,
             pressed_at: None,
             deaf_until: None,
         }
@@ -52,6 +56,11 @@ impl Screen {
         let deaf = self.dialog.is_some() && self.deaf_until.is_some_and(|until| now < until);
         self.deaf_until = deaf.then(|| now + TYPING);
         deaf
+    }
+
+    /// The dialog that is open.
+    pub fn dialog(&self) -> Option<&Dialog> {
+        self.dialog.as_ref()
     }
 
     /// Whether what is typed is text, so that each letter is one.

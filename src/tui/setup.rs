@@ -20,6 +20,8 @@ pub struct Setup {
     pub wrong: Option<Wrong>,
     /// A config that was written from here, and not read yet.
     pub example: Option<PathBuf>,
+    /// Whether its `[log]` is another one than that which the program began with, and logs by.
+    pub log_waits: bool,
 }
 
 /// Something about the config that the screen wants done.
@@ -29,16 +31,28 @@ pub enum SetupOrder {
     Reload,
     /// Reads it again, with one site more for this session.
     Add(SiteUrl),
-    /// Writes these sites of the session into it.
-    WriteSites(Vec<SiteUrl>),
+    /// Writes sites of the session into it.
+    WriteSites {
+        /// The file that the operator was asked about: no other one is written to.
+        file: PathBuf,
+        /// Which sites.
+        urls: Vec<SiteUrl>,
+    },
     /// Writes one to begin with.
     WriteExample,
+}
+
+impl Setup {
+    /// The config that sites can be written to: the one that was read, or the one that was written from here.
+    pub(super) fn writable(&self) -> Option<&Path> {
+        self.file.as_deref().or(self.example.as_deref())
+    }
 }
 
 impl SetupOrder {
     /// Whether it changes a file.
     pub(super) fn writes(&self) -> bool {
-        matches!(self, Self::WriteSites(_) | Self::WriteExample)
+        matches!(self, Self::WriteSites { .. } | Self::WriteExample)
     }
 }
 

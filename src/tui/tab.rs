@@ -216,7 +216,7 @@ mod tests {
                 ascii: false,
                 theme: Theme::DEFAULT,
                 keys: crate::tui::keys::Bindings::new(Vec::new()),
-                clipboard: true,
+                clipboard: crate::tui::model::Clipboard::Takes,
                 demo: false,
                 read_only: false,
                 zone: TimeZone::UTC,

@@ -139,7 +139,8 @@ fn dressed(tab: &Mutex<TabSettings>) -> TabSettings {
     *tab.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn giving_back(tab: TabSettings) -> Vec<u8> {
+/// The bytes that give the terminal back, and end what `tab` began outside the screen.
+pub fn giving_back(tab: TabSettings) -> Vec<u8> {
     let mut bytes = GIVE_BACK.to_vec();
     bytes.extend_from_slice(tab::closing(tab).as_bytes());
     bytes

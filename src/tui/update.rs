@@ -4,7 +4,7 @@ use super::actions::known;
 use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::keys::Press;
 use super::live::Failure;
-use super::model::Model;
+use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
 use super::{Effect, Input, Message, Reading, first, looks_pasted, orders};
 use crate::engine::{Command, Event, Level, RunInfo};
@@ -25,7 +25,24 @@ use typing::{paste, press_in_field, press_in_filter, stray_paste, take_offered_r
 /// What a message makes of the screen, and what it wants done.
 pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect> {
     screen.model.now = now;
+    let had_dialog = screen.dialog.is_some();
     let mut effects = take(screen, message);
+    if !had_dialog {
+        screen.model.behind_since = now;
+    }
+    effects.extend(first::take_loaded(screen));
+    first::mind_reading(&mut screen.model, &effects);
+    allowed(screen, effects)
+}
+
+/// What the screen orders by itself when it opens; with `look` it looks at all sites of which little is known.
+pub fn open(screen: &mut Screen, look: bool) -> Vec<Effect> {
+    let effects = first::first_orders(&screen.model, look);
+    allowed(screen, effects)
+}
+
+/// Those of `effects` that may leave this screen.
+fn allowed(screen: &mut Screen, mut effects: Vec<Effect>) -> Vec<Effect> {
     if screen.model.options.read_only {
         only_watch(screen, &mut effects);
     }
@@ -53,10 +70,7 @@ fn only_watch(screen: &mut Screen, effects: &mut Vec<Effect>) {
         .collect();
     *effects = kept;
     if effects.len() < before {
-        model.say(
-            Level::Info,
-            "this screen is read-only: it watches, and steers nothing",
-        );
+        model.say(Level::Info, READ_ONLY);
         screen.dialog = None;
     }
 }
@@ -288,7 +302,9 @@ fn take_run(model: &mut Model, run: RunInfo) {
             RunPhase::Sending => "goes on".to_owned(),
             RunPhase::Settling => "nothing is left to send; proofs are due".to_owned(),
             RunPhase::Settled => {
-                let expiry = model.expiry().map(|expiry| model.expiry_sentence(&expiry));
+                // Behind the time of day and the run.
+                let room = usize::from(model.size.0).saturating_sub(" 14:02:12 run 1234: settled; ".len());
+                let expiry = model.expiry().map(|expiry| model.expiry_within(&expiry, room));
                 format!("settled; {}", expiry.unwrap_or_default())
             }
             RunPhase::Paused | RunPhase::Halted => run.phase.word().to_owned(),
@@ -359,7 +375,7 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
         let ends_line = match &input {
             Input::Key(press) => press.code == KeyCode::Enter,
             Input::Paste(text) => text.contains(['\n', '\r']),
-            Input::Scroll(_) | Input::Click(_) => false,
+            Input::Scroll(_) | Input::Click(_) | Input::PasteGoesOn => false,
         };
         match input {
             // Esc is harmless whatever it was meant for.
@@ -368,6 +384,7 @@ fn take_input(screen: &mut Screen, batch: Vec<Input>) -> Vec<Effect> {
             Input::Paste(_) if screen.model.is_too_small() => {}
             Input::Paste(text) => paste(screen, &text),
             Input::Scroll(_) | Input::Click(_) if dialog_before => {}
+            Input::PasteGoesOn => {}
             Input::Scroll(by) => {
                 let to = screen.model.list.cursor().saturating_add_signed(by);
                 screen.model.move_cursor(to);
@@ -441,7 +458,7 @@ fn dispatch(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
     let keys = &screen.model.options.keys;
     let meant = known(&screen.model).find(|action| keys.is(action.name, event));
     match meant {
-        Some(action) => (action.run)(screen),
+        Some(action) => action.act(screen),
         None => Vec::new(),
     }
 }
@@ -450,7 +467,7 @@ fn dispatch(screen: &mut Screen, event: KeyEvent) -> Vec<Effect> {
 fn act(screen: &mut Screen, name: &str) -> Vec<Effect> {
     let named = known(&screen.model).find(|action| action.name == name);
     match named {
-        Some(action) => (action.run)(screen),
+        Some(action) => action.act(screen),
         None => Vec::new(),
     }
 }

@@ -1,7 +1,7 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
+use ratatui::widgets::{Paragraph, Wrap};
 
 use super::dialogs;
 use super::model::{Model, SMALLEST};
@@ -21,6 +21,8 @@ mod empty;
 mod wrong;
 /// How many sites are in which state.
 mod counters;
+/// When all is sent and proven, and how fast that goes.
+mod times;
 /// The known keys, below the field.
 mod offers;
 /// Message line, gauge and footer.
@@ -97,7 +99,7 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
         foot::gauge(model, frame, gauge);
         live::latency(model, frame, latency);
     }
-    rule(model, frame, lower);
+    noted(model, frame, lower);
     foot::message(model, frame, message);
     foot::footer(screen, frame, footer);
     offers::draw(model, frame, key);
@@ -108,18 +110,46 @@ pub fn draw(screen: &Screen, frame: &mut Frame) {
 
 fn too_small(model: &Model, frame: &mut Frame) {
     let (columns, rows) = SMALLEST;
-    let run = if model.is_run_open() {
-        "; the run goes on"
-    } else {
-        ""
+    let run = match model.run.as_ref().map(|run| run.phase) {
+        _ if !model.is_run_open() => String::new(),
+        Some(phase) if phase.is_held() => format!("; the run is {}", phase.word()),
+        _ => "; the run goes on".to_owned(),
     };
     let text = format!("needs {columns} x {rows}{run}");
-    frame.render_widget(Line::raw(text), frame.area());
+    let text = Paragraph::new(text).wrap(Wrap { trim: true });
+    frame.render_widget(text, frame.area());
 }
 
 fn rule(model: &Model, frame: &mut Frame, area: Rect) {
     let line = model.glyph("─", "-").repeat(area.width.into());
     frame.render_widget(Line::styled(line, model.options.theme.style(Part::Rule)), area);
+}
+
+/// What the table has no room for stands in the line below it, of the site under the cursor.
+fn noted(model: &Model, frame: &mut Frame, area: Rect) {
+    rule(model, frame, area);
+    if model.setup.wrong.is_some() {
+        return;
+    }
+    let Some((name, note)) = table::cut_off(model, area.width) else {
+        return;
+    };
+    let theme = model.options.theme;
+    let room = usize::from(area.width).saturating_sub(4);
+    let name = model.fit_name(&name, room);
+    let mut spans = vec![
+        Span::raw(" "),
+        Span::styled(name.clone(), theme.style(Part::Header)),
+    ];
+    if !note.is_empty() {
+        let note = model.fit(&format!("  {note}"), room - width(&name));
+        spans.push(Span::raw(note));
+    }
+    spans.push(Span::raw(" "));
+    let columns: usize = spans.iter().map(|span| width(&span.content)).sum();
+    let columns = u16::try_from(columns).unwrap_or(u16::MAX);
+    let area = Rect::new(area.x + 1, area.y, columns, area.height).intersection(area);
+    frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
 /// A line of which each part is cut where the line ends.
@@ -142,7 +172,13 @@ impl<'a> Strip<'a> {
         if self.left == 0 && !text.trim().is_empty() {
             return self.mark_cut();
         }
-        let text = self.model.fit(text, self.left);
+        // Blanks at its end are not cut off: they end with the line.
+        let end = if width(text) > self.left {
+            text.trim_end()
+        } else {
+            text
+        };
+        let text = self.model.fit(end, self.left);
         self.left -= width(&text);
         self.spans
             .push(Span::styled(text, self.model.options.theme.style(part)));

@@ -6,7 +6,7 @@ use stripe_propagate::rules::status::Push;
 use crate::floor::{Ended, Floor, Process};
 use crate::ledger::Ledger;
 
-const NEWER: &str = "pk_test_51DemoAnotherKeyThatMustNotGoOutMeanwhile";
+const NEWER: &str = "pk_test_51DemoAnotherKeyThatMustNotGoOutMeanwhileDemoAnotherKeyThatMustNotGoOutMeanwhileDemoAnotherKeyThatM";
 
 /// A push to sites without a fault, one of which it still sends to.
 struct Beside {

@@ -8,7 +8,7 @@ use stripe_propagate::store::RunId;
 use crate::floor::{Ended, Floor, PATIENCE};
 use crate::ledger::Ledger;
 
-const NEWER: &str = "pk_test_51DemoTheNewerKeyThatReplacesTheOneOnItsWay";
+const NEWER: &str = "pk_test_51DemoTheNewerKeyThatReplacesTheOneOnItsWayDemoTheNewerKeyThatReplacesTheOneOnItsWayDemoTheNewerKey";
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// A push was killed while its PUT to a site was on its way, where it is held back. No site has a fault.

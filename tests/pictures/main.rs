@@ -74,7 +74,7 @@ impl Trial {
                 keys: unchanged(),
                 demo: false,
                 read_only: false,
-                clipboard: true,
+                clipboard: stripe_propagate::tui::model::Clipboard::Takes,
                 zone: TimeZone::UTC,
             },
             size: SIZE,

@@ -96,7 +96,10 @@ impl Run {
         });
         std::thread::spawn(move || {
             let status = child.wait().unwrap();
-            ended.change(|now| now.ended = Some(status));
+            ended.change(|now| {
+                now.ended = Some(status);
+                now.show_to(now.bytes.len());
+            });
         });
         Pty {
             input: pair.master.take_writer().unwrap(),
@@ -126,13 +129,36 @@ struct Seen {
 struct Now {
     parser: vt100::Parser,
     bytes: Vec<u8>,
+    /// How many of them the parser has: all but those of a frame that is still coming.
+    shown: usize,
     ended: Option<ExitStatus>,
 }
 
 impl Now {
+    /// As a terminal that knows synchronized updates: a frame is seen when all of it is there, or no half of it could
+    /// be told from the last one.
     fn take(&mut self, bytes: &[u8]) {
+        const BEGIN: &[u8] = b"\x1b[?2026h";
+        const END: &[u8] = b"\x1b[?2026l";
+
         self.bytes.extend_from_slice(bytes);
-        self.parser.process(bytes);
+        // The mark may come in two reads.
+        let from = self.shown.saturating_sub(BEGIN.len());
+        let last = |mark: &[u8]| {
+            let mut windows = self.bytes[from..].windows(mark.len());
+            windows.rposition(|window| window == mark)
+        };
+        let open = last(BEGIN).filter(|begin| last(END).is_none_or(|end| end < *begin));
+        // Who was killed ends no frame.
+        let open = open.filter(|_| self.ended.is_none());
+        self.show_to(open.map_or(self.bytes.len(), |begin| from + begin));
+    }
+
+    fn show_to(&mut self, end: usize) {
+        if end > self.shown {
+            self.parser.process(&self.bytes[self.shown..end]);
+            self.shown = end;
+        }
     }
 
     fn rows(&self) -> Vec<String> {
@@ -147,6 +173,7 @@ impl Seen {
         let now = Now {
             parser: vt100::Parser::new(rows, columns, 0),
             bytes: Vec::new(),
+            shown: 0,
             ended: None,
         };
         Self {
@@ -186,20 +213,11 @@ pub(crate) struct Pty {
 }
 
 impl Pty {
-    /// Presses a key: a character, `Enter`, `Esc`, `Space`, `Up`, `Down`, `F5`, or `^R` for control and R.
+    /// Presses a key: a character, `^R` for control and R, or a key by the name that the screen has for it.
+    #[track_caller]
     pub(crate) fn key(&mut self, name: &str) -> &mut Self {
-        match name {
-            "Enter" => self.write(b"\r"),
-            "Esc" => self.write(b"\x1b"),
-            "Space" => self.write(b" "),
-            "Up" => self.write(b"\x1b[A"),
-            "Down" => self.write(b"\x1b[B"),
-            "F5" => self.write(b"\x1b[15~"),
-            _ => match name.as_bytes() {
-                [b'^', letter] => self.write(&[letter.to_ascii_uppercase() & 0x1f]),
-                character => self.write(character),
-            },
-        }
+        let bytes = bytes_of(name).unwrap_or_else(|| panic!("no terminal has a key `{name}`"));
+        self.write(&bytes)
     }
 
     /// Types, a character a write.
@@ -245,6 +263,11 @@ impl Pty {
         self.until(&format!("`{text}` to be seen"), |now| now.shows(text))
     }
 
+    /// Whether the screen comes to show `text` within so long.
+    pub(crate) fn sees_within(&mut self, limit: Duration, text: &str) -> bool {
+        self.seen.wait(limit, |now| now.shows(text))
+    }
+
     /// Waits until no line of the screen shows `text`.
     #[track_caller]
     pub(crate) fn sees_no(&mut self, text: &str) -> &mut Self {
@@ -283,6 +306,11 @@ impl Pty {
         self.seen.lock().bytes.len()
     }
 
+    /// All that has come, with the control sequences in it.
+    pub(crate) fn received_so_far(&self) -> Vec<u8> {
+        self.seen.lock().bytes.clone()
+    }
+
     /// That `text` is in nothing that ever came, whether whole or in pieces between control sequences.
     #[track_caller]
     pub(crate) fn never_saw(&mut self, text: &str) -> &mut Self {
@@ -316,6 +344,11 @@ impl Pty {
         let seen = self.seen.lock();
         let windows = seen.bytes.windows(bytes.len());
         windows.filter(|window| *window == bytes).count()
+    }
+
+    /// The process that was started.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
     }
 
     /// The program's home, which is also where it was started.
@@ -358,18 +391,23 @@ impl Pty {
 
     /// The lines that stand, in part or whole, in reverse video.
     pub(crate) fn reverse_lines(&self) -> Vec<String> {
-        let now = self.seen.lock();
-        let screen = now.parser.screen();
-        let (rows, columns) = screen.size();
-        let is_reverse = |row| {
-            let cells = (0..columns.get()).filter_map(|column| screen.cell(row, column));
-            cells.into_iter().any(vt100::Cell::inverse)
-        };
-        let lines = (0..rows.get()).zip(now.rows());
-        lines
-            .filter(|(row, _)| is_reverse(*row))
-            .map(|(_, line)| line)
-            .collect()
+        self.seen.lock().reverse_lines()
+    }
+
+    /// Waits until a line that shows `text` stands in reverse video, as that under the cursor does.
+    #[track_caller]
+    pub(crate) fn reverses(&mut self, text: &str) -> &mut Self {
+        self.until(&format!("`{text}` to stand in reverse"), |now| {
+            let lines = now.reverse_lines();
+            lines.iter().any(|line| line.contains(text))
+        })
+    }
+
+    /// Writes over the screen, as another program that has the same terminal might; `text` is to be seen then.
+    #[track_caller]
+    pub(crate) fn scribble(&mut self, bytes: &str, text: &str) -> &mut Self {
+        self.tty.write_all(bytes.as_bytes()).unwrap();
+        self.sees(text)
     }
 
     /// Waits until the program ends; its exit status, or 128 and its signal as a shell has it.
@@ -418,6 +456,20 @@ impl Drop for Pty {
 }
 
 impl Now {
+    fn reverse_lines(&self) -> Vec<String> {
+        let screen = self.parser.screen();
+        let (rows, columns) = screen.size();
+        let is_reverse = |row| {
+            let cells = (0..columns.get()).filter_map(|column| screen.cell(row, column));
+            cells.into_iter().any(vt100::Cell::inverse)
+        };
+        let lines = (0..rows.get()).zip(self.rows());
+        lines
+            .filter(|(row, _)| is_reverse(*row))
+            .map(|(_, line)| line)
+            .collect()
+    }
+
     /// Whether a line holds `text`, also where the terminal has wrapped it.
     fn shows(&self, text: &str) -> bool {
         let mut lines = String::new();
@@ -428,6 +480,45 @@ impl Now {
             }
         }
         lines.contains(text)
+    }
+}
+
+/// What a terminal sends for a key.
+fn bytes_of(name: &str) -> Option<Vec<u8>> {
+    let named = match name {
+        "Enter" => "\r",
+        "Esc" => "\x1b",
+        "Space" => " ",
+        "Tab" => "\t",
+        "Backspace" => "\x7f",
+        "Up" | "\u{2191}" => "\x1b[A",
+        "Down" | "\u{2193}" => "\x1b[B",
+        "Right" | "\u{2192}" => "\x1b[C",
+        "Left" | "\u{2190}" => "\x1b[D",
+        "Home" => "\x1b[H",
+        "End" => "\x1b[F",
+        "Ins" => "\x1b[2~",
+        "Del" => "\x1b[3~",
+        "PgUp" => "\x1b[5~",
+        "PgDn" => "\x1b[6~",
+        "F5" => "\x1b[15~",
+        "F6" => "\x1b[17~",
+        "F7" => "\x1b[18~",
+        "F8" => "\x1b[19~",
+        "F9" => "\x1b[20~",
+        "F10" => "\x1b[21~",
+        other => other,
+    };
+    if named != name || named == " " {
+        return Some(named.into());
+    }
+    let mut characters = name.chars();
+    match (characters.next()?, characters.next(), characters.next()) {
+        ('^', Some(letter), None) if letter.is_ascii_alphabetic() => {
+            Some(vec![u8::try_from(letter.to_ascii_uppercase()).ok()? & 0x1f])
+        }
+        (_, None, _) => Some(name.into()),
+        _ => None,
     }
 }
 

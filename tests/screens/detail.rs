@@ -1,3 +1,5 @@
+//! The detail of a site, and what is copied of it.
+
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent};
@@ -10,12 +12,14 @@ use stripe_propagate::rules::status::{Push, Verify};
 use stripe_propagate::site::{SiteId, SiteUrl};
 use stripe_propagate::store::{PlannedSite, Request, RunId, RunSite, Seen, SiteRun, StoredAttempt};
 use stripe_propagate::text::CleanText;
+use stripe_propagate::tui::model::Clipboard;
 use stripe_propagate::tui::update::update;
 use stripe_propagate::tui::{Effect, Input, Message, Past, Reading, Wanted};
 
-use super::{NAMES, Trial, amid_a_run, at, each_size, key, new_key};
+use super::stories::amid_a_run;
+use super::trial::{Display, NAMES, Trial, at, key, new_key};
 
-fn tried(
+pub(super) fn tried(
     site: &SiteUrl,
     run: u64,
     (request, number): (Request, u32),
@@ -38,7 +42,7 @@ fn tried(
     }
 }
 
-fn row(
+pub(super) fn row(
     site: &SiteUrl,
     (run, days): (u64, i64),
     kind: Kind,
@@ -122,8 +126,8 @@ fn past(address: &SiteUrl) -> Past {
 }
 
 /// The detail of a site that is tried again and again.
-fn detail(size: (u16, u16)) -> Trial {
-    let mut screen = amid_a_run(size);
+pub(super) fn detail(display: impl Into<Display>) -> Trial {
+    let mut screen = amid_a_run(display);
     screen.picture();
     screen.now = 15;
     screen.press(KeyCode::Enter);
@@ -142,16 +146,6 @@ fn detail(size: (u16, u16)) -> Trial {
         screen.tell(Message::Read(Reading::Past(id, Box::new(past(&address)))));
     }
     screen
-}
-
-#[test]
-fn the_detail_of_a_site() {
-    each_size("detail", detail);
-    each_size("detail_end", |size| {
-        let mut screen = detail(size);
-        screen.types("G");
-        screen
-    });
 }
 
 #[test]
@@ -219,21 +213,6 @@ fn the_detail_turns_to_other_sites_and_acts_on_its_own() {
 }
 
 #[test]
-fn what_is_copied_is_asked() {
-    each_size("copy", |size| {
-        let mut screen = amid_a_run(size);
-        screen.picture();
-        screen.types("jy");
-        screen
-    });
-    each_size("copy_in_the_detail", |size| {
-        let mut screen = detail(size);
-        screen.types("y");
-        screen
-    });
-}
-
-#[test]
 fn copies_are_of_the_site_and_never_more_than_it_has() {
     let press = |screen: &mut Trial, letter| {
         let press = Message::Input(vec![Input::Key(KeyEvent::from(KeyCode::Char(letter)))]);
@@ -266,7 +245,7 @@ fn copies_are_of_the_site_and_never_more_than_it_has() {
     // A site of which nothing is known has an address.
     let mut plain = Trial::new(&NAMES, (120, 40), |start| {
         start.options.read_only = true;
-        start.options.clipboard = false;
+        start.options.clipboard = Clipboard::Lacks;
     });
     assert!(!plain.types("y").picture().contains("error"));
     assert_eq!(press(&mut plain, 'u'), []);

@@ -2,15 +2,15 @@ use anyhow::anyhow;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{FRAMES, bare};
-use crate::cli::setup::{Loaded, Setup};
+use crate::cli::setup::{Loaded, Setup, serve};
 use crate::cli::status::Status;
 use crate::config::{Config, ConfigError};
 use crate::engine::Clock;
 use crate::tui::model::Start;
 use crate::tui::run::{self, Behaviour, Left, NO_TAB, Taken};
 use crate::tui::screen::Screen;
-use crate::tui::setup::{self as told, Wrong};
-use crate::tui::{Effect, Leave, Message};
+use crate::tui::setup::{self as told, SetupOrder, Wrong};
+use crate::tui::{Effect, Leave};
 
 /// What the screen with the error came to.
 pub(super) enum Mended {
@@ -26,10 +26,11 @@ pub(super) enum Mended {
 /// What is wrong, if the operator has left it so.
 pub(super) async fn mended(
     taken: &mut Taken,
-    setup: Setup,
+    mut setup: Setup,
     error: &ConfigError,
     size: (u16, u16),
 ) -> anyhow::Result<Mended> {
+    setup.expect(&error.path);
     let mut config = Config::empty();
     config.path.clone_from(&error.path);
     let start = Start {
@@ -48,10 +49,13 @@ pub(super) async fn mended(
     let clock = Clock::start();
     let (tell, mut told) = unbounded_channel();
     let (order, orders) = unbounded_channel();
-    let mender = tokio::spawn(carry_out(setup, orders, tell));
+    let (about_config, mends) = unbounded_channel();
+    let mender = tokio::spawn(serve(setup, mends, tell));
+    let hands_on = tokio::spawn(hand_on(orders, about_config));
     let screen = Screen::new(start, clock.now());
     let (left, screen) = run::run(taken, screen, behaviour, order, &mut told, clock).await?;
-    let mut setup = mender.await?;
+    hands_on.await?;
+    let mut setup = mender.await??;
     match (left, setup.take_next()) {
         (Left::ByOperator(Leave::Reload), Some(loaded)) => Ok(Mended::Loaded(Box::new((loaded, setup)))),
         (Left::Terminated, _) => Ok(Mended::Left(Status::Interrupted)),
@@ -59,18 +63,12 @@ pub(super) async fn mended(
     }
 }
 
-/// There is nothing but the config to give orders about. Gives back what it was given when the screen is left.
-async fn carry_out(
-    mut setup: Setup,
-    mut orders: UnboundedReceiver<Effect>,
-    tell: UnboundedSender<Message>,
-) -> Setup {
+/// There is nothing but the config to give orders about.
+async fn hand_on(mut orders: UnboundedReceiver<Effect>, to: UnboundedSender<SetupOrder>) {
     while let Some(order) = orders.recv().await {
         if let Effect::Setup(order) = order {
-            let news = setup.carry_out(order);
-            // The screen is being left.
-            let _left = tell.send(Message::Setup(news));
+            // Who carries it out ends after this.
+            let _ended = to.send(order);
         }
     }
-    setup
 }

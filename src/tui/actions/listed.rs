@@ -1,9 +1,21 @@
-use super::known;
+use super::{Action, known};
+use crate::rules::status::{Look, push_looks, verify_looks};
 use crate::tui::Effect;
 use crate::tui::dialogs::{Dialog, Entry, Help, HelpLine, Palette};
 use crate::tui::filter::FIELDS;
 use crate::tui::model::Model;
 use crate::tui::screen::Screen;
+
+/// What goes on the marked sites, where there are any: the most wanted first.
+const ON_MARKED: [&str; 4] = ["push", "retry", "verify", "unmark all"];
+
+impl Action {
+    /// Its place in the footer among those that go on the marked sites; behind them, if it does not.
+    pub(in crate::tui) fn place_with_marks(&self) -> usize {
+        let place = ON_MARKED.iter().position(|name| *name == self.name);
+        place.unwrap_or(ON_MARKED.len())
+    }
+}
 
 /// The groups of the help, each with its actions. What is in none of them comes last.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -84,13 +96,13 @@ const ELSEWHERE: &[(&str, &[(&str, &str)])] = &[
 /// What an action needs, and the model has not: why it cannot be done now.
 type Lacks = fn(&Model) -> Option<&'static str>;
 
-/// By actions; what is not in here can always be done.
+/// By actions; what is not in here can always be done, but for what a screen that only watches refuses.
 const NEEDS: &[(&[&str], Lacks)] = &[
     (&["dry run"], |model| {
         no_sites(model).or_else(|| model.field.key().is_none().then_some("there is no key to push"))
     }),
     (&["push all", "push"], |model| {
-        no_sites(model).or(watches(model)).or_else(|| {
+        no_sites(model).or_else(|| {
             let lacks = if model.field.key().is_none() {
                 "there is no key to push"
             } else {
@@ -101,14 +113,17 @@ const NEEDS: &[(&[&str], Lacks)] = &[
     }),
     (&["retry all failed", "retry"], |model| {
         let nothing = model.failed + model.held_back == 0;
-        watches(model).or(nothing.then_some("nothing failed"))
+        nothing.then_some("nothing failed")
     }),
     (&["pause"], |model| {
-        watches(model).or((!model.is_sending()).then_some("no run is sending"))
+        (!model.is_sending()).then_some("no run is sending")
     }),
-    (&["roll back"], |model| no_sites(model).or(watches(model))),
+    (&["write a config"], |model| {
+        model.options.read_only.then_some("this screen is read-only")
+    }),
     (
         &[
+            "roll back",
             "verify all",
             "verify",
             "detail",
@@ -125,23 +140,20 @@ fn no_sites(model: &Model) -> Option<&'static str> {
     model.sites.is_empty().then_some("there are no sites")
 }
 
-fn watches(model: &Model) -> Option<&'static str> {
-    model.options.read_only.then_some("this screen only watches")
-}
-
 /// Opens the palette.
 pub(super) fn palette(screen: &mut Screen) -> Vec<Effect> {
     let model = &screen.model;
-    let lacks = |name: &str| {
-        let needs = NEEDS.iter().find(|(names, _)| names.contains(&name));
-        needs.and_then(|(_, lacks)| lacks(model))
+    let lacks = |action: &Action| {
+        let needs = NEEDS.iter().find(|(names, _)| names.contains(&action.name));
+        let refused = action.when.refusal(model).map(|_| "this screen is read-only");
+        refused.or_else(|| needs.and_then(|(_, lacks)| lacks(model)))
     };
     let entries = known(model).filter(|action| action.name != "palette");
     let entries = entries.map(|action| Entry {
         name: action.name,
         keys: model.options.keys.words(action.name),
         help: action.help,
-        lacks: lacks(action.name),
+        lacks: lacks(action),
     });
     let palette = Palette::new(entries.collect());
     screen.dialog = Some(Dialog::Palette(Box::new(palette)));
@@ -192,8 +204,20 @@ pub(super) fn help(screen: &mut Screen) -> Vec<Effect> {
         });
         (*title, lines.collect())
     }));
+    groups.push(("signs in PUSH", legend(model, push_looks())));
+    groups.push(("signs in VERIFY", legend(model, verify_looks())));
     screen.dialog = Some(Dialog::Help(Help::new(groups)));
     Vec::new()
+}
+
+/// Each sign with its word and what it means.
+fn legend(model: &Model, looks: impl Iterator<Item = Look>) -> Vec<HelpLine> {
+    let line = |look: Look| HelpLine {
+        keys: model.glyph(look.glyph, look.ascii).to_owned(),
+        name: look.word,
+        help: look.means,
+    };
+    looks.map(line).collect()
 }
 
 #[cfg(test)]
@@ -205,7 +229,7 @@ mod tests {
     fn what_is_grouped_or_needs_something_is_an_action() {
         let needs = NEEDS.iter().flat_map(|(names, _)| names.iter());
         let groups = GROUPS.iter().flat_map(|(_, names)| names.iter());
-        for name in needs.chain(groups) {
+        for name in needs.chain(groups).chain(&ON_MARKED) {
             assert!(named_action(name).is_some(), "{name}");
         }
     }

@@ -97,17 +97,22 @@ impl AddSite {
             lines.extend([Line::styled(model.text(&text), bad), Line::raw("")]);
         }
         lines.push(label(
-            "It is there until the program ends, takes the config's first master key, and is looked at at once.",
+            "It is looked at at once, and is there until the program ends. A push sends it the master key that \
+             [master_key] names, or $TEMPLATE_MASTER_API_KEY.",
         ));
-        if let (Some(_), Some(file)) = (unwritten(model), &model.setup.file) {
+        if let (Some(_), Some(file)) = (unwritten(model), model.setup.writable()) {
             let text = format!(
                 "Enter alone asks whether to write the {} of this session to {}.",
                 Count(model.setup.added.len(), "site"),
                 shown(file)
             );
             lines.push(label(&text));
-        } else if model.setup.file.is_none() {
-            lines.push(label("There is no config yet that could keep it."));
+        } else if model.setup.writable().is_none() && !model.options.read_only {
+            let write = model.key_of("write a config");
+            let text = format!(
+                "There is no config yet that could keep it: {write} writes one, once the site is there."
+            );
+            lines.push(label(&text));
         }
         draw_box(model, frame, "add a site", lines, 0);
     }
@@ -139,7 +144,7 @@ impl AddSite {
 
 /// Asks about the sites of the session that the config lacks.
 fn unwritten(model: &Model) -> Option<Choice> {
-    let file = model.setup.file.as_ref().filter(|_| !model.options.read_only)?;
+    let file = model.setup.writable().filter(|_| !model.options.read_only)?;
     let added = &model.setup.added;
     (!added.is_empty()).then(|| Choice::write_sites(added.clone(), file))
 }

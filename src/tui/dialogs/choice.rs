@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -59,7 +59,7 @@ enum Meaning {
     /// Ends it.
     Close(RunId),
     /// Writes sites of the session to the config, or not.
-    WriteSites(Vec<SiteUrl>),
+    WriteSites(PathBuf, Vec<SiteUrl>),
     Nothing,
     Do(Deed, Vec<SiteId>),
 }
@@ -118,33 +118,43 @@ impl Choice {
     }
 
     /// The screen is to be left while a run goes on.
-    pub fn quit(sending: bool, paused: bool) -> Self {
-        let text = if paused {
-            "The run is paused. Left running, it goes on: without the screen nobody could tell it to."
-        } else if sending {
-            "A run is sending. It can go on without the screen: it sends and looks until all is settled."
-        } else {
-            "Proofs are still due. The program can go on without the screen until each site has its proof."
+    pub fn quit(model: &Model) -> Self {
+        let held = model.run().map(|run| run.phase).filter(|phase| phase.is_held());
+        let demo = model.options.demo;
+        let text = match held {
+            _ if demo => "The run can go on without the screen until all is settled. The demo ends with it, and no \
+                          screen can attach to it."
+                .to_owned(),
+            Some(phase) => format!(
+                "The run is {0}. It can go on without the screen, or stay {0}: then it waits an hour for a screen to \
+                 attach to it, and is left unfinished after that.",
+                phase.word()
+            ),
+            None if model.is_sending() => {
+                "A run is sending. It can go on without the screen: it sends and looks until all is settled."
+                    .to_owned()
+            }
+            None => "Proofs are still due. The program can go on without the screen until each site has its proof."
+                .to_owned(),
         };
-        let answers = vec![
-            answer(
-                'l',
-                "leave it running, without the screen",
-                Meaning::Leave(Leave::RunGoesOn),
-            ),
-            answer(
-                'x',
-                if sending || paused {
-                    "cancel: what is out ends, the rest is not sent, nothing more is looked at"
-                } else {
-                    "end it: nothing more is looked at, so no proof comes"
-                },
-                Meaning::Leave(Leave::Cancel),
-            ),
-        ];
+        let goes_on = if demo || held.is_some() {
+            "let it go on, without the screen"
+        } else {
+            "leave it running, without the screen"
+        };
+        let mut answers = vec![answer('l', goes_on, Meaning::Leave(Leave::RunGoesOn))];
+        if held.is_some() && !demo {
+            answers.push(answer('p', "leave it as it is", Meaning::Leave(Leave::RunWaits)));
+        }
+        let cancels = if model.is_sending() || held.is_some() {
+            "cancel: what is out ends, the rest is not sent, nothing more is looked at"
+        } else {
+            "end it: nothing more is looked at, so no proof comes"
+        };
+        answers.push(answer('x', cancels, Meaning::Leave(Leave::Cancel)));
         Self {
             title: "quit",
-            text: Told::Text(text.to_owned()),
+            text: Told::Text(text),
             answers,
             escape: "stay",
         }
@@ -275,7 +285,7 @@ impl Choice {
 
     /// Sites that were added stand in no config.
     pub fn write_sites(urls: Vec<SiteUrl>, file: &Path) -> Self {
-        let file = shown(file);
+        let (path, file) = (file.to_owned(), shown(file));
         let text = match urls.as_slice() {
             [url] => format!("Write {url} to {file}? Else it is there for this session only."),
             urls => format!(
@@ -283,12 +293,12 @@ impl Choice {
                 Count(urls.len(), "site")
             ),
         };
-        let yes = "write: behind all else, which stays as it is";
+        let yes = "write it at the end of the file; nothing else there changes";
         Self {
             title: "keep it",
             text: Told::Text(text),
             answers: vec![
-                answer('y', yes, Meaning::WriteSites(urls)),
+                answer('y', yes, Meaning::WriteSites(path, urls)),
                 answer('n', "not now", Meaning::Nothing),
             ],
             escape: "not now (adding a site asks again)",
@@ -342,9 +352,9 @@ impl Choice {
                 model.forget_left(*run);
                 vec![Effect::Engine(Command::Close(*run))]
             }
-            Meaning::WriteSites(urls) => {
-                let order = SetupOrder::WriteSites(urls.clone());
-                vec![Effect::Setup(order)]
+            Meaning::WriteSites(file, urls) => {
+                let (file, urls) = (file.clone(), urls.clone());
+                vec![Effect::Setup(SetupOrder::WriteSites { file, urls })]
             }
             Meaning::Nothing => Vec::new(),
             Meaning::RetryWithRunsKey(sites) => again(model, sites),

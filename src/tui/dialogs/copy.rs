@@ -10,7 +10,7 @@ use crate::rules::status::Role;
 use crate::site::SiteId;
 use crate::text::CleanText;
 use crate::tui::Effect;
-use crate::tui::model::Model;
+use crate::tui::model::{Clipboard, Model};
 use crate::tui::theme::Part;
 
 /// The longest text that is copied, in characters: terminals drop what is much longer than this.
@@ -50,7 +50,7 @@ impl Copying {
                 Pressed::Stays
             };
         };
-        if !model.options.clipboard {
+        if model.options.clipboard == Clipboard::Lacks {
             let text = format!(
                 "the {} was not copied: a terminal of this kind ($TERM) has no clipboard (OSC 52)",
                 copy.what
@@ -58,7 +58,12 @@ impl Copying {
             model.say(Level::Warning, text);
             return Pressed::Closes(Vec::new());
         }
-        let text = format!("copied the {}, if the terminal takes OSC 52", copy.what);
+        let text = if model.options.clipboard == Clipboard::Tmux {
+            let what = copy.what;
+            format!("copied the {what} (tmux may need: set -s set-clipboard on)")
+        } else {
+            format!("copied the {}, if the terminal takes OSC 52", copy.what)
+        };
         model.say(Level::Info, text);
         Pressed::Closes(vec![Effect::Copy(copy.text)])
     }

@@ -2,10 +2,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 
 use super::copy::Copying;
-use super::{Deed, Pressed, draw_box_with, last_scroll};
+use super::offered::Offered;
+use super::{Deed, Pressed, draw_box, last_scroll};
 use crate::engine::Event;
-use crate::rules::moment::Moment;
 use crate::site::SiteId;
+use crate::tui::keys::Press;
 use crate::tui::model::Model;
 use crate::tui::{Effect, Past, Wanted};
 
@@ -15,6 +16,19 @@ mod next;
 mod attempts;
 /// The page: a section a question.
 mod page;
+
+/// What can be done to the site from here.
+fn offered(model: &Model) -> Offered {
+    const OWN: [Press; 5] = [
+        Press::key('n'),
+        Press::key('p'),
+        Press::key('J'),
+        Press::key('K'),
+        Press::key(' '),
+    ];
+
+    Offered::new(model, &OWN, &[("copy", 'y'), ("retry", 'r'), ("verify", 'v')])
+}
 
 /// All that is known of a site:
 ///
@@ -36,13 +50,11 @@ pub struct Detail {
     /// Whether something has happened since that was asked for.
     stale: bool,
     copying: Option<Copying>,
-    /// Since when the site is shown: what is said later is shown in the box, which hides the message line.
-    since: Moment,
 }
 
 impl Detail {
     /// Of this site; what is on record of it is to be read.
-    pub fn of(site: SiteId, now: Moment) -> (Self, Vec<Effect>) {
+    pub fn of(site: SiteId) -> (Self, Vec<Effect>) {
         let mut detail = Self {
             site,
             scroll: 0,
@@ -50,7 +62,6 @@ impl Detail {
             reading: false,
             stale: false,
             copying: None,
-            since: now,
         };
         let effects = detail.read();
         (detail, effects)
@@ -109,6 +120,15 @@ impl Detail {
                 other => other,
             };
         }
+        match offered(model).meant(press) {
+            Some("retry") => return Pressed::Orders(Deed::Retry, self.site),
+            Some("verify") => return Pressed::Orders(Deed::Look, self.site),
+            Some(_) => {
+                self.copying = Some(Copying::of(self.site));
+                return Pressed::Stays;
+            }
+            None => {}
+        }
         let page = model.table_height().max(2);
         let last = last_scroll(model, page::lines(model, self.site, self.past.as_ref()));
         let control = press.modifiers.contains(KeyModifiers::CONTROL);
@@ -124,12 +144,6 @@ impl Detail {
             _ if control => return Pressed::Stays,
             KeyCode::Char('n' | 'J') => return self.turn(model, 1),
             KeyCode::Char('p' | 'K') => return self.turn(model, -1),
-            KeyCode::Char('r') => return Pressed::Orders(Deed::Retry, self.site),
-            KeyCode::Char('v') => return Pressed::Orders(Deed::Look, self.site),
-            KeyCode::Char('y') => {
-                self.copying = Some(Copying::of(self.site));
-                return Pressed::Stays;
-            }
             KeyCode::Esc | KeyCode::Char('q') | KeyCode::Enter => return Pressed::Closes(Vec::new()),
             _ => return Pressed::Stays,
         };
@@ -145,7 +159,8 @@ impl Detail {
         match model.selected() {
             Some(site) if site != self.site => {
                 (self.site, self.scroll, self.past) = (site, 0, None);
-                self.since = model.now;
+                // What was said was of the site before.
+                model.behind_since = model.now;
                 Pressed::StaysAnd(self.read())
             }
             _ => Pressed::Stays,
@@ -158,20 +173,25 @@ impl Detail {
         // The screen may have grown, or the page become shorter.
         let scroll = self.scroll.min(last);
         let more = last - scroll;
-        let keys = "(n p others, y copy, r retry, v verify, Esc closes)";
-        let mut title = format!("{}  {keys}", model.fit(model.site(self.site).name.as_str(), 18));
+        let steers = !model.options.read_only;
+        let said = [
+            ("copy", true),
+            ("retry", steers),
+            ("verify", steers || !model.is_attached()),
+        ];
+        let said = said
+            .iter()
+            .filter(|(_, can)| *can)
+            .map(|(action, _)| (*action, *action));
+        let keys = offered(model).words(&said.collect::<Vec<_>>());
+        let mut title = format!(
+            "{}  (n p others, {keys}Esc closes)",
+            model.fit_name(model.site(self.site).name.as_str(), 18)
+        );
         if more > 0 && model.size.0 >= 100 {
             title = format!("{title}  {more} more below");
         }
-        let said = model.line.as_ref().filter(|line| line.at >= self.since);
-        draw_box_with(
-            model,
-            frame,
-            &title,
-            said.map(|line| line.text.as_str()),
-            lines,
-            scroll,
-        );
+        draw_box(model, frame, &title, lines, scroll);
         if let Some(copying) = self.copying {
             copying.draw(model, frame);
         }

@@ -5,12 +5,12 @@ use ratatui::text::{Line, Span};
 use super::hanging::hanging;
 use super::scroll::{closes, scrolled};
 use super::{Pressed, draw_box, inner_width, last_scroll};
-use crate::text::pad;
+use crate::text::{pad, width};
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
-/// Columns of the keys.
-const KEYS: usize = 9;
+/// Columns of the keys, at least and at most: words take more room than arrows.
+const KEYS: (usize, usize) = (9, 16);
 /// Columns of the names.
 const NAMES: usize = 17;
 
@@ -56,7 +56,7 @@ impl Help {
         let more = last.saturating_sub(self.scroll);
         let title = match more {
             0 => "keys  (/ finds, Esc closes)".to_owned(),
-            more => format!("keys  (j k scroll, / finds, Esc closes)  {more} more below"),
+            more => format!("keys  (j k scroll, G signs, / finds, Esc closes)  {more} more below"),
         };
         let scroll = self.scroll.min(last);
         draw_box(model, frame, &title, lines, scroll);
@@ -64,6 +64,9 @@ impl Help {
 
     fn lines(&self, model: &Model) -> Vec<Line<'static>> {
         let theme = model.options.theme;
+        let all = self.groups.iter().flat_map(|(_, group)| group);
+        let widest = all.map(|line| width(&model.text(&line.keys))).max();
+        let columns = widest.unwrap_or_default().clamp(KEYS.0, KEYS.1);
         let mut lines = vec![Line::raw(
             "Lower case is for the marked sites, else the one under the cursor; upper case for all that are shown. Esc is always harmless.",
         )];
@@ -71,7 +74,7 @@ impl Help {
             lines.push(Line::raw(""));
             lines.push(Line::styled(model.text(title), theme.style(Part::Header)));
             for line in group {
-                let keys = pad(&model.text(&line.keys), KEYS);
+                let keys = model.pad(&line.keys, columns);
                 let name = if line.name.is_empty() {
                     String::new()
                 } else {

@@ -4,21 +4,39 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::text::Line;
 
+use super::offered::Offered;
 use super::{Dialog, PlanDialog, Pressed, draw_box, listing};
 use crate::engine::Level;
 use crate::rules::moment::Moment;
 use crate::rules::state::Served;
-use crate::rules::status::{Push, Verify};
+use crate::rules::status::{Push, Role, Verify, looks};
 use crate::site::SiteUrl;
 use crate::store::{RunRecord, RunSite, StoredAttempt};
 use crate::text::{Count, width};
 use crate::tui::field::secret;
-use crate::tui::model::Model;
+use crate::tui::keys::Press;
+use crate::tui::model::{Model, READ_ONLY};
 use crate::tui::theme::Part;
 use crate::tui::{Effect, Reading, Wanted};
 
 /// The longest file name that is taken, in characters.
 const PATH_LIMIT: usize = 200;
+
+/// What can be done with a run from here.
+fn offered(model: &Model) -> Offered {
+    const OWN: [Press; 2] = [Press::key('f'), Press::key('e')];
+
+    Offered::new(model, &OWN, &[("retry", 'r'), ("roll back", 'u')])
+}
+
+/// What is said of that; a screen that only watches offers none of it.
+fn words(model: &Model, said: &[(&str, &str)]) -> String {
+    if model.options.read_only {
+        String::new()
+    } else {
+        offered(model).words(said)
+    }
+}
 
 /// Runs on record, newest first; one opens to its sites, a site to its attempts.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -91,6 +109,15 @@ impl History {
         if self.file.is_some() {
             return self.press_in_file(press, model);
         }
+        match offered(model).meant(press) {
+            Some(_) if model.options.read_only => {
+                model.say(Level::Info, READ_ONLY);
+                return Pressed::Stays;
+            }
+            Some("roll back") => return self.roll_back(),
+            Some(_) => return self.retry(model),
+            None => {}
+        }
         let control = press.modifiers.contains(KeyModifiers::CONTROL);
         let page = model.table_height().max(2);
         let (at, count) = self.place();
@@ -106,7 +133,7 @@ impl History {
             _ if control => return Pressed::Stays,
             KeyCode::Esc | KeyCode::Char('q') => return self.back(),
             KeyCode::Enter => return self.enter(),
-            KeyCode::Char(letter) => return self.letter(letter, model),
+            KeyCode::Char(letter) => return self.letter(letter),
             _ => return Pressed::Stays,
         };
         self.go_to(to.min(count.saturating_sub(1)));
@@ -175,7 +202,7 @@ impl History {
         }
     }
 
-    fn letter(&mut self, letter: char, model: &mut Model) -> Pressed {
+    fn letter(&mut self, letter: char) -> Pressed {
         match letter {
             'f' => {
                 if let Some(open) = &mut self.open {
@@ -190,21 +217,22 @@ impl History {
                 }
                 Pressed::Stays
             }
-            'u' => self.selected_run().map_or(Pressed::Stays, |run| {
-                Pressed::StaysAnd(vec![Effect::Read(Wanted::PutBack(run.id, None))])
-            }),
-            'r' => self.retry(model),
             _ => Pressed::Stays,
         }
+    }
+
+    fn roll_back(&self) -> Pressed {
+        self.selected_run().map_or(Pressed::Stays, |run| {
+            Pressed::StaysAnd(vec![Effect::Read(Wanted::PutBack(run.id, None))])
+        })
     }
 
     /// Plans to repeat what failed in the open run.
     fn retry(&self, model: &mut Model) -> Pressed {
         let Some(open) = self.open.as_ref().filter(|open| open.sites.is_some()) else {
-            model.say(
-                Level::Info,
-                "Enter opens the run; then r repeats what failed in it",
-            );
+            let retry = offered(model).key("retry").unwrap_or_default();
+            let text = format!("Enter opens the run; then {retry} repeats what failed in it");
+            model.say(Level::Info, text);
             return Pressed::Stays;
         };
         let places = model.places();
@@ -333,7 +361,8 @@ impl History {
     }
 
     fn draw_runs(&self, model: &Model, rows: usize) -> (String, Vec<Line<'static>>) {
-        let title = "history  (Enter opens, u rolls back, e exports, Esc closes)".to_owned();
+        let puts_back = words(model, &[("roll back", "rolls back")]);
+        let title = format!("history  (Enter opens, {puts_back}e exports, Esc closes)");
         let Some(runs) = &self.runs else {
             return (title, vec![Line::raw("is being read")]);
         };
@@ -355,7 +384,7 @@ fn wall(model: &Model, wall: jiff::Timestamp) -> String {
     model.clock(Moment { since_start, wall })
 }
 
-/// Number, when (in so many columns), what, key, who, how long, how it ended.
+/// Number, when (in so many columns), what, key, how it ended, who, how long: what has no room is the least.
 fn run_line(run: &RunRecord, model: &Model, room: usize) -> String {
     let took = run
         .took
@@ -369,25 +398,37 @@ fn run_line(run: &RunRecord, model: &Model, room: usize) -> String {
     let parent = run
         .parent
         .map_or_else(String::new, |parent| format!(" of {}", parent.0));
+    let counts = match counts(run) {
+        none if none.is_empty() => none,
+        counts => format!("  {counts}"),
+    };
     format!(
-        "{:>4}  {:<room$}  {}{parent}  {}  {}{took}{end}  {}{}",
+        "{:>4}  {:<room$}  {}{parent}  {}{end}{counts}  {}{took}{}",
         run.id.0,
         model.clock(run.began),
         run.kind.word(),
         model.mask(&run.key),
         run.by.user,
-        counts(run),
         clock_set(run),
     )
 }
 
 fn counts(run: &RunRecord) -> String {
-    let counts: Vec<String> = run
-        .counts
+    let mut counts: Vec<(&String, &usize)> = run.counts.iter().collect();
+    counts.sort_by_key(|(word, _)| place_of(word));
+    let counts: Vec<String> = counts
         .iter()
         .map(|(word, count)| format!("{count} {word}"))
         .collect();
     counts.join(", ")
+}
+
+/// What is proven comes first, then what needs attention, as on the gauge.
+fn place_of(word: &str) -> (bool, std::cmp::Reverse<u8>) {
+    let of_word = looks().filter(|look| look.word == word);
+    let look = of_word.max_by_key(|look| look.rank);
+    let is_good = look.is_some_and(|look| look.role == Role::Good);
+    (!is_good, std::cmp::Reverse(look.map_or(0, |look| look.rank)))
 }
 
 fn clock_set(run: &RunRecord) -> String {
@@ -398,8 +439,9 @@ fn clock_set(run: &RunRecord) -> String {
 
 fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'static>>) {
     let which = if open.failed_only { ", what failed" } else { "" };
+    let keys = words(model, &[("retry", "retry"), ("roll back", "roll back")]);
     let title = format!(
-        "run {}{which}  (Enter opens, f failed, r retry, u roll back, e export)",
+        "run {}{which}  (Enter opens, f failed, {keys}e export)",
         open.run.id.0
     );
     let label = model.options.theme.style(Part::Label);
@@ -429,20 +471,25 @@ fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'st
         lines.push(Line::raw("nothing failed in it: f shows all"));
         return (title, lines);
     }
-    let sites = shown.iter().map(|site| site_line(site, model)).collect();
+    let widest = |words: &mut dyn Iterator<Item = &'static str>| words.map(width).max().unwrap_or_default();
+    let push = widest(&mut shown.iter().map(|site| site.push.look().word));
+    let verify = widest(&mut shown.iter().map(|site| site.verify.look().word));
+    let line = |site: &&RunSite| site_line(site, model, (push, verify));
+    let sites = shown.iter().map(line).collect();
     lines.extend(listing(model, sites, open.cursor, rows.saturating_sub(3).max(2)));
     (title, lines)
 }
 
-fn site_line(site: &RunSite, model: &Model) -> String {
+/// A site of a run; its states in so many columns.
+fn site_line(site: &RunSite, model: &Model, (push, verify): (usize, usize)) -> String {
     let served = |served: &Served| served.words(|key| model.mask(key));
     let at = site.at.map_or_else(String::new, |at| wall(model, at));
     let http = site.http.map_or("-".to_owned(), |status| status.to_string());
     format!(
         "{} {} {} {http:>3} {} → {}  {at}  {}",
-        model.pad(site.planned.name.as_str(), 18),
-        model.pad(site.push.look().word, 9),
-        model.pad(site.verify.look().word, 9),
+        model.pad_name(site.planned.name.as_str(), 18),
+        model.pad(site.push.look().word, push),
+        model.pad(site.verify.look().word, verify),
         served(&site.before),
         served(&site.now),
         site.note,

@@ -11,7 +11,7 @@ use crate::tui::model::Model;
 /// A list of which one is chosen.
 #[derive(Debug)]
 pub struct Menu {
-    title: &'static str,
+    title: String,
     rows: Vec<Row>,
     cursor: usize,
 }
@@ -49,7 +49,10 @@ impl Menu {
         let rows: Vec<Row> = std::iter::once(attention).chain(columns).collect();
         let is_now = |row: &Row| matches!(row.does, Does::Sort(sort) if sort.column == now.column);
         Self {
-            title: "sort by  (Enter chooses, S turns the order)",
+            title: format!(
+                "sort by  (Enter chooses, {} turns the order)",
+                model.key_of("turn the order")
+            ),
             cursor: rows.iter().position(is_now).unwrap_or_default(),
             rows,
         }
@@ -101,7 +104,7 @@ impl Menu {
             }
         }
         Self {
-            title: "keys served  (Enter shows only those sites)",
+            title: "keys served  (Enter shows only those sites)".to_owned(),
             rows,
             cursor: 0,
         }
@@ -118,7 +121,7 @@ impl Menu {
             KeyCode::Enter => {
                 match self.rows.get(self.cursor).map(|row| &row.does) {
                     Some(Does::Filter(text)) => model.show_only(text),
-                    Some(Does::Sort(sort)) => model.sort_by(*sort),
+                    Some(Does::Sort(sort)) => model.order_by(*sort),
                     None => {}
                 }
                 return Pressed::Closes(Vec::new());
@@ -132,6 +135,6 @@ impl Menu {
         let room = usize::from(model.size.1.saturating_sub(6)).max(3);
         let rows: Vec<String> = self.rows.iter().map(|row| row.text.clone()).collect();
         let lines = listing(model, rows, self.cursor, room);
-        draw_box(model, frame, self.title, lines, 0);
+        draw_box(model, frame, &self.title, lines, 0);
     }
 }

@@ -63,7 +63,10 @@ impl PlanDialog {
     /// Why there is none, for the operator.
     pub fn of_push(model: &Model, sites: &[SiteId]) -> Result<Self, String> {
         let Some(key) = model.field.key() else {
-            return Err("there is no key to push: press e and paste a publishable key".to_owned());
+            let edit = model.key_of("edit key");
+            return Err(format!(
+                "there is no key to push: press {edit} and paste a publishable key"
+            ));
         };
         may_begin(model)?;
         if sites.is_empty() {
@@ -80,8 +83,10 @@ impl PlanDialog {
     /// Why there is none, for the operator.
     pub fn of_dry_run(model: &Model, sites: &[SiteId]) -> Result<Self, String> {
         let Some(key) = model.field.key() else {
-            let why = "there is no key for a dry run: press e and paste one, or take a known one with ↑";
-            return Err(why.to_owned());
+            let edit = model.key_of("edit key");
+            return Err(format!(
+                "there is no key for a dry run: press {edit} and paste one, or take a known one with ↑"
+            ));
         };
         if sites.is_empty() {
             return Err("there are no sites that a push would go to".to_owned());
@@ -194,11 +199,16 @@ impl PlanDialog {
 
     /// Where the list is after this key press, if it scrolls. Letters belong to the phrase, where one is asked for.
     fn scrolled(&self, model: &Model, press: KeyEvent) -> Option<usize> {
+        let control = press.modifiers.contains(KeyModifiers::CONTROL);
+        let is_letter = matches!(press.code, KeyCode::Char(_)) && !control;
+        if is_letter && matches!(self.asks, Asks::Word(_)) {
+            // How far the list goes costs a drawing of all of it, and a paste brings a million letters.
+            return None;
+        }
         let reach = picture::reach(self, model);
         let at = self.scroll.min(reach.last);
         let page = reach.page.max(1);
         let half = (page / 2).max(1);
-        let control = press.modifiers.contains(KeyModifiers::CONTROL);
         let to = match press.code {
             KeyCode::Down => at + 1,
             KeyCode::Up => at.saturating_sub(1),
@@ -208,7 +218,7 @@ impl PlanDialog {
             KeyCode::Char('u') if control => at.saturating_sub(half),
             KeyCode::Home => 0,
             KeyCode::End => reach.last,
-            KeyCode::Char(letter) if !control && self.asks == Asks::Nothing => match letter {
+            KeyCode::Char(letter) if !control => match letter {
                 'j' => at + 1,
                 'k' => at.saturating_sub(1),
                 'g' => 0,

@@ -1,4 +1,5 @@
-use super::{FIRST_ROW, Model, retry_counts};
+use super::{FIRST_ROW, Model};
+use crate::engine::Level;
 use crate::rules::moment::{Moment, clock};
 use crate::site::SiteId;
 use crate::tui::filter::Looked;
@@ -35,12 +36,7 @@ impl Model {
 
     /// `3 marked`, and how many of them the filter hides.
     pub fn marks_in_words(&self, marks: usize) -> String {
-        let hidden = if self.filter.is_empty() {
-            0
-        } else {
-            self.list.marked().1
-        };
-        match hidden {
+        match self.list.hidden_marks() {
             0 => format!("{marks} marked"),
             hidden => format!("{marks} marked ({hidden} hidden)"),
         }
@@ -56,11 +52,7 @@ impl Model {
 
     /// For how many of the shown sites a retry does something, and asks about first.
     pub fn failed_shown(&self) -> (usize, usize) {
-        if self.filter.is_empty() {
-            return (self.failed, self.held_back);
-        }
-        let counts = self.list.order().iter().map(|id| retry_counts(self.state(*id)));
-        counts.fold((0, 0), |sum, of_site| (sum.0 + of_site.0, sum.1 + of_site.1))
+        self.list.failed()
     }
 
     /// Brings the order up to date, just before it is shown.
@@ -95,6 +87,14 @@ impl Model {
         let each = self.sites.iter().zip(&self.states);
         let keys = each.map(|(site, state)| (sort.by)(site, state));
         self.list.sort_by(sort, keys, height);
+    }
+
+    /// Sorts by something else, and says so.
+    pub(in crate::tui) fn order_by(&mut self, sort: Sort) {
+        self.sort_by(sort);
+        let by = sort.column.unwrap_or("attention");
+        let turned = if sort.turned { ", turned" } else { "" };
+        self.say(Level::Info, format!("sorted by {by}{turned}"));
     }
 
     pub(in crate::tui) fn move_cursor(&mut self, to: usize) {

@@ -99,6 +99,10 @@ fn left_field(model: &mut Model) {
         Some(Ok(_)) if model.sites.is_empty() => {
             "the key is good; there are no sites to push it to".to_owned()
         }
+        Some(Ok(_)) if model.options.read_only => format!(
+            "{} shows what a push of it would do; this screen is read-only, and sends nothing",
+            model.key_of("dry run")
+        ),
         Some(Ok(_)) => format!(
             "{} reviews and pushes {}",
             model.key_of("push all"),

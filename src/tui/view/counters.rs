@@ -1,5 +1,6 @@
 use crate::rules::status::{Look, Role, looks};
 use crate::text::width;
+use crate::tui::columns::WIDE;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
@@ -12,15 +13,31 @@ pub(super) struct Counter {
 }
 
 /// How much room a counter takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Form {
     /// `✗ failed 3`
     Long,
+    /// `✗ fail 3`
+    Brief,
     /// `✗ 3`
     Short,
     /// Left out.
     Gone,
 }
+
+/// Words of which less tells as much.
+const BRIEF: [(&str, &str); 10] = [
+    ("sending", "send"),
+    ("retrying", "retry"),
+    ("skipped", "skip"),
+    ("failed", "fail"),
+    ("cancelled", "cancel"),
+    ("checking", "check"),
+    ("serving", "serve"),
+    ("settling", "settle"),
+    ("drifted", "drift"),
+    ("exposed_secret", "secret"),
+];
 
 /// Blanks before each.
 const GAP: usize = 2;
@@ -43,8 +60,12 @@ pub(super) fn counters(model: &Model) -> Vec<Counter> {
             })
         })
         .collect();
-    counters.sort_by_key(|counter| std::cmp::Reverse((counter.needs_attention(), counter.look.rank)));
+    sort(&mut counters);
     counters
+}
+
+fn sort(counters: &mut [Counter]) {
+    counters.sort_by_key(|counter| std::cmp::Reverse((counter.needs_attention(), counter.look.rank)));
 }
 
 impl Counter {
@@ -55,10 +76,16 @@ impl Counter {
     pub(super) fn text(&self, model: &Model) -> String {
         let glyph = model.glyph(self.look.glyph, self.look.ascii);
         match self.form {
+            Form::Brief => format!("{:GAP$}{glyph} {} {}", "", self.brief(), self.count),
             Form::Long => format!("{:GAP$}{glyph} {} {}", "", self.look.word, self.count),
             Form::Short => format!("{:GAP$}{glyph} {}", "", self.count),
             Form::Gone => String::new(),
         }
+    }
+
+    fn brief(&self) -> &'static str {
+        let known = BRIEF.iter().find(|(word, _)| *word == self.look.word);
+        known.map_or(self.look.word, |(_, brief)| brief)
     }
 
     pub(super) fn part(&self) -> Part {
@@ -74,15 +101,18 @@ impl Counter {
     }
 }
 
-/// The columns that those take which need attention, in words; with the calm ones, without words, or without them.
+/// The columns that those take which need attention, in brief; in words, with the calm ones in brief on a wide screen, else without theirs.
 pub(super) fn least_room(counters: &[Counter], with_calm: bool, model: &Model) -> usize {
-    let columns = |counter: &Counter| match counter.needs_attention() {
-        true => width(&counter.text(model)),
-        false if with_calm => {
-            let form = Form::Short;
-            width(&Counter { form, ..*counter }.text(model))
-        }
-        false => 0,
+    let is_wide = model.size.0 >= WIDE;
+    let calm = if is_wide { Form::Brief } else { Form::Short };
+    let columns = |counter: &Counter| {
+        let form = match counter.needs_attention() {
+            true if with_calm => Form::Long,
+            true => Form::Brief,
+            false if with_calm => calm,
+            false => Form::Gone,
+        };
+        width(&Counter { form, ..*counter }.text(model))
     };
     counters.iter().map(columns).sum()
 }
@@ -92,15 +122,41 @@ pub(super) fn room(counters: &[Counter], model: &Model) -> usize {
     counters.iter().map(|counter| width(&counter.text(model))).sum()
 }
 
-/// Whether some were left out for lack of room.
-pub(super) fn are_cut(counters: &[Counter]) -> bool {
-    counters.iter().any(|counter| counter.form == Form::Gone)
+/// How many were left out for lack of room, in at most so many columns: `+2 more`, `+2`, or nothing where all are there.
+pub(super) fn left_out(counters: &[Counter], room: usize) -> String {
+    let count = counters
+        .iter()
+        .filter(|counter| counter.form == Form::Gone)
+        .count();
+    if count == 0 {
+        return String::new();
+    }
+    let short = format!("{:GAP$}+{count}", "");
+    let long = format!("{short} more");
+    if width(&long) <= room { long } else { short }
 }
 
-/// Makes them fit into `room` columns. Of each kind those go first that need the least attention: the calm ones lose
-/// their word, then their place, and after them what needs attention its word; it keeps its place in any case, and
-/// how many are well as long as that is so.
+/// Makes them fit into `room` columns, together with how many are left out.
 pub(super) fn shrink(counters: &mut [Counter], room: usize, model: &Model) {
+    squeeze(counters, room, model);
+    // What is left out is said, even if a word is to go for it.
+    while self::room(counters, model) + width(&left_out(counters, 0)) > room {
+        let before = counters.to_vec();
+        squeeze(
+            counters,
+            room.saturating_sub(width(&left_out(counters, 0))),
+            model,
+        );
+        if before == counters {
+            break;
+        }
+    }
+}
+
+/// Of each kind those go first that need the least attention: words become brief, then the calm ones lose theirs, then
+/// their place, and after them what needs attention its word; it keeps its place in any case, and how many are well as
+/// long as that is so.
+fn squeeze(counters: &mut [Counter], room: usize, model: &Model) {
     let mut order: Vec<usize> = (0..counters.len()).collect();
     // What is proven needs none, and is what one waits for.
     order.sort_by_key(|place| {
@@ -115,6 +171,9 @@ pub(super) fn shrink(counters: &mut [Counter], room: usize, model: &Model) {
     };
     let others = |counter: &Counter| !counter.needs_attention() && !counter.is_well();
     let steps = [
+        of(others, Form::Brief),
+        of(Counter::is_well, Form::Brief),
+        of(Counter::needs_attention, Form::Brief),
         of(others, Form::Short),
         of(Counter::is_well, Form::Short),
         of(others, Form::Gone),
@@ -125,12 +184,12 @@ pub(super) fn shrink(counters: &mut [Counter], room: usize, model: &Model) {
         if self::room(counters, model) <= room {
             break;
         }
-        counters[place].form = form;
+        counters[place].form = form.max(counters[place].form);
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use jiff::Timestamp;
@@ -142,7 +201,7 @@ mod tests {
     use crate::tui::model::{Options, Start};
     use crate::tui::theme::Theme;
 
-    fn model() -> Model {
+    pub(in crate::tui::view) fn model() -> Model {
         let start = Start {
             sites: Arc::new([]),
             states: Vec::new(),
@@ -157,7 +216,7 @@ mod tests {
                 ascii: false,
                 theme: Theme::DEFAULT,
                 keys: crate::tui::keys::Bindings::new(Vec::new()),
-                clipboard: true,
+                clipboard: crate::tui::model::Clipboard::Takes,
                 demo: false,
                 read_only: false,
                 zone: TimeZone::UTC,
@@ -169,6 +228,21 @@ mod tests {
             wall: Timestamp::UNIX_EPOCH,
         };
         Model::new(start, now)
+    }
+
+    /// Seven sites in each of these states.
+    pub(in crate::tui::view) fn seven_each(words: &[&str]) -> Vec<Counter> {
+        let mut known: Vec<Look> = looks().filter(|look| words.contains(&look.word)).collect();
+        known.sort_by_key(|look| std::cmp::Reverse((look.word, look.rank)));
+        known.dedup_by_key(|look| look.word);
+        let counter = |look| Counter {
+            look,
+            count: 7,
+            form: Form::Long,
+        };
+        let mut counters: Vec<Counter> = known.into_iter().map(counter).collect();
+        sort(&mut counters);
+        counters
     }
 
     proptest! {
@@ -191,6 +265,37 @@ mod tests {
                 .all(|counter| counter.form == if counter.needs_attention() { Form::Short } else { Form::Gone });
             prop_assert!(super::room(&counters, &model) <= room || all_is_short);
         }
+    }
+
+    #[test]
+    fn each_brief_word_is_a_shorter_one_of_a_state() {
+        for (word, brief) in BRIEF {
+            assert!(looks().any(|look| look.word == word), "{word}");
+            assert!(brief.len() < word.len(), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let model = model();
+        let words = ["sending", "settling", "mismatch", "drifted", "serving"];
+        let drawn = |room| {
+            let mut counters = seven_each(&words);
+            shrink(&mut counters, room, &model);
+            let text: String = counters.iter().map(|counter| counter.text(&model)).collect();
+            let left = room.saturating_sub(super::room(&counters, &model));
+            text + &left_out(&counters, left)
+        };
+        assert_eq!(
+            drawn(96),
+            "  ≠ drifted 7  ≠ mismatch 7  ◌ settling 7  … sending 7  ◍ serving 7"
+        );
+        assert_eq!(
+            drawn(66),
+            "  ≠ drifted 7  ≠ mismatch 7  ◌ settling 7  … send 7  ◍ serving 7"
+        );
+        assert_eq!(drawn(50), "  ≠ drift 7  ≠ mismatch 7  ◌ 7  … 7  ◍ serve 7");
+        assert_eq!(drawn(30), "  ≠ drift 7  ≠ 7  ◍ 7  +2 more");
     }
 
     #[test]

@@ -3,8 +3,9 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span, Text};
 
 use super::Strip;
-use super::counters::{are_cut, counters, least_room, room, shrink};
+use super::counters::{counters, left_out, room, shrink};
 use super::head::bar;
+use super::times::{fitting, times_of};
 use crate::engine::Level;
 use crate::rules::run::RunPhase;
 use crate::rules::status::Role;
@@ -28,15 +29,24 @@ pub(super) fn message(model: &Model, frame: &mut Frame, area: Rect) {
     };
     let mut strip = Strip::new(model, area.width);
     strip.push(&format!(" {} ", model.clock(message.at)), Part::Label);
-    strip.push(&message.text, part);
+    // What is cut is told in full by a key.
+    let whole = width(&model.text(&message.text)) <= strip.left;
+    let key = if whole {
+        String::new()
+    } else {
+        format!("  {}", model.key_of("messages"))
+    };
+    let text = model.fit(&message.text, strip.left.saturating_sub(width(&key)));
+    strip.push(&text, part);
+    strip.push(&key, Part::Key);
     strip.draw(frame, area);
 }
 
-/// ` ███████████████░  done 237/240  sending  ✗ failed 3  ◌ settling 5  ◍ serving 229  done ~14:02:30  31/s`
+/// ` ███████████████░  done 237/240  sending  ✗ failed 3  ◌ settling 5  ◍ serving 229  ends ~14:02:30  31/s`
 pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
     let mut strip = Strip::new(model, area.width);
     let mut counters = counters(model);
-    let times = times_of(model);
+    let times = times_of(model, area.width);
     strip.push(" ", Part::Text);
     if let Some(run) = &model.run {
         // Not "sent": a site that was held back had its turn, too.
@@ -46,7 +56,7 @@ pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
             text = format!("{text}  {}", run.phase.word());
         }
         if area.width >= WIDE {
-            let others = times.iter().map(|time| width(&time.0)).sum::<usize>() + room(&counters, model);
+            let others = times.iter().map(|time| width(&time.text)).sum::<usize>() + room(&counters, model);
             let columns = bar_columns(strip.left, width(&text) + others);
             let filled = (done * columns).checked_div(run.puts).unwrap_or(columns);
             bar(model, &mut strip, filled.min(columns), columns);
@@ -54,24 +64,20 @@ pub(super) fn gauge(model: &Model, frame: &mut Frame, area: Rect) {
         }
         strip.push(&text, Part::Text);
     }
-    // What has no room is left out: the rate first, then the proof, then what is calm, then the end; what needs
-    // attention never.
-    let mut left = strip.left;
-    let mut told = String::new();
-    for (time, before_calm) in times {
-        if width(&time) + least_room(&counters, !before_calm, model) <= left {
-            left -= width(&time);
-            told.push_str(&time);
-        }
-    }
+    let (times, left) = fitting(times, &counters, strip.left, model);
     shrink(&mut counters, left, model);
     for counter in &counters {
         strip.push(&counter.text(model), counter.part());
     }
-    if are_cut(&counters) && strip.left >= width(&told) + 3 {
-        strip.push(model.glyph("  …", "  ~"), Part::Text);
+    let told: usize = times.iter().map(|time| width(&time.text)).sum();
+    let room = strip.left.saturating_sub(told);
+    let left_out = left_out(&counters, room);
+    if width(&left_out) <= room {
+        strip.push(&left_out, Part::Text);
     }
-    strip.push(&told, Part::Label);
+    for time in times {
+        strip.push(&time.text, Part::Label);
+    }
     strip.draw(frame, area);
 }
 
@@ -82,23 +88,6 @@ fn bar_columns(left: usize, others: usize) -> usize {
     const SHORT: usize = 10;
 
     if others + LONG + 2 <= left { LONG } else { SHORT }
-}
-
-/// When all is sent, when all is proven, and how fast it goes; the most important first, with whether it goes
-/// before the counters that are calm.
-fn times_of(model: &Model) -> Vec<(String, bool)> {
-    let done = model.done_at().map(|end| format!("  done ~{}", model.clock(end)));
-    let proof = model
-        .proof_at()
-        .map(|until| format!("  proof ~{}", model.clock(until)));
-    let rate = model.rate().map(|rate| match rate {
-        600.. => format!("  {}/s", rate / 60),
-        60.. => format!("  {}.{}/s", rate / 60, rate % 60 / 6),
-        _ => format!("  {rate}/min"),
-    });
-    let times = [(done, true), (proof, false), (rate, false)].into_iter();
-    let known = times.filter_map(|(time, before_calm)| Some((time?, before_calm)));
-    known.collect()
 }
 
 /// The keys that do something now; help and quit have their place in any case.
@@ -136,8 +125,8 @@ fn filter_fields(wide: bool) -> String {
 fn items(screen: &Screen) -> Vec<Item> {
     let model = &screen.model;
     let item = |key: &str, label: &str| (model.text(key), label.to_owned());
-    if screen.dialog.is_some() {
-        return vec![item("Esc", "closes")];
+    if let Some(dialog) = &screen.dialog {
+        return dialog.keys().iter().map(|(key, does)| item(key, does)).collect();
     }
     if model.field.offers().is_some() {
         return vec![
@@ -164,9 +153,15 @@ fn items(screen: &Screen) -> Vec<Item> {
         ];
     }
     let first_key = |action: &Action| Some(model.options.keys.keys(action.name).first()?.to_string());
-    known(model)
-        .filter_map(|action| Some(item(&first_key(action)?, &(action.footer)(model)?)))
-        .collect()
+    let mut actions: Vec<&Action> = known(model).collect();
+    if model.list.marks() > 0 {
+        // Whoever has marked sites means to do something to them.
+        actions.sort_by_key(|action| action.place_with_marks());
+    }
+    let shown = actions
+        .into_iter()
+        .filter_map(|action| Some(item(&first_key(action)?, &action.in_footer(model)?)));
+    shown.collect()
 }
 
 /// As many items as go into `lines` of `columns`; what must be left out is left out before the last two.

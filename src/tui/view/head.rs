@@ -17,31 +17,55 @@ const LABEL: usize = 10;
 pub(super) fn header(model: &Model, frame: &mut Frame, area: Rect) {
     let mut strip = Strip::new(model, area.width);
     let right = run_words(model);
-    let room = right
-        .iter()
-        .map(|(text, _)| width(&model.text(text)))
-        .sum::<usize>()
-        + 1;
-    let mut sites = if model.filter.is_empty() {
-        Count(model.sites.len(), "site").to_string()
-    } else {
-        format!("{} sites", model.visible_in_words())
-    };
-    if model.list.marks() > 0 {
-        sites = format!("{sites}, {}", model.marks_in_words(model.list.marks()));
-    }
-    strip.push(" stripe-propagate", Part::Header);
-    // What matters most stands at the right and is never cut off by names.
-    let sites = format!("  {sites}");
-    let free = strip.left.saturating_sub(room + 1 + width(&sites));
-    let names = format!("  {}  {}", model.operator, model.config);
-    strip.push(&model.fit(&names, free), Part::Text);
-    strip.push(&sites, Part::Text);
-    strip.pad_to(room);
+    let room: usize = right.iter().map(|(text, _)| width(&model.text(text))).sum();
+    // What matters most stands at the right and is never cut off by names. A blank ends the line.
+    let left = strip.left.saturating_sub(room + 1);
+    let (name, rest) = left_words(model, left.saturating_sub(2));
+    strip.push(&name, Part::Header);
+    strip.push(&rest, Part::Text);
+    strip.pad_to(room + 1);
     for (text, part) in right {
         strip.push(&text, part);
     }
     strip.draw(frame, area);
+}
+
+/// The program's name, and who, where and how many sites, in at most `room` columns: what has none goes, the operator
+/// first.
+fn left_words(model: &Model, room: usize) -> (String, String) {
+    let name = " stripe-propagate";
+    let (shown, marks) = (model.visible_in_words(), model.list.marks());
+    let sites = if model.filter.is_empty() {
+        Count(model.sites.len(), "site").to_string()
+    } else {
+        format!("{shown} sites")
+    };
+    let marked = match marks {
+        0 => String::new(),
+        marks => format!(", {}", model.marks_in_words(marks)),
+    };
+    let few = match marks {
+        0 => String::new(),
+        marks => format!(", {marks} marked"),
+    };
+    let (operator, config) = (&model.operator, &model.config);
+    let ways = [
+        (name, format!("  {operator}  {config}  {sites}{marked}")),
+        (name, format!("  {config}  {sites}{marked}")),
+        (name, format!("  {sites}{marked}")),
+        (name, format!("  {sites}{few}")),
+        (name, format!("  {shown}{few}")),
+        ("", format!(" {sites}{few}")),
+        ("", format!(" {shown}{few}")),
+    ];
+    let fitting = ways
+        .iter()
+        .find(|(name, rest)| width(name) + width(&model.text(rest)) <= room);
+    let (name, rest) = fitting.unwrap_or(&ways[ways.len() - 1]);
+    (
+        (*name).to_owned(),
+        model.fit(rest, room.saturating_sub(width(name))),
+    )
 }
 
 fn run_words(model: &Model) -> Vec<(String, Part)> {
@@ -71,14 +95,11 @@ fn run_words(model: &Model) -> Vec<(String, Part)> {
     ]
 }
 
-/// ` serving  pk_live_…AbCd 231 ██████████████░  pk_test_…0000 1 TEST   do not expire …9zQe yet: until 14:07`
+/// ` serving  pk_live_…AbCd 231 ██████████████░  do not expire …9zQe yet: until 14:07  pk_test_…0000 1 TEST`
 pub(super) fn serving(model: &Model, frame: &mut Frame, area: Rect) {
-    /// Keys that go before the answer on a wide screen.
-    const FIRST: usize = 2;
-
     let mut strip = Strip::new(model, area.width);
     strip.push(&format!("{:<LABEL$}", " serving"), Part::Label);
-    let served = model.tally.serves();
+    let served = first_the_runs(model);
     let secrets = model.tally.serves_secret();
     if secrets > 0 {
         strip.push(&format!("A SECRET KEY {secrets}"), Part::Status(Role::Alarm));
@@ -88,39 +109,66 @@ pub(super) fn serving(model: &Model, frame: &mut Frame, area: Rect) {
     if served.is_empty() {
         strip.push("no key seen yet  ", Part::Label);
     }
-    // The answer to "may the old key expire?" goes before the rarer keys, on a narrow screen before all.
+    // How many serve the run's key, then the answer to "may the old key expire?", go before the other keys.
     let expiry = model.expiry();
-    let answer = expiry
-        .as_ref()
-        .map_or(0, |expiry| width(&short_answer(model, expiry)) + 2);
-    let first = if area_is_wide(model) { FIRST } else { 0 };
-    let mut keys = served.iter().enumerate().map(|(place, (key, count))| {
+    let mut rest = Vec::new();
+    for (place, (key, count)) in served.iter().enumerate() {
         let bar = place == 0 && area_is_wide(model);
-        serves(model, key, *count, bar, is_mixed)
-    });
-    let mut after = None;
-    for parts in keys.by_ref().take(first) {
-        if columns(&parts) + answer > strip.left {
-            after = Some(parts);
-            break;
+        let parts = serves(model, key, *count, bar, is_mixed);
+        let answer = expiry.as_ref().filter(|_| place == 0);
+        let answer = answer.map_or(0, |expiry| width(&short_answer(model, expiry)));
+        if place > 0 {
+            rest.push(parts);
+        } else if columns(&parts) + answer <= strip.left {
+            push_all(&mut strip, parts);
+        } else {
+            strip.push(&model.tail(key), Part::Header);
+            strip.push(&format!(" {count}  "), Part::Text);
         }
-        push_all(&mut strip, parts);
     }
     if let Some(expiry) = expiry {
         may_expire(model, &expiry, &mut strip);
-    }
-    for parts in after.into_iter().chain(keys) {
-        push_all(&mut strip, parts);
     }
     for (count, what) in [
         (model.tally.serves_none(), "no key"),
         (model.tally.unseen(), "not seen"),
     ] {
         if count > 0 {
-            strip.push(&format!("{what} {count}  "), Part::Label);
+            rest.push(vec![(format!("{what} {count}  "), Part::Label)]);
         }
     }
+    as_many_as_fit(&mut strip, rest);
     strip.draw(frame, area);
+}
+
+/// The keys that sites serve, each with how many: the run's first, also where none serves it yet, then the most served.
+fn first_the_runs(model: &Model) -> Vec<(&PublishableKey, usize)> {
+    let mut served = model.tally.serves();
+    let Some(run) = &model.run else {
+        return served;
+    };
+    let place = served.iter().position(|(key, _)| **key == run.key);
+    let of_run = place.map_or((&run.key, 0), |place| served.remove(place));
+    served.insert(0, of_run);
+    served
+}
+
+/// Draws of these what has room, none of them cut, and how many more there are.
+fn as_many_as_fit(strip: &mut Strip, all: Vec<Parts>) {
+    let count = all.len();
+    for (place, parts) in all.into_iter().enumerate() {
+        let left = count - place;
+        let more = format!("+{left} more");
+        // The blanks at its end need no room there, and the last one leaves no more.
+        let behind = if left > 1 { 2 + width(&more) } else { 0 };
+        if columns(&parts).saturating_sub(2) + behind > strip.left {
+            if width(&more) <= strip.left {
+                strip.push(&more, Part::Label);
+            }
+            return;
+        }
+        push_all(strip, parts);
+    }
 }
 
 /// Says how many sites serve live keys and how many test keys, if there are both. Whether there are.
@@ -146,12 +194,13 @@ fn may_expire(model: &Model, expiry: &Expiry, strip: &mut Strip) {
     } else {
         Role::Warning
     };
-    let whole = model.expiry_sentence(expiry);
-    let sentence = if width(&whole) <= strip.left {
-        whole
-    } else {
-        short_answer(model, expiry)
-    };
+    let ways = [
+        model.expiry_sentence(expiry),
+        short_answer(model, expiry),
+        expiry.shortest_sentence().to_owned(),
+    ];
+    let fitting = ways.iter().find(|sentence| width(sentence) <= strip.left);
+    let sentence = fitting.unwrap_or(&ways[2]);
     strip.push(&format!("{sentence}  "), Part::Status(role));
 }
 
@@ -218,7 +267,9 @@ pub(super) fn key(screen: &Screen, frame: &mut Frame, area: Rect) {
         Part::Label
     };
     strip.push(&format!("{:<LABEL$}", " key"), part);
-    let room = usize::from(area.width).saturating_sub(LABEL + 4);
+    // A key of today has 107 characters: where it is to be read, all of them fit into 120 columns.
+    let margin = if field.is_shown() { 1 } else { 4 };
+    let room = usize::from(area.width).saturating_sub(LABEL + margin);
     let shown = field.shown(model.glyph("•", "*"), room);
     let cursor = LABEL + field.cursor_column().min(width(&shown));
     strip.push(&shown, Part::Text);
@@ -244,6 +295,10 @@ fn verdict(model: &Model) -> (String, Part) {
     match model.field.verdict() {
         None if model.field.is_editing() => (
             "paste or type a publishable key: pk_live_… or pk_test_…".to_owned(),
+            Part::Label,
+        ),
+        None if model.options.read_only => (
+            format!("none: {} takes one for a dry run", model.key_of("edit key")),
             Part::Label,
         ),
         None => (

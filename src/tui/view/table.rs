@@ -5,7 +5,7 @@ use ratatui::widgets::Paragraph;
 
 use crate::site::SiteId;
 use crate::text::width;
-use crate::tui::columns::{Column, WIDE, layout};
+use crate::tui::columns::{Column, WIDE, layout, told};
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 
@@ -14,8 +14,8 @@ const INDENT: usize = 3;
 
 /// The heads, then a line a site.
 pub(super) fn draw(model: &Model, frame: &mut Frame, area: Rect) {
-    let gap = if area.width >= WIDE { 2 } else { 1 };
-    let columns = layout(model, area.width, INDENT, gap);
+    let gap = gap(area.width);
+    let columns = arranged(model, area.width);
     let mut lines = vec![heads(model, &columns, gap)];
     let visible = model.list.order().iter().enumerate().skip(model.list.top());
     for (place, id) in visible.take(usize::from(area.height).saturating_sub(1)) {
@@ -26,12 +26,40 @@ pub(super) fn draw(model: &Model, frame: &mut Frame, area: Rect) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
+/// Blanks between two columns.
+fn gap(width: u16) -> usize {
+    if width >= WIDE { 2 } else { 1 }
+}
+
+fn arranged(model: &Model, width: u16) -> Vec<(&'static Column, usize)> {
+    layout(model, width, INDENT, gap(width))
+}
+
+/// What the row under the cursor has no room for, on a screen of `width` columns: all of its name and its note.
+pub(super) fn cut_off(model: &Model, screen: u16) -> Option<(String, String)> {
+    let id = model.selected()?;
+    let columns = arranged(model, screen);
+    let room = |head| {
+        let column = columns.iter().find(|(column, _)| column.head == head);
+        column.map_or(0, |(_, columns)| *columns)
+    };
+    let (name, note) = (model.site(id).name.as_str(), told(model, id).0);
+    let has_room = width(&model.text(name)) <= room("SITE") && width(&model.text(&note)) <= room("NOTE");
+    (!has_room).then(|| (name.to_owned(), note))
+}
+
 fn heads(model: &Model, columns: &[(&'static Column, usize)], gap: usize) -> Line<'static> {
     let style = model.options.theme.style(Part::Label);
-    let mut text = " ".repeat(INDENT);
+    let mut text = format!("{:INDENT$}", format!(" {}", unheaded_arrow(model, columns)));
     for (column, columns) in columns {
         let head = sorted_head(model, column);
-        text.push_str(&padded(model.fit(&head, *columns), *columns, column.right));
+        if column.right && width(&head) > *columns {
+            // The gap before it has room for the arrow.
+            text.pop();
+            text.push_str(&head);
+        } else {
+            text.push_str(&padded(model.fit(&head, *columns), *columns, column.right));
+        }
         text.push_str(&" ".repeat(gap));
     }
     Line::styled(text, style)
@@ -39,16 +67,29 @@ fn heads(model: &Model, columns: &[(&'static Column, usize)], gap: usize) -> Lin
 
 /// The head of the column that sites are sorted by says so, where they are not in their usual order.
 fn sorted_head(model: &Model, column: &Column) -> String {
-    let sort = model.list.sort();
-    if sort.column != Some(column.head) {
+    if model.list.sort().column != Some(column.head) {
         return column.head.to_owned();
     }
-    let arrow = if sort.turned {
+    format!("{}{}", column.head, arrow(model))
+}
+
+fn arrow(model: &Model) -> &'static str {
+    if model.list.sort().turned {
         model.glyph("▲", "^")
     } else {
         model.glyph("▼", "v")
-    };
-    format!("{}{arrow}", column.head)
+    }
+}
+
+/// The arrow of an order that has no head: that of a column which is not shown, or what needs attention at the end.
+fn unheaded_arrow(model: &Model, columns: &[(&'static Column, usize)]) -> &'static str {
+    let sort = model.list.sort();
+    let is_shown = |head| columns.iter().any(|(column, _)| column.head == head);
+    match sort.column {
+        None if !sort.turned => "",
+        Some(head) if is_shown(head) => "",
+        _ => arrow(model),
+    }
 }
 
 fn row(
@@ -68,8 +109,13 @@ fn row(
     let mut spans = vec![Span::raw(mark), Span::raw(cursor)];
     for (column, columns) in columns {
         let (text, part) = (column.cell)(model, id);
+        let cut = if column.keeps_end {
+            model.fit_name(&text, *columns)
+        } else {
+            model.fit(&text, *columns)
+        };
         spans.push(Span::styled(
-            padded(model.fit(&text, *columns), *columns, column.right),
+            padded(cut, *columns, column.right),
             theme.style(part),
         ));
         spans.push(Span::raw(" ".repeat(gap)));
@@ -90,7 +136,10 @@ fn padded(text: String, columns: usize, right: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counters::tests::model;
     use super::*;
+    use crate::rules::state::SiteState;
+    use crate::rules::status::{Push, Verify};
     use crate::text::fit;
 
     #[test]
@@ -105,6 +154,54 @@ mod tests {
         ] {
             assert_eq!(width(&padded(fit(name, 7), 7, false)), 7, "{name}");
             assert_eq!(width(&padded(fit(name, 7), 7, true)), 7, "{name}");
+        }
+    }
+
+    fn widths(model: &Model, screen: u16) -> Vec<(&'static str, usize)> {
+        let gap = gap(screen);
+        let columns = arranged(model, screen);
+        let all: usize = columns.iter().map(|(_, columns)| columns + gap).sum();
+        assert!(3 + all - gap <= usize::from(screen));
+        columns
+            .iter()
+            .map(|(column, columns)| (column.head, *columns))
+            .collect()
+    }
+
+    #[test]
+    fn states_have_the_room_of_their_words_and_names_what_is_left() {
+        let mut model = model();
+        model.name_columns = 40;
+        model.has_groups = true;
+        let narrow = [
+            ("SITE", 27),
+            ("NOW", 13),
+            ("PUSH", 10),
+            ("VERIFY", 10),
+            ("HTTP", 4),
+            ("AT", 8),
+        ];
+        assert_eq!(widths(&model, 80), narrow);
+        let mut state = SiteState::default();
+        state.push = Push::NotStarted;
+        state.verify = Verify::ExposedSecret;
+        model.tally.add(&state);
+        let narrow = [
+            ("SITE", 18),
+            ("NOW", 13),
+            ("PUSH", 13),
+            ("VERIFY", 16),
+            ("HTTP", 4),
+            ("AT", 8),
+        ];
+        assert_eq!(widths(&model, 80), narrow);
+        let all = widths(&model, 120);
+        assert!(
+            all.contains(&("PUSH", 13)) && all.contains(&("VERIFY", 16)),
+            "{all:?}"
+        );
+        for screen in 60..200 {
+            widths(&model, screen);
         }
     }
 }

@@ -1,3 +1,4 @@
+use super::offered;
 use crate::rules::moment::Moment;
 use crate::rules::run::RunPhase;
 use crate::rules::state::{RetryPlan, SiteState};
@@ -50,22 +51,26 @@ fn rest(model: &Model, id: SiteId) -> String {
     if !model.site(id).enabled {
         return "nothing: it is disabled in the config".to_owned();
     }
+    let key = |action| offered(model).key(action).unwrap_or_else(|| model.key_of(action));
+    let (retry, look) = (key("retry"), key("verify"));
     match state.retry_plan() {
-        RetryPlan::Push => "nothing: r sends its PUT again".to_owned(),
-        RetryPlan::Look => "nothing: r looks again".to_owned(),
+        RetryPlan::Push => format!("nothing: {retry} sends its PUT again"),
+        RetryPlan::Look => format!("nothing: {retry} looks again"),
         RetryPlan::OtherRun => {
             let run = state
                 .run
                 .map_or_else(String::new, |run| format!(" of run {}", run.0));
-            format!("nothing: r plans its PUT again, with the key{run}")
+            format!("nothing: {retry} plans its PUT again, with the key{run}")
         }
-        RetryPlan::Ask(_) => "nothing: it is held back, and r asks whether it goes all the same".to_owned(),
+        RetryPlan::Ask(_) => {
+            format!("nothing: it is held back, and {retry} asks whether it goes all the same")
+        }
         RetryPlan::Settles | RetryPlan::Busy => match &model.run {
-            Some(run) if run.phase == RunPhase::Settled => "nothing: v looks again".to_owned(),
+            Some(run) if run.phase == RunPhase::Settled => format!("nothing: {look} looks again"),
             _ => "its next look, when its turn comes".to_owned(),
         },
         RetryPlan::Nothing => match state.verify {
-            Verify::Serving | Verify::Settling => "nothing here: v looks again".to_owned(),
+            Verify::Serving | Verify::Settling => format!("nothing here: {look} looks again"),
             _ => "nothing".to_owned(),
         },
     }

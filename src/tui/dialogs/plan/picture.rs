@@ -5,7 +5,6 @@ use ratatui::widgets::Paragraph;
 
 use super::super::{inside, open_box, wrapped};
 use super::{Asks, Phrase, PlanDialog, Plans};
-use crate::key::KeyMode;
 use crate::rules::plan::{Confirm, Outlook, Plan, PlanAction};
 use crate::rules::state::Allow;
 use crate::rules::status::{Role, SkipReason};
@@ -115,7 +114,7 @@ pub(in super::super) fn draw(dialog: &PlanDialog, model: &Model, frame: &mut Fra
     let first = scroll - hidden;
     let shown = arranged.page - text;
     let height = arranged.pinned_height + 1 + arranged.page;
-    let area = open_box(model, frame, &title(dialog), height);
+    let area = open_box(model, frame, &title(dialog, model), height);
     let tall = |lines: usize| Constraint::Length(u16::try_from(lines).unwrap_or(u16::MAX));
     let parts = [tall(arranged.pinned_height), tall(1), tall(text), tall(shown)];
     let [pinned, caption, flowing, rows] = Layout::vertical(parts).areas(area);
@@ -132,10 +131,10 @@ pub(in super::super) fn draw(dialog: &PlanDialog, model: &Model, frame: &mut Fra
     frame.render_widget(Paragraph::new(lines), rows);
 }
 
-fn title(dialog: &PlanDialog) -> String {
+fn title(dialog: &PlanDialog, model: &Model) -> String {
     let plan = &dialog.plans.careful;
     match (&dialog.asks, plan.parent) {
-        (Asks::Nothing, _) => "dry run: what P would do".to_owned(),
+        (Asks::Nothing, _) => format!("dry run: what {} would do", model.key_of("push all")),
         (Asks::Word(Phrase { retry: Some(_), .. }), _) if plan.allow == Allow::default() => {
             "cancelled before: push after all?".to_owned()
         }
@@ -148,8 +147,8 @@ fn title(dialog: &PlanDialog) -> String {
 /// The key, how many sites get a PUT, and what may come of it otherwise.
 fn headline(dialog: &PlanDialog, model: &Model) -> Line<'static> {
     let plan = dialog.plans.boldest();
-    let mode = plan.key.mode();
-    let part = if mode == KeyMode::Live {
+    let live_or_test = plan.modes();
+    let part = if live_or_test.contains("LIVE") {
         Part::Live
     } else {
         Part::Header
@@ -187,9 +186,13 @@ fn headline(dialog: &PlanDialog, model: &Model) -> Line<'static> {
     } else {
         format!("; at the last look {}", list(&doubts, "and"))
     };
+    let key = match dialog.plans.careful.keys() {
+        0 | 1 => model.mask(&plan.key),
+        keys => format!("{} go out", Count(keys, "key")),
+    };
     Line::from(vec![
-        Span::raw(format!("{} ", mode.word().to_uppercase())),
-        Span::styled(model.mask(&plan.key), model.options.theme.style(part)),
+        Span::raw(format!("{live_or_test} ")),
+        Span::styled(key, model.options.theme.style(part)),
         Span::raw(model.text(&format!("  {sites} {get} a PUT{of_all}{doubts}"))),
     ])
 }
@@ -242,8 +245,7 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
         });
     }
     if plan.keys() > 1 {
-        let text = format!("{} go out: to each site what it had", Count(plan.keys(), "key"));
-        lines.push(Line::raw(model.text(&text)));
+        lines.push(Line::raw("to each site goes what it had"));
     }
     if plan.doubtful() > 0 {
         let text = format!(
@@ -341,7 +343,7 @@ fn row_line(
     };
     let new_columns = if narrow && one_key { 8 } else { KEY };
     let rest = columns.saturating_sub(KEY + 3 + new_columns + 3);
-    let name = model.pad(model.site(row.site).name.as_str(), (rest / 2 + 1).clamp(10, 26));
+    let name = model.pad_name(model.site(row.site).name.as_str(), (rest / 2 + 1).clamp(10, 26));
     let doubtful = if row.doubtful && outlook.is_put() && outlook != Outlook::Doubtful {
         ", doubtful"
     } else {

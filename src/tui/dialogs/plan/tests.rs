@@ -51,7 +51,7 @@ fn model(sites: usize, other_mode: usize, size: (u16, u16)) -> Model {
         keys: Bindings::new(Vec::new()),
         demo: false,
         read_only: false,
-        clipboard: true,
+        clipboard: crate::tui::model::Clipboard::Takes,
         zone: TimeZone::UTC,
     };
     let start = Start {
@@ -328,7 +328,8 @@ fn a_rollback_tells_what_is_doubtful_and_what_cannot_be_put_back() {
     for seen in [
         "plan: rollback of run 7",
         "3 of 5 sites get a PUT",
-        "2 keys go out: to each site what it had",
+        "LIVE 2 keys go out  3 of 5 sites get a PUT",
+        "to each site goes what it had",
         "1 site doubtful: what was seen there",
         "1 left out (shop3): had no key",
         "1 left out (shop4): that run changed nothing there",
