@@ -62,7 +62,7 @@ fn a_storm_of_sizes_in_mid_run_loses_nothing() {
     }
     pty.resize(120, 40).sees("run 1: settled").sees("verified 16");
     // Each row is where it belongs, and nothing is left of other sizes.
-    pty.sees("q quit").sees("   SITE                  NOW");
+    pty.sees("q quit").sees("   SITE              NOW");
     let after_the_storm = lines(&pty);
     pty.key("^L").key("?").sees("Esc is always harmless").key("Esc");
     pty.sees_no("Esc is always harmless");
