@@ -5,7 +5,6 @@ use super::model::Model;
 use super::orders;
 use super::screen::Screen;
 use crate::engine::Level;
-use crate::rules::state::RetryPlan;
 use crate::site::SiteId;
 use crate::text::Count;
 
@@ -26,10 +25,8 @@ pub(super) fn page(model: &Model) -> isize {
 
 /// Whether a retry of the site does something, or asks about it.
 pub(super) fn failed(model: &Model, id: SiteId) -> bool {
-    matches!(
-        model.state(id).retry_plan(),
-        RetryPlan::Push | RetryPlan::Look | RetryPlan::OtherRun | RetryPlan::Ask(_)
-    )
+    let plan = model.state(id).retry_plan();
+    plan.is_failed() || plan.asks()
 }
 
 /// To the next shown site that failed; behind the last one comes the first.

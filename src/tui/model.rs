@@ -470,9 +470,6 @@ impl Model {
 
 /// How many sites more a retry does something for, and asks about first.
 fn retry_counts(state: &SiteState) -> (usize, usize) {
-    match state.retry_plan() {
-        RetryPlan::Push | RetryPlan::Look | RetryPlan::OtherRun => (1, 0),
-        RetryPlan::Ask(_) => (0, 1),
-        _ => (0, 0),
-    }
+    let plan = state.retry_plan();
+    (usize::from(plan.is_failed()), usize::from(plan.asks()))
 }

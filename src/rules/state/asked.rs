@@ -3,6 +3,18 @@ use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::status::{Push, SkipReason, Verify};
 
+impl RetryPlan {
+    /// Whether a retry does something without a question.
+    pub fn is_failed(self) -> bool {
+        matches!(self, Self::Push | Self::Look | Self::OtherRun)
+    }
+
+    /// Whether a retry asks first.
+    pub fn asks(self) -> bool {
+        matches!(self, Self::Ask(_))
+    }
+}
+
 impl SiteState {
     /// Whether an operation goes on (a settling site's looks count, as they come by themselves).
     pub fn is_busy(&self) -> bool {

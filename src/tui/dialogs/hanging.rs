@@ -1,7 +1,7 @@
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::text::{fit, width};
+use crate::text::{width, wrap};
 
 /// `text` behind `head`, in lines of `room` columns; what goes on in the next line stands under its beginning.
 pub(super) fn hanging(head: Vec<Span<'static>>, text: &str, style: Style, room: usize) -> Vec<Line<'static>> {
@@ -9,36 +9,11 @@ pub(super) fn hanging(head: Vec<Span<'static>>, text: &str, style: Style, room: 
     let room = room.saturating_sub(indent).max(8);
     let mut lines = Vec::new();
     let mut before = head;
-    for piece in pieces(text, room) {
+    for piece in wrap(text, room) {
         before.push(Span::styled(piece, style));
         lines.push(Line::from(std::mem::take(&mut before)));
         before.push(Span::raw(" ".repeat(indent)));
     }
-    lines
-}
-
-/// The words of `text` in lines; a word that is longer than a line is cut into several. At least one line.
-fn pieces(text: &str, room: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split(' ') {
-        let mut word = word;
-        if !line.is_empty() && width(&line) + 1 + width(word) > room {
-            lines.push(std::mem::take(&mut line));
-        }
-        while width(word) > room {
-            // Without the mark that says that it was cut: it goes on.
-            let head = fit(word, room).trim_end_matches('…').len().max(1);
-            let head = word.ceil_char_boundary(head);
-            lines.push(word[..head].to_owned());
-            word = &word[head..];
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.push(line);
     lines
 }
 
@@ -53,7 +28,7 @@ mod tests {
         assert_eq!(lines, ["ab one two", "   three"]);
         let long = "x".repeat(25);
         for text in ["", "a b", long.as_str(), "日本語の店日本語の店 zz"] {
-            let pieces = pieces(text, 8);
+            let pieces = wrap(text, 8);
             assert!(pieces.iter().all(|piece| width(piece) <= 8), "{pieces:?}");
             assert_eq!(pieces.concat().replace(' ', ""), text.replace(' ', ""));
         }

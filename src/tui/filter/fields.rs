@@ -1,7 +1,8 @@
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
 use crate::rules::outcome::Problem;
-use crate::rules::state::{RetryPlan, Served, SiteState};
+use crate::rules::state::{Served, SiteState};
+use crate::rules::status::{Look, push_looks, verify_looks};
 use crate::site::Site;
 
 /// What a filter looks at.
@@ -27,7 +28,7 @@ pub struct Field {
     /// Another name of it: the column's.
     pub(super) also: Option<&'static str>,
     /// The words that may stand behind it; empty where anything may.
-    pub(super) words: &'static [&'static str],
+    pub(super) words: fn() -> Vec<&'static str>,
     /// What may stand behind it, for the help.
     pub help: &'static str,
     /// Whether a site matches what stands behind it, in lower case.
@@ -39,28 +40,28 @@ pub static FIELDS: [Field; 11] = [
     Field {
         name: "push",
         also: None,
-        words: PUSH_WORDS,
+        words: || words_of(push_looks()),
         help: "what happened to the PUT: push:failed",
         matches: |looked, value| looked.state.push.look().word.starts_with(value),
     },
     Field {
         name: "verify",
         also: None,
-        words: VERIFY_WORDS,
+        words: || words_of(verify_looks()),
         help: "what the looks say: verify:mismatch",
         matches: |looked, value| looked.state.verify.look().word.starts_with(value),
     },
     Field {
         name: "cause",
         also: None,
-        words: &[],
+        words: Vec::new,
         help: "why it failed: cause:timeout",
         matches: |looked, value| causes(looked.state).any(|cause| cause.starts_with(value)),
     },
     Field {
         name: "group",
         also: None,
-        words: &[],
+        words: Vec::new,
         help: "the site's group: group:prod",
         matches: |looked, value| {
             let group = looked.site.group.as_ref();
@@ -70,14 +71,14 @@ pub static FIELDS: [Field; 11] = [
     Field {
         name: "key",
         also: Some("now"),
-        words: &[],
+        words: Vec::new,
         help: "the end of the key that it serves: key:AbCd; or none, unknown, secret",
         matches: |looked, value| serves(&looked.state.now, value),
     },
     Field {
         name: "mode",
         also: None,
-        words: &["live", "test"],
+        words: || vec!["live", "test"],
         help: "the mode of the key that it serves: mode:test",
         matches: |looked, value| {
             let key = looked.state.now.key();
@@ -87,7 +88,7 @@ pub static FIELDS: [Field; 11] = [
     Field {
         name: "http",
         also: None,
-        words: &[],
+        words: Vec::new,
         help: "the last HTTP status: http:401, http:5xx",
         matches: |looked, value| {
             let http = looked.state.http;
@@ -97,28 +98,28 @@ pub static FIELDS: [Field; 11] = [
     Field {
         name: "is",
         also: None,
-        words: &["owed", "failed", "held", "busy", "disabled"],
+        words: || vec!["owed", "failed", "held", "busy", "disabled"],
         help: "is:owed, is:failed, is:held (back), is:busy, is:disabled",
         matches: is,
     },
     Field {
         name: "name",
         also: Some("site"),
-        words: &[],
+        words: Vec::new,
         help: "the name alone",
         matches: |looked, value| contains(looked.site.name.as_str(), value),
     },
     Field {
         name: "url",
         also: None,
-        words: &[],
+        words: Vec::new,
         help: "the address alone",
         matches: |looked, value| looked.site.url.to_string().contains(value),
     },
     Field {
         name: "note",
         also: None,
-        words: &[],
+        words: Vec::new,
         help: "the note alone",
         matches: |looked, value| looked.note().contains(value),
     },
@@ -165,42 +166,14 @@ fn is_status(status: u16, pattern: &str) -> bool {
 fn is(looked: &Looked<'_>, value: &str) -> bool {
     let state = looked.state;
     let plan = || state.retry_plan();
-    let failed = || matches!(plan(), RetryPlan::Push | RetryPlan::Look | RetryPlan::OtherRun);
     let named = |word: &str| word.starts_with(value);
     (named("owed") && state.is_owed())
-        || (named("failed") && failed())
-        || (named("held") && matches!(plan(), RetryPlan::Ask(_)))
+        || (named("failed") && plan().is_failed())
+        || (named("held") && plan().asks())
         || (named("busy") && (state.is_busy() || state.push.is_open()))
         || (named("disabled") && !looked.site.enabled)
 }
 
-/// Every word of PUSH.
-pub(super) const PUSH_WORDS: &[&str] = &[
-    "idle",
-    "queued",
-    "sending",
-    "retrying",
-    "stored",
-    "skipped",
-    "failed",
-    "unknown",
-    "cancelled",
-    "not_started",
-];
-
-/// Every word of VERIFY.
-pub(super) const VERIFY_WORDS: &[&str] = &[
-    "unchecked",
-    "queued",
-    "checking",
-    "seen",
-    "serving",
-    "settling",
-    "verified",
-    "mismatch",
-    "drifted",
-    "no_key",
-    "failed",
-    "exposed_secret",
-    "superseded",
-];
+fn words_of(looks: impl Iterator<Item = Look>) -> Vec<&'static str> {
+    looks.map(|look| look.word).collect()
+}
