@@ -4,14 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::run::{Kind, RunId};
 use super::state::{Allow, Served, SiteState};
-use super::status::{Push, SkipReason};
+use super::status::SkipReason;
 use crate::key::{KeyMode, PublishableKey};
 use crate::site::{Site, SiteId};
-use crate::text::Count;
 
 /// What is to be expected of each site of a plan.
 mod outlook;
 pub use outlook::Outlook;
+/// What makes a plan more than routine.
+mod danger;
+pub use danger::Danger;
+use danger::{dangers, other_length};
 
 /// What a run does to one site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,80 +53,6 @@ pub struct PutBack {
     pub was_pushed: bool,
     /// Whether the run may have changed anything there.
     pub was_changed: bool,
-}
-
-/// Something that the operator must have read before the run goes: each adds a word to the phrase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Danger {
-    /// Sites serve a key of the other mode, which the run would replace.
-    OverOtherMode {
-        /// The mode that they serve.
-        mode: KeyMode,
-        /// How many.
-        sites: usize,
-    },
-    /// Someone else has put another key on sites since they were planned before.
-    Changed {
-        /// How many.
-        sites: usize,
-    },
-    /// Sites did not answer like template sites, and would get the master key all the same.
-    Unrecognised {
-        /// How many.
-        sites: usize,
-    },
-    /// The key is as long as none of those that the sites serve: a part of it may be missing, or stand there twice.
-    OtherLength {
-        /// Its length, in characters.
-        length: usize,
-        /// How long the keys are that most of the sites serve.
-        usual: usize,
-    },
-}
-
-impl Danger {
-    /// The word to type.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::OverOtherMode {
-                mode: KeyMode::Live, ..
-            } => "over-live",
-            Self::OverOtherMode {
-                mode: KeyMode::Test, ..
-            } => "over-test",
-            Self::Changed { .. } => "changed",
-            Self::Unrecognised { .. } => "unrecognised",
-            Self::OtherLength { .. } => "length",
-        }
-    }
-
-    /// The line in the plan.
-    pub fn sentence(self) -> String {
-        match self {
-            Self::OverOtherMode { mode, sites } => {
-                let serve = if sites == 1 { "serves" } else { "serve" };
-                let word = mode.word();
-                format!(
-                    "{} {serve} a {word} key now, which this key of the other mode would replace",
-                    Count(sites, "site")
-                )
-            }
-            Self::Changed { sites } => format!(
-                "{} got another key from someone else since the plan, which this would replace",
-                Count(sites, "site")
-            ),
-            Self::Unrecognised { sites } => {
-                let did = Count(sites, "site");
-                format!("{did} did not answer like a template site, and would get the master key")
-            }
-            Self::OtherLength { length, usual } => {
-                format!(
-                    "the key has {length} characters, and those that are served now {usual}: is it whole?"
-                )
-            }
-        }
-    }
 }
 
 /// What must be given to confirm a plan.
@@ -336,56 +265,6 @@ impl Plan {
             .collect();
         Confirm::Phrase(words.join(" "))
     }
-}
-
-/// What makes these rows more than routine.
-fn dangers<'a>(rows: &[PlanRow], state: &impl Fn(SiteId) -> &'a SiteState, allow: Allow) -> Vec<Danger> {
-    let puts = || rows.iter().filter(|row| row.action == PlanAction::Put);
-    let over = |mode: KeyMode| {
-        let over = |row: &&PlanRow| {
-            let serves = state(row.site).now.key().map(PublishableKey::mode);
-            row.key.mode() != mode && serves == Some(mode)
-        };
-        puts().filter(over).count()
-    };
-    let held_back = |reason| {
-        puts()
-            .filter(|row| state(row.site).push == Push::Skipped(reason))
-            .count()
-    };
-    let mut dangers = Vec::new();
-    for mode in [KeyMode::Live, KeyMode::Test] {
-        let sites = over(mode);
-        if sites > 0 {
-            dangers.push(Danger::OverOtherMode { mode, sites });
-        }
-    }
-    let sites = held_back(SkipReason::ChangedMeanwhile);
-    if sites > 0 && allow.changed {
-        dangers.push(Danger::Changed { sites });
-    }
-    let sites = held_back(SkipReason::NotThisApi);
-    if sites > 0 && allow.unrecognised {
-        dangers.push(Danger::Unrecognised { sites });
-    }
-    dangers
-}
-
-/// Keys of one account are equally long, but for a few characters.
-fn other_length(key: &PublishableKey, rows: &[PlanRow]) -> Option<Danger> {
-    /// Characters by which lengths may differ.
-    const NEAR: usize = 4;
-
-    let mut lengths: BTreeMap<usize, usize> = BTreeMap::new();
-    for served in rows.iter().filter_map(|row| row.serves.key()) {
-        *lengths.entry(served.length()).or_default() += 1;
-    }
-    let length = key.length();
-    if lengths.keys().any(|known| known.abs_diff(length) <= NEAR) {
-        return None;
-    }
-    let (usual, _) = lengths.into_iter().max_by_key(|&(_, count)| count)?;
-    Some(Danger::OtherLength { length, usual })
 }
 
 /// Why the config lets `site` get no such key, if it does not.

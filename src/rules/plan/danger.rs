@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{PlanAction, PlanRow};
+use crate::key::{KeyMode, PublishableKey};
+use crate::rules::state::{Allow, SiteState};
+use crate::rules::status::{Push, SkipReason};
+use crate::site::SiteId;
+use crate::text::Count;
+
+/// Something that the operator must have read before the run goes: each adds a word to the phrase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Danger {
+    /// Sites serve a key of the other mode, which the run would replace.
+    OverOtherMode {
+        /// The mode that they serve.
+        mode: KeyMode,
+        /// How many.
+        sites: usize,
+    },
+    /// Someone else has put another key on sites since they were planned before.
+    Changed {
+        /// How many.
+        sites: usize,
+    },
+    /// Sites did not answer like template sites, and would get the master key all the same.
+    Unrecognised {
+        /// How many.
+        sites: usize,
+    },
+    /// The key is as long as none of those that the sites serve: a part of it may be missing, or stand there twice.
+    OtherLength {
+        /// Its length, in characters.
+        length: usize,
+        /// How long the keys are that most of the sites serve.
+        usual: usize,
+    },
+}
+
+impl Danger {
+    /// The word to type.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::OverOtherMode {
+                mode: KeyMode::Live, ..
+            } => "over-live",
+            Self::OverOtherMode {
+                mode: KeyMode::Test, ..
+            } => "over-test",
+            Self::Changed { .. } => "changed",
+            Self::Unrecognised { .. } => "unrecognised",
+            Self::OtherLength { .. } => "length",
+        }
+    }
+
+    /// The line in the plan.
+    pub fn sentence(self) -> String {
+        match self {
+            Self::OverOtherMode { mode, sites } => {
+                let serve = if sites == 1 { "serves" } else { "serve" };
+                let word = mode.word();
+                format!(
+                    "{} {serve} a {word} key now, which this key of the other mode would replace",
+                    Count(sites, "site")
+                )
+            }
+            Self::Changed { sites } => format!(
+                "{} got another key from someone else since the plan, which this would replace",
+                Count(sites, "site")
+            ),
+            Self::Unrecognised { sites } => {
+                let did = Count(sites, "site");
+                format!("{did} did not answer like a template site, and would get the master key")
+            }
+            Self::OtherLength { length, usual } => {
+                format!(
+                    "the key has {length} characters, and those that are served now {usual}: is it whole?"
+                )
+            }
+        }
+    }
+}
+
+/// What makes these rows more than routine.
+pub(super) fn dangers<'a>(
+    rows: &[PlanRow],
+    state: &impl Fn(SiteId) -> &'a SiteState,
+    allow: Allow,
+) -> Vec<Danger> {
+    let puts = || rows.iter().filter(|row| row.action == PlanAction::Put);
+    let over = |mode: KeyMode| {
+        let over = |row: &&PlanRow| {
+            let serves = state(row.site).now.key().map(PublishableKey::mode);
+            row.key.mode() != mode && serves == Some(mode)
+        };
+        puts().filter(over).count()
+    };
+    let held_back = |reason| {
+        puts()
+            .filter(|row| state(row.site).push == Push::Skipped(reason))
+            .count()
+    };
+    let mut dangers = Vec::new();
+    for mode in [KeyMode::Live, KeyMode::Test] {
+        let sites = over(mode);
+        if sites > 0 {
+            dangers.push(Danger::OverOtherMode { mode, sites });
+        }
+    }
+    let sites = held_back(SkipReason::ChangedMeanwhile);
+    if sites > 0 && allow.changed {
+        dangers.push(Danger::Changed { sites });
+    }
+    let sites = held_back(SkipReason::NotThisApi);
+    if sites > 0 && allow.unrecognised {
+        dangers.push(Danger::Unrecognised { sites });
+    }
+    dangers
+}
+
+/// Keys of one account are equally long, but for a few characters.
+pub(super) fn other_length(key: &PublishableKey, rows: &[PlanRow]) -> Option<Danger> {
+    /// Characters by which lengths may differ.
+    const NEAR: usize = 4;
+
+    let mut lengths: BTreeMap<usize, usize> = BTreeMap::new();
+    for served in rows.iter().filter_map(|row| row.serves.key()) {
+        *lengths.entry(served.length()).or_default() += 1;
+    }
+    let length = key.length();
+    if lengths.keys().any(|known| known.abs_diff(length) <= NEAR) {
+        return None;
+    }
+    let (usual, _) = lengths.into_iter().max_by_key(|&(_, count)| count)?;
+    Some(Danger::OtherLength { length, usual })
+}
