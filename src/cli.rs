@@ -96,6 +96,7 @@ Exit status:
   1  any other end of any site
   2  wrong usage or config, or a question unanswered: nothing was sent
   3  nothing failed, but some proofs were not due when the wait ended
+  4  the run halted: canary, too many failures, or a refused master key
   5  another run is sending: opening the screen attaches to it
   130  interrupted";
 

@@ -9,6 +9,7 @@ use toml::Spanned;
 use url::Url;
 
 use crate::rules::retry::Policy;
+use crate::rules::rollout as rules;
 use crate::secret::SecretSource;
 use crate::site::{Site, SiteUrl};
 
@@ -22,6 +23,8 @@ mod outline;
 mod write;
 /// The `[[sites]]`, resolved.
 mod sites;
+/// `[rollout]`.
+mod rollout;
 /// The form that every secret has.
 mod secrets;
 /// `[keys]`, and what else only the screen's tables can check.
@@ -48,6 +51,8 @@ pub struct Config {
     pub master_keys: Vec<SecretSource>,
     /// `[push]`.
     pub push: PushSettings,
+    /// `[rollout]`.
+    pub rollout: rules::Settings,
     /// `[verify]`.
     pub verify: VerifySettings,
     /// `[tls] ca_file`: a certificate authority besides the system's.
@@ -63,12 +68,16 @@ pub struct Config {
 }
 
 /// `[push]`: how much at once, how long, how often.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PushSettings {
     /// Requests out at once, in all.
     pub concurrency: usize,
     /// Requests out at once to one backend.
     pub per_backend: usize,
+    /// Calls a second, in all; none is no limit.
+    pub rate_per_second: Option<f64>,
+    /// Calls a second to one backend; none is no limit.
+    pub backend_rate_per_second: Option<f64>,
     /// The limit of DNS, TCP and TLS together.
     pub connect_timeout: Duration,
     /// The limit of a whole request.
@@ -220,6 +229,7 @@ struct RawConfig {
     master_key: Option<Spanned<secrets::RawSecret>>,
     sites: Vec<Spanned<sites::RawSite>>,
     push: RawPush,
+    rollout: rollout::RawRollout,
     verify: RawVerify,
     tls: RawTls,
     ui: RawUi,
@@ -233,6 +243,8 @@ struct RawConfig {
 struct RawPush {
     concurrency: Option<Spanned<i64>>,
     per_backend: Option<Spanned<i64>>,
+    rate_per_second: Option<Spanned<f64>>,
+    backend_rate_per_second: Option<Spanned<f64>>,
     connect_timeout: Option<Spanned<SignedDuration>>,
     timeout: Option<Spanned<SignedDuration>>,
     attempts: Option<Spanned<i64>>,
@@ -309,6 +321,7 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
     let sites = sites::resolve(&raw.sites, &mut master_keys, place, &at)?;
     Ok(Config {
         path: place.path.to_owned(),
+        rollout: rollout::resolve(&raw.rollout, &sites, &at)?,
         sites,
         master_keys,
         push: resolve_push(&raw.push, &at)?,
@@ -372,6 +385,12 @@ fn resolve_push(raw: &RawPush, at: &error::Places<'_>) -> Result<PushSettings, C
     let settings = PushSettings {
         concurrency: number("concurrency", &raw.concurrency, 1..=4096, 64)? as usize,
         per_backend: number("per_backend", &raw.per_backend, 1..=64, 2)? as usize,
+        rate_per_second: rate("rate_per_second", raw.rate_per_second.as_ref(), at)?,
+        backend_rate_per_second: rate(
+            "backend_rate_per_second",
+            raw.backend_rate_per_second.as_ref(),
+            at,
+        )?,
         connect_timeout: wait(
             "connect_timeout",
             &raw.connect_timeout,
@@ -412,6 +431,17 @@ fn resolve_push(raw: &RawPush, at: &error::Places<'_>) -> Result<PushSettings, C
         ));
     }
     Ok(settings)
+}
+
+/// From one call in a quarter of an hour on.
+fn rate(name: &str, raw: Option<&Spanned<f64>>, at: &error::Places<'_>) -> Result<Option<f64>, ConfigError> {
+    let Some(rate) = raw else { return Ok(None) };
+    if (0.001..=100_000.0).contains(rate.get_ref()) {
+        Ok(Some(*rate.get_ref()))
+    } else {
+        let text = format!("{name} must be a number from 0.001 to 100000, such as 20 or 0.5");
+        Err(at.error(Some(rate.span()), text))
+    }
 }
 
 fn resolve_proxy(raw: &Spanned<String>, at: &error::Places<'_>) -> Result<Url, ConfigError> {

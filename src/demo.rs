@@ -191,9 +191,19 @@ impl Fleet {
         healed
     }
 
-    /// A config for the real command; `ca.pem` and `master.key` stand beside it.
+    /// A config for the real command; `ca.pem` and `master.key` stand beside it. Its runs go to all sites at once and
+    /// never halt.
     pub fn config_toml(&self) -> String {
-        let mut text = String::from(CONFIG_HEAD);
+        self.toml(CARELESS)
+    }
+
+    /// As [`Fleet::config_toml`], with a canary, waves and a halt.
+    pub fn rollout_toml(&self) -> String {
+        self.toml(ROLLOUT)
+    }
+
+    fn toml(&self, rollout: &str) -> String {
+        let mut text = format!("{CONFIG_HEAD}{rollout}");
         for site in &self.sites {
             // Writing into a string cannot fail.
             let _written = writeln!(
@@ -213,10 +223,15 @@ impl Fleet {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn write_files(&self, folder: &Path) -> anyhow::Result<()> {
+    pub fn write_files(&self, folder: &Path, rollout: bool) -> anyhow::Result<()> {
+        let config = if rollout {
+            self.rollout_toml()
+        } else {
+            self.config_toml()
+        };
         std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
         for (name, text) in [
-            ("config.toml", self.config_toml()),
+            ("config.toml", config),
             ("ca.pem", self.ca_pem.clone()),
             ("master.key", self.master_key.clone()),
             ("key.txt", self.new_key.as_str().to_owned()),
@@ -245,6 +260,22 @@ settle = "8s"
 
 [tls]
 ca_file = "ca.pem"
+"#;
+
+const CARELESS: &str = r#"
+# Some sites fail by design: a run goes to all at once, and never halts. `demo --rollout` has it otherwise.
+[rollout]
+canary = 0
+stop_after = "never"
+"#;
+
+const ROLLOUT: &str = r#"
+# One site first, then a quarter of them, then all; and a run halts where too many fail.
+[rollout]
+canary = 1
+waves = ["25%", "100%"]
+pause = "ask"
+stop_after = "20%"
 "#;
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {

@@ -13,7 +13,8 @@ use crate::rules::moment::{Moment, ORIGIN};
 use crate::rules::outcome::Cause;
 use crate::rules::plan::Plan;
 use crate::rules::retry::Policy;
-use crate::rules::run::RunPhase;
+use crate::rules::rollout::{self, Rollout};
+use crate::rules::run::{Halt, RunPhase};
 use crate::rules::state::{Allow, SiteState};
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
@@ -22,6 +23,7 @@ use crate::text::CleanText;
 
 /// Who may call now: slots, limits of a backend, what waits and until when. Pure.
 mod schedule;
+pub use schedule::Shown;
 /// One request, with its intent before and its outcome after.
 mod call;
 /// What is on its way to the store.
@@ -30,6 +32,8 @@ mod records;
 mod run;
 /// What each command does.
 mod orders;
+/// Waves, what halts a run, and whose turn a master key is on trial.
+mod careful;
 /// What other processes have left, or have done meanwhile.
 mod left;
 /// What goes on record, and what comes back.
@@ -84,16 +88,42 @@ impl Clock {
 }
 
 /// How much at once, and how patiently.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Requests out at once, in all.
     pub concurrency: usize,
     /// Requests out at once to one backend.
     pub per_backend: usize,
+    /// Calls a second.
+    pub rate: Rates,
     /// Retries, limits, settle time.
     pub policy: Policy,
+    /// Who goes first in a run that is taken up, and when that halts: a plan brings its own.
+    pub rollout: rollout::Settings,
     /// What becomes of what a process before has left waiting for a look.
     pub left: Left,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            concurrency: 64,
+            per_backend: 2,
+            rate: Rates::default(),
+            policy: Policy::default(),
+            rollout: rollout::Settings::default(),
+            left: Left::default(),
+        }
+    }
+}
+
+/// How many calls may go in a second; none is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Rates {
+    /// In all.
+    pub overall: Option<f64>,
+    /// To each backend.
+    pub per_backend: Option<f64>,
 }
 
 /// What an engine does with what a process before has left waiting for a look.
@@ -259,6 +289,12 @@ pub struct RunInfo {
     pub ended: Option<Moment>,
     /// How many sites get a PUT.
     pub puts: usize,
+    /// How its waves follow each other.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// Why it holds by itself, if it does.
+    #[serde(default)]
+    pub halt: Option<Halt>,
 }
 
 /// What the engine tells.
@@ -278,6 +314,15 @@ pub enum Event {
     Run(RunInfo),
     /// Something to read.
     Message(Message),
+    /// Something holds the run, or a part of it: why, and the sentence for it.
+    Halted(Halt, String),
+    /// What a backend takes has changed.
+    Backend {
+        /// Which ([`Site::backend`]).
+        backend: Arc<str>,
+        /// What it takes now.
+        shown: Shown,
+    },
     /// A push was ordered, and no run began: nothing is sent.
     NotBegun(StoreError),
     /// An order was not given: nothing is sent. Why, for the operator.

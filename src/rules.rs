@@ -14,6 +14,10 @@ pub mod retry;
 pub mod state;
 /// What a site's state says in one sentence.
 pub mod note;
+/// Who goes first, what waits for it, and when a run halts.
+pub mod rollout;
+/// A master key that no site has taken yet in a run goes to few of them.
+pub mod probation;
 /// Who is in a plan, who is left out and why, and what must be typed to confirm it.
 pub mod plan;
 /// How far a run has come that was not finished.

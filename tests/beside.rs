@@ -140,6 +140,7 @@ impl Process {
             per_backend: 2,
             policy,
             left: Left::Awaited,
+            ..Settings::default()
         };
         let (sites, shops, store) = (Arc::clone(sites), Arc::clone(shops), Arc::clone(store));
         let (handle, events) =

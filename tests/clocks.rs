@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use stripe_propagate::engine::{self, Clock, Command, Event, Left, Settings};
+use stripe_propagate::engine::{self, Clock, Command, Event, Settings};
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, PutVerdict};
 use stripe_propagate::rules::plan::Plan;
-use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::rules::state::{Allow, SiteState};
 use stripe_propagate::rules::status::Verify;
@@ -106,9 +105,7 @@ async fn run(happens: impl AsyncFnOnce()) -> (Vec<u64>, Verify, RunRecord) {
     let store = Arc::new(MemoryStore::default());
     let settings = Settings {
         concurrency: 4,
-        per_backend: 2,
-        policy: Policy::default(),
-        left: Left::default(),
+        ..Settings::default()
     };
     let (handle, mut events) = engine::start(
         Arc::clone(&sites),

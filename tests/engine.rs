@@ -239,6 +239,7 @@ async fn play(file: &Path) {
         per_backend: case.per_backend.unwrap_or(2),
         policy: Policy { settle, ..default },
         left: Left::default(),
+        ..Settings::default()
     };
     let store = Arc::new(MemoryStore::default());
     let (handle, events) = engine::start(
@@ -306,7 +307,12 @@ async fn watch(mut events: UnboundedReceiver<Event>, count: usize) -> (Vec<SiteS
             Event::Run(info) => phase = Some(info.phase),
             Event::NotBegun(error) => panic!("{error}"),
             Event::Refused(why) => panic!("{why}"),
-            Event::Attempt(_) | Event::Message(_) | Event::Refreshed | Event::Taken => {}
+            Event::Attempt(_)
+            | Event::Message(_)
+            | Event::Halted(..)
+            | Event::Backend { .. }
+            | Event::Refreshed
+            | Event::Taken => {}
         }
     }
     (states, phase)

@@ -59,6 +59,7 @@ impl Trial {
             per_backend: config.push.per_backend,
             policy: config.policy(),
             left: Left::default(),
+            ..Settings::default()
         };
         let list: Arc<[Site]> = config.sites.into();
         let store = Arc::new(MemoryStore::default());
@@ -116,7 +117,12 @@ impl Trial {
                 Event::Run(_) => sending = true,
                 Event::NotBegun(error) => panic!("{error}"),
                 Event::Refused(why) => panic!("{why}"),
-                Event::Attempt(_) | Event::Message(_) | Event::Refreshed | Event::Taken => {}
+                Event::Attempt(_)
+                | Event::Message(_)
+                | Event::Halted(..)
+                | Event::Backend { .. }
+                | Event::Refreshed
+                | Event::Taken => {}
             }
         }
     }

@@ -112,6 +112,7 @@ fn screen(text: &str, size: (u16, u16), ascii: bool) -> Screen {
         away_since: None,
         key: Some(key("AbCd")),
         options: Options {
+            rollout: stripe_propagate::rules::rollout::Settings::default(),
             ascii,
             theme: Theme::DEFAULT,
             keys: stripe_propagate::tui::actions::unchanged(),

@@ -112,6 +112,7 @@ impl Shops {
             away_since: None,
             key: Some(key("AbCd")?),
             options: Options {
+                rollout: stripe_propagate::rules::rollout::Settings::default(),
                 ascii: false,
                 theme: stripe_propagate::tui::theme::Theme::DEFAULT,
                 keys: stripe_propagate::tui::actions::unchanged(),
@@ -124,6 +125,8 @@ impl Shops {
         };
         let mut screen = Screen::new(start, now);
         let run = RunInfo {
+            halt: None,
+            rollout: stripe_propagate::rules::rollout::Rollout::default(),
             id: RunId(12),
             key: key("AbCd")?,
             phase: RunPhase::Sending,

@@ -117,6 +117,7 @@ mod tests {
     fn a_large_plan_with_the_longest_keys_goes_in_lines_of_bounded_length() {
         let key = PublishableKey::parse(&format!("pk_live_{}", "x".repeat(247))).unwrap();
         let row = |site| PlanRow {
+            wave: 0,
             site: SiteId(u32::MAX - site),
             action: PlanAction::Skip(crate::rules::status::SkipReason::ChangedMeanwhile),
             key: key.clone(),
@@ -124,6 +125,7 @@ mod tests {
             doubtful: false,
         };
         let plan = Plan {
+            rollout: crate::rules::rollout::Rollout::default(),
             kind: Kind::Push,
             parent: None,
             key: key.clone(),

@@ -59,7 +59,12 @@ impl Remap {
             Event::Refused(why) | Event::NotBegun(StoreError::Failed(why) | StoreError::Damaged(why)) => {
                 *why = clean(why);
             }
-            Event::NotBegun(StoreError::Busy(_)) | Event::Run(_) | Event::Refreshed | Event::Taken => {}
+            Event::Halted(_, text) => *text = clean(text),
+            Event::NotBegun(StoreError::Busy(_))
+            | Event::Run(_)
+            | Event::Backend { .. }
+            | Event::Refreshed
+            | Event::Taken => {}
         }
         Some(event)
     }

@@ -34,6 +34,10 @@ pub(super) struct DemoArgs {
     /// The same seed makes the same sites and keys. Default: another one each time.
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
+    /// With a canary, waves and a halt, as for a real fleet: without it a run goes to all at once and never halts,
+    /// since some sites fail by design.
+    #[arg(long)]
+    rollout: bool,
     /// Push without a screen; ends with 1, since some sites fail by design.
     #[arg(long)]
     headless: bool,
@@ -49,6 +53,7 @@ impl DemoArgs {
         Self {
             sites: SITES,
             seed: None,
+            rollout: false,
             headless: false,
             serve: None,
         }
@@ -77,9 +82,9 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Resul
     };
     let fleet = Fleet::start(options).await.context("starting the demo's sites")?;
     if let Some(folder) = &args.serve {
-        return serve(&fleet, folder).await;
+        return serve(&fleet, folder, args.rollout).await;
     }
-    let config = config(&fleet)?;
+    let config = config(&fleet, args.rollout)?;
     let ca_pem = fleet.ca_pem().as_bytes().to_vec();
     // Its runs are nobody's: they go with it, and never into the operator's store.
     let folder = tempfile::Builder::new()
@@ -105,8 +110,9 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Resul
         |_| &unknown,
         Allow::default(),
     );
+    let plan = plan.in_waves(&config.rollout, &session.sites, |_| &unknown, session.clock.now());
     let mut signals = Signals::listen()?;
-    let status = carry_out(&mut session, plan, None, Telling::Plain, &mut signals).await?;
+    let status = carry_out(&mut session, plan, true, None, Telling::Plain, &mut signals).await?;
     let record = fleet.record();
     say(&format!(
         "The demo's sites saw {}, {} at once at most.",
@@ -116,20 +122,25 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Resul
     Ok(status)
 }
 
-fn config(fleet: &Fleet) -> anyhow::Result<Config> {
+fn config(fleet: &Fleet, rollout: bool) -> anyhow::Result<Config> {
     let place = Place {
         path: Path::new("demo"),
         home: None,
         owner_only: true,
     };
-    Ok(config::parse(&fleet.config_toml(), place)?)
+    let text = if rollout {
+        fleet.rollout_toml()
+    } else {
+        fleet.config_toml()
+    };
+    Ok(config::parse(&text, place)?)
 }
 
-async fn serve(fleet: &Fleet, folder: &Path) -> anyhow::Result<Status> {
+async fn serve(fleet: &Fleet, folder: &Path, rollout: bool) -> anyhow::Result<Status> {
     let mut mend = signal(SignalKind::user_defined2())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    fleet.write_files(folder)?;
+    fleet.write_files(folder, rollout)?;
     say(&format!(
         "{} on this machine, most of them well. Of the others:\n\n{}\n\n\
          In a second terminal:\n\n  \

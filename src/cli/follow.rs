@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use super::printer::{Printer, Telling};
 use super::session::Session;
-use super::signals::Signals;
-use super::status::Status;
+use super::signals::{Signals, asked};
+use super::status::{Interrupted, Status};
 use crate::engine::{Attempt, Command, Event, RunInfo, sleep_until};
 use crate::key::PublishableKey;
 use crate::report::{self, Results, ServedKeys, json};
 use crate::rules::moment::Moment;
-use crate::rules::run::RunPhase;
+use crate::rules::run::{Halt, RunPhase};
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
 use crate::site::SiteId;
@@ -46,9 +46,18 @@ pub(super) struct Followed {
     pub(super) telling: Telling,
     /// Whether it is to be wound down already.
     pub(super) interrupted: bool,
-    /// Whether a held run waits for the screen of another process to say that it goes on. Otherwise nobody is
-    /// there to say so, and the rest is cancelled.
-    pub(super) attachable: bool,
+    pub(super) held: Held,
+}
+
+/// What becomes of a run that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    /// It waits for the screen of another process to say that it goes on.
+    Waits,
+    /// Between waves the operator is asked. A halt leaves it over: nobody is there to say that it goes on.
+    Asks,
+    /// As before, but between waves it goes on: the operator said so beforehand.
+    GoesOn,
 }
 
 /// Follows what the engine does to the selected sites until nothing more comes of itself, and tells it.
@@ -70,6 +79,9 @@ pub(super) async fn follow(
                 Some(event) => {
                     session.take_note(&event);
                     watch.take(event, session)?;
+                    if watch.halted == Halted::Asks {
+                        watch.ask_for_next_wave(session, signals).await?;
+                    }
                 }
                 None => break,
             },
@@ -116,6 +128,18 @@ struct Follower {
     held_until: Option<Instant>,
     /// When the operator wanted an end.
     stopped_at: Option<Instant>,
+    halted: Halted,
+}
+
+/// Whether the run, or a part of it, has halted by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Halted {
+    No,
+    /// The operator is to be asked before the next wave.
+    Asks,
+    /// The rest of the run is left over when what is out has ended.
+    Leaves,
+    Yes,
 }
 
 /// Whether a site is not sent yet, or not looked at since.
@@ -141,11 +165,12 @@ impl Follower {
             selected,
             busy: states().filter(|state| state.is_busy()).count(),
             open: states().filter(|state| is_open(state)).count(),
+            halted: Halted::No,
             sent_at: None,
             sent_told: false,
             held_until: grace(
                 followed.run.as_ref().map(|run| run.phase),
-                followed.attachable,
+                followed.held == Held::Waits,
                 Instant::now(),
             ),
             // The signal that ended the screen was heard by whoever listens here, too.
@@ -195,6 +220,7 @@ impl Follower {
         match event {
             Event::Site { site, state } => {
                 self.take_state(site, *state);
+                self.leave_halted(session);
                 if self.sent_at.is_some() && self.busy > 0 && !std::mem::replace(&mut self.sent_told, true) {
                     self.tell_what_is_waited_for(session);
                 }
@@ -209,7 +235,8 @@ impl Follower {
             Event::Refused(why) => self.printer.happens(format!("nothing sent: {why}")),
             Event::NotBegun(error) => self.printer.happens(format!("nothing sent: {error}")),
             Event::Message(message) => self.printer.happens(message.text),
-            Event::Refreshed | Event::Taken => {}
+            Event::Halted(halt, text) => self.take_halt(halt, &text, session),
+            Event::Backend { .. } | Event::Refreshed | Event::Taken => {}
         }
         Ok(())
     }
@@ -246,14 +273,74 @@ impl Follower {
         let held = run.phase.is_held();
         if !held {
             self.held_until = None;
-        } else if self.followed.attachable {
+        } else if self.followed.held == Held::Waits {
             self.held_until = self.held_until.or_else(|| Some(Instant::now() + GRACE));
-        } else if run.phase == RunPhase::Halted {
+        } else if run.halt == Some(Halt::Unrecorded) {
             // Nobody is here to go on: the store takes no records.
             session.local.handle.send(Command::Cancel);
         }
         self.followed.key = Some(run.key.clone());
         self.followed.run = Some(run);
+    }
+
+    /// The run holds by itself, or a part of it. Where nobody can say that it goes on, it is left over when what is
+    /// out has ended.
+    fn take_halt(&mut self, halt: Halt, text: &str, session: &Session) {
+        let now = session.clock.now();
+        if !halt.is_bad() {
+            match self.followed.held {
+                Held::GoesOn => session.local.handle.send(Command::GoOn),
+                Held::Asks => self.halted = Halted::Asks,
+                Held::Waits => {}
+            }
+            return;
+        }
+        let goes_on = matches!(halt, Halt::Unrecorded | Halt::RefusedKey { .. });
+        self.halted = if goes_on || self.followed.held == Held::Waits {
+            Halted::Yes
+        } else {
+            Halted::Leaves
+        };
+        if self.followed.telling == Telling::Json {
+            let run = self.followed.run.as_ref().map(|run| run.id.0);
+            self.printer.out(json::halted(halt, text, run, now));
+        }
+        self.leave_halted(session);
+    }
+
+    /// Asks whether the next wave may begin. The run waits for the answer; what settles does not.
+    async fn ask_for_next_wave(&mut self, session: &Session, signals: &mut Signals) -> anyhow::Result<()> {
+        self.halted = Halted::No;
+        let goes_on = asked(
+            "does the run go on? type go, or anything else to leave it: ",
+            "go",
+            signals,
+        )
+        .await;
+        match goes_on {
+            Ok(true) => session.local.handle.send(Command::GoOn),
+            Ok(false) => {
+                self.halted = Halted::Leaves;
+                self.leave_halted(session);
+            }
+            Err(error) if error.is::<Interrupted>() => {
+                session.local.handle.send(Command::Stop);
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Leaves a halted run as soon as nothing of it is out.
+    fn leave_halted(&mut self, session: &Session) {
+        let out = || self.followed.states.iter().any(SiteState::is_calling);
+        if self.halted == Halted::Leaves && !out() {
+            self.halted = Halted::Yes;
+            self.printer
+                .happens("what was not sent is left over: `stripe-propagate resume` goes on with it");
+            session.local.handle.send(Command::Leave);
+        }
     }
 
     fn tell_attempt(&self, attempt: &Attempt, session: &Session) {
@@ -338,6 +425,8 @@ impl Follower {
         let results = self.results(session);
         let status = if interrupted {
             Status::Interrupted
+        } else if self.halted != Halted::No {
+            Status::Halted
         } else {
             Status::of(&results.tally(), self.followed.run.is_none())
         };

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use jiff::SignedDuration;
 
-use super::follow::{Followed, follow};
+use super::follow::{Followed, Held, follow};
 use super::key::{KeyArgs, refuse_strays};
 use super::printer::Telling;
 use super::session::{Session, find_config};
@@ -109,6 +109,7 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
             .unwrap_or(&unknown)
     };
     let plan = Plan::new(key, selection, &session.sites, state, allow);
+    let plan = plan.in_waves(&config.rollout, &session.sites, state, now);
     let is_length = |danger: &&Danger| matches!(danger, Danger::OtherLength { .. });
     if let Some(danger) = plan.dangers.iter().find(is_length)
         && args.yes
@@ -132,7 +133,7 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
     let loaded = signals.unless_stopped(load).await;
     loaded.context("nothing sent")?;
     let telling = telling(args.common.json);
-    let status = carry_out(&mut session, plan, args.wait, telling, &mut signals).await?;
+    let status = carry_out(&mut session, plan, args.yes, args.wait, telling, &mut signals).await?;
     session.close().await;
     Ok(status)
 }
@@ -141,6 +142,7 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
 pub(super) async fn carry_out(
     session: &mut Session,
     plan: Plan,
+    yes: bool,
     wait: Option<Duration>,
     telling: Telling,
     signals: &mut Signals,
@@ -152,9 +154,9 @@ pub(super) async fn carry_out(
         run: None,
         begins: true,
         interrupted: false,
-        attachable: false,
         wait,
         telling,
+        held: if yes { Held::GoesOn } else { Held::Asks },
     };
     session.local.handle.send(Command::Push(plan));
     follow(session, followed, signals).await
@@ -190,9 +192,9 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
         run: None,
         begins: false,
         interrupted: false,
-        attachable: false,
         wait: None,
         telling: telling(args.common.json),
+        held: Held::GoesOn,
     };
     let status = follow(&mut session, followed, &mut signals).await?;
     session.close().await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::follow::{Followed, follow};
+use super::follow::{Followed, Held, follow};
 use super::headless::{config_with_sites, telling, wait};
 use super::session::Session;
 use super::signals::{Signals, asked};
@@ -128,9 +128,9 @@ async fn resume(
         run: None,
         begins: true,
         interrupted: false,
-        attachable: false,
         wait: args.wait,
         telling: telling(args.json),
+        held: if args.yes { Held::GoesOn } else { Held::Asks },
     };
     follow(session, followed, signals).await.map(Some)
 }

@@ -7,7 +7,7 @@ use anyhow::bail;
 use jiff::tz::TimeZone;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::follow::{Followed, follow};
+use super::follow::{Followed, Held, follow};
 use super::printer::Telling;
 use super::session::Session;
 use super::setup::{Loaded, Setup, serve};
@@ -56,7 +56,7 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
     front::mind_the_front();
     // From before the screen has them, so that none is lost when it is left.
     let mut signals = Signals::listen()?;
-    let (mut loaded, mut setup, mut taken) = match first_config(&globals, size).await? {
+    let (mut loaded, mut setup, mut taken) = match Box::pin(first_config(&globals, size)).await? {
         Ok(first) => first,
         Err(left) => return Ok(Ended::With(left)),
     };
@@ -240,6 +240,7 @@ fn bare(config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
             keys: bound(config)?,
             demo: false,
             read_only: false,
+            rollout: config.rollout.clone(),
             clipboard: clipboard(variable("TERM"), variable("TMUX").is_some()),
             zone: TimeZone::system(),
         },
@@ -392,7 +393,11 @@ async fn after(
         wait: None,
         telling,
         interrupted: left == Left::Terminated,
-        attachable: telling == Telling::Silent || left == Left::ByOperator(Leave::RunWaits),
+        held: if telling == Telling::Silent || left == Left::ByOperator(Leave::RunWaits) {
+            Held::Waits
+        } else {
+            Held::GoesOn
+        },
     };
     follow(session, followed, signals).await
 }

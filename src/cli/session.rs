@@ -15,8 +15,9 @@ use super::signals::{Signals, asked};
 use super::{Globals, who};
 use crate::attach::{About, Hub, Offer};
 use crate::config::{self, Config, Found, Searched, StoreSettings};
-use crate::engine::{self, Clock, Command, Event, Handle, Left, RunInfo, Settings};
+use crate::engine::{self, Clock, Command, Event, Handle, Left, Rates, RunInfo, Settings};
 use crate::rules::retry::Policy;
+use crate::rules::rollout::Rollout;
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::secret::{MasterKey, SecretSource, Surroundings, open_plain};
@@ -220,6 +221,8 @@ impl Session {
                 .filter(|state| state.run == Some(run.id))
                 .count(),
             key: run.key,
+            rollout: Rollout::default(),
+            halt: None,
             phase: RunPhase::Settled,
             started: run.began,
             ended: run.ended,
@@ -246,6 +249,11 @@ fn settings(config: &Config, left: Left) -> Settings {
     Settings {
         concurrency: config.push.concurrency,
         per_backend: config.push.per_backend,
+        rate: Rates {
+            overall: config.push.rate_per_second,
+            per_backend: config.push.backend_rate_per_second,
+        },
+        rollout: config.rollout.clone(),
         policy: config.policy(),
         left,
     }

@@ -12,6 +12,8 @@ pub(super) enum Status {
     NothingSent,
     /// Nothing failed, but some proofs were not due when the wait ended.
     Waits,
+    /// The run halted: canary, threshold, refused master key.
+    Halted,
     /// Another run is sending on the store: nothing was sent.
     Busy,
     /// By a signal.
@@ -43,6 +45,7 @@ impl Status {
             Self::Interrupted,
             Self::Busy,
             Self::NothingSent,
+            Self::Halted,
             Self::Bad,
             Self::Waits,
             Self::Good,
@@ -57,6 +60,7 @@ impl Status {
             Self::Bad => 1,
             Self::NothingSent => 2,
             Self::Waits => 3,
+            Self::Halted => 4,
             Self::Busy => 5,
             Self::Interrupted => 130,
             Self::Other(code) => code,

@@ -148,6 +148,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.refresh().await;
         let now = self.clock.now();
         self.leave_earlier(now).await;
+        let (rollout, waves) = self.waves_of_the_rest(left.id);
         let of_run = |slot: &&Slot| slot.state.run == Some(left.id);
         let puts = self.slots.iter().filter(of_run).count();
         let info = RunInfo {
@@ -157,13 +158,18 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             started: left.began,
             ended: None,
             puts,
+            rollout,
+            halt: None,
         };
+        self.begin_waves(rollout);
         tracing::info!(run = info.id.0, key = %info.key, "run goes on");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
         let mut kept_out = 0;
         for index in 0..self.slots.len() {
             if self.slots[index].state.run == Some(left.id) {
+                let site = SiteId::at(index);
+                self.join_wave(site, waves.get(&site).copied().unwrap_or_default());
                 kept_out += usize::from(!self.take_up(SiteId::at(index)));
             }
         }

@@ -38,10 +38,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.look(&sites, expected.as_ref(), attempts, background);
             }
             Command::Pause => self.schedule.paused = self.open > 0,
-            Command::GoOn => {
-                self.schedule.paused = false;
-                self.halted = false;
-            }
+            Command::GoOn => self.go_on(),
             Command::Cancel => self.cancel(),
             Command::Stop => {
                 self.cancel();
@@ -79,7 +76,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return;
         };
         self.leave_earlier(now).await;
-        (self.schedule.paused, self.halted) = (false, false);
+        self.begin_waves(plan.rollout);
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
@@ -87,7 +84,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             let slot = &mut self.slots[row.site.index()];
             slot.state.plan_showed(row.serves);
             match row.action {
-                PlanAction::Put => self.order_push(row.site, row.key, plan.allow, false, now),
+                PlanAction::Put => {
+                    self.join_wave(row.site, row.wave);
+                    self.order_push(row.site, row.key, plan.allow, false, now);
+                }
                 PlanAction::Skip(reason) => self.change(row.site, |state| state.skip(reason, now)),
             }
         }
@@ -128,6 +128,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 started: now,
                 ended: None,
                 puts,
+                rollout: plan.rollout,
+                halt: None,
             }),
             Err(error) => {
                 self.tell(Event::NotBegun(error));
@@ -175,6 +177,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return;
         }
         for &site in sites {
+            self.try_key_again(site);
             let slot = &self.slots[site.index()];
             match (slot.state.retry_plan(), slot.state.planned_key().cloned()) {
                 (RetryPlan::OtherRun, _) => {
@@ -237,11 +240,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     fn cancel(&mut self) {
         let now = self.clock.now();
         let policy = self.settings.policy.clone();
-        (self.schedule.paused, self.halted) = (false, false);
+        (self.schedule.paused, self.halt) = (false, None);
         for index in 0..self.slots.len() {
             let site = SiteId::at(index);
             let slot = &mut self.slots[index];
-            if !slot.state.push.is_open() {
+            if !slot.state.is_to_send() {
                 continue;
             }
             if let Some(pending) = slot.pending.take() {

@@ -7,12 +7,14 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::call::{Finished, Work};
 use super::records::{Read, Records};
-use super::schedule::{Lane, Schedule};
+use super::schedule::{Lane, Schedule, Want};
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
-use crate::rules::run::RunPhase;
+use crate::rules::probation::Probation;
+use crate::rules::rollout::{Member, Rollout, Waves};
+use crate::rules::run::{Halt, RunPhase};
 use crate::rules::state::{Allow, Call, Next, Served, SiteState};
 use crate::rules::status::Push;
 use crate::site::{Site, SiteId};
@@ -38,6 +40,8 @@ pub(super) struct Slot {
     pub(super) changes: u32,
     /// The newest reading that was taken in.
     pub(super) read: u32,
+    /// Its part in the waves of the run.
+    pub(super) member: Option<Member>,
     /// Whether the store did not take what has happened last: what it knows is older.
     pub(super) unrecorded: bool,
 }
@@ -88,8 +92,14 @@ pub(super) struct Engine<Api, Db> {
     pub(super) records: Records,
     /// What is read beside all else, and whether all sites are told of again then.
     pub(super) reads: JoinSet<(Read, bool)>,
-    /// Whether the pause is the program's own.
-    pub(super) halted: bool,
+    /// Why the run holds by itself, if it does.
+    pub(super) halt: Option<Halt>,
+    /// How far the waves of the run have come.
+    pub(super) waves: Waves,
+    /// PUTs of waves that are to come, by wave.
+    pub(super) later: Vec<Vec<(SiteId, Call)>>,
+    /// Which master keys the run may send to how many sites.
+    pub(super) probation: Probation,
     /// Sites of the run whose PUT is still to come or out.
     pub(super) open: usize,
     /// Sites of the run that will change by themselves.
@@ -120,6 +130,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             adopted: 0,
             changes: 0,
             read: 0,
+            member: None,
             unrecorded: false,
         };
         let mut known: Vec<SiteState> = known.into_iter().map(|newest| newest.state).collect();
@@ -130,7 +141,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
         }
         Self {
-            schedule: Schedule::new(&sites, settings.concurrency, settings.per_backend),
+            schedule: Schedule::new(&sites, &settings),
             slots: known.into_iter().map(slot).collect(),
             sites,
             api,
@@ -145,7 +156,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             busy_of: HashMap::new(),
             records: Records::default(),
             reads: JoinSet::new(),
-            halted: false,
+            halt: None,
+            waves: Waves::new(Rollout::default()),
+            later: Vec::new(),
+            probation: Probation::default(),
             open: 0,
             busy: 0,
             stopping: false,
@@ -159,6 +173,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let mut handles = true;
         self.wait_for_what_is_left();
         loop {
+            self.advance();
             self.fill_slots();
             self.tell_phase().await;
             // What the store said meanwhile may have ordered something.
@@ -169,7 +184,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             if idle {
                 break;
             }
-            let timer = self.schedule.next_timer();
+            let timer = [self.schedule.next_timer(), self.key_timer()];
+            let timer = timer.into_iter().flatten().min();
             let wait = timer.map(|at| self.clock.instant_of(at));
             tokio::select! {
                 order = orders.recv(), if handles => match order {
@@ -206,8 +222,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     fn fill_slots(&mut self) {
-        while let Some((site, call, lane)) = self.schedule.take() {
-            self.call(site, call, lane);
+        let now = self.clock.now();
+        while let Some((site, call, lane)) = self.schedule.take(now) {
+            if call == Call::Put && !self.may_put(site, now) {
+                self.schedule.release(site, lane, now);
+            } else {
+                self.call(site, call, lane);
+            }
         }
     }
 
@@ -265,6 +286,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             // The look is judged by what is in doubt.
             self.change(site, |state| state.push = push);
         }
+        self.hear(site, call, &finished, now);
         let next = self.take_in(site, call, finished, now);
         if let Some(pending) = self.slots[site.index()].pending.take() {
             self.release(site, lane);
@@ -278,15 +300,25 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     Pending::Rest(_) => state.order_rest(now),
                 }
             });
-            return self.follow(site, next, now);
+            self.follow(site, next, now);
+            return self.hold_too(site, now);
         }
         match next {
-            Next::Now(Call::Put) if self.schedule.paused && !self.stopping => {
+            Next::Now(Call::Put) if !self.stopping && self.puts_wait(site, now) => {
                 self.release(site, lane);
                 self.change(site, |state| state.await_push(now));
                 self.follow(site, next, now);
+                self.hold_too(site, now);
             }
-            Next::Now(next_call) if !self.stopping => self.call(site, next_call, lane),
+            Next::Now(Call::Put) if !self.stopping && !self.may_put(site, now) => self.release(site, lane),
+            Next::Now(_) if !self.stopping && self.schedule.is_held(site, now) => {
+                self.release(site, lane);
+                self.follow(site, next, now);
+            }
+            Next::Now(next_call) if !self.stopping => {
+                self.schedule.calls_on(site, now);
+                self.call(site, next_call, lane);
+            }
             next => {
                 self.release(site, lane);
                 self.follow(site, next, now);
@@ -297,7 +329,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Gives the site's slot and its connection back.
     fn release(&mut self, site: SiteId, lane: Lane) {
         self.api.hang_up(&self.sites[site.index()]);
-        self.schedule.release(site, lane);
+        self.schedule.release(site, lane, self.clock.now());
     }
 
     /// Feeds an answer to the site's state.
@@ -344,12 +376,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
             Finished::TakenOver(newest) => self.taken_over(site, &newest),
             Finished::NotRecorded(error) => {
-                (self.schedule.paused, self.halted) = (true, true);
-                self.say(
-                    Level::Error,
-                    format!("halted: the PUT could not be put on record, so nothing is sent ({error})"),
-                );
-                self.change(site, |state| state.put_unsent(now))
+                let next = self.change(site, |state| state.put_unsent(now));
+                let text =
+                    format!("halted: the PUT could not be put on record, so nothing is sent ({error})");
+                self.hold(Halt::Unrecorded, text);
+                next
             }
         }
     }
@@ -369,7 +400,16 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Call::Look if self.slots[site.index()].background => Lane::Background,
             Call::Look => Lane::Look,
         };
-        self.schedule.want(site, call, lane, at, now);
+        let slot = &self.slots[site.index()];
+        let want = Want {
+            call,
+            lane,
+            is_retry: slot.state.is_trying_again(call),
+        };
+        if lane == Lane::Push && self.waits_for_wave(site, call) {
+            return self.schedule.forget(site);
+        }
+        self.schedule.want(site, want, at, now);
     }
 
     /// Changes a site's state, keeps the run's counts, and tells.
@@ -377,12 +417,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let slot = &mut self.slots[site.index()];
         let counts = |state: &SiteState| {
             let of_run = |is: bool| usize::from(is && state.in_run);
-            (of_run(state.push.is_open()), of_run(state.is_busy()))
+            (of_run(state.is_to_send()), of_run(state.is_busy()))
         };
         let before = counts(&slot.state);
         let run_before = slot.state.run.filter(|_| slot.state.is_busy());
         let result = how(&mut slot.state);
         slot.changes = slot.changes.wrapping_add(1);
+        if let Some(member) = slot.member.as_mut().filter(|_| slot.state.in_run) {
+            self.waves.changed(site, member, &slot.state);
+        }
         let after = counts(&slot.state);
         let run_after = slot.state.run.filter(|_| slot.state.is_busy());
         if run_before != run_after {
@@ -406,7 +449,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.await_records().await;
         }
         if self.open == 0 {
-            self.schedule.paused = false;
+            (self.schedule.paused, self.halt) = (false, None);
             if let Some(id) = self.run.as_ref().map(|run| run.id) {
                 self.let_go_of_store(id, now).await;
             }
@@ -420,16 +463,16 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         let Some(run) = &mut self.run else { return };
         let phase = match (self.schedule.paused, self.open, self.busy) {
-            (true, ..) if self.halted => RunPhase::Halted,
+            (true, ..) if self.halt.is_some_and(Halt::is_bad) => RunPhase::Halted,
             (true, ..) => RunPhase::Paused,
             (false, 1.., _) => RunPhase::Sending,
             (false, 0, 1..) => RunPhase::Settling,
             (false, 0, 0) => RunPhase::Settled,
         };
-        if phase == run.phase {
+        if phase == run.phase && run.halt == self.halt {
             return;
         }
-        run.phase = phase;
+        (run.phase, run.halt) = (phase, self.halt);
         let ended = (phase == RunPhase::Settled).then_some(now);
         run.ended = ended;
         let info = run.clone();

@@ -4,7 +4,9 @@ use serde::Serialize;
 use super::Results;
 use crate::engine::{Attempt, RunInfo};
 use crate::key::KeyMode;
+use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
+use crate::rules::run::Halt;
 use crate::rules::state::{Served, SiteState};
 use crate::site::Site;
 use crate::store::Request;
@@ -51,6 +53,21 @@ pub fn run_started(run: &RunInfo, results: &Results<'_>) -> String {
         sites: results.selection.len(),
     };
     line("run_started", run.started.wall, Some(run.id.0), &body)
+}
+
+#[derive(Serialize)]
+struct HaltedBody<'a> {
+    why: &'static str,
+    note: &'a str,
+}
+
+/// The run halted, or a part of it.
+pub fn halted(halt: Halt, text: &str, run: Option<u64>, now: Moment) -> String {
+    let body = HaltedBody {
+        why: halt.word(),
+        note: text,
+    };
+    line("halted", now.wall, run, &body)
 }
 
 #[derive(Serialize)]
@@ -114,7 +131,7 @@ pub fn result(site: &Site, state: &SiteState, run: Option<u64>, results: &Result
         push: state.push.look().word,
         verify: state.verify.look().word,
         reason,
-        cause: state.push.cause().or(state.verify.cause()).map(Cause::word),
+        cause: state.cause().map(Cause::word),
         http: state.http,
         attempts: state.puts,
         now,

@@ -1,4 +1,5 @@
 use super::moment::Moment;
+use super::outcome::Problem;
 use super::state::{Served, SiteState};
 use super::status::{Push, SkipReason, Verify};
 
@@ -52,6 +53,8 @@ fn sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
         }
         Push::Cancelled if state.puts > 0 => return "stopped before its next try: push it again".to_owned(),
         Push::Cancelled => return "stopped: not sent, push it again".to_owned(),
+        Push::NotStarted if state.problem == Some(Problem::RefusedElsewhere) => return problem(state),
+        Push::NotStarted if state.is_held() => return "the run halted before its turn".to_owned(),
         Push::NotStarted if state.puts > 0 => return "the run ended before its next try".to_owned(),
         Push::NotStarted => return "the run ended before its turn".to_owned(),
         _ => {}

@@ -68,6 +68,8 @@ pub enum Problem {
     NoMasterKey,
     /// 401 or 403 to a PUT.
     RefusedKey,
+    /// Two other sites refuse the master key that this one takes too, and none has taken it: nothing was sent.
+    RefusedElsewhere,
     /// 401 or 403 to a GET, which carries no key.
     LoginAsked,
     /// 404 or 405.
@@ -159,7 +161,7 @@ impl ProblemRow {
 }
 
 /// Every problem (contract.md has the answers, design.md what is retried).
-pub static PROBLEMS: [ProblemRow; 22] = [
+pub static PROBLEMS: [ProblemRow; 23] = [
     row(
         Problem::NoMasterKey,
         &[],
@@ -171,6 +173,12 @@ pub static PROBLEMS: [ProblemRow; 22] = [
         &[],
         Cause::RefusedKey,
         "refuses the master key: check master_key of this site",
+    ),
+    row(
+        Problem::RefusedElsewhere,
+        &[],
+        Cause::RefusedKey,
+        "not asked: two other sites refuse the master key, and none has taken it",
     ),
     row(
         Problem::LoginAsked,

@@ -2,6 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::moment::Moment;
+use super::rollout::{self, Candidate, Rollout};
 use super::run::{Kind, RunId};
 use super::state::{Allow, Served, SiteState};
 use super::status::SkipReason;
@@ -40,6 +42,9 @@ pub struct PlanRow {
     /// Whether the key may never have been stored there: what was seen may have come from the environment or the
     /// central dashboard (a rollback only).
     pub doubtful: bool,
+    /// Its wave, from 0.
+    #[serde(default)]
+    pub wave: usize,
 }
 
 /// A site that a rollback puts back.
@@ -79,6 +84,9 @@ pub struct Plan {
     pub rows: Vec<PlanRow>,
     /// What the operator allows; [`Plan::dangers`] tells what of it the plan needs.
     pub allow: Allow,
+    /// How its waves follow each other.
+    #[serde(default)]
+    pub rollout: Rollout,
     /// What makes it more than routine: each adds its word to the phrase that confirms it.
     pub dangers: Vec<Danger>,
 }
@@ -103,6 +111,7 @@ impl Plan {
                 key: key.clone(),
                 serves: known.now.clone(),
                 doubtful: false,
+                wave: 0,
             }
         };
         let rows: Vec<PlanRow> = selection.into_iter().map(row).collect();
@@ -114,6 +123,7 @@ impl Plan {
             key,
             rows,
             allow,
+            rollout: Rollout::default(),
             dangers,
         }
     }
@@ -145,6 +155,7 @@ impl Plan {
                 key: own.unwrap_or(key).clone(),
                 serves: known.now.clone(),
                 doubtful: own.is_some() && !back.was_pushed,
+                wave: 0,
             }
         };
         let rows: Vec<PlanRow> = put_back.iter().map(row).collect();
@@ -155,6 +166,7 @@ impl Plan {
             key: key.clone(),
             rows,
             allow,
+            rollout: Rollout::default(),
             dangers,
         })
     }
@@ -176,6 +188,7 @@ impl Plan {
                 key: key.clone(),
                 serves: known.now.clone(),
                 doubtful: false,
+                wave: 0,
             }
         };
         let rows: Vec<PlanRow> = targets.iter().map(row).collect();
@@ -186,8 +199,38 @@ impl Plan {
             key: targets.first()?.1.clone(),
             rows,
             allow,
+            rollout: Rollout::default(),
             dangers,
         })
+    }
+
+    /// With waves as `settings` say: who goes first, and what halts it.
+    #[must_use]
+    pub fn in_waves<'a>(
+        mut self,
+        settings: &rollout::Settings,
+        sites: &'a [Site],
+        state: impl Fn(SiteId) -> &'a SiteState,
+        now: Moment,
+    ) -> Self {
+        let puts = self.rows.iter().filter(|row| row.action == PlanAction::Put);
+        let candidates: Vec<Candidate<'_>> = puts
+            .map(|row| Candidate {
+                site: row.site,
+                name: sites[row.site.index()].name.as_str(),
+                key: &row.key,
+                state: state(row.site),
+            })
+            .collect();
+        let all = || (0..sites.len()).map(|index| state(SiteId::at(index)));
+        let is_served = |key: &PublishableKey| all().any(|state| state.now.key() == Some(key));
+        let (rollout, waves) = settings.assign(self.kind, &candidates, is_served, now);
+        let puts = self.rows.iter_mut().filter(|row| row.action == PlanAction::Put);
+        for (row, wave) in puts.zip(waves) {
+            row.wave = wave;
+        }
+        self.rollout = rollout;
+        self
     }
 
     /// How many sites get a key that may never have been stored there.

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::text::Count;
+
 /// A run's number, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunId(pub u64);
@@ -24,6 +26,73 @@ impl Kind {
             Self::Push => "push",
             Self::Retry => "retry",
             Self::Rollback => "rollback",
+        }
+    }
+}
+
+/// Why a run holds by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Halt {
+    /// A site that went first does not serve the key.
+    Canary,
+    /// Too many sites of a wave failed.
+    StopAfter {
+        /// How many.
+        failed: usize,
+        /// Of how many in the wave.
+        of: usize,
+    },
+    /// Two sites refuse the master key, and none has taken it in this run: the others that use it are not asked.
+    RefusedKey {
+        /// How many of them.
+        sites: usize,
+    },
+    /// A PUT could not be put on record.
+    Unrecorded,
+    /// A wave serves its key, and the config asks before the next one.
+    NextWave {
+        /// Its number, from 0, the canary counted.
+        wave: usize,
+        /// How many there are.
+        of: usize,
+    },
+}
+
+impl Halt {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Canary => "canary",
+            Self::StopAfter { .. } => "threshold",
+            Self::RefusedKey { .. } => "refused_key",
+            Self::Unrecorded => "unrecorded",
+            Self::NextWave { .. } => "next_wave",
+        }
+    }
+
+    /// Whether something went wrong.
+    pub fn is_bad(self) -> bool {
+        !matches!(self, Self::NextWave { .. })
+    }
+
+    /// What happened.
+    pub fn sentence(self) -> String {
+        match self {
+            Self::Canary => "the canary does not serve the key".to_owned(),
+            Self::StopAfter { failed, of } => format!("{failed} of {of} sites failed"),
+            Self::RefusedKey { sites } => format!(
+                "two sites refuse the master key, and none has taken it: {} that use it are not asked; check the master \
+                 key",
+                Count(sites, "site")
+            ),
+            Self::Unrecorded => "a PUT could not be put on record".to_owned(),
+            Self::NextWave { wave, of } => {
+                format!(
+                    "each site before serves the key: wave {} of {of} is next",
+                    wave + 1
+                )
+            }
         }
     }
 }

@@ -201,6 +201,9 @@ pub struct SiteState {
     pub in_run: bool,
     /// The run that last had it in its plan.
     pub run: Option<RunId>,
+    /// Its wave in that run, from 0.
+    #[serde(skip_serializing_if = "is_default")]
+    pub wave: Option<usize>,
     /// Since when this key is expected.
     pub expected_since: Option<Moment>,
     #[serde(skip_serializing_if = "is_default")]

@@ -60,7 +60,7 @@ pub use wrong::{WrongConfig, wrong_lines};
 #[derive(Debug)]
 pub enum Dialog {
     /// A plan to be confirmed.
-    Plan(PlanDialog),
+    Plan(Box<PlanDialog>),
     /// A question.
     Choice(Choice),
     /// All that is known of a site.

@@ -14,10 +14,11 @@ use super::list::List;
 use super::live::Live;
 use super::setup::Setup;
 use super::theme::Theme;
-use crate::engine::{Attempt, Level, Message, RunInfo};
+use crate::engine::{Attempt, Level, Message, RunInfo, Shown};
 use crate::key::PublishableKey;
 use crate::rules::expiry::Expiry;
 use crate::rules::moment::{Moment, clock};
+use crate::rules::rollout;
 use crate::rules::run::RunPhase;
 use crate::rules::state::{RetryPlan, SiteState};
 use crate::rules::tally::Tally;
@@ -95,6 +96,8 @@ pub struct Options {
     pub demo: bool,
     /// Whether nothing may be sent or steered from this screen.
     pub read_only: bool,
+    /// Who goes first in a push, and when it halts.
+    pub rollout: rollout::Settings,
     /// What the terminal may make of text for its clipboard (OSC 52).
     pub clipboard: Clipboard,
     /// Where times of day are read.
@@ -107,6 +110,8 @@ pub struct Model {
     pub(super) sites: Arc<[Site]>,
     pub(super) states: Vec<SiteState>,
     pub(super) tally: Tally,
+    /// What the engine has told of backends, by their names.
+    pub(super) backends: HashMap<Arc<str>, Shown>,
     pub(super) operator: String,
     pub(super) config: String,
     pub(super) searched: Vec<PathBuf>,
@@ -171,6 +176,7 @@ impl Model {
             has_groups: start.sites.iter().any(|site| site.group.is_some()),
             sites: start.sites,
             states,
+            backends: HashMap::new(),
             operator: start.operator,
             config: start.config,
             searched: start.searched,

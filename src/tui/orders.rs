@@ -80,7 +80,7 @@ fn roll_back(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
 /// Opens the plan of a push to `sites`.
 pub(super) fn plan_push(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
     match PlanDialog::of_push(&screen.model, sites) {
-        Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
+        Ok(plan) => screen.dialog = Some(Dialog::Plan(Box::new(plan))),
         Err(why) => screen.model.say(Level::Warning, why),
     }
     Vec::new()
@@ -90,7 +90,7 @@ pub(super) fn plan_push(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
 pub(super) fn dry_run(screen: &mut Screen) -> Vec<Effect> {
     let sites = screen.model.pushed_by_all();
     match PlanDialog::of_dry_run(&screen.model, &sites) {
-        Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
+        Ok(plan) => screen.dialog = Some(Dialog::Plan(Box::new(plan))),
         Err(why) => screen.model.say(Level::Warning, why),
     }
     Vec::new()
@@ -138,7 +138,8 @@ pub(super) fn retry(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
         // what is sent.
         let is_looked_at = |id: &SiteId| screen.model.state(*id).retry_plan() == RetryPlan::Look;
         let (looks, puts): (Vec<SiteId>, Vec<SiteId>) = again.into_iter().partition(is_looked_at);
-        screen.dialog = PlanDialog::of_cancelled(&screen.model, &puts).map(Dialog::Plan);
+        screen.dialog =
+            PlanDialog::of_cancelled(&screen.model, &puts).map(|plan| Dialog::Plan(Box::new(plan)));
         say_what_comes_after(&mut screen.model, &earlier, &held_back);
         return if looks.is_empty() {
             Vec::new()
@@ -202,7 +203,7 @@ fn plan_retry(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
     let key = |id: &SiteId| Some((*id, screen.model.state(*id).planned_key()?.clone()));
     let targets: Vec<(SiteId, PublishableKey)> = chosen.iter().filter_map(key).collect();
     match PlanDialog::of_retry(&screen.model, newest, &targets) {
-        Ok(plan) => screen.dialog = Some(Dialog::Plan(plan)),
+        Ok(plan) => screen.dialog = Some(Dialog::Plan(Box::new(plan))),
         Err(why) => screen.model.say(Level::Warning, why),
     }
     let others = sites.len() - chosen.len();
@@ -219,7 +220,7 @@ fn plan_retry(screen: &mut Screen, sites: &[SiteId]) -> Vec<Effect> {
 
 fn ask_for_held_back(screen: &mut Screen, sites: &[SiteId]) {
     let dialog = PlanDialog::of_held_back(&screen.model, sites);
-    screen.dialog = dialog.map(Dialog::Plan);
+    screen.dialog = dialog.map(|plan| Dialog::Plan(Box::new(plan)));
 }
 
 fn say_why_not(model: &mut Model, id: SiteId) {
@@ -299,6 +300,8 @@ mod tests {
             config: "shops.toml".to_owned(),
             searched: Vec::new(),
             run: Some(RunInfo {
+                halt: None,
+                rollout: crate::rules::rollout::Rollout::default(),
                 id: RunId(7),
                 key: key(),
                 phase: RunPhase::Settled,
@@ -310,6 +313,7 @@ mod tests {
             setup: crate::tui::setup::Setup::default(),
             key: None,
             options: Options {
+                rollout: crate::rules::rollout::Settings::default(),
                 ascii: false,
                 theme: Theme::DEFAULT,
                 keys: Bindings::new(Vec::new()),

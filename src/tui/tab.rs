@@ -213,6 +213,7 @@ mod tests {
             away_since: None,
             key: None,
             options: Options {
+                rollout: crate::rules::rollout::Settings::default(),
                 ascii: false,
                 theme: Theme::DEFAULT,
                 keys: crate::tui::keys::Bindings::new(Vec::new()),
@@ -229,6 +230,8 @@ mod tests {
     fn run(screen: &mut Screen, phase: RunPhase, puts: usize) {
         let key = format!("pk_live_51{}", "Example".repeat(13));
         let run = RunInfo {
+            halt: None,
+            rollout: crate::rules::rollout::Rollout::default(),
             id: RunId(12),
             key: PublishableKey::parse(&key).unwrap(),
             phase,

@@ -156,7 +156,11 @@ fn take_event(model: &mut Model, event: Event) {
         }
         Event::NotBegun(error) => model.say(Level::Error, format!("nothing sent: {error}")),
         Event::Run(run) => take_run(model, run),
-        Event::Refreshed => {}
+        Event::Backend { backend, shown } => {
+            model.backends.insert(backend, shown);
+        }
+        // A message has told it, and the run says why it holds.
+        Event::Halted(..) | Event::Refreshed => {}
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
 }
@@ -229,7 +233,7 @@ fn take_reading(screen: &mut Screen, reading: Reading) -> Vec<Effect> {
 fn take_rollback(screen: &mut Screen, plan: PlanDialog) {
     let asked_for = matches!(&screen.dialog, None | Some(Dialog::History(_)));
     if asked_for && !screen.takes_text() {
-        screen.dialog = Some(Dialog::Plan(plan));
+        screen.dialog = Some(Dialog::Plan(Box::new(plan)));
         return;
     }
     let model = &mut screen.model;

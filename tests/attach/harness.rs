@@ -68,6 +68,8 @@ pub(crate) fn key() -> PublishableKey {
 
 pub(crate) fn run(id: u64, phase: RunPhase) -> Event {
     Event::Run(RunInfo {
+        halt: None,
+        rollout: stripe_propagate::rules::rollout::Rollout::default(),
         id: RunId(id),
         key: key(),
         phase,

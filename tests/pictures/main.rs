@@ -69,6 +69,7 @@ impl Trial {
             away_since: None,
             key: Some(new_key()),
             options: Options {
+                rollout: stripe_propagate::rules::rollout::Settings::default(),
                 ascii: false,
                 theme: Theme::DEFAULT,
                 keys: unchanged(),
@@ -113,6 +114,8 @@ fn amid_the_run() -> Trial {
     let mut trial = Trial::new();
     trial.now = AMID;
     let run = RunInfo {
+        halt: None,
+        rollout: stripe_propagate::rules::rollout::Rollout::default(),
         id: RUN,
         key: new_key(),
         phase: RunPhase::Sending,

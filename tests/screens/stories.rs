@@ -78,6 +78,8 @@ impl Story {
 
 pub(super) fn run(phase: RunPhase) -> RunInfo {
     RunInfo {
+        halt: None,
+        rollout: stripe_propagate::rules::rollout::Rollout::default(),
         id: RunId(12),
         key: new_key(),
         phase,

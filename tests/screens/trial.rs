@@ -72,6 +72,7 @@ pub(super) fn sites(names: &[&str]) -> Arc<[Site]> {
 
 pub(super) fn start(names: &[&str], display: Display) -> Start {
     let options = Options {
+        rollout: stripe_propagate::rules::rollout::Settings::default(),
         ascii: display.ascii,
         theme: display.theme,
         keys: unchanged(),

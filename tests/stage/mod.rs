@@ -28,7 +28,7 @@ impl Stage {
         let serves = Runtime::new().unwrap();
         let fleet = serves.block_on(Fleet::start(options)).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        fleet.write_files(folder.path()).unwrap();
+        fleet.write_files(folder.path(), false).unwrap();
         Self {
             fleet,
             folder,

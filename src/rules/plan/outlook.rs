@@ -126,6 +126,7 @@ mod tests {
 
     fn row(action: PlanAction, known: &SiteState) -> PlanRow {
         PlanRow {
+            wave: 0,
             site: SiteId(0),
             action,
             key: key("pk_live"),
@@ -199,6 +200,7 @@ mod tests {
             .collect();
         rows[5].action = PlanAction::Skip(SkipReason::WrongMode);
         let plan = Plan {
+            rollout: crate::rules::rollout::Rollout::default(),
             kind: crate::rules::run::Kind::Push,
             parent: None,
             key: key("pk_live"),

@@ -1,7 +1,13 @@
-use super::{Phase, RetryPlan, Served, SiteState};
+use std::time::Duration;
+
+use super::{Call, Phase, RetryPlan, Served, SiteState};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
+use crate::rules::outcome::{Cause, Problem};
 use crate::rules::status::{Push, SkipReason, Verify};
+
+/// So long a look tells how well a site is.
+const LOOK_TELLS: Duration = Duration::from_hours(1);
 
 impl RetryPlan {
     /// Whether a retry does something without a question.
@@ -24,6 +30,61 @@ impl SiteState {
     /// Whether a settle time of its run goes on, or what its PUT came to is still to be seen.
     pub fn is_settling(&self) -> bool {
         self.window.is_some()
+    }
+
+    /// Whether its PUT is to come or out, also where the run was halted before its turn and may go on.
+    pub fn is_to_send(&self) -> bool {
+        self.push.is_open() || self.is_held()
+    }
+
+    /// Why it failed, or was not asked, if it did.
+    pub fn cause(&self) -> Option<Cause> {
+        let refused = self.push == Push::NotStarted && self.problem == Some(Problem::RefusedElsewhere);
+        let not_asked = refused.then(|| Problem::RefusedElsewhere.cause());
+        self.push.cause().or(not_asked).or(self.verify.cause())
+    }
+
+    /// Whether it waits for its PUT, or for the next one.
+    pub fn awaits_put(&self) -> bool {
+        self.is_to_send() && self.phase == Phase::PushWaits
+    }
+
+    /// Whether it waits for its first PUT.
+    pub fn awaits_first_put(&self) -> bool {
+        self.push == Push::Queued && self.phase == Phase::PushWaits
+    }
+
+    /// Whether the run was halted before its turn, and may go on.
+    pub fn is_held(&self) -> bool {
+        self.push == Push::NotStarted && self.phase == Phase::PushWaits
+    }
+
+    /// Whether it answered when it was asked last: it is awake, whatever it said.
+    pub fn is_awake(&self, now: Moment) -> bool {
+        self.http.is_some() || self.is_look_fresh(now)
+    }
+
+    /// Whether what it asks for next is a request that has failed before.
+    pub fn is_trying_again(&self, call: Call) -> bool {
+        match call {
+            Call::Put => self.tries > 0,
+            Call::Look => self.looks > 0 && self.verify == Verify::Queued,
+            Call::LookBefore => false,
+        }
+    }
+
+    /// How well it is as far as the last look tells, the best first: whether what it serves was seen, whether that is
+    /// a key, whether it was ever proven, whether that is fresh, and how quickly it answered.
+    pub fn health(&self, now: Moment) -> impl Ord + use<> {
+        let was_asked = self.unanswered || self.looked_at.is_some();
+        let seen = match (self.is_seen() && !self.strange && !self.alarm, was_asked) {
+            (true, _) if self.now.key().is_some() => 0,
+            (true, _) if self.now != Served::Secret => 1,
+            (_, false) => 2,
+            _ => 3,
+        };
+        let old = self.looked_at.is_none_or(|at| now.since(at) > LOOK_TELLS);
+        (seen, !self.recognised, old, self.took.unwrap_or(Duration::MAX))
     }
 
     /// Whether a request is out.

@@ -180,6 +180,35 @@ impl SiteState {
         Next::At(at, Call::Put)
     }
 
+    /// The run was halted before its turn: it may go on.
+    pub fn hold(&mut self, now: Moment) {
+        if self.awaits_first_put() {
+            self.push = Push::NotStarted;
+            self.at = Some(now);
+        }
+    }
+
+    /// The run that was halted before its turn goes on.
+    pub fn go_on(&mut self, now: Moment) {
+        if self.is_held() {
+            self.push = Push::Queued;
+            self.at = Some(now);
+        }
+    }
+
+    /// Other sites refuse the master key that this one takes, or not: it is not asked in this run.
+    ///
+    /// Returns what the site needs now, as [`SiteState::cancel`] does.
+    pub fn refused_elsewhere(&mut self, policy: &Policy, now: Moment) -> Next {
+        self.before_retry = None;
+        let next = self.cancel(policy, now);
+        if self.push == Push::Cancelled {
+            self.push = Push::NotStarted;
+            self.problem = Some(Problem::RefusedElsewhere);
+        }
+        next
+    }
+
     /// The push that was to begin when the look that is out has ended is cancelled, as if it had waited for its slot.
     pub fn cancel_awaited(&mut self, key: PublishableKey, allow: Allow, now: Moment) {
         let _not_sent = self.order_push(key, allow, false, now);

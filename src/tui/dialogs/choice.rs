@@ -359,7 +359,7 @@ impl Choice {
             Meaning::Nothing => Vec::new(),
             Meaning::RetryWithRunsKey(sites) => again(model, sites),
             Meaning::PlanWithFieldsKey(sites) => match PlanDialog::of_push(model, sites) {
-                Ok(plan) => return Pressed::Becomes(Box::new(Dialog::Plan(plan))),
+                Ok(plan) => return Pressed::Becomes(Box::new(Dialog::Plan(Box::new(plan)))),
                 Err(why) => {
                     model.say(Level::Warning, why);
                     Vec::new()

@@ -262,7 +262,7 @@ impl History {
             model.say(Level::Info, text);
         }
         match PlanDialog::of_retry(model, Some(open.run.id), &targets) {
-            Ok(plan) => Pressed::Becomes(Box::new(Dialog::Plan(plan))),
+            Ok(plan) => Pressed::Becomes(Box::new(Dialog::Plan(Box::new(plan)))),
             Err(why) => {
                 model.say(Level::Warning, why);
                 Pressed::Stays

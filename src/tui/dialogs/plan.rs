@@ -116,6 +116,10 @@ impl PlanDialog {
 
     /// The plan that leaves out what is dangerous, and the one that does not.
     fn careful_or_bolder(model: &Model, plan: &dyn Fn(Allow) -> Option<Plan>) -> Option<Self> {
+        let plan = |allow| {
+            let rollout = &model.options.rollout;
+            Some(plan(allow)?.in_waves(rollout, &model.sites, |id| model.state(id), model.now))
+        };
         let careful = plan(Allow::default())?;
         let allow = Allow {
             mode_change: true,

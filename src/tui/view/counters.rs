@@ -213,6 +213,7 @@ pub(super) mod tests {
             away_since: None,
             key: None,
             options: Options {
+                rollout: crate::rules::rollout::Settings::default(),
                 ascii: false,
                 theme: Theme::DEFAULT,
                 keys: crate::tui::keys::Bindings::new(Vec::new()),

@@ -46,6 +46,7 @@ fn model(sites: usize, other_mode: usize, size: (u16, u16)) -> Model {
         state.now = Served::Key(key("test", "0000"));
     }
     let options = Options {
+        rollout: crate::rules::rollout::Settings::default(),
         ascii: false,
         theme: Theme::DEFAULT,
         keys: Bindings::new(Vec::new()),

@@ -1,0 +1,285 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::call::Finished;
+use super::run::Engine;
+use super::schedule::Health;
+use super::{Event, Level};
+use crate::rules::moment::Moment;
+use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use crate::rules::probation::{Probation, Turn, Word};
+use crate::rules::rollout::{Candidate, Rollout, Step, Waves};
+use crate::rules::run::{Halt, Kind, RunId};
+use crate::rules::state::{Call, Next};
+use crate::site::{MasterKeyId, SiteId};
+use crate::site_api::SiteApi;
+use crate::store::Store;
+
+impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
+    /// A run begins: no site is in its waves yet, and no master key is known to be right.
+    pub(super) fn begin_waves(&mut self, rollout: Rollout) {
+        (self.schedule.paused, self.halt) = (false, None);
+        self.waves = Waves::new(rollout);
+        self.later = vec![Vec::new(); rollout.waves];
+        self.probation = Probation::default();
+        for slot in &mut self.slots {
+            slot.member = None;
+        }
+    }
+
+    /// A site of the run is in this wave.
+    pub(super) fn join_wave(&mut self, site: SiteId, wave: usize) {
+        let slot = &mut self.slots[site.index()];
+        // One that did not answer before says nothing of the run.
+        let counts = !slot.state.is_unanswered();
+        slot.member = Some(self.waves.join(wave, counts));
+        slot.state.wave = Some(wave);
+    }
+
+    /// The waves of what a process before has left of a run: as those of a push of it.
+    pub(super) fn waves_of_the_rest(&self, run: RunId) -> (Rollout, BTreeMap<SiteId, usize>) {
+        let rest = self.slots.iter().enumerate();
+        let rest = rest.filter(|(_, slot)| slot.state.run == Some(run) && slot.state.is_left_over());
+        let puts: Vec<Candidate<'_>> = rest
+            .filter_map(|(index, slot)| {
+                Some(Candidate {
+                    site: SiteId::at(index),
+                    name: self.sites[index].name.as_str(),
+                    key: slot.state.planned_key()?,
+                    state: &slot.state,
+                })
+            })
+            .collect();
+        let serves = |key: &_| self.slots.iter().any(|slot| slot.state.now.key() == Some(key));
+        let rollout = &self.settings.rollout;
+        let (rollout, waves) = rollout.assign(Kind::Push, &puts, serves, self.clock.now());
+        (rollout, puts.iter().map(|put| put.site).zip(waves).collect())
+    }
+
+    /// Begins what is due: waves, and sites whose master key was on trial.
+    pub(super) fn advance(&mut self) {
+        let now = self.clock.now();
+        for site in self.probation.next(now) {
+            self.ask_again(site, now);
+        }
+        while self.open > 0 && !self.schedule.paused && !self.stopping {
+            match self.waves.step() {
+                Step::None => return,
+                Step::Begin(wave) => self.begin_wave(wave, now),
+                Step::Hold(halt) => {
+                    let text = self.why(halt);
+                    self.hold(halt, text);
+                }
+            }
+        }
+    }
+
+    fn why(&self, halt: Halt) -> String {
+        let sentence = halt.sentence();
+        match halt {
+            Halt::Canary => {
+                let site = self.waves.last_without();
+                let name = site.map_or("", |site| self.sites[site.index()].name.as_str());
+                format!("halted: the canary {name} does not serve the key, so no other site was sent it")
+            }
+            Halt::NextWave { .. } => format!("paused: {sentence}"),
+            _ => format!("halted: {sentence}"),
+        }
+    }
+
+    fn begin_wave(&mut self, wave: usize, now: Moment) {
+        let rollout = self.run.as_ref().map(|run| run.rollout).unwrap_or_default();
+        self.say(Level::Info, format!("wave {} begins", rollout.wave_name(wave)));
+        for (site, call) in std::mem::take(&mut self.later[wave]) {
+            if self.slots[site.index()].state.awaits_put() {
+                self.follow(site, Next::At(now, call), now);
+            }
+        }
+    }
+
+    /// Whether the site's wave is still to come: then its call is kept for that.
+    pub(super) fn waits_for_wave(&mut self, site: SiteId, call: Call) -> bool {
+        let slot = &self.slots[site.index()];
+        let Some(member) = slot.member.filter(|_| slot.state.in_run) else {
+            return false;
+        };
+        let waits = !self.waves.may_send(member.wave);
+        if waits {
+            self.later[member.wave].push((site, call));
+        }
+        waits
+    }
+
+    /// The run holds by itself. Sites that had no turn are not started; somebody may say that it goes on.
+    pub(super) fn hold(&mut self, halt: Halt, text: String) {
+        let level = if halt.is_bad() { Level::Error } else { Level::Info };
+        self.say(level, text.clone());
+        tracing::warn!(why = halt.word(), "the run holds");
+        (self.schedule.paused, self.halt) = (true, Some(halt));
+        let now = self.clock.now();
+        for index in 0..self.slots.len() {
+            self.hold_too(SiteId::at(index), now);
+        }
+        self.tell(Event::Halted(halt, text));
+    }
+
+    /// A site that had no turn is not started, where the run is halted.
+    pub(super) fn hold_too(&mut self, site: SiteId, now: Moment) {
+        let state = &self.slots[site.index()].state;
+        if self.halt.is_some_and(Halt::is_bad) && state.in_run && state.awaits_first_put() {
+            self.change(site, |state| state.hold(now));
+        }
+    }
+
+    /// Somebody says that the run goes on.
+    pub(super) fn go_on(&mut self) {
+        let now = self.clock.now();
+        self.schedule.paused = false;
+        let Some(halt) = self.halt.take() else { return };
+        self.waves.go_on(halt);
+        for index in 0..self.slots.len() {
+            if self.slots[index].state.is_held() {
+                self.change(SiteId::at(index), |state| state.go_on(now));
+            }
+        }
+    }
+
+    /// Whether no PUT of the site may go now, though it has a slot.
+    pub(super) fn puts_wait(&mut self, site: SiteId, now: Moment) -> bool {
+        self.schedule.paused || self.schedule.is_held(site, now)
+    }
+
+    /// Whether the site may have its PUT now: its master key may be on trial. If not, it is asked for again when
+    /// others have told.
+    pub(super) fn may_put(&mut self, site: SiteId, now: Moment) -> bool {
+        let key = self.sites[site.index()].master_key;
+        let is_awake = self.slots[site.index()].state.is_awake(now);
+        match self.probation.ask(site, key, is_awake, now) {
+            Turn::Now => true,
+            Turn::Later => {
+                self.change(site, |state| state.await_push(now));
+                false
+            }
+            Turn::Never => {
+                self.refused_elsewhere(site, now);
+                false
+            }
+        }
+    }
+
+    /// When the trial of a master key goes on by itself, as time since the start of the process.
+    pub(super) fn key_timer(&self) -> Option<Duration> {
+        let at = self.probation.next_at(self.clock.now())?;
+        Some(at.since_start)
+    }
+
+    fn ask_again(&mut self, site: SiteId, now: Moment) {
+        if self.slots[site.index()].state.awaits_put() {
+            self.follow(site, Next::At(now, Call::Put), now);
+        }
+    }
+
+    /// Takes note of what an answer says of the backend and of the master key.
+    pub(super) fn hear(&mut self, site: SiteId, call: Call, finished: &Finished, now: Moment) {
+        match finished {
+            Finished::Put(answer, _) => {
+                let problem = match answer.verdict {
+                    PutVerdict::Stored => None,
+                    PutVerdict::Problem(problem) => Some(problem),
+                };
+                self.hear_health(site, answer, problem, now);
+                self.hear_of_key(site, word(problem), now);
+            }
+            Finished::Look(answer, ..) => {
+                let problem = match &answer.verdict {
+                    LookVerdict::Problem(problem) => Some(*problem),
+                    _ => None,
+                };
+                self.hear_health(site, answer, problem, now);
+            }
+            Finished::NotRecorded(_) | Finished::TakenOver(_) | Finished::Lost if call == Call::Put => {
+                self.hear_of_key(site, Word::Nothing, now);
+            }
+            Finished::NotRecorded(_) | Finished::TakenOver(_) | Finished::Lost => {}
+        }
+    }
+
+    fn hear_health<Verdict>(
+        &mut self,
+        site: SiteId,
+        answer: &Answer<Verdict>,
+        problem: Option<Problem>,
+        now: Moment,
+    ) {
+        // What asks for longer than that is not waited for.
+        let most = self.settings.policy.retry_after_max;
+        let retry_after = answer.retry_after.filter(|wait| *wait <= most);
+        let shown = self
+            .schedule
+            .answered(site, Health::of(problem), retry_after, now);
+        if let Some(shown) = shown {
+            let backend = self.sites[site.index()].backend.clone();
+            self.tell(Event::Backend { backend, shown });
+        }
+    }
+
+    fn hear_of_key(&mut self, site: SiteId, word: Word, now: Moment) {
+        let key = self.sites[site.index()].master_key;
+        let was_refused = self.probation.is_refused(key);
+        let waited = self.probation.answered(site, key, word, now);
+        if self.probation.is_refused(key) && !was_refused {
+            return self.key_refused(key, site, now);
+        }
+        for site in waited {
+            self.ask_again(site, now);
+        }
+    }
+
+    /// Two sites refuse the key, `last` the second of them: the others that use it are not asked.
+    fn key_refused(&mut self, key: MasterKeyId, last: SiteId, now: Moment) {
+        let mut sites = 0;
+        for index in 0..self.slots.len() {
+            let state = &self.slots[index].state;
+            if index == last.index()
+                || self.sites[index].master_key != key
+                || !state.in_run
+                || !state.is_to_send()
+            {
+                continue;
+            }
+            // What looks before its PUT ends when that is answered.
+            sites += 1;
+            if state.awaits_put() {
+                self.refused_elsewhere(SiteId::at(index), now);
+            }
+        }
+        if sites > 0 {
+            let halt = Halt::RefusedKey { sites };
+            let text = format!("halted: {}", halt.sentence());
+            self.say(Level::Error, text.clone());
+            self.tell(Event::Halted(halt, text));
+        }
+    }
+
+    fn refused_elsewhere(&mut self, site: SiteId, now: Moment) {
+        let policy = self.settings.policy.clone();
+        let next = self.change(site, |state| state.refused_elsewhere(&policy, now));
+        self.schedule.forget(site);
+        self.follow(site, next, now);
+        self.record(site, None);
+    }
+
+    /// Somebody retries this site: its master key may be right by now.
+    pub(super) fn try_key_again(&mut self, site: SiteId) {
+        self.probation.try_again(self.sites[site.index()].master_key);
+    }
+}
+
+/// What an answer to a PUT says of the master key: authentication comes before all else (contract.md).
+fn word(problem: Option<Problem>) -> Word {
+    match problem {
+        None | Some(Problem::RefusedFormat | Problem::SaysNotStored) => Word::Accepted,
+        Some(Problem::RefusedKey) => Word::Refused,
+        Some(_) => Word::Nothing,
+    }
+}

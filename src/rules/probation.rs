@@ -1,0 +1,260 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::moment::Moment;
+use crate::site::{MasterKeyId, SiteId};
+
+/// So many sites that refuse a master key are enough: a wrong one makes a fresh site write an export key to its own
+/// log (contract.md).
+const ENOUGH: usize = 2;
+/// A PUT that is out for so long is passed over: another site may tell sooner.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a site's answer to its PUT says of the master key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// It is right: authentication comes before all else.
+    Accepted,
+    /// It is wrong.
+    Refused,
+    /// Nothing.
+    Nothing,
+}
+
+/// Whether a site may have its PUT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Now.
+    Now,
+    /// Not yet: [`Probation::next`] tells when.
+    Later,
+    /// Not in this run: two sites refuse the key.
+    Never,
+}
+
+#[derive(Debug, Default)]
+struct Trial {
+    /// PUTs that are out, and since when.
+    out: Vec<(SiteId, Moment)>,
+    refused: usize,
+    /// Sites that answered their look, in the order in which they came.
+    awake: VecDeque<SiteId>,
+    /// Sites that did not.
+    asleep: VecDeque<SiteId>,
+}
+
+impl Trial {
+    fn out_lately(&self, now: Moment) -> usize {
+        let lately = self.out.iter().filter(|(_, since)| now.since(*since) < PATIENCE);
+        lately.count()
+    }
+
+    /// Whether one more site may have its PUT: with those that are out it could be one refusal too many else.
+    fn has_room(&self, now: Moment) -> bool {
+        self.refused + self.out_lately(now) < ENOUGH
+    }
+
+    /// Those that may ask again: they are no longer among those that wait.
+    fn next(&mut self, now: Moment) -> Vec<SiteId> {
+        let out = self.out_lately(now);
+        let room = ENOUGH.saturating_sub(self.refused + out).min(self.awake.len());
+        if room > 0 {
+            return self.awake.drain(..room).collect();
+        }
+        let alone = self.awake.is_empty() && out == 0;
+        let one = usize::from(alone && !self.asleep.is_empty());
+        self.asleep.drain(..one).collect()
+    }
+}
+
+#[derive(Debug)]
+enum Standing {
+    OnTrial(Trial),
+    Accepted,
+    Refused,
+}
+
+/// Which master keys a run may send to how many sites. Until one site has accepted a key, at most two of those that use
+/// it have a PUT out; two refusals end it.
+#[derive(Debug, Default)]
+pub struct Probation {
+    keys: BTreeMap<MasterKeyId, Standing>,
+}
+
+impl Probation {
+    fn standing(&mut self, key: MasterKeyId) -> &mut Standing {
+        let fresh = || Standing::OnTrial(Trial::default());
+        self.keys.entry(key).or_insert_with(fresh)
+    }
+
+    /// `site` is to get a PUT with `key`. With [`Turn::Now`] it is out; with [`Turn::Later`] it is among those that
+    /// wait.
+    pub fn ask(&mut self, site: SiteId, key: MasterKeyId, is_awake: bool, now: Moment) -> Turn {
+        let trial = match self.standing(key) {
+            Standing::Accepted => return Turn::Now,
+            Standing::Refused => return Turn::Never,
+            Standing::OnTrial(trial) => trial,
+        };
+        let may_go = if is_awake {
+            trial.has_room(now)
+        } else {
+            // What sleeps tells late, or never: only where nobody else does.
+            trial.awake.is_empty() && trial.out_lately(now) == 0
+        };
+        if may_go {
+            trial.out.push((site, now));
+            return Turn::Now;
+        }
+        let waits = if is_awake {
+            &mut trial.awake
+        } else {
+            &mut trial.asleep
+        };
+        waits.push_back(site);
+        Turn::Later
+    }
+
+    /// The PUT of `site` was answered. Returns the sites that waited and whose turn it is to ask again, or, where the
+    /// key is refused now, that get no PUT.
+    pub fn answered(&mut self, site: SiteId, key: MasterKeyId, word: Word, now: Moment) -> Vec<SiteId> {
+        let standing = self.standing(key);
+        let Standing::OnTrial(trial) = standing else {
+            if matches!((&*standing, word), (Standing::Refused, Word::Accepted)) {
+                // One that hung says after all that it is right.
+                *standing = Standing::Accepted;
+            }
+            return Vec::new();
+        };
+        trial.out.retain(|(out, _)| *out != site);
+        match word {
+            Word::Accepted => {
+                let waited = trial.awake.drain(..).chain(trial.asleep.drain(..)).collect();
+                *standing = Standing::Accepted;
+                waited
+            }
+            Word::Refused if trial.refused + 1 >= ENOUGH => {
+                let waited = trial.awake.drain(..).chain(trial.asleep.drain(..)).collect();
+                *standing = Standing::Refused;
+                waited
+            }
+            Word::Refused => {
+                trial.refused += 1;
+                trial.next(now)
+            }
+            Word::Nothing => trial.next(now),
+        }
+    }
+
+    /// Sites that waited, and whose turn it is to ask again.
+    pub fn next(&mut self, now: Moment) -> Vec<SiteId> {
+        let mut all = Vec::new();
+        for standing in self.keys.values_mut() {
+            if let Standing::OnTrial(trial) = standing {
+                all.extend(trial.next(now));
+            }
+        }
+        all
+    }
+
+    /// When [`Probation::next`] has something more to tell, if no answer comes before.
+    pub fn next_at(&self, now: Moment) -> Option<Moment> {
+        let passed_over = self.keys.values().flat_map(|standing| match standing {
+            Standing::OnTrial(trial) if !trial.awake.is_empty() || !trial.asleep.is_empty() => {
+                trial.out.as_slice()
+            }
+            _ => &[],
+        });
+        let passed_over = passed_over.map(|(_, since)| *since + PATIENCE);
+        passed_over.filter(|at| *at > now).min()
+    }
+
+    /// `key` was refused, and somebody says that it may be tried again.
+    pub fn try_again(&mut self, key: MasterKeyId) {
+        if matches!(self.keys.get(&key), Some(Standing::Refused)) {
+            self.keys.remove(&key);
+        }
+    }
+
+    /// Whether `key` was refused in this run.
+    pub fn is_refused(&self, key: MasterKeyId) -> bool {
+        matches!(self.keys.get(&key), Some(Standing::Refused))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    const KEY: MasterKeyId = MasterKeyId(0);
+
+    fn at(seconds: u64) -> Moment {
+        Moment {
+            since_start: Duration::from_secs(seconds),
+            wall: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// What comes of the question of each of these sites.
+    fn ask(probation: &mut Probation, sites: std::ops::Range<u32>, is_awake: bool, now: u64) -> Vec<Turn> {
+        let ask = |site| probation.ask(SiteId(site), KEY, is_awake, at(now));
+        sites.map(ask).collect()
+    }
+
+    #[test]
+    fn two_refusals_end_it_and_nobody_else_was_asked() {
+        let mut probation = Probation::default();
+        let turns = ask(&mut probation, 0..100, true, 0);
+        assert_eq!(turns.iter().filter(|&&turn| turn == Turn::Now).count(), 2);
+        assert_eq!(
+            probation.answered(SiteId(1), KEY, Word::Refused, at(0)),
+            [],
+            "the other one is out"
+        );
+        let waited = probation.answered(SiteId(0), KEY, Word::Refused, at(0));
+        assert_eq!(waited.len(), 98);
+        assert_eq!(ask(&mut probation, 5..6, true, 0), [Turn::Never]);
+        assert_eq!(
+            probation.ask(SiteId(7), MasterKeyId(1), true, at(0)),
+            Turn::Now,
+            "another key"
+        );
+        probation.try_again(KEY);
+        assert_eq!(ask(&mut probation, 5..6, true, 0), [Turn::Now]);
+    }
+
+    #[test]
+    fn a_key_that_was_accepted_once_holds_up_nobody() {
+        let mut probation = Probation::default();
+        ask(&mut probation, 0..10, true, 0);
+        assert_eq!(probation.answered(SiteId(0), KEY, Word::Refused, at(1)), []);
+        let waited = probation.answered(SiteId(1), KEY, Word::Accepted, at(1));
+        assert_eq!(waited, (2..10).map(SiteId).collect::<Vec<_>>());
+        assert_eq!(probation.answered(SiteId(2), KEY, Word::Refused, at(1)), []);
+        assert_eq!(ask(&mut probation, 3..4, true, 1), [Turn::Now]);
+    }
+
+    #[test]
+    fn one_that_hangs_is_passed_over_after_two_seconds() {
+        let mut probation = Probation::default();
+        ask(&mut probation, 0..4, true, 0);
+        assert_eq!(probation.next_at(at(0)), Some(at(2)));
+        assert_eq!(probation.next(at(1)), []);
+        assert_eq!(probation.next(at(2)), [SiteId(2), SiteId(3)]);
+        assert_eq!(probation.next_at(at(2)), None, "nobody waits");
+    }
+
+    #[test]
+    fn what_sleeps_waits_for_what_is_awake_and_goes_alone() {
+        let mut probation = Probation::default();
+        assert_eq!(ask(&mut probation, 0..1, true, 0), [Turn::Now]);
+        assert_eq!(ask(&mut probation, 5..7, false, 0), [Turn::Later; 2]);
+        assert_eq!(
+            probation.answered(SiteId(0), KEY, Word::Nothing, at(0)),
+            [SiteId(5)]
+        );
+        assert_eq!(ask(&mut probation, 5..6, false, 0), [Turn::Now]);
+        assert_eq!(probation.next(at(1)), []);
+        assert_eq!(probation.next(at(2)), [SiteId(6)]);
+    }
+}

@@ -1,0 +1,150 @@
+use std::time::Duration;
+
+use stripe_propagate::engine::Settings;
+use stripe_propagate::rules::outcome::Problem;
+use stripe_propagate::rules::retry::Policy;
+
+use super::world::{Asked, Play, Reply, sites, well};
+use super::{SOON, all_at_once};
+
+fn one_backend(_: usize) -> Option<&'static str> {
+    Some("server-1")
+}
+
+fn sixteen() -> Settings {
+    Settings {
+        per_backend: 16,
+        ..Settings::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sites_of_a_weak_backend_are_all_verified() {
+    for problem in [Problem::Unavailable, Problem::ServerError] {
+        let weak = |asked: Asked| match asked.at_once > 4 {
+            true if asked.site < 1000 => (Reply::Bad(Problem::Unavailable), SOON),
+            _ => well(asked),
+        };
+        let broken = |asked: Asked| match asked.at_once > 4 {
+            true => (Reply::Bad(Problem::ServerError), SOON),
+            false => well(asked),
+        };
+        let behaviour = if problem == Problem::Unavailable {
+            weak
+        } else {
+            broken
+        };
+        let mut play = Play::begins(sites(200, one_backend), behaviour, sixteen(), &all_at_once());
+        play.to_the_end().await;
+        assert_eq!(play.count("stored", "verified"), 200, "{problem:?}");
+        let shown = &play.backends["server-1"];
+        assert!(
+            shown.iter().any(|shown| shown.at_once == 1),
+            "it got fewer calls at once"
+        );
+        assert!(shown.iter().all(|shown| shown.at_once <= 16));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_holds_the_whole_backend() {
+    let asks_once = |asked: Asked| match (asked.is_put, asked.site, asked.number) {
+        (true, 0, 1) => (Reply::Wait(Problem::RateLimited, 60), SOON),
+        _ => well(asked),
+    };
+    let mut play = Play::begins(
+        sites(20, one_backend),
+        asks_once,
+        Settings::default(),
+        &all_at_once(),
+    );
+    play.to_the_end().await;
+    assert_eq!(play.count("stored", "verified"), 20);
+    let record = play.world.record.lock().unwrap();
+    let asked_at = record.puts().find(|put| put.site == 0).unwrap().at;
+    let held = record
+        .asked
+        .iter()
+        .filter(|asked| asked.at > asked_at + 0.2 && asked.at < asked_at + 60.0);
+    assert_eq!(held.count(), 0, "nobody was asked for a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_in_a_row_of_several_sites_open_the_breaker() {
+    let down_for_a_while = |asked: Asked| match asked.at < 100.0 {
+        true => (Reply::Bad(Problem::Connect), SOON),
+        false => well(asked),
+    };
+    let mut play = Play::begins(
+        sites(100, one_backend),
+        down_for_a_while,
+        Settings::default(),
+        &all_at_once(),
+    );
+    play.to_the_end().await;
+    let record = play.world.record.lock().unwrap();
+    let while_down = record.asked.iter().filter(|asked| asked.at < 100.0).count();
+    assert!(while_down <= 10, "{while_down} calls to a backend that is down");
+    let open = play.backends["server-1"]
+        .iter()
+        .filter_map(|shown| shown.open_until);
+    assert!(open.count() >= 2, "opened, and again for longer");
+    assert_eq!(play.count("stored", "verified"), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_site_that_fails_opens_no_breaker() {
+    let one = |asked: Asked| match asked.site {
+        0 => (Reply::Bad(Problem::Connect), SOON),
+        _ => well(asked),
+    };
+    let settings = Settings {
+        policy: Policy {
+            attempts: 20,
+            ..Policy::default()
+        },
+        ..Settings::default()
+    };
+    let mut play = Play::begins(sites(2, one_backend), one, settings, &all_at_once());
+    play.to_the_end().await;
+    assert!(
+        play.backends
+            .values()
+            .flatten()
+            .all(|shown| shown.open_until.is_none())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_are_at_most_a_fifth_of_a_shared_backends_calls() {
+    let flaky = |asked: Asked| match (asked.is_put, asked.site % 2, asked.number) {
+        (true, 0, 1 | 2) => (Reply::Bad(Problem::TryAgain), SOON),
+        _ => (Reply::Well, Duration::from_millis(200)),
+    };
+    let mut play = Play::begins(
+        sites(300, one_backend),
+        flaky,
+        Settings::default(),
+        &all_at_once(),
+    );
+    play.to_the_end().await;
+    assert_eq!(
+        play.count("stored", "verified"),
+        300,
+        "an end is reached all the same"
+    );
+    let record = play.world.record.lock().unwrap();
+    let last_first = record
+        .puts()
+        .filter(|put| put.number == 1)
+        .map(|put| put.at)
+        .fold(0.0, f64::max);
+    let busy = record.asked.iter().filter(|asked| asked.at <= last_first);
+    let (calls, retries) = busy.fold((0, 0), |(calls, retries), asked| {
+        (calls + 1, retries + usize::from(asked.is_put && asked.number > 1))
+    });
+    assert!(
+        calls > 200 && retries * 5 <= calls + 10 + 50,
+        "{retries} of {calls}"
+    );
+}
