@@ -107,16 +107,13 @@ impl Drop for Shops {
 /// The program's defaults, but for the settle time: each push is proven by the look behind its PUT.
 pub(crate) fn settings() -> Settings {
     Settings {
-        rate: stripe_propagate::engine::Rates::default(),
-        rollout: stripe_propagate::rules::rollout::Settings::default(),
-        concurrency: 64,
-        per_backend: 2,
         policy: Policy {
             settle: Duration::ZERO,
             timeout: PATIENCE,
-            ..Policy::default()..Settings::default()
+            ..Policy::default()
         },
         left: Left::Alone,
+        ..Settings::default()
     }
 }
 

@@ -7,9 +7,7 @@ use stripe_propagate::rules::retry::Policy;
 use super::world::{Asked, Play, Reply, sites, well};
 use super::{SOON, all_at_once};
 
-fn one_backend(_: usize) -> Option<&'static str> {
-    Some("server-1")
-}
+const ONE_BACKEND: Option<&str> = Some("server-1");
 
 fn sixteen() -> Settings {
     Settings {
@@ -21,21 +19,27 @@ fn sixteen() -> Settings {
 #[tokio::test(start_paused = true)]
 async fn sites_of_a_weak_backend_are_all_verified() {
     for problem in [Problem::Unavailable, Problem::ServerError] {
-        let weak = |asked: Asked| match asked.at_once > 4 {
-            true if asked.site < 1000 => (Reply::Bad(Problem::Unavailable), SOON),
-            _ => well(asked),
+        let weak = |asked: Asked| {
+            if asked.at_once > 4 {
+                (Reply::Bad(Problem::Unavailable), SOON)
+            } else {
+                well(asked)
+            }
         };
-        let broken = |asked: Asked| match asked.at_once > 4 {
-            true => (Reply::Bad(Problem::ServerError), SOON),
-            false => well(asked),
+        let broken = |asked: Asked| {
+            if asked.at_once > 4 {
+                (Reply::Bad(Problem::ServerError), SOON)
+            } else {
+                well(asked)
+            }
         };
         let behaviour = if problem == Problem::Unavailable {
             weak
         } else {
             broken
         };
-        let mut play = Play::begins(sites(200, one_backend), behaviour, sixteen(), &all_at_once());
-        play.to_the_end().await;
+        let mut play = Play::begins(sites(200, ONE_BACKEND), behaviour, sixteen(), &all_at_once());
+        play.runs_to_its_end().await;
         assert_eq!(play.count("stored", "verified"), 200, "{problem:?}");
         let shown = &play.backends["server-1"];
         assert!(
@@ -53,12 +57,12 @@ async fn retry_after_holds_the_whole_backend() {
         _ => well(asked),
     };
     let mut play = Play::begins(
-        sites(20, one_backend),
+        sites(20, ONE_BACKEND),
         asks_once,
         Settings::default(),
         &all_at_once(),
     );
-    play.to_the_end().await;
+    play.runs_to_its_end().await;
     assert_eq!(play.count("stored", "verified"), 20);
     let record = play.world.record.lock().unwrap();
     let asked_at = record.puts().find(|put| put.site == 0).unwrap().at;
@@ -71,17 +75,20 @@ async fn retry_after_holds_the_whole_backend() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_in_a_row_of_several_sites_open_the_breaker() {
-    let down_for_a_while = |asked: Asked| match asked.at < 100.0 {
-        true => (Reply::Bad(Problem::Connect), SOON),
-        false => well(asked),
+    let down_for_a_while = |asked: Asked| {
+        if asked.at < 100.0 {
+            (Reply::Bad(Problem::Connect), SOON)
+        } else {
+            well(asked)
+        }
     };
     let mut play = Play::begins(
-        sites(100, one_backend),
+        sites(100, ONE_BACKEND),
         down_for_a_while,
         Settings::default(),
         &all_at_once(),
     );
-    play.to_the_end().await;
+    play.runs_to_its_end().await;
     let record = play.world.record.lock().unwrap();
     let while_down = record.asked.iter().filter(|asked| asked.at < 100.0).count();
     assert!(while_down <= 10, "{while_down} calls to a backend that is down");
@@ -105,8 +112,8 @@ async fn one_site_that_fails_opens_no_breaker() {
         },
         ..Settings::default()
     };
-    let mut play = Play::begins(sites(2, one_backend), one, settings, &all_at_once());
-    play.to_the_end().await;
+    let mut play = Play::begins(sites(2, ONE_BACKEND), one, settings, &all_at_once());
+    play.runs_to_its_end().await;
     assert!(
         play.backends
             .values()
@@ -122,12 +129,12 @@ async fn retries_are_at_most_a_fifth_of_a_shared_backends_calls() {
         _ => (Reply::Well, Duration::from_millis(200)),
     };
     let mut play = Play::begins(
-        sites(300, one_backend),
+        sites(300, ONE_BACKEND),
         flaky,
         Settings::default(),
         &all_at_once(),
     );
-    play.to_the_end().await;
+    play.runs_to_its_end().await;
     assert_eq!(
         play.count("stored", "verified"),
         300,

@@ -18,10 +18,6 @@ use world::{Asked, Behaviour, Play, Reply, sites, well};
 
 const SOON: Duration = Duration::from_millis(50);
 
-fn alone(_: usize) -> Option<&'static str> {
-    None
-}
-
 fn all_at_once() -> rollout::Settings {
     rollout::Settings {
         canary: Canary::Share(Share::Sites(0)),
@@ -31,14 +27,17 @@ fn all_at_once() -> rollout::Settings {
 }
 
 fn begins(count: usize, behaviour: Behaviour, rollout: &rollout::Settings) -> Play {
-    Play::begins(sites(count, alone), behaviour, Settings::default(), rollout)
+    Play::begins(sites(count, None), behaviour, Settings::default(), rollout)
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_else_is_sent_a_key_that_the_canary_does_not_serve() {
-    let fails = |asked: Asked| match asked.is_put {
-        true => (Reply::Bad(Problem::SaysNotStored), SOON),
-        false => well(asked),
+    let fails = |asked: Asked| {
+        if asked.is_put {
+            (Reply::Bad(Problem::SaysNotStored), SOON)
+        } else {
+            well(asked)
+        }
     };
     let mut play = begins(50, fails, &rollout::Settings::default());
     play.until(RunPhase::Halted).await;
@@ -48,14 +47,14 @@ async fn nobody_else_is_sent_a_key_that_the_canary_does_not_serve() {
     // Halted is not ended: somebody may say that it goes on.
     assert_eq!(play.run.as_ref().unwrap().halt, Some(Halt::Canary));
     play.order(Command::GoOn);
-    play.to_the_end().await;
+    play.runs_to_its_end().await;
     assert_eq!(play.sites_with_a_put(), 50);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_rest_waits_until_the_canary_serves_the_key_and_not_for_its_proof() {
     let mut play = begins(50, well, &rollout::Settings::default());
-    play.to_the_end().await;
+    play.runs_to_its_end().await;
     assert_eq!(play.count("stored", "verified"), 50);
     let record = play.world.record.lock().unwrap();
     let canary = record.puts().next().unwrap().site;
@@ -87,7 +86,7 @@ async fn a_run_halts_within_the_requests_that_are_out_when_too_many_fail() {
         concurrency: 8,
         ..Settings::default()
     };
-    let mut play = Play::begins(sites(400, alone), every_fifth, settings, &rollout);
+    let mut play = Play::begins(sites(400, None), every_fifth, settings, &rollout);
     play.until(RunPhase::Halted).await;
     assert_eq!(play.halts, [Halt::StopAfter { failed: 20, of: 400 }]);
     let failed = play.count("failed", "unchecked");
@@ -102,21 +101,24 @@ async fn a_run_halts_within_the_requests_that_are_out_when_too_many_fail() {
     play.until(RunPhase::Halted).await;
     assert_eq!(play.halts.len(), 2);
     play.order(Command::Cancel);
-    play.to_the_end().await;
+    play.runs_to_its_end().await;
     assert!(play.count("cancelled", "unchecked") > 150);
 }
 
 #[tokio::test(start_paused = true)]
 async fn sites_that_did_not_answer_before_halt_nothing() {
-    let dead = |asked: Asked| match asked.site < 30 {
-        true => (Reply::Bad(Problem::Connect), SOON),
-        false => well(asked),
+    let dead = |asked: Asked| {
+        if asked.site < 30 {
+            (Reply::Bad(Problem::Connect), SOON)
+        } else {
+            well(asked)
+        }
     };
     let rollout = rollout::Settings {
         stop_after: StopAfter::default(),
         ..all_at_once()
     };
-    let world = sites(60, alone);
+    let world = sites(60, None);
     let mut play = Play::begins(
         std::sync::Arc::clone(&world),
         dead,
@@ -126,7 +128,7 @@ async fn sites_that_did_not_answer_before_halt_nothing() {
     play.until(RunPhase::Settling).await;
     // They are known not to answer by now.
     play.order(Command::Push(play.plan(&rollout)));
-    play.to_the_end().await;
+    play.runs_to_its_end().await;
     assert_eq!(play.halts, []);
     assert_eq!(
         play.count("failed", "failed") + play.count("failed", "unchecked"),
@@ -151,7 +153,7 @@ async fn each_wave_waits_for_the_last_and_asks_where_it_is_told_to() {
         play.order(Command::GoOn);
         play.until(RunPhase::Sending).await;
     }
-    play.to_the_end().await;
+    play.runs_to_its_end().await;
     assert_eq!(play.count("stored", "verified"), 20);
     let waves: Vec<usize> = play.states.iter().map(|state| state.wave.unwrap()).collect();
     assert_eq!(
@@ -162,9 +164,12 @@ async fn each_wave_waits_for_the_last_and_asks_where_it_is_told_to() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_master_key_is_found_on_two_sites() {
-    let refuses = |asked: Asked| match asked.is_put {
-        true => (Reply::Bad(Problem::RefusedKey), SOON),
-        false => well(asked),
+    let refuses = |asked: Asked| {
+        if asked.is_put {
+            (Reply::Bad(Problem::RefusedKey), SOON)
+        } else {
+            well(asked)
+        }
     };
     let mut play = begins(100, refuses, &all_at_once());
     play.until(RunPhase::Settled).await;
@@ -195,7 +200,7 @@ async fn a_key_that_was_accepted_halts_nobody_however_many_refuse_it() {
         _ => well(asked),
     };
     let mut play = begins(40, some, &all_at_once());
-    play.to_the_end().await;
+    play.runs_to_its_end().await;
     assert_eq!(play.halts, []);
     assert_eq!(
         (play.count("stored", "verified"), play.sites_with_a_put()),
@@ -210,7 +215,7 @@ async fn a_site_that_hangs_does_not_hold_up_the_trial_of_the_key() {
         _ => well(asked),
     };
     let mut play = begins(40, hangs, &all_at_once());
-    play.to_the_end().await;
+    play.runs_to_its_end().await;
     let record = play.world.record.lock().unwrap();
     let late = record.puts().filter(|put| put.site > 1 && put.at > 4.0).count();
     assert_eq!(late, 0, "passed over after 2 s");
@@ -227,8 +232,8 @@ async fn a_rate_holds_for_all_calls() {
         },
         ..Settings::default()
     };
-    let mut play = Play::begins(sites(20, alone), well, settings, &all_at_once());
-    play.to_the_end().await;
+    let mut play = Play::begins(sites(20, None), well, settings, &all_at_once());
+    play.runs_to_its_end().await;
     let record = play.world.record.lock().unwrap();
     let first = record.asked.iter().filter(|asked| asked.at < 5.0).count();
     assert!(first <= 51, "{first} calls in 5 s");

@@ -170,13 +170,13 @@ impl SiteApi for World {
     }
 }
 
-/// Sites that each have a backend of their own, but for those that `shared` gives one.
-pub(super) fn sites(count: usize, shared: fn(usize) -> Option<&'static str>) -> Arc<[Site]> {
+/// Sites that each have a backend of their own, if `backend` is none.
+pub(super) fn sites(count: usize, backend: Option<&str>) -> Arc<[Site]> {
     let site = |index| {
         let url = SiteUrl::parse(&format!("https://shop{index}.example.com")).unwrap();
         Site {
             name: CleanText::note(&format!("shop{index}")),
-            backend: shared(index).map_or_else(|| url.backend(), str::to_owned).into(),
+            backend: backend.map_or_else(|| url.backend(), str::to_owned).into(),
             url,
             group: None,
             mode: SiteMode::Any,
@@ -283,7 +283,7 @@ impl Play {
     }
 
     /// Until the engine has nothing more to do.
-    pub(super) async fn to_the_end(&mut self) {
+    pub(super) async fn runs_to_its_end(&mut self) {
         self.handle = None;
         while let Some(event) = tokio::time::timeout(DAY, self.events.recv()).await.unwrap() {
             self.take(event);
