@@ -295,6 +295,9 @@ async fn confirmed(
             )?;
         }
     }
+    if let Some(rollout) = plan.rollout_in_words(|site| sites[site.index()].name.to_string()) {
+        writeln!(err, "{rollout}")?;
+    }
     for danger in &plan.dangers {
         writeln!(err, "{}", danger.sentence())?;
     }

@@ -3,12 +3,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
-use super::rollout::{self, Candidate, Rollout};
+use super::rollout::{self, Candidate, FEW_FAILURES, Pause, Rollout, Share, StopAfter};
 use super::run::{Kind, RunId};
 use super::state::{Allow, Served, SiteState};
 use super::status::SkipReason;
 use crate::key::{KeyMode, PublishableKey};
 use crate::site::{Site, SiteId};
+use crate::text::Count;
 
 /// What is to be expected of each site of a plan.
 mod outlook;
@@ -231,6 +232,48 @@ impl Plan {
         }
         self.rollout = rollout;
         self
+    }
+
+    /// Who goes first and what halts it, in words; none where all go at once and nothing halts it. `name` gives a
+    /// site's.
+    pub fn rollout_in_words(&self, name: impl Fn(SiteId) -> String) -> Option<String> {
+        let rollout = self.rollout;
+        let puts = || self.rows.iter().filter(|row| row.action == PlanAction::Put);
+        let mut parts = Vec::new();
+        let first: Vec<SiteId> = puts().filter(|row| row.wave == 0).map(|row| row.site).collect();
+        if rollout.canary {
+            let who = match first.as_slice() {
+                [site] => name(*site),
+                sites => Count(sites.len(), "site").to_string(),
+            };
+            parts.push(format!("{who} first"));
+        }
+        let rest = rollout.waves - usize::from(rollout.canary);
+        let later = puts().count() - if rollout.canary { first.len() } else { 0 };
+        match (rollout.canary, rest) {
+            (true, 0) | (false, 1) => {}
+            (true, 1) => parts.push(format!("then {later}, when it serves the key")),
+            _ => {
+                let in_wave = |wave| puts().filter(|row| row.wave == wave).count().to_string();
+                let sizes = (usize::from(rollout.canary)..rollout.waves).map(in_wave);
+                let asks = if rollout.pause == Pause::Ask {
+                    ", asking before each"
+                } else {
+                    ""
+                };
+                parts.push(format!("waves of {}{asks}", sizes.collect::<Vec<_>>().join(", ")));
+            }
+        }
+        if let StopAfter::Share(share) = rollout.stop_after
+            && later > 1
+        {
+            let failed = match share {
+                Share::Sites(sites) => format!("{sites} of a wave"),
+                Share::Percent(percent) => format!("{percent}% of a wave (and more than {FEW_FAILURES})"),
+            };
+            parts.push(format!("halts when {failed} failed"));
+        }
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
 
     /// How many sites get a key that may never have been stored there.

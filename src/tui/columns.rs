@@ -77,7 +77,7 @@ fn wide(_: &Model, width: u16) -> bool {
 }
 
 /// The columns, from left to right.
-pub static COLUMNS: [Column; 10] = [
+pub static COLUMNS: [Column; 11] = [
     Column {
         head: "SITE",
         width: Width::Names(13, 30),
@@ -95,6 +95,15 @@ pub static COLUMNS: [Column; 10] = [
         right: false,
         sort: |site, _| SortKey::text(&group(site)),
         cell: |model, id| (group(model.site(id)), Part::Label),
+    },
+    Column {
+        head: "WAVE",
+        width: Width::Fixed(6),
+        shown: |model, width| width >= WIDE && model.run().is_some_and(|run| run.rollout.waves > 1),
+        keeps_end: false,
+        right: false,
+        sort: |_, state| SortKey::number(state.wave.and_then(|wave| u64::try_from(wave).ok())),
+        cell: |model, id| (wave(model, model.state(id)), Part::Label),
     },
     Column {
         head: "NOW",
@@ -189,6 +198,13 @@ fn name(model: &Model, id: SiteId) -> String {
         return format!("+ {name}");
     }
     name.to_string()
+}
+
+/// The site's wave in the run that goes on, or went last.
+pub(super) fn wave(model: &Model, state: &SiteState) -> String {
+    let of_run = model.run().filter(|run| state.in_run && run.rollout.waves > 1);
+    let name = of_run.and_then(|run| Some(run.rollout.wave_name(state.wave?)));
+    name.unwrap_or_default()
 }
 
 fn served(state: &SiteState) -> String {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use stripe_propagate::engine::{Command, Rates, Settings};
-use stripe_propagate::rules::outcome::Problem;
+use stripe_propagate::rules::outcome::{Cause, Problem};
 use stripe_propagate::rules::rollout::{self, Canary, Pause, Share, StopAfter};
 use stripe_propagate::rules::run::{Halt, RunPhase};
 use stripe_propagate::rules::state::Allow;
@@ -179,7 +179,7 @@ async fn a_wrong_master_key_is_found_on_two_sites() {
     let causes = play
         .states
         .iter()
-        .filter(|state| state.cause().map(|cause| cause.word()) == Some("refused_key"));
+        .filter(|state| state.cause() == Some(Cause::RefusedKey));
     assert_eq!(causes.count(), 100);
     // What was not asked is left over: the run can be taken up with the right key.
     assert_eq!(play.store.unfinished_runs().await.unwrap().len(), 1);

@@ -11,9 +11,9 @@ const OPEN_FOR: Duration = Duration::from_secs(30);
 /// And so long at most.
 const OPEN_FOR_AT_MOST: Duration = Duration::from_mins(5);
 /// From so many calls on a shared backend's retries have a budget.
-const CALLS_WITHOUT_BUDGET: u64 = 50;
+const CALLS_WITHOUT_BUDGET: usize = 50;
 /// One in so many calls may be a retry then.
-const RETRIES_ONE_IN: u64 = 5;
+const RETRIES_ONE_IN: usize = 5;
 /// A retry beyond the budget goes after so long without one, so that an end is always reached.
 const TRICKLE: Duration = Duration::from_secs(10);
 /// How many good answers for each call at once it takes to allow one more.
@@ -99,8 +99,8 @@ pub(super) struct Pacing {
     /// `Retry-After` of one of its sites.
     held_until: Option<Moment>,
     rate: Rate,
-    calls: u64,
-    retries: u64,
+    calls: usize,
+    retries: usize,
     last_retry: Option<Moment>,
 }
 
@@ -264,7 +264,7 @@ pub struct Shown {
     /// Until when one of its sites asked to wait.
     pub held_until: Option<Moment>,
     /// Calls since the program began.
-    pub calls: u64,
+    pub calls: usize,
     /// Those of them that were retries.
-    pub retries: u64,
+    pub retries: usize,
 }

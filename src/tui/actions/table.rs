@@ -508,7 +508,7 @@ fn pause(screen: &mut Screen) -> Vec<Effect> {
     // What was cancelled is not sent again without a word of its own: R asks for that.
     let mut failed = model.failed_sites();
     failed.retain(|id| model.state(*id).push != Push::Cancelled);
-    screen.dialog = Some(Dialog::Choice(Choice::paused(failed)));
+    screen.dialog = Some(Dialog::Choice(Choice::paused(model.run.as_ref(), failed)));
     if phase(model).is_some_and(RunPhase::is_held) {
         Vec::new()
     } else {

@@ -6,9 +6,9 @@ use ratatui::Frame;
 use ratatui::text::{Line, Span};
 
 use super::{Deed, Dialog, PlanDialog, Pressed, draw_box};
-use crate::engine::{Attempts, Command, LeftRun, Level};
+use crate::engine::{Attempts, Command, LeftRun, Level, RunInfo};
 use crate::rules::progress::Progress;
-use crate::rules::run::RunId;
+use crate::rules::run::{Halt, RunId};
 use crate::rules::state::{Allow, RetryPlan};
 use crate::site::{SiteId, SiteUrl};
 use crate::store::RunRecord;
@@ -16,7 +16,7 @@ use crate::text::Count;
 use crate::tui::model::Model;
 use crate::tui::setup::{SetupOrder, shown};
 use crate::tui::theme::Part;
-use crate::tui::{Effect, Leave};
+use crate::tui::{Effect, Leave, Wanted};
 
 /// A run this old is asked about again: its key may have been replaced since.
 pub const OLD_RUN: Duration = Duration::from_hours(1);
@@ -51,6 +51,7 @@ enum Meaning {
     GoOn,
     GoOnAndRetry(Vec<SiteId>),
     Cancel,
+    CancelAndRollBack(RunId),
     Leave(Leave),
     RetryWithRunsKey(Vec<SiteId>),
     PlanWithFieldsKey(Vec<SiteId>),
@@ -88,12 +89,19 @@ pub fn again(model: &Model, sites: &[SiteId]) -> Vec<Effect> {
     effects
 }
 
+/// As a sentence begins.
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(characters).collect()
+}
+
 /// What `Esc` means where a key asks again; which one is added.
 const LATER: &str = "later";
 
 impl Choice {
-    /// The run is paused: what now?
-    pub fn paused(failed: Vec<SiteId>) -> Self {
+    /// The run is paused, or halted by itself: what now?
+    pub fn paused(run: Option<&RunInfo>, failed: Vec<SiteId>) -> Self {
         let mut answers = vec![
             answer('g', "go on", Meaning::GoOn),
             answer(
@@ -109,11 +117,19 @@ impl Choice {
                 Meaning::GoOnAndRetry(failed),
             ));
         }
+        if let Some(run) = run {
+            answers.push(answer(
+                'u',
+                "cancel the rest, and plan to roll back what was sent",
+                Meaning::CancelAndRollBack(run.id),
+            ));
+        }
+        let halted = run.and_then(|run| run.halt).is_some_and(Halt::is_bad);
         Self {
-            title: "paused",
+            title: if halted { "halted" } else { "paused" },
             text: Told::Paused,
             answers,
-            escape: "stay paused",
+            escape: if halted { "stay halted" } else { "stay paused" },
         }
     }
 
@@ -332,6 +348,10 @@ impl Choice {
         Pressed::Closes(match &answer.meaning {
             Meaning::GoOn => vec![Effect::Engine(Command::GoOn)],
             Meaning::Cancel => vec![Effect::Engine(Command::Cancel)],
+            Meaning::CancelAndRollBack(run) => vec![
+                Effect::Engine(Command::Cancel),
+                Effect::Read(Wanted::PutBack(*run, None)),
+            ],
             Meaning::Do(deed, sites) => return Pressed::Does(*deed, sites.clone()),
             Meaning::Leave(leave) => vec![Effect::Quit(*leave)],
             Meaning::GoOnAndRetry(sites) => {
@@ -373,10 +393,14 @@ impl Choice {
         let text = match &self.text {
             Told::Text(text) => text.clone(),
             // As it is now: what was out when the dialog opened ends behind it.
-            Told::Paused => format!(
-                "Nothing new is sent. {} left; what is out ends.",
-                model.left_to_send()
-            ),
+            Told::Paused => {
+                let why = model.run().and_then(|run| run.halt).map(Halt::sentence);
+                let why = why.map_or_else(String::new, |why| format!("{}. ", capital(&why)));
+                format!(
+                    "{why}Nothing new is sent. {} left; what is out ends.",
+                    model.left_to_send()
+                )
+            }
         };
         let mut lines = vec![Line::raw(model.text(&text)), Line::raw("")];
         let key = |name: &str| Span::styled(format!("{name:>3}  "), theme.style(Part::Key));

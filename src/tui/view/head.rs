@@ -91,7 +91,13 @@ fn run_words(model: &Model) -> Vec<(String, Part)> {
         (format!("run {}  ", run.id.0), Part::Text),
         mode,
         (format!("{}  ", model.mask(&run.key)), Part::Header),
-        (run.phase.word().to_owned(), Part::Text),
+        match run.halt.filter(|halt| halt.is_bad()) {
+            Some(halt) => {
+                let text = format!("{}: {}", run.phase.word(), halt.word());
+                (text, Part::Status(Role::Bad))
+            }
+            None => (run.phase.word().to_owned(), Part::Text),
+        },
     ]
 }
 

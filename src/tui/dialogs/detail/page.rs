@@ -3,14 +3,16 @@ use ratatui::text::{Line, Span};
 
 use super::attempts::{Tried, tried};
 use super::next::next;
+use crate::engine::Shown;
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
 use crate::rules::status::{Look, Push, Role};
 use crate::site::{SiteId, SiteMode};
 use crate::store::{Seen, SiteRun};
-use crate::text::{width, wrap};
+use crate::text::{Count, width, wrap};
 use crate::tui::Past;
+use crate::tui::columns::wave;
 use crate::tui::dialogs::inner_width;
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
@@ -109,6 +111,9 @@ impl Page<'_> {
             self.fact("group", group.as_str());
         }
         self.fact("backend", &site.backend);
+        if let Some(shown) = self.model.backends.get(&site.backend) {
+            self.fact("", &backend(self.model, shown));
+        }
         let takes = match site.mode {
             SiteMode::Any => "live and test keys",
             SiteMode::Live => "live keys",
@@ -161,6 +166,10 @@ impl Page<'_> {
         let note = note(state, &|at| model.clock(at));
         if !note.is_empty() {
             self.fact("note", &note);
+        }
+        let wave = wave(model, state);
+        if !wave.is_empty() {
+            self.fact("wave", &wave);
         }
         self.fact("next", &next(model, id));
     }
@@ -269,4 +278,21 @@ impl Page<'_> {
             self.item("      ", row.note.as_str(), Part::Label);
         }
     }
+}
+
+/// How a backend is treated by now.
+fn backend(model: &Model, shown: &Shown) -> String {
+    let mut parts = vec![format!("takes {} of {} calls at once", shown.at_once, shown.most)];
+    if let Some(until) = shown.open_until.filter(|until| *until > model.now) {
+        parts.push(format!(
+            "its sites fail in a row: left alone until {}",
+            model.clock(until)
+        ));
+    }
+    if let Some(until) = shown.held_until.filter(|until| *until > model.now) {
+        parts.push(format!("asks to wait until {}", model.clock(until)));
+    }
+    let retries = format!("{} of {} were retries", shown.retries, Count(shown.calls, "call"));
+    parts.push(retries);
+    parts.join("; ")
 }

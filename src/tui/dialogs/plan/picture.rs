@@ -244,6 +244,14 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
             Line::styled(model.text(&text), warning)
         });
     }
+    let name = |id| model.site(id).name.to_string();
+    let is_run = matches!(
+        &dialog.asks,
+        Asks::Nothing | Asks::Word(Phrase { retry: None, .. })
+    );
+    if let Some(rollout) = plan.rollout_in_words(name).filter(|_| is_run) {
+        lines.push(Line::raw(model.text(&rollout)));
+    }
     if plan.keys() > 1 {
         lines.push(Line::raw("to each site goes what it had"));
     }
