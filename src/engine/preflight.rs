@@ -1,0 +1,182 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::Clock;
+use super::schedule::{Lane, Schedule};
+use crate::rules::outcome::AuthVerdict;
+use crate::rules::preflight::trial::{Standing, Trials, Turn};
+use crate::rules::preflight::{self, Done, Step};
+use crate::rules::state::Call;
+use crate::site::{Site, SiteId};
+use crate::site_api::HttpSiteApi;
+
+/// A preflight: what a push would meet, tried without one. It needs no lock, and leaves nothing on record.
+#[derive(Debug)]
+pub struct Preflight {
+    /// Reaches the sites; with `auth` it has the master keys that they need.
+    pub api: Arc<HttpSiteApi>,
+    /// All sites.
+    pub all: Arc<[Site]>,
+    /// Sites that are asked at once, in all.
+    pub concurrency: usize,
+    /// Sites of one backend that are asked at once.
+    pub per_backend: usize,
+    /// Tells how old a certificate is.
+    pub clock: Clock,
+    /// Those that are tried.
+    pub sites: Vec<SiteId>,
+    /// Whether the master keys are tried, too.
+    pub auth: bool,
+}
+
+/// What a preflight tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// A step of a site was done, or left out.
+    Step(SiteId, Done),
+    /// Nothing more comes of this site.
+    Over(SiteId),
+}
+
+/// What came of a task.
+enum Finished {
+    Reached(SiteId, Result<Standing, &'static str>),
+    Answered(SiteId, AuthVerdict),
+}
+
+impl Preflight {
+    /// Tries the sites and tells what it finds, until all are over. Once `stop` is cancelled nothing more is begun,
+    /// and what is out ends.
+    pub async fn run(self, stop: CancellationToken, tell: UnboundedSender<News>) {
+        let keys = self.sites.iter().map(|id| self.all[id.index()].master_key);
+        let mut work = Work {
+            schedule: Schedule::new(&self.all, self.concurrency, self.per_backend),
+            trials: Trials::of(keys),
+            tasks: JoinSet::new(),
+            out: HashMap::new(),
+            preflight: &self,
+            tell,
+        };
+        for site in &self.sites {
+            work.want(*site, Call::Look);
+        }
+        loop {
+            while !stop.is_cancelled()
+                && let Some((site, call, lane)) = work.schedule.take()
+            {
+                work.begin(site, call, lane);
+            }
+            let Some(ended) = work.tasks.join_next_with_id().await else {
+                break;
+            };
+            work.end(ended);
+        }
+    }
+}
+
+struct Work<'a> {
+    preflight: &'a Preflight,
+    schedule: Schedule,
+    trials: Trials,
+    tasks: JoinSet<Finished>,
+    /// Which slot each task has.
+    out: HashMap<Id, (SiteId, Lane)>,
+    tell: UnboundedSender<News>,
+}
+
+impl Work<'_> {
+    fn say(&self, news: News) {
+        // Nobody listens any more: the preflight is being stopped.
+        let _gone = self.tell.send(news);
+    }
+
+    fn want(&mut self, site: SiteId, call: Call) {
+        let now = self.preflight.clock.now();
+        let lane = if call == Call::Put { Lane::Push } else { Lane::Look };
+        self.schedule.want(site, call, lane, now, now);
+    }
+
+    fn begin(&mut self, id: SiteId, call: Call, lane: Lane) {
+        let (api, all) = (Arc::clone(&self.preflight.api), Arc::clone(&self.preflight.all));
+        let (tell, now) = (self.tell.clone(), self.preflight.clock.now().wall);
+        let task = self.tasks.spawn(async move {
+            let site = &all[id.index()];
+            let say = move |done: Done| {
+                tracing::info!(
+                    site = %site.name,
+                    step = done.step.word(),
+                    result = done.finding.word(),
+                    ms = done.milliseconds(),
+                    note = %done.finding.sentence(),
+                    "preflight"
+                );
+                let _gone = tell.send(News::Step(id, done));
+            };
+            if call == Call::Put {
+                let answer = api.authenticate(site).await;
+                say(Done {
+                    step: Step::Auth,
+                    finding: preflight::auth(&answer),
+                    took: answer.took,
+                });
+                return Finished::Answered(id, answer.verdict);
+            }
+            Finished::Reached(id, api.reach(site, now, &say).await)
+        });
+        self.out.insert(task.id(), (id, lane));
+    }
+
+    fn end(&mut self, ended: Result<(Id, Finished), JoinError>) {
+        let task = match &ended {
+            Ok((task, _)) => *task,
+            Err(error) => error.id(),
+        };
+        let Some((site, lane)) = self.out.remove(&task) else {
+            return;
+        };
+        self.schedule.release(site, lane);
+        let key = self.preflight.all[site.index()].master_key;
+        let turns = match ended {
+            Ok((_, Finished::Reached(site, _))) if !self.preflight.auth => {
+                self.say(News::Over(site));
+                Vec::new()
+            }
+            Ok((_, Finished::Reached(site, standing))) => {
+                if let Err(why) = standing {
+                    self.leave_out(site, why);
+                }
+                self.trials.reached(key, site, standing.ok())
+            }
+            Ok((_, Finished::Answered(site, verdict))) => {
+                self.say(News::Over(site));
+                self.trials.answered(key, verdict)
+            }
+            Err(_) => {
+                // A fault of the program: the others have their turn all the same.
+                tracing::error!(site = %self.preflight.all[site.index()].name, "the preflight broke off");
+                self.say(News::Over(site));
+                match lane {
+                    Lane::Push => self
+                        .trials
+                        .answered(key, AuthVerdict::Problem(crate::rules::outcome::Problem::ConnectionLost)),
+                    _ => self.trials.reached(key, site, None),
+                }
+            }
+        };
+        for turn in turns {
+            match turn {
+                Turn::Ask(site) => self.want(site, Call::Put),
+                Turn::Skip(site, why) => self.leave_out(site, why),
+            }
+        }
+    }
+
+    fn leave_out(&self, site: SiteId, why: &str) {
+        self.say(News::Step(site, Done::skipped(Step::Auth, why)));
+        self.say(News::Over(site));
+    }
+}
