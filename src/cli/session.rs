@@ -15,13 +15,14 @@ use super::signals::{Signals, asked};
 use super::{Globals, who};
 use crate::attach::{About, Hub, Offer};
 use crate::config::{self, Config, Found, Searched, StoreSettings};
+use crate::engine::preflight::Preflight;
 use crate::engine::{self, Clock, Command, Event, Handle, Left, RunInfo, Settings};
 use crate::rules::retry::Policy;
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::secret::{MasterKey, SecretSource, Surroundings, open_plain};
 use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
-use crate::site_api::{HttpSettings, HttpSiteApi};
+use crate::site_api::{ClientError, HttpSettings, HttpSiteApi};
 use crate::store::sqlite::{SqliteStore, set_aside};
 use crate::store::{Operator, Store, StoreError};
 use crate::text::CleanText;
@@ -51,6 +52,8 @@ pub(super) type Db = SqliteStore;
 /// A config brought to life.
 pub(super) struct Session {
     pub(super) sites: Arc<[Site]>,
+    /// How much of a preflight may be out at once: in all, and to one backend.
+    at_once: (usize, usize),
     /// What the store knew of each site when the session began.
     pub(super) known: Vec<SiteState>,
     pub(super) local: Local,
@@ -78,14 +81,7 @@ impl Session {
         left: Left,
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
-        let api = HttpSiteApi::new(&HttpSettings {
-            connect_timeout: config.push.connect_timeout,
-            timeout: config.push.timeout,
-            proxy: config.push.proxy.clone(),
-            ca_pem,
-            sites: config.sites.len(),
-        })?;
-        let api = Arc::new(api);
+        let api = Arc::new(http(config, ca_pem)?);
         let sites: Arc<[Site]> = config.sites.clone().into();
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
@@ -102,14 +98,10 @@ impl Session {
             clock,
         );
         let (hub, events) = Hub::start(Arc::clone(&sites), known.clone(), told);
-        let master_keys = MasterKeys {
-            sources: config.master_keys.clone(),
-            sites: Arc::clone(&sites),
-            api,
-            reading: Mutex::new(()),
-        };
+        let master_keys = MasterKeys::new(config, &sites, api);
         Ok(Self {
             sites,
+            at_once: (config.push.concurrency, config.push.per_backend),
             known,
             local: Local {
                 handle,
@@ -236,10 +228,35 @@ impl Session {
         Ok(newest.into_iter().map(|newest| newest.state).collect())
     }
 
+    /// A preflight of these sites.
+    pub(super) fn preflight(&self, sites: Vec<SiteId>, auth: bool) -> Preflight {
+        let (concurrency, per_backend) = self.at_once;
+        Preflight {
+            api: Arc::clone(&self.local.master_keys.api),
+            all: Arc::clone(&self.sites),
+            concurrency,
+            per_backend,
+            clock: self.clock,
+            sites,
+            auth,
+        }
+    }
+
     /// Every site, in the order of the list.
     pub(super) fn all(&self) -> Vec<SiteId> {
         (0..).map(SiteId).take(self.sites.len()).collect()
     }
+}
+
+/// Reaches the config's sites.
+pub(super) fn http(config: &Config, ca_pem: Option<Vec<u8>>) -> Result<HttpSiteApi, ClientError> {
+    HttpSiteApi::new(&HttpSettings {
+        connect_timeout: config.push.connect_timeout,
+        timeout: config.push.timeout,
+        proxy: config.push.proxy.clone(),
+        ca_pem,
+        sites: config.sites.len(),
+    })
 }
 
 fn settings(config: &Config, left: Left) -> Settings {
@@ -369,7 +386,7 @@ pub(super) fn state_folder() -> anyhow::Result<PathBuf> {
 const CA_FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The certificate authority that the config names.
-fn ca_pem(config: &Config) -> anyhow::Result<Option<Vec<u8>>> {
+pub(super) fn ca_pem(config: &Config) -> anyhow::Result<Option<Vec<u8>>> {
     let read = |path: &PathBuf| read_ca_file(path).with_context(|| format!("tls.ca_file {}", path.display()));
     config.ca_file.as_ref().map(read).transpose()
 }
@@ -391,6 +408,16 @@ pub(super) struct MasterKeys {
 }
 
 impl MasterKeys {
+    /// Of this config, for these sites; none is read yet.
+    pub(super) fn new(config: &Config, sites: &Arc<[Site]>, api: Arc<HttpSiteApi>) -> Self {
+        Self {
+            sources: config.master_keys.clone(),
+            sites: Arc::clone(sites),
+            api,
+            reading: Mutex::new(()),
+        }
+    }
+
     /// Reads what `sites` need and is not read yet.
     ///
     /// # Errors

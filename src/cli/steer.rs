@@ -3,8 +3,9 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::reading;
 use super::session::Session;
@@ -15,7 +16,7 @@ use crate::rules::run::RunPhase;
 use crate::site::SiteId;
 use crate::store::{Holder, Store, StoreError};
 use crate::tui::setup::SetupOrder;
-use crate::tui::{Effect, Message, Wanted};
+use crate::tui::{Effect, Message, PreflightNews, PreflightOrder, PreflightTold, Wanted};
 
 /// How long a run of another process may take to hear the last order.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -45,6 +46,8 @@ pub(super) struct Steer {
     reads_since: Option<Instant>,
     /// Whether what nobody works on is to be asked about once it was read.
     asks: bool,
+    /// Stops the preflight that goes on when it is dropped.
+    preflight: Option<DropGuard>,
 }
 
 /// The run of another process.
@@ -77,6 +80,7 @@ impl Steer {
             rests_until: Instant::now(),
             reads_since: None,
             asks: false,
+            preflight: None,
         }
     }
 
@@ -269,6 +273,7 @@ impl Steer {
                 self.say(Message::Healed(healed));
             }
             Effect::Read(wanted) => self.read(wanted),
+            Effect::Preflight(order) => self.check(order),
             Effect::Setup(order) => {
                 // If it has ended by a fault, that is told when the screen is left.
                 let _ended = self.setup.send(order);
@@ -308,6 +313,36 @@ impl Steer {
             }
             _ => self.session.local.order(command),
         }
+    }
+
+    /// Begins a preflight beside all else, or has the one that goes on begin nothing more.
+    fn check(&mut self, order: PreflightOrder) {
+        self.preflight = None;
+        let PreflightOrder::Begin { number, sites, auth } = order else {
+            return;
+        };
+        let stop = CancellationToken::new();
+        self.preflight = Some(stop.clone().drop_guard());
+        let master_keys = Arc::clone(&self.session.local.master_keys);
+        let preflight = self.session.preflight(sites.clone(), auth);
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            let say = |told| {
+                let _left = tell.send(Message::Preflight(PreflightNews { number, told }));
+            };
+            if auth && let Err(error) = master_keys.load(&sites).await {
+                return say(PreflightTold::Refused(format!("{error:#}")));
+            }
+            say(PreflightTold::Begun);
+            let (find, mut found) = unbounded_channel();
+            let work = tokio::spawn(preflight.run(stop, find));
+            while let Some(news) = found.recv().await {
+                say(PreflightTold::Found(news));
+            }
+            // It has ended: nothing else lets go of its channel.
+            let _ended = work.await;
+            say(PreflightTold::Ended);
+        });
     }
 
     /// Reads beside all else: a long history holds up nothing.

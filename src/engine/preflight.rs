@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Clock;
 use super::schedule::{Lane, Schedule};
-use crate::rules::outcome::AuthVerdict;
+use crate::rules::outcome::{AuthVerdict, Problem};
 use crate::rules::preflight::trial::{Standing, Trials, Turn};
 use crate::rules::preflight::{self, Done, Step};
 use crate::rules::state::Call;
@@ -159,11 +159,11 @@ impl Work<'_> {
                 // A fault of the program: the others have their turn all the same.
                 tracing::error!(site = %self.preflight.all[site.index()].name, "the preflight broke off");
                 self.say(News::Over(site));
-                match lane {
-                    Lane::Push => self
-                        .trials
-                        .answered(key, AuthVerdict::Problem(crate::rules::outcome::Problem::ConnectionLost)),
-                    _ => self.trials.reached(key, site, None),
+                if lane == Lane::Push {
+                    self.trials
+                        .answered(key, AuthVerdict::Problem(Problem::ConnectionLost))
+                } else {
+                    self.trials.reached(key, site, None)
                 }
             }
         };

@@ -182,6 +182,15 @@ impl Done {
         }
     }
 
+    /// What it means for the site; none where nothing was done and nothing is missed.
+    fn grade(&self) -> Option<Grade> {
+        match &self.finding {
+            // It was asked for, and nobody knows.
+            Finding::Skipped(_) if self.step == Step::Auth => Some(Grade::Warning),
+            finding => finding.grade(),
+        }
+    }
+
     /// How long it took, in whole milliseconds.
     pub fn milliseconds(&self) -> u64 {
         u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX)
@@ -215,7 +224,7 @@ impl Report {
 
     /// What all of it means: as its worst step. Where nothing was found out, nothing is known to be good.
     pub fn grade(&self) -> Grade {
-        let grades = self.steps.iter().filter_map(|done| done.finding.grade());
+        let grades = self.steps.iter().filter_map(Done::grade);
         grades.max().unwrap_or(Grade::Bad)
     }
 
@@ -223,14 +232,16 @@ impl Report {
     pub fn sentence(&self) -> String {
         let grade = self.grade();
         if grade > Grade::Good {
-            let is_worst = |done: &&Done| done.finding.grade() == Some(grade);
+            let is_worst = |done: &&Done| done.grade() == Some(grade);
             let worst = self.steps.iter().find(is_worst);
             return worst.map_or_else(
                 || "nothing was found out".to_owned(),
                 |done| format!("{}: {}", done.step.head(), done.finding.sentence()),
             );
         }
-        let said = [Step::Get, Step::Auth].into_iter().filter_map(|step| self.step(step));
+        let said = [Step::Get, Step::Auth]
+            .into_iter()
+            .filter_map(|step| self.step(step));
         let said: Vec<String> = said.map(|done| done.finding.sentence().to_string()).collect();
         said.join("; ")
     }
@@ -398,19 +409,36 @@ mod tests {
         assert_eq!(report.grade(), Grade::Bad, "nothing is known");
         report.take(done(Step::Get, Finding::ok("serves pk_test_…AbCd")));
         report.take(done(Step::Dns, Finding::ok("203.0.113.7")));
-        assert_eq!((report.grade(), report.sentence().as_str()), (Grade::Good, "serves pk_test_…AbCd"));
+        assert_eq!(
+            (report.grade(), report.sentence().as_str()),
+            (Grade::Good, "serves pk_test_…AbCd")
+        );
         report.take(done(Step::Tls, Finding::Warning(CleanText::note("ends soon"))));
-        assert_eq!((report.grade(), report.sentence().as_str()), (Grade::Warning, "TLS: ends soon"));
-        report.take(Done::skipped(Step::Auth, "not asked"));
-        assert_eq!(report.grade(), Grade::Warning, "what was left out says nothing");
-        let refused = failed(Problem::RefusedKey, Some(401), &CleanText::note("invalid_api_key"));
+        assert_eq!(
+            (report.grade(), report.sentence().as_str()),
+            (Grade::Warning, "TLS: ends soon")
+        );
+        report.take(Done::skipped(Step::Tcp, "a proxy"));
+        report.take(done(Step::Tls, Finding::ok("ends late")));
+        assert_eq!(report.grade(), Grade::Good, "what was left out says nothing");
+        report.take(Done::skipped(Step::Auth, "refused elsewhere"));
+        assert_eq!(
+            report.sentence(),
+            "AUTH: refused elsewhere",
+            "but for what was asked for"
+        );
+        let refused = failed(
+            Problem::RefusedKey,
+            Some(401),
+            &CleanText::note("invalid_api_key"),
+        );
         report.take(done(Step::Auth, refused));
         assert_eq!(
             report.sentence(),
             "AUTH: refuses the master key: check master_key of this site (401): invalid_api_key"
         );
         let steps: Vec<Step> = report.steps().iter().map(|done| done.step).collect();
-        assert_eq!(steps, [Step::Dns, Step::Tls, Step::Get, Step::Auth]);
+        assert_eq!(steps, Step::ALL);
     }
 
     #[test]

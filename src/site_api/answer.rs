@@ -459,21 +459,44 @@ mod tests {
         let problem = AuthVerdict::Problem;
         for (status, body, verdict) in [
             (400, r#"{"error": "Missing value"}"#, AuthVerdict::Accepted),
-            (400, r#"{"success": false, "error": "Valeur manquante"}"#, AuthVerdict::Accepted),
-            (400, r#"{"error": "bad request"}"#, problem(Problem::RefusedRequest)),
-            (422, r#"{"error": "Missing value"}"#, problem(Problem::RefusedRequest)),
-            (401, r#"{"error": "API key manquante"}"#, problem(Problem::RefusedKey)),
+            (
+                400,
+                r#"{"success": false, "error": "Valeur manquante"}"#,
+                AuthVerdict::Accepted,
+            ),
+            (
+                400,
+                r#"{"error": "bad request"}"#,
+                problem(Problem::RefusedRequest),
+            ),
+            (
+                422,
+                r#"{"error": "Missing value"}"#,
+                problem(Problem::RefusedRequest),
+            ),
+            (
+                401,
+                r#"{"error": "API key manquante"}"#,
+                problem(Problem::RefusedKey),
+            ),
             (403, r#"{"error": "Missing value"}"#, problem(Problem::RefusedKey)),
             (404, "Not Found", problem(Problem::NoEndpoint)),
             (200, r#"{"success": true}"#, problem(Problem::StrangeJson)),
-            (200, r#"{"error": "Missing value"}"#, problem(Problem::StrangeJson)),
+            (
+                200,
+                r#"{"error": "Missing value"}"#,
+                problem(Problem::StrangeJson),
+            ),
             (200, "<html>", problem(Problem::NotThisApi)),
             (302, "", problem(Problem::Redirect)),
         ] {
             assert_eq!(auth(raw(status, body), None).verdict, verdict, "{status} {body}");
         }
         let key = MasterKey::parse("m4ster-key".to_owned()).unwrap();
-        let echoed = auth(raw(400, r#"{"error": "Missing value", "key": "m4ster-key"}"#), Some(&key));
+        let echoed = auth(
+            raw(400, r#"{"error": "Missing value", "key": "m4ster-key"}"#),
+            Some(&key),
+        );
         assert!(echoed.alarm);
     }
 

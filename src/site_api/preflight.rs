@@ -101,7 +101,10 @@ impl HttpSiteApi {
         let addresses = timed(Step::Dns, tell, resolve(host, site.url.port(), until)).await?;
         let stream = timed(Step::Tcp, tell, open(&addresses, until)).await?;
         if !is_encrypted {
-            tell(Done::skipped(Step::Tls, "http on this machine itself: there is no TLS"));
+            tell(Done::skipped(
+                Step::Tls,
+                "http on this machine itself: there is no TLS",
+            ));
             return Ok(());
         }
         timed(Step::Tls, tell, self.shake_hands(host, stream, until, now)).await

@@ -120,7 +120,10 @@ mod tests {
         let serves = Some(Standing::Serves);
         assert_eq!(trials.reached(KEY, SiteId(0), serves), [Turn::Ask(SiteId(0))]);
         assert_eq!(trials.reached(KEY, SiteId(1), serves), []);
-        assert_eq!(trials.answered(KEY, AuthVerdict::Accepted), [Turn::Ask(SiteId(1))]);
+        assert_eq!(
+            trials.answered(KEY, AuthVerdict::Accepted),
+            [Turn::Ask(SiteId(1))]
+        );
         assert_eq!(trials.reached(KEY, SiteId(2), serves), [Turn::Ask(SiteId(2))]);
     }
 
