@@ -204,6 +204,9 @@ fn what_stands_in_the_way_of_a_push_is_found_without_one() {
 #[test]
 fn the_master_key_is_proven_and_nothing_is_stored() {
     let stage = Stage::of(24);
+    let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+    let narrow = config.replace("[push]", "[push]\nper_backend = 1");
+    std::fs::write(stage.path("config.toml"), narrow).unwrap();
     let before = stage.all_stored();
     let ended = stage.check(&["--auth", "--json"]);
     assert_eq!(ended.code, Some(1), "{}", ended.err);
@@ -240,6 +243,10 @@ fn the_master_key_is_proven_and_nothing_is_stored() {
         }
         assert!(record.puts(index).is_empty(), "{}", site.name);
     }
+    assert!(
+        record.most_of_backend.values().all(|most| *most == 1),
+        "{record:?}"
+    );
     assert_eq!(stage.all_stored(), before);
     stage.heal();
     assert_eq!(stage.check(&["--auth"]).code, Some(0));
@@ -336,7 +343,11 @@ fn the_screen_tries_a_site_and_its_master_key() {
         .arg(stage.path("config.toml"))
         .start();
     screen.sees("24 sites").sees("\u{2022} seen").sees_no("checking");
-    screen.key("/").type_("maison-est").sees("1 of 24 sites");
+    screen
+        .key("/")
+        .sees(" filter   ")
+        .type_("maison-est")
+        .sees("1 of 24 sites");
     screen.key("Enter").sees_no("Enter keep it").key("t");
     screen
         .sees("preflight of maison-est")

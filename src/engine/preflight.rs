@@ -180,3 +180,66 @@ impl Work<'_> {
         self.say(News::Over(site));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::site::{MasterKeyId, SiteMode, SiteUrl};
+    use crate::site_api::HttpSettings;
+
+    #[tokio::test]
+    async fn what_is_stopped_begins_nothing_more_and_what_is_out_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let site = |index: usize| {
+            let url = SiteUrl::parse(&format!("http://{address}/{index}")).unwrap();
+            Site {
+                name: url.default_name(),
+                backend: url.backend().into(),
+                url,
+                group: None,
+                mode: SiteMode::Any,
+                master_key: MasterKeyId(0),
+                enabled: true,
+            }
+        };
+        let limit = Duration::from_secs(20);
+        let settings = HttpSettings {
+            connect_timeout: limit,
+            timeout: limit,
+            proxy: None,
+            ca_pem: None,
+            sites: 3,
+        };
+        let preflight = Preflight {
+            api: Arc::new(HttpSiteApi::new(&settings).unwrap()),
+            all: (0..3).map(site).collect(),
+            concurrency: 64,
+            per_backend: 1,
+            clock: Clock::start(),
+            sites: (0..3).map(SiteId).collect(),
+            auth: false,
+        };
+        let stop = CancellationToken::new();
+        let (tell, mut news) = unbounded_channel();
+        let work = tokio::spawn(preflight.run(stop.clone(), tell));
+        // It is out; then the listener goes, and with it what it waits for.
+        let first = news.recv().await;
+        assert!(matches!(first, Some(News::Step(SiteId(0), _))), "{first:?}");
+        stop.cancel();
+        drop(listener);
+        let mut rest = Vec::new();
+        while let Some(told) = news.recv().await {
+            rest.push(told);
+        }
+        work.await.unwrap();
+        assert_eq!(rest.last(), Some(&News::Over(SiteId(0))));
+        let of_others = |told: &&News| !matches!(told, News::Step(SiteId(0), _) | News::Over(SiteId(0)));
+        assert_eq!(rest.iter().filter(of_others).count(), 0, "{rest:?}");
+    }
+}

@@ -211,3 +211,111 @@ fn end_of(certificate: &[u8]) -> Option<Timestamp> {
     let end = validity.not_after.to_unix_duration();
     Timestamp::from_second(i64::try_from(end.as_secs()).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use url::Url;
+
+    use super::*;
+    use crate::secret::MasterKey;
+    use crate::site::{MasterKeyId, SiteMode, SiteUrl};
+    use crate::site_api::HttpSettings;
+
+    fn site(url: &str) -> Site {
+        let url = SiteUrl::parse(url).unwrap();
+        Site {
+            name: url.default_name(),
+            backend: url.backend().into(),
+            url,
+            group: None,
+            mode: SiteMode::Any,
+            master_key: MasterKeyId(0),
+            enabled: true,
+        }
+    }
+
+    fn api(proxy: Option<Url>) -> HttpSiteApi {
+        let limit = Duration::from_secs(20);
+        HttpSiteApi::new(&HttpSettings {
+            connect_timeout: limit,
+            timeout: limit,
+            proxy,
+            ca_pem: None,
+            sites: 1,
+        })
+        .unwrap()
+    }
+
+    /// The words of the steps, and what speaks for the site.
+    async fn steps(api: &HttpSiteApi, site: &Site) -> (Vec<&'static str>, bool) {
+        let told = Mutex::new(Vec::new());
+        let tell = |done: Done| told.lock().unwrap().push(done.finding.word());
+        let reached = api.reach(site, Timestamp::UNIX_EPOCH, &tell).await;
+        (told.into_inner().unwrap(), reached.is_ok())
+    }
+
+    /// Answers so to each request, on a connection of its own; gives back what was asked.
+    async fn serve(listener: TcpListener, answers: &[&str]) -> Vec<String> {
+        let mut asked = Vec::new();
+        while asked.len() < answers.len() {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = vec![0; 4096];
+            // The connection that only tries whether there is one says nothing.
+            let read = stream.read(&mut bytes).await.unwrap_or(0);
+            if read > 0 {
+                let body = answers[asked.len()];
+                let answer = format!("HTTP/1.1 {body}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                asked.push(String::from_utf8_lossy(&bytes[..read]).into_owned());
+            }
+        }
+        asked
+    }
+
+    #[tokio::test]
+    async fn on_loopback_there_may_be_no_tls_and_the_body_is_empty_braces() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let site = site(&format!("http://{}", listener.local_addr().unwrap()));
+        let none = "404 Not Found\r\nContent-Length: 51\r\n\r\n{\"success\": false, \"message\": \"no_publishable_key\"}";
+        let missing = "400 Bad Request\r\nContent-Length: 26\r\n\r\n{\"error\": \"Missing value\"}";
+        let served = tokio::spawn(async move { serve(listener, &[none, missing]).await });
+        let api = api(None);
+        api.set_master_key(MasterKeyId(0), MasterKey::parse("m4ster-key".to_owned()).unwrap());
+        assert_eq!(
+            steps(&api, &site).await,
+            (vec!["ok", "ok", "skipped", "ok"], true)
+        );
+        assert_eq!(api.authenticate(&site).await.verdict, AuthVerdict::Accepted);
+        let asked = served.await.unwrap();
+        assert!(
+            asked[0].starts_with("GET /api/stripe-pk HTTP/1.1"),
+            "{}",
+            asked[0]
+        );
+        assert!(!asked[0].contains("m4ster-key"));
+        let put = "PUT /api/export/settings/stripe_publishable_key HTTP/1.1";
+        assert!(
+            asked[1].starts_with(put) && asked[1].ends_with("\r\n\r\n{}"),
+            "{}",
+            asked[1]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_a_proxy_alone_can_see_is_left_out() {
+        // Nothing listens there any more.
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let api = api(Some(Url::parse(&format!("http://{closed}")).unwrap()));
+        let (words, reached) = steps(&api, &site("https://shop.example.com")).await;
+        assert_eq!(words, ["skipped", "skipped", "skipped", "failed"]);
+        assert!(!reached);
+    }
+}

@@ -44,7 +44,8 @@ impl Strangers {
     /// many days from now and one less. Returns the address.
     pub(crate) fn serve(&self, name: &str, days: i64) -> String {
         let end = Timestamp::now() + SignedDuration::from_hours(24 * days);
-        let [year, month, day] = ["%Y", "%m", "%d"].map(|part| end.strftime(part).to_string().parse().unwrap());
+        let [year, month, day] =
+            ["%Y", "%m", "%d"].map(|part| end.strftime(part).to_string().parse().unwrap());
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let [month, day] = [month, day].map(|part| u8::try_from(part).unwrap());
         params.not_after = date_time_ymd(year, month, day);

@@ -193,7 +193,8 @@ fn the_master_key_is_tried_where_a_push_could_go() {
 fn what_is_wrong_comes_first_when_all_is_there_and_a_page_leads_back() {
     let mut screen = done((120, 40).into());
     let picture = screen.picture();
-    let place = |name: &str| picture.find(&format!("  {name} ")).unwrap();
+    let (_, dialog) = picture.split_once("preflight of 9 sites").unwrap();
+    let place = |name: &str| dialog.find(&format!(" {name} ")).unwrap();
     assert!(picture.contains("6 ok, 1 warning, 2 failed"), "{picture}");
     assert!(place("quai-neuf") < place("port-ouest") && place("port-ouest") < place("maison-est"));
     screen.press(KeyCode::Enter);

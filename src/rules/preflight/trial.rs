@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::rules::outcome::{AuthVerdict, Problem};
 use crate::site::{MasterKeyId, SiteId};
@@ -39,7 +39,8 @@ pub struct Trials {
 struct Trial {
     /// Sites whose GET is still to come.
     to_come: usize,
-    waiting: Vec<(Standing, SiteId)>,
+    /// The best first.
+    waiting: BTreeSet<(Standing, SiteId)>,
     /// Whether one is being asked.
     is_out: bool,
     accepted: bool,
@@ -80,24 +81,22 @@ impl Trials {
 
 impl Trial {
     fn turns(&mut self) -> Vec<Turn> {
-        if self.accepted {
-            return self.waiting.drain(..).map(|(_, site)| Turn::Ask(site)).collect();
+        if self.accepted || self.refusals >= REFUSALS {
+            let accepted = self.accepted;
+            let turn = |(_, site)| match accepted {
+                true => Turn::Ask(site),
+                false => Turn::Skip(site, REFUSED),
+            };
+            return std::mem::take(&mut self.waiting).into_iter().map(turn).collect();
         }
-        if self.refusals >= REFUSALS {
-            let all = self.waiting.drain(..);
-            return all.map(|(_, site)| Turn::Skip(site, REFUSED)).collect();
-        }
-        let best = (0..self.waiting.len()).min_by_key(|place| self.waiting[*place]);
-        let Some(place) = best.filter(|_| !self.is_out) else {
-            return Vec::new();
-        };
         // A better one may still come: on a fresh site a wrong key leaves a trace.
-        if self.waiting[place].0 > Standing::Serves && self.to_come > 0 {
+        let may_go = |best: &(Standing, SiteId)| best.0 == Standing::Serves || self.to_come == 0;
+        if self.is_out || !self.waiting.first().is_some_and(may_go) {
             return Vec::new();
         }
-        self.is_out = true;
-        let (_, site) = self.waiting.swap_remove(place);
-        vec![Turn::Ask(site)]
+        let best = self.waiting.pop_first();
+        self.is_out = best.is_some();
+        best.map(|(_, site)| Turn::Ask(site)).into_iter().collect()
     }
 }
 

@@ -210,10 +210,10 @@ impl Preflight {
             left if self.ended => format!(", {left} not checked"),
             left => format!(", {left} to come"),
         };
-        let heads = Step::ALL.map(|step| step.head().chars().next().unwrap_or(' '));
+        let heads = Step::ALL.map(|step| format!("{} ", step.head())).concat();
         let mut lines = vec![
             Line::raw(model.text(&format!("{}{left}", self.counts.words()))),
-            Line::styled(String::from_iter(heads), label),
+            Line::styled(heads, label),
         ];
         let (_, rows) = inside(model);
         // The two lines above, and below: how many more, a blank, what `a` does.
@@ -238,23 +238,26 @@ impl Preflight {
         longest.unwrap_or_default().min(NAMES)
     }
 
-    /// `✓✓!✓  maison-est   TLS: the certificate ends in 9 days`
+    /// `✓   ✓   !   ✓         maison-est   TLS: the certificate ends in 9 days`
     fn row(&self, model: &Model, site: SiteId, names: usize, is_cursor: bool) -> Line<'static> {
         let theme = model.options.theme;
         let found = self.found.get(&site);
         let report = found.map(|found| &found.report);
         let mut spans: Vec<Span<'static>> = Vec::new();
-        for (_, sign, role) in self.signs(site) {
-            spans.push(Span::styled(model.text(sign), theme.style(Part::Status(role))));
+        let mut columns = 0;
+        for (step, sign, role) in self.signs(site) {
+            let cell = model.pad(sign, step.head().len() + 1);
+            columns += step.head().len() + 1;
+            spans.push(Span::styled(cell, theme.style(Part::Status(role))));
         }
         let name = model.pad_name(model.site(site).name.as_str(), names);
         let said = match report {
             Some(report) if found.is_some_and(|found| found.over) => report.sentence(),
             _ => String::new(),
         };
-        let room = inner_width(model).saturating_sub(Step::ALL.len() + names + 4);
+        let room = inner_width(model).saturating_sub(columns + names + 3);
         let part = if is_cursor { Part::Cursor } else { Part::Text };
-        let text = format!("  {name}  {}", model.pad(&said, room));
+        let text = format!(" {name}  {}", model.pad(&said, room));
         spans.push(Span::styled(text, theme.style(part)));
         Line::from(spans)
     }
@@ -328,9 +331,9 @@ impl Preflight {
     fn last_line(&self, model: &Model) -> Line<'static> {
         let text = match lacks_auth(model) {
             _ if self.asked.is_some() => "the master key is being read",
-            _ if self.auth => "with the master key: a PUT with the body {}, which stores nothing (a again)",
+            _ if self.auth => "with the master key, by a PUT of {} that stores nothing; a again",
             Some(why) => why,
-            None => "a tries the master key too: a PUT with the body {}, which stores nothing",
+            None => "a tries the master key too, by a PUT of {} that stores nothing",
         };
         let style = model.options.theme.style(Part::Label);
         Line::styled(model.fit(text, inner_width(model)), style)
