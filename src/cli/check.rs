@@ -108,11 +108,14 @@ impl Followed {
                 },
             }
         };
-        let status = match interrupted {
-            true => Status::Interrupted,
-            // A site that got lost on the way is not known to be good.
-            false if self.counts.bad > 0 || self.counts.all() < self.selected => Status::Bad,
-            false => Status::Good,
+        // A site that got lost on the way is not known to be good.
+        let is_bad = self.counts.bad > 0 || self.counts.all() < self.selected;
+        let status = if interrupted {
+            Status::Interrupted
+        } else if is_bad {
+            Status::Bad
+        } else {
+            Status::Good
         };
         let now = self.clock.now();
         printer.out(match self.telling {

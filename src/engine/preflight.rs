@@ -73,7 +73,7 @@ impl Preflight {
             let Some(ended) = work.tasks.join_next_with_id().await else {
                 break;
             };
-            work.end(ended);
+            work.end(&ended);
         }
     }
 }
@@ -130,8 +130,8 @@ impl Work<'_> {
         self.out.insert(task.id(), (id, lane));
     }
 
-    fn end(&mut self, ended: Result<(Id, Finished), JoinError>) {
-        let task = match &ended {
+    fn end(&mut self, ended: &Result<(Id, Finished), JoinError>) {
+        let task = match ended {
             Ok((task, _)) => *task,
             Err(error) => error.id(),
         };
@@ -142,18 +142,18 @@ impl Work<'_> {
         let key = self.preflight.all[site.index()].master_key;
         let turns = match ended {
             Ok((_, Finished::Reached(site, _))) if !self.preflight.auth => {
-                self.say(News::Over(site));
+                self.say(News::Over(*site));
                 Vec::new()
             }
             Ok((_, Finished::Reached(site, standing))) => {
                 if let Err(why) = standing {
-                    self.leave_out(site, why);
+                    self.leave_out(*site, why);
                 }
-                self.trials.reached(key, site, standing.ok())
+                self.trials.reached(key, *site, standing.ok())
             }
             Ok((_, Finished::Answered(site, verdict))) => {
-                self.say(News::Over(site));
-                self.trials.answered(key, verdict)
+                self.say(News::Over(*site));
+                self.trials.answered(key, *verdict)
             }
             Err(_) => {
                 // A fault of the program: the others have their turn all the same.

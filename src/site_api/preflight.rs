@@ -46,10 +46,11 @@ impl HttpSiteApi {
     pub async fn reach(&self, site: &Site, now: Timestamp, tell: Tell<'_>) -> Result<Standing, &'static str> {
         if let Err(Broken(step)) = self.connect(site, now, tell).await {
             let why = format!("{} failed", step.head());
-            let later = Step::ALL
-                .into_iter()
-                .filter(|later| *later > step && *later < Step::Auth);
-            later.for_each(|later| tell(Done::skipped(later, &why)));
+            for later in Step::ALL {
+                if later > step && later < Step::Auth {
+                    tell(Done::skipped(later, &why));
+                }
+            }
             return Err("the site was not reached: the master key is not sent");
         }
         let client = self.lines.take_fresh();
@@ -90,9 +91,9 @@ impl HttpSiteApi {
         let settings = self.lines.settings();
         let is_encrypted = site.url.look_url().scheme() == "https";
         if settings.proxy.is_some() && is_encrypted {
-            [Step::Dns, Step::Tcp, Step::Tls]
-                .into_iter()
-                .for_each(|step| tell(Done::skipped(step, PROXIED)));
+            for step in [Step::Dns, Step::Tcp, Step::Tls] {
+                tell(Done::skipped(step, PROXIED));
+            }
             return Ok(());
         }
         let until = Instant::now() + settings.connect_timeout;

@@ -43,7 +43,7 @@ fn answered(verdict: LookVerdict, http: u16, detail: &str) -> Finding {
 }
 
 /// What is found of a site whose certificate ends in so many days, up to its GET.
-fn reaches(screen: &mut Trial, number: u64, site: u32, days: i64, get: Option<Finding>) {
+fn reaches(screen: &mut Trial, number: u64, site: u32, days: i64, get: impl Into<Option<Finding>>) {
     let ends = at(0).wall + SignedDuration::from_hours(24 * days + 5);
     found(screen, number, site, Step::Dns, ok("203.0.113.7"), 3);
     found(
@@ -56,7 +56,7 @@ fn reaches(screen: &mut Trial, number: u64, site: u32, days: i64, get: Option<Fi
     );
     let certificate = preflight::certificate(Some(ends), at(0).wall);
     found(screen, number, site, Step::Tls, certificate, 21);
-    if let Some(get) = get {
+    if let Some(get) = get.into() {
         found(screen, number, site, Step::Get, get, 1234);
     }
 }
@@ -65,8 +65,8 @@ fn over(screen: &mut Trial, number: u64, site: u32) {
     screen.tell(told(number, PreflightTold::Found(News::Over(SiteId(site)))));
 }
 
-fn serves() -> Option<Finding> {
-    Some(answered(LookVerdict::Serves(key("live", "Old1")), 200, ""))
+fn serves() -> Finding {
+    answered(LookVerdict::Serves(key("live", "Old1")), 200, "")
 }
 
 /// Two are good, one will not be for long, one has no address, one is parked; the others are still to come.
@@ -87,7 +87,7 @@ pub(super) fn midway(display: Display) -> Trial {
     over(&mut screen, 1, 3);
     let problem = LookVerdict::Problem(Problem::NotThisApi);
     let parked = answered(problem, 200, "page “This domain is parked”");
-    reaches(&mut screen, 1, 8, 64, Some(parked));
+    reaches(&mut screen, 1, 8, 64, parked);
     over(&mut screen, 1, 8);
     reaches(&mut screen, 1, 5, 64, None);
     screen

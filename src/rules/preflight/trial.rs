@@ -83,9 +83,12 @@ impl Trial {
     fn turns(&mut self) -> Vec<Turn> {
         if self.accepted || self.refusals >= REFUSALS {
             let accepted = self.accepted;
-            let turn = |(_, site)| match accepted {
-                true => Turn::Ask(site),
-                false => Turn::Skip(site, REFUSED),
+            let turn = |(_, site)| {
+                if accepted {
+                    Turn::Ask(site)
+                } else {
+                    Turn::Skip(site, REFUSED)
+                }
             };
             return std::mem::take(&mut self.waiting).into_iter().map(turn).collect();
         }

@@ -13,7 +13,7 @@ use crate::engine::preflight::News;
 use crate::rules::preflight::{Counts, Done, Report, Step};
 use crate::rules::status::Role;
 use crate::site::SiteId;
-use crate::text::Count;
+use crate::text::{Count, width};
 use crate::tui::model::Model;
 use crate::tui::theme::Part;
 use crate::tui::{Effect, PreflightNews, PreflightOrder, PreflightTold};
@@ -32,6 +32,8 @@ pub struct Preflight {
     sites: Vec<SiteId>,
     found: HashMap<SiteId, Found>,
     counts: Counts,
+    /// The columns of the names.
+    names: usize,
     /// Whether nothing more comes.
     ended: bool,
     cursor: usize,
@@ -74,7 +76,12 @@ impl Preflight {
             [site] => Some(site),
             _ => None,
         };
+        let names = sites
+            .iter()
+            .map(|site| model.text(model.site(*site).name.as_str()));
+        let longest = names.map(|name| width(&name)).max().unwrap_or_default();
         let dialog = Self {
+            names: longest.min(NAMES),
             number,
             asked: None,
             auth: false,
@@ -219,9 +226,8 @@ impl Preflight {
         // The two lines above, and below: how many more, a blank, what `a` does.
         let room = rows.saturating_sub(lines.len() + 3).max(1);
         let first = self.cursor.saturating_sub(room - 1);
-        let names = self.names(model);
         let shown = self.sites.iter().enumerate().skip(first).take(room);
-        lines.extend(shown.map(|(place, site)| self.row(model, *site, names, place == self.cursor)));
+        lines.extend(shown.map(|(place, site)| self.row(model, *site, place == self.cursor)));
         let more = self.sites.len().saturating_sub(first + room);
         if more > 0 {
             lines.push(Line::styled(format!("{more} more below"), label));
@@ -231,31 +237,24 @@ impl Preflight {
         lines
     }
 
-    /// The columns of the longest name, within bounds.
-    fn names(&self, model: &Model) -> usize {
-        let names = self.sites.iter().map(|site| model.site(*site).name.as_str());
-        let longest = names.map(|name| crate::text::width(&model.text(name))).max();
-        longest.unwrap_or_default().min(NAMES)
-    }
-
     /// `✓   ✓   !   ✓         maison-est   TLS: the certificate ends in 9 days`
-    fn row(&self, model: &Model, site: SiteId, names: usize, is_cursor: bool) -> Line<'static> {
+    fn row(&self, model: &Model, site: SiteId, is_cursor: bool) -> Line<'static> {
         let theme = model.options.theme;
         let found = self.found.get(&site);
         let report = found.map(|found| &found.report);
         let mut spans: Vec<Span<'static>> = Vec::new();
         let mut columns = 0;
-        for (step, sign, role) in self.signs(site) {
+        for (step, sign, role) in self.signs(model, site) {
             let cell = model.pad(sign, step.head().len() + 1);
             columns += step.head().len() + 1;
             spans.push(Span::styled(cell, theme.style(Part::Status(role))));
         }
-        let name = model.pad_name(model.site(site).name.as_str(), names);
+        let name = model.pad_name(model.site(site).name.as_str(), self.names);
         let said = match report {
             Some(report) if found.is_some_and(|found| found.over) => report.sentence(),
             _ => String::new(),
         };
-        let room = inner_width(model).saturating_sub(columns + names + 3);
+        let room = inner_width(model).saturating_sub(columns + self.names + 3);
         let part = if is_cursor { Part::Cursor } else { Part::Text };
         let text = format!(" {name}  {}", model.pad(&said, room));
         spans.push(Span::styled(text, theme.style(part)));
@@ -263,7 +262,7 @@ impl Preflight {
     }
 
     /// Each step of a site: its sign, and what that means.
-    fn signs(&self, site: SiteId) -> Vec<(Step, &'static str, Role)> {
+    fn signs(&self, model: &Model, site: SiteId) -> Vec<(Step, &'static str, Role)> {
         let found = self.found.get(&site);
         let report = found.map(|found| &found.report);
         let over = found.is_some_and(|found| found.over) || self.ended;
@@ -273,7 +272,7 @@ impl Preflight {
                 (step, sign, role)
             }
             None if over || (step == Step::Auth && !self.auth) => (step, " ", Role::Quiet),
-            None => (step, "·", Role::Quiet),
+            None => (step, model.glyph("·", "."), Role::Quiet),
         };
         Step::ALL.map(sign).to_vec()
     }
@@ -286,7 +285,7 @@ impl Preflight {
             Line::raw(""),
         ];
         let report = self.found.get(&site).map(|found| &found.report);
-        for (step, sign, role) in self.signs(site) {
+        for (step, sign, role) in self.signs(model, site) {
             let done = report.and_then(|report| report.step(step));
             lines.extend(self.step_lines(model, step, done, (sign, role)));
         }
