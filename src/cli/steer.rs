@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::reading;
 use super::session::Session;
@@ -46,8 +46,8 @@ pub(super) struct Steer {
     reads_since: Option<Instant>,
     /// Whether what nobody works on is to be asked about once it was read.
     asks: bool,
-    /// Stops the preflight that goes on when it is dropped.
-    preflight: Option<DropGuard>,
+    /// What stops the preflights that go on: one, and while master keys are read for another one, that too.
+    preflights: Vec<CancellationToken>,
 }
 
 /// The run of another process.
@@ -80,7 +80,7 @@ impl Steer {
             rests_until: Instant::now(),
             reads_since: None,
             asks: false,
-            preflight: None,
+            preflights: Vec::new(),
         }
     }
 
@@ -106,6 +106,7 @@ impl Steer {
                 () = sleep_until(self.read_at.filter(|_| self.reads_since.is_none())) => self.read_again().await,
             }
         }
+        stop_all(&self.preflights);
         if let Some(remote) = self.remote {
             let Attached {
                 connection,
@@ -315,14 +316,14 @@ impl Steer {
         }
     }
 
-    /// Begins a preflight beside all else, or has the one that goes on begin nothing more.
+    /// Begins a preflight beside all else, or has those that go on begin nothing more.
     fn check(&mut self, order: PreflightOrder) {
-        self.preflight = None;
         let PreflightOrder::Begin { number, sites, auth } = order else {
-            return;
+            return stop_all(&std::mem::take(&mut self.preflights));
         };
         let stop = CancellationToken::new();
-        self.preflight = Some(stop.clone().drop_guard());
+        let before = self.preflights.clone();
+        self.preflights.push(stop.clone());
         let master_keys = Arc::clone(&self.session.local.master_keys);
         let preflight = self.session.preflight(sites.clone(), auth);
         let tell = self.tell.clone();
@@ -333,6 +334,8 @@ impl Steer {
             if auth && let Err(error) = master_keys.load(&sites).await {
                 return say(PreflightTold::Refused(format!("{error:#}")));
             }
+            // Only now: if no master key can be read, what goes on without them goes on.
+            stop_all(&before);
             say(PreflightTold::Begun);
             let (find, mut found) = unbounded_channel();
             let work = tokio::spawn(preflight.run(stop, find));
@@ -364,6 +367,10 @@ impl Steer {
         // The screen is being left: what is told now is told by who follows.
         let _left = self.tell.send(message);
     }
+}
+
+fn stop_all(preflights: &[CancellationToken]) {
+    preflights.iter().for_each(CancellationToken::cancel);
 }
 
 /// A look at sites that only this process has, and one at the others.

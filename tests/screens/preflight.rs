@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use crossterm::event::KeyCode;
 use jiff::SignedDuration;
+use stripe_propagate::engine::Event;
 use stripe_propagate::engine::preflight::News;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem};
 use stripe_propagate::rules::preflight::{self, Done, Finding, Step};
+use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::site::SiteId;
 use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::{Effect, Input, Message, PreflightNews, PreflightOrder, PreflightTold};
 
+use super::stories::{holder, run};
 use super::trial::{Display, NAMES, Trial, at, key};
 
 fn told(number: u64, told: PreflightTold) -> Message {
@@ -172,7 +175,20 @@ fn the_master_key_is_tried_where_a_push_could_go() {
         picture.contains("the master key is not tried: the master key: /root/master.key"),
         "{picture}"
     );
+    // What goes on without it goes on.
+    found(&mut screen, 1, 0, Step::Dns, ok("198.51.100.1"), 3);
+    assert!(screen.picture().contains("198.51.100.1"));
     assert_eq!(press(&mut screen, KeyCode::Char('a')), begins(3, 0, true));
+    screen.tell(Message::Attached(Some(holder())));
+    screen.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
+    screen.press(KeyCode::Esc).types("t");
+    assert_eq!(
+        press(&mut screen, KeyCode::Char('a')),
+        [],
+        "no push could go from here"
+    );
+    let picture = screen.picture();
+    assert!(picture.contains("another process is sending"), "{picture}");
 
     let mut watches = Trial::new(&NAMES, (120, 40), |start| start.options.read_only = true);
     watches.picture();

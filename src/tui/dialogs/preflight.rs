@@ -107,8 +107,6 @@ impl Preflight {
                     self.counts = Counts::default();
                 }
                 PreflightTold::Refused(why) => {
-                    // What went on before was given up for it.
-                    self.ended = true;
                     model.say(Level::Error, format!("the master key is not tried: {why}"));
                 }
                 PreflightTold::Found(_) | PreflightTold::Ended => {}
