@@ -22,6 +22,8 @@ mod printer;
 mod follow;
 /// `resume`.
 mod resume;
+/// `check`.
+mod check;
 /// `export`.
 mod export;
 /// What the store is asked for, and how a run is written down.
@@ -88,6 +90,7 @@ Examples:
   stripe-propagate demo                               the screen, on shops inside this machine
   stripe-propagate push --key-file key.txt --yes      push and verify without a screen
   pass show stripe/pk | stripe-propagate push --key-stdin --yes --json
+  stripe-propagate check --auth                       could each site be pushed to?
   stripe-propagate verify                             what does each site serve?
   stripe-propagate resume --yes                       finish a run that broke off
 
@@ -110,6 +113,12 @@ enum Command {
     /// With a key it tells which of them serve that key, else which key each serves.
     #[command(after_help = KEY_HELP)]
     Verify(headless::VerifyArgs),
+    /// Preflight: could the sites be pushed to? Sends no key.
+    ///
+    /// DNS, TCP, TLS (and when the certificate ends), the answer to the GET; with --auth the master key, too.
+    /// A certificate that ends within 21 days is a warning. Ends with 0 if all is well or a warning, else with 1.
+    #[command(after_help = CHECK_HELP)]
+    Check(check::CheckArgs),
     /// Take up a run that was not finished: look at what may have been stored, then push the rest.
     Resume(resume::ResumeArgs),
     /// Write a run as a document: HTML, CSV, JSON or Markdown.
@@ -123,6 +132,10 @@ The key is never an argument: it would stay in the shell's history and in the li
 
 Example:
   stripe-propagate push --key-file key.txt --site shop.example.com --yes";
+
+const CHECK_HELP: &str = "\
+Example:
+  stripe-propagate check --auth --site shop.example.com";
 
 /// Which sites, and how the results are told.
 #[derive(Debug, Clone, Args)]
@@ -207,6 +220,7 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         None => in_runtime(open_screen(cli.globals)),
         Some(Command::Push(args)) => in_runtime(headless::push(&cli.globals, args)),
         Some(Command::Verify(args)) => in_runtime(headless::verify(&cli.globals, args)),
+        Some(Command::Check(args)) => in_runtime(check::run(&cli.globals, args)),
         Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
         Some(Command::Export(args)) => in_runtime(export::run(&cli.globals, args)),
         Some(Command::Demo(args)) => in_runtime(demo::run(&cli.globals, args)),

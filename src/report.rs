@@ -18,6 +18,8 @@ use crate::text::{Count, pad, width};
 
 /// One JSON object a line.
 pub mod json;
+/// A preflight: a line a site, for people and as JSON.
+pub mod preflight;
 /// A run on record as one document: CSV, JSON, Markdown, HTML.
 pub mod export;
 /// A document in a file.

@@ -24,5 +24,7 @@ pub mod plan;
 pub mod progress;
 /// How many sites are in which state, and what that means for the run.
 pub mod tally;
+/// Whether a site could be pushed to: the steps that are tried, and what each means.
+pub mod preflight;
 /// Whether the keys that a run replaces may expire now.
 pub mod expiry;

@@ -30,6 +30,8 @@ pub trait SiteApi: Send + Sync + 'static {
 mod lines;
 /// The two calls over HTTP.
 mod client;
+/// The steps of a preflight, on the network.
+mod preflight;
 /// What an answer's status and body mean. Pure.
 pub mod answer;
 /// What a request that brought no answer died of.

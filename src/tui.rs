@@ -59,6 +59,7 @@ use std::path::PathBuf;
 use crossterm::event::{KeyCode, KeyEvent};
 
 use self::setup::{SetupNews, SetupOrder};
+use crate::engine::preflight::News;
 use crate::engine::{Command, Event};
 use crate::rules::plan::PutBack;
 use crate::site::{SiteId, SiteUrl};
@@ -89,6 +90,8 @@ pub enum Message {
     Wake,
     /// What came of an order about the config.
     Setup(SetupNews),
+    /// What a preflight tells.
+    Preflight(PreflightNews),
     /// The demo's sites were mended: how many.
     Healed(usize),
     /// The screen is back from being suspended.
@@ -195,6 +198,44 @@ pub enum Reading {
     Failed(String),
 }
 
+/// An order about preflights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PreflightOrder {
+    /// Begins one, in the place of the one that goes on.
+    Begin {
+        /// What tells it apart from those before.
+        number: u64,
+        /// Which sites are tried.
+        sites: Vec<SiteId>,
+        /// Whether their master keys are tried, too.
+        auth: bool,
+    },
+    /// Begins nothing more of the one that goes on.
+    Stop,
+}
+
+/// What is told of the preflight of this number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreflightNews {
+    /// Which one.
+    pub number: u64,
+    /// What is told.
+    pub told: PreflightTold,
+}
+
+/// What is told of a preflight.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PreflightTold {
+    /// It begins: the master keys that it needs were read.
+    Begun,
+    /// It does not begin, since a master key cannot be read: why, for the operator.
+    Refused(String),
+    /// What it found.
+    Found(News),
+    /// All sites are over.
+    Ended,
+}
+
 /// Something that the screen wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -205,6 +246,8 @@ pub enum Effect {
     Read(Wanted),
     /// Does something about the config; [`Message::Setup`] tells what came of it.
     Setup(SetupOrder),
+    /// Tries what a push would meet; [`Message::Preflight`] tells of it.
+    Preflight(PreflightOrder),
     /// Puts text into the clipboard of the operator's terminal (OSC 52).
     Copy(String),
     /// Draws everything afresh.

@@ -172,6 +172,9 @@ const TRIALS: &[Trial] = &[
         ground.looks_again(key);
         ground.pty.key("Esc").sees("  24 sites");
     }),
+    trial("preflight", Scene::Calm, |ground, key| {
+        ground.opens(key, "preflight of ");
+    }),
     trial("show key", Scene::Calm, |ground, key| {
         // The mask has its last four letters.
         let key_of_stage = ground.stage.key().to_owned();

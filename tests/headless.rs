@@ -109,6 +109,10 @@ fn a_push_tells_what_the_fleet_saw() {
         if stage.fleet.sites()[index].fault != Fault::Dead {
             assert_eq!(told("put"), record.puts(index).len(), "{name}");
             assert_eq!(told("get"), record.gets(index).len(), "{name}");
+            assert!(
+                record.auth_checks(index).is_empty(),
+                "that is what a preflight does"
+            );
         }
         assert_eq!(result["attempts"].as_u64().unwrap(), told("put") as u64, "{name}");
         if result["verify"] == "verified" {

@@ -227,7 +227,7 @@ pub(super) fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
 }
 
 /// The sites of these names, or all, in the order of the list.
-fn select(sites: &[Site], names: &[String]) -> anyhow::Result<Vec<SiteId>> {
+pub(super) fn select(sites: &[Site], names: &[String]) -> anyhow::Result<Vec<SiteId>> {
     for name in names {
         if !sites.iter().any(|site| site.name.as_str() == name) {
             bail!("no site is called {name}{}", near(sites, name));

@@ -15,6 +15,7 @@ use super::signals::{Signals, asked};
 use super::{Globals, who};
 use crate::attach::{About, Hub, Offer};
 use crate::config::{self, Config, Found, Searched, StoreSettings};
+use crate::engine::preflight::Preflight;
 use crate::engine::{self, Clock, Command, Event, Handle, Left, Rates, RunInfo, Settings};
 use crate::rules::retry::Policy;
 use crate::rules::rollout::Rollout;
@@ -22,7 +23,7 @@ use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::secret::{MasterKey, SecretSource, Surroundings, open_plain};
 use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
-use crate::site_api::{HttpSettings, HttpSiteApi};
+use crate::site_api::{ClientError, HttpSettings, HttpSiteApi};
 use crate::store::sqlite::{SqliteStore, set_aside};
 use crate::store::{Operator, Store, StoreError};
 use crate::text::CleanText;
@@ -52,6 +53,8 @@ pub(super) type Db = SqliteStore;
 /// A config brought to life.
 pub(super) struct Session {
     pub(super) sites: Arc<[Site]>,
+    /// How much at once, and how patiently.
+    settings: Settings,
     /// What the store knew of each site when the session began.
     pub(super) known: Vec<SiteState>,
     pub(super) local: Local,
@@ -79,14 +82,7 @@ impl Session {
         left: Left,
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
-        let api = HttpSiteApi::new(&HttpSettings {
-            connect_timeout: config.push.connect_timeout,
-            timeout: config.push.timeout,
-            proxy: config.push.proxy.clone(),
-            ca_pem,
-            sites: config.sites.len(),
-        })?;
-        let api = Arc::new(api);
+        let api = Arc::new(http(config, ca_pem)?);
         let sites: Arc<[Site]> = config.sites.clone().into();
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
@@ -103,14 +99,10 @@ impl Session {
             clock,
         );
         let (hub, events) = Hub::start(Arc::clone(&sites), known.clone(), told);
-        let master_keys = MasterKeys {
-            sources: config.master_keys.clone(),
-            sites: Arc::clone(&sites),
-            api,
-            reading: Mutex::new(()),
-        };
+        let master_keys = MasterKeys::new(config, &sites, api);
         Ok(Self {
             sites,
+            settings: settings(config, left),
             known,
             local: Local {
                 handle,
@@ -239,13 +231,37 @@ impl Session {
         Ok(newest.into_iter().map(|newest| newest.state).collect())
     }
 
+    /// A preflight of these sites.
+    pub(super) fn preflight(&self, sites: Vec<SiteId>, auth: bool) -> Preflight {
+        Preflight {
+            api: Arc::clone(&self.local.master_keys.api),
+            all: Arc::clone(&self.sites),
+            settings: self.settings.clone(),
+            clock: self.clock,
+            sites,
+            auth,
+        }
+    }
+
     /// Every site, in the order of the list.
     pub(super) fn all(&self) -> Vec<SiteId> {
         (0..).map(SiteId).take(self.sites.len()).collect()
     }
 }
 
-fn settings(config: &Config, left: Left) -> Settings {
+/// Reaches the config's sites.
+pub(super) fn http(config: &Config, ca_pem: Option<Vec<u8>>) -> Result<HttpSiteApi, ClientError> {
+    HttpSiteApi::new(&HttpSettings {
+        connect_timeout: config.push.connect_timeout,
+        timeout: config.push.timeout,
+        proxy: config.push.proxy.clone(),
+        ca_pem,
+        sites: config.sites.len(),
+    })
+}
+
+/// How much at once, and how patiently.
+pub(super) fn settings(config: &Config, left: Left) -> Settings {
     Settings {
         concurrency: config.push.concurrency,
         per_backend: config.push.per_backend,
@@ -377,7 +393,7 @@ pub(super) fn state_folder() -> anyhow::Result<PathBuf> {
 const CA_FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The certificate authority that the config names.
-fn ca_pem(config: &Config) -> anyhow::Result<Option<Vec<u8>>> {
+pub(super) fn ca_pem(config: &Config) -> anyhow::Result<Option<Vec<u8>>> {
     let read = |path: &PathBuf| read_ca_file(path).with_context(|| format!("tls.ca_file {}", path.display()));
     config.ca_file.as_ref().map(read).transpose()
 }
@@ -399,6 +415,16 @@ pub(super) struct MasterKeys {
 }
 
 impl MasterKeys {
+    /// Of this config, for these sites; none is read yet.
+    pub(super) fn new(config: &Config, sites: &Arc<[Site]>, api: Arc<HttpSiteApi>) -> Self {
+        Self {
+            sources: config.master_keys.clone(),
+            sites: Arc::clone(sites),
+            api,
+            reading: Mutex::new(()),
+        }
+    }
+
     /// Reads what `sites` need and is not read yet.
     ///
     /// # Errors

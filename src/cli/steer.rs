@@ -3,8 +3,9 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::reading;
 use super::session::Session;
@@ -15,7 +16,7 @@ use crate::rules::run::RunPhase;
 use crate::site::SiteId;
 use crate::store::{Holder, Store, StoreError};
 use crate::tui::setup::SetupOrder;
-use crate::tui::{Effect, Message, Wanted};
+use crate::tui::{Effect, Message, PreflightNews, PreflightOrder, PreflightTold, Wanted};
 
 /// How long a run of another process may take to hear the last order.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -45,6 +46,8 @@ pub(super) struct Steer {
     reads_since: Option<Instant>,
     /// Whether what nobody works on is to be asked about once it was read.
     asks: bool,
+    /// What stops the preflights that go on: one, and while master keys are read for another one, that too.
+    preflights: Vec<CancellationToken>,
 }
 
 /// The run of another process.
@@ -77,6 +80,7 @@ impl Steer {
             rests_until: Instant::now(),
             reads_since: None,
             asks: false,
+            preflights: Vec::new(),
         }
     }
 
@@ -102,6 +106,7 @@ impl Steer {
                 () = sleep_until(self.read_at.filter(|_| self.reads_since.is_none())) => self.read_again().await,
             }
         }
+        stop_all(&self.preflights);
         if let Some(remote) = self.remote {
             let Attached {
                 connection,
@@ -269,6 +274,7 @@ impl Steer {
                 self.say(Message::Healed(healed));
             }
             Effect::Read(wanted) => self.read(wanted),
+            Effect::Preflight(order) => self.check(order),
             Effect::Setup(order) => {
                 // If it has ended by a fault, that is told when the screen is left.
                 let _ended = self.setup.send(order);
@@ -310,6 +316,38 @@ impl Steer {
         }
     }
 
+    /// Begins a preflight beside all else, or has those that go on begin nothing more.
+    fn check(&mut self, order: PreflightOrder) {
+        let PreflightOrder::Begin { number, sites, auth } = order else {
+            return stop_all(&std::mem::take(&mut self.preflights));
+        };
+        let stop = CancellationToken::new();
+        let before = self.preflights.clone();
+        self.preflights.push(stop.clone());
+        let master_keys = Arc::clone(&self.session.local.master_keys);
+        let preflight = self.session.preflight(sites.clone(), auth);
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            let say = |told| {
+                let _left = tell.send(Message::Preflight(PreflightNews { number, told }));
+            };
+            if auth && let Err(error) = master_keys.load(&sites).await {
+                return say(PreflightTold::Refused(format!("{error:#}")));
+            }
+            // Only now: if no master key can be read, what goes on without them goes on.
+            stop_all(&before);
+            say(PreflightTold::Begun);
+            let (find, mut found) = unbounded_channel();
+            let work = tokio::spawn(preflight.run(stop, find));
+            while let Some(news) = found.recv().await {
+                say(PreflightTold::Found(news));
+            }
+            // It has ended: nothing else lets go of its channel.
+            let _ended = work.await;
+            say(PreflightTold::Ended);
+        });
+    }
+
     /// Reads beside all else: a long history holds up nothing.
     fn read(&self, wanted: Wanted) {
         let (store, sites) = (Arc::clone(&self.session.store), Arc::clone(&self.session.sites));
@@ -329,6 +367,10 @@ impl Steer {
         // The screen is being left: what is told now is told by who follows.
         let _left = self.tell.send(message);
     }
+}
+
+fn stop_all(preflights: &[CancellationToken]) {
+    preflights.iter().for_each(CancellationToken::cancel);
 }
 
 /// A look at sites that only this process has, and one at the others.

@@ -199,14 +199,14 @@ const DATABASE_ERROR: &str = "(psycopg2.OperationalError) la connexion au serveu
     (Background on this error at: https://sqlalche.me/e/20/e3q8)";
 
 fn needs_two_retries(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    if asked.is_put() && !shop.turn().is_multiple_of(3) {
+    if asked.stores() && !shop.turn().is_multiple_of(3) {
         return Reply::json(500, &json!({ "error": DATABASE_ERROR }));
     }
     shop.template_site(asked)
 }
 
 fn asks_to_slow_down(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    if asked.is_put() && !shop.turn().is_multiple_of(2) {
+    if asked.stores() && !shop.turn().is_multiple_of(2) {
         let wait = shop.seconds(2).to_string();
         return Reply::json(429, &json!({ "error": "too many requests" })).with("Retry-After", &wait);
     }
@@ -231,13 +231,15 @@ fn other_tenant(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
 fn stores_nothing(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
     match shop.refusal(asked) {
         Some(refusal) if asked.is_put() => refusal,
+        // True of every version: without a value there is nothing to pretend about.
+        _ if asked.is_without_value() => shop.template_site(asked),
         _ if asked.is_put() => Reply::json(200, &json!({ "success": true, "message": "updated" })),
         _ => Reply::json(404, &json!({ "success": false, "message": "no_publishable_key" })),
     }
 }
 
 fn says_not_stored(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    if asked.is_put() {
+    if asked.stores() {
         return Reply::json(
             200,
             &json!({ "success": false, "error": "la base de données est en lecture seule" }),
@@ -278,10 +280,13 @@ fn exposes_secret(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
 
 fn old_version(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
     let reply = shop.template_site(asked);
-    if asked.is_put() && reply.status == 200 {
-        return Reply::json(200, &json!({ "ok": true, "key": "stripe_publishable_key" }));
+    match reply.status {
+        200 if asked.is_put() => Reply::json(200, &json!({ "ok": true, "key": "stripe_publishable_key" })),
+        400 if asked.is_without_value() => {
+            Reply::json(400, &json!({ "success": false, "error": "Valeur manquante" }))
+        }
+        _ => reply,
     }
-    reply
 }
 
 fn shared_backend(shop: &mut Answering<'_>, asked: &Asked) -> Reply {

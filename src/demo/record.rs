@@ -21,6 +21,8 @@ pub struct RecordedRequest {
     pub had_master_key: bool,
     /// The key that a PUT brought.
     pub value: Option<String>,
+    /// Whether it is a PUT with the body `{}`, which asks about the master key and stores nothing.
+    pub without_value: bool,
     /// The status that was answered.
     pub status: u16,
     /// Which of the site's processes answered.
@@ -47,9 +49,18 @@ pub struct Record {
 }
 
 impl Record {
-    /// The PUTs that the site at `index` saw.
+    /// The PUTs that the site at `index` saw, but those of [`Record::auth_checks`].
     pub fn puts(&self, index: usize) -> Vec<&RecordedRequest> {
-        self.of(index, "PUT")
+        let mut puts = self.of(index, "PUT");
+        puts.retain(|put| !put.without_value);
+        puts
+    }
+
+    /// The PUTs with the body `{}` that the site at `index` saw.
+    pub fn auth_checks(&self, index: usize) -> Vec<&RecordedRequest> {
+        let mut puts = self.of(index, "PUT");
+        puts.retain(|put| put.without_value);
+        puts
     }
 
     /// The GETs that the site at `index` saw.

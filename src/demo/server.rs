@@ -202,6 +202,7 @@ impl Server {
             site: shop.index,
             at: self.recorder.since_start(),
             value: value.map(str::to_owned),
+            without_value: asked.is_without_value(),
             method: asked.method,
             path: asked.path,
             had_master_key: asked.master_key.is_some(),

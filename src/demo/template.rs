@@ -19,6 +19,16 @@ impl Asked {
     pub(super) fn is_put(&self) -> bool {
         self.method == "PUT"
     }
+
+    /// Whether it is a PUT without a value: it asks about the master key, and stores nothing.
+    pub(super) fn is_without_value(&self) -> bool {
+        self.is_put() && self.body.trim() == "{}"
+    }
+
+    /// Whether it is a PUT that would store something.
+    pub(super) fn stores(&self) -> bool {
+        self.is_put() && !self.is_without_value()
+    }
 }
 
 /// The body of an answer.

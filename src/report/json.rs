@@ -24,7 +24,7 @@ struct Line<'a, Body> {
 }
 
 /// One line, without its line end.
-fn line(event: &'static str, at: Timestamp, run: Option<u64>, body: &impl Serialize) -> String {
+pub(super) fn line(event: &'static str, at: Timestamp, run: Option<u64>, body: &impl Serialize) -> String {
     let line = Line {
         v: 1,
         event,

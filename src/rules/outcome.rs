@@ -361,6 +361,15 @@ pub enum PutVerdict {
     Problem(Problem),
 }
 
+/// What a PUT without a value came to, which stores nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthVerdict {
+    /// The site misses the value: the master key is right, for authentication comes first.
+    Accepted,
+    /// It does not accept the master key, or nobody knows.
+    Problem(Problem),
+}
+
 /// What a GET showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LookVerdict {

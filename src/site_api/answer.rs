@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::wash::{Washed, wash};
 use crate::key::{PublishableKey, secret_prefix};
-use crate::rules::outcome::{LookVerdict, Problem, PutVerdict};
+use crate::rules::outcome::{AuthVerdict, LookVerdict, Problem, PutVerdict};
 use crate::secret::MasterKey;
 use crate::text::CleanText;
 
@@ -57,6 +57,33 @@ pub fn put(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<PutVerdict> 
         verdict,
         detail: detail.text,
         alarm,
+    }
+}
+
+/// What a site says of a body without a value, once it has accepted the master key (contract.md, first table).
+const MISSING_VALUE: [&str; 2] = ["Missing value", "Valeur manquante"];
+
+/// What an answer to the PUT without a value means.
+pub fn auth(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<AuthVerdict> {
+    let body = Body::read(raw.body, master_key);
+    let misses_value = || MISSING_VALUE.iter().any(|words| body.says(words));
+    let verdict = match Problem::from_status(raw.status, true) {
+        Some(Problem::RefusedRequest) if raw.status == 400 && misses_value() => AuthVerdict::Accepted,
+        Some(problem) => AuthVerdict::Problem(problem),
+        // No version takes a PUT without a value.
+        None if body.success().is_some() => AuthVerdict::Problem(Problem::StrangeJson),
+        None => AuthVerdict::Problem(body.no_answer()),
+    };
+    let detail = if verdict == AuthVerdict::Accepted {
+        Washed::default()
+    } else {
+        detail(raw, &body, master_key)
+    };
+    let headers = wash(raw.headers, master_key);
+    Meaning {
+        verdict,
+        detail: detail.text,
+        alarm: body.alarm() || headers.stripe_secret || headers.master_key,
     }
 }
 
@@ -425,6 +452,52 @@ mod tests {
             ..raw(302, "")
         };
         assert_eq!(look(exposed, None).verdict, LookVerdict::ExposedSecret);
+    }
+
+    #[test]
+    fn a_site_that_misses_the_value_has_accepted_the_master_key() {
+        let problem = AuthVerdict::Problem;
+        for (status, body, verdict) in [
+            (400, r#"{"error": "Missing value"}"#, AuthVerdict::Accepted),
+            (
+                400,
+                r#"{"success": false, "error": "Valeur manquante"}"#,
+                AuthVerdict::Accepted,
+            ),
+            (
+                400,
+                r#"{"error": "bad request"}"#,
+                problem(Problem::RefusedRequest),
+            ),
+            (
+                422,
+                r#"{"error": "Missing value"}"#,
+                problem(Problem::RefusedRequest),
+            ),
+            (
+                401,
+                r#"{"error": "API key manquante"}"#,
+                problem(Problem::RefusedKey),
+            ),
+            (403, r#"{"error": "Missing value"}"#, problem(Problem::RefusedKey)),
+            (404, "Not Found", problem(Problem::NoEndpoint)),
+            (200, r#"{"success": true}"#, problem(Problem::StrangeJson)),
+            (
+                200,
+                r#"{"error": "Missing value"}"#,
+                problem(Problem::StrangeJson),
+            ),
+            (200, "<html>", problem(Problem::NotThisApi)),
+            (302, "", problem(Problem::Redirect)),
+        ] {
+            assert_eq!(auth(raw(status, body), None).verdict, verdict, "{status} {body}");
+        }
+        let key = MasterKey::parse("m4ster-key".to_owned()).unwrap();
+        let echoed = auth(
+            raw(400, r#"{"error": "Missing value", "key": "m4ster-key"}"#),
+            Some(&key),
+        );
+        assert!(echoed.alarm);
     }
 
     #[test]

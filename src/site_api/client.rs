@@ -3,7 +3,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response};
+use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::Instant;
 
 use super::answer::{self, Meaning, Raw};
@@ -17,13 +17,13 @@ use crate::text::CleanText;
 
 /// How much of a body is read, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Talks to sites over HTTP. One for the process: it holds TLS sessions and the system's roots.
 #[derive(Debug)]
 pub struct HttpSiteApi {
-    lines: Lines,
-    timeout: Duration,
+    pub(super) lines: Lines,
+    pub(super) timeout: Duration,
     master_keys: RwLock<HashMap<MasterKeyId, Arc<MasterKey>>>,
 }
 
@@ -54,7 +54,7 @@ impl HttpSiteApi {
         self.master_key(id).is_some()
     }
 
-    fn master_key(&self, id: MasterKeyId) -> Option<Arc<MasterKey>> {
+    pub(super) fn master_key(&self, id: MasterKeyId) -> Option<Arc<MasterKey>> {
         self.master_keys
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -63,9 +63,15 @@ impl HttpSiteApi {
     }
 }
 
-impl SiteApi for HttpSiteApi {
-    async fn look(&self, site: &Site, limit: Duration, close: bool) -> Answer<LookVerdict> {
-        let client = self.lines.take(&site.url);
+impl HttpSiteApi {
+    /// The look, on a client's connection, which is closed then if `close` says so.
+    pub(super) async fn look_on(
+        &self,
+        client: &Client,
+        site: &Site,
+        limit: Duration,
+        close: bool,
+    ) -> Answer<LookVerdict> {
         let mut request = client.get(site.url.look_url()).timeout(limit);
         if close {
             request = request.header(CONNECTION, "close");
@@ -73,10 +79,17 @@ impl SiteApi for HttpSiteApi {
         let key = self.master_key(site.master_key);
         let mean = |raw: Raw<'_>| answer::look(raw, key.as_deref());
         // What a 404 means stands in its body.
-        let answer = ask(request, mean, LookVerdict::Problem, |status| {
+        ask(request, mean, LookVerdict::Problem, |status| {
             (200..300).contains(&status) || status == 404
         })
-        .await;
+        .await
+    }
+}
+
+impl SiteApi for HttpSiteApi {
+    async fn look(&self, site: &Site, limit: Duration, close: bool) -> Answer<LookVerdict> {
+        let client = self.lines.take(&site.url);
+        let answer = self.look_on(&client, site, limit, close).await;
         if close {
             self.lines.put_back(client);
         } else {
@@ -118,7 +131,7 @@ impl SiteApi for HttpSiteApi {
 
 /// Sends a request, reads the beginning of its answer, and says what it means. An answer that is cut counts
 /// by its status, unless its body is needed (`needs_body`) to know what it says.
-async fn ask<Verdict>(
+pub(super) async fn ask<Verdict>(
     request: RequestBuilder,
     mean: impl Fn(Raw<'_>) -> Meaning<Verdict>,
     failed: impl Fn(Problem) -> Verdict,
@@ -164,7 +177,7 @@ async fn ask<Verdict>(
     }
 }
 
-fn problem<V>(verdict: V, took: Duration, detail: CleanText, http: Option<u16>) -> Answer<V> {
+pub(super) fn problem<V>(verdict: V, took: Duration, detail: CleanText, http: Option<u16>) -> Answer<V> {
     Answer {
         verdict,
         http,

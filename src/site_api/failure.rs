@@ -28,6 +28,17 @@ pub(super) fn classify(error: &reqwest::Error) -> (Problem, CleanText) {
     (problem, CleanText::note(&words))
 }
 
+/// What a connection that was not made, or its handshake, died of, and in a few words how.
+pub(super) fn classify_connection(error: &io::Error) -> (Problem, CleanText) {
+    let causes = Causes::of(error);
+    let (problem, words) = match causes.certificate() {
+        Some(certificate) => (Problem::Certificate, certificate),
+        None if causes.kind == Some(ErrorKind::TimedOut) => (Problem::ConnectTimeout, String::new()),
+        None => (Problem::Connect, causes.words()),
+    };
+    (problem, CleanText::note(&words))
+}
+
 /// What stands behind an error, all the way down.
 #[derive(Default)]
 struct Causes {
@@ -38,7 +49,7 @@ struct Causes {
 }
 
 impl Causes {
-    fn of(error: &reqwest::Error) -> Self {
+    fn of(error: &(dyn Error + 'static)) -> Self {
         let mut causes = Self::default();
         let mut next: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(cause) = next {

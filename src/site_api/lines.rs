@@ -7,6 +7,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
+use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::site::SiteUrl;
@@ -87,8 +88,13 @@ impl Lines {
     /// The client that has the site's connection, else one without any.
     pub(super) fn take(&self, site: &SiteUrl) -> Client {
         let held = lock(&self.held).remove(site);
-        held.or_else(|| lock(&self.spare).pop())
-            .unwrap_or_else(|| build(&self.settings, &self.tls).unwrap_or_else(|_| self.first.clone()))
+        held.unwrap_or_else(|| self.take_fresh())
+    }
+
+    /// A client without any connection.
+    pub(super) fn take_fresh(&self) -> Client {
+        let spare = lock(&self.spare).pop();
+        spare.unwrap_or_else(|| build(&self.settings, &self.tls).unwrap_or_else(|_| self.first.clone()))
     }
 
     /// The site's next request takes the connection that `client` has.
@@ -99,6 +105,19 @@ impl Lines {
     /// `client` has no connection any more.
     pub(super) fn put_back(&self, client: Client) {
         lock(&self.spare).push(client);
+    }
+
+    /// How sites are reached.
+    pub(super) fn settings(&self) -> &HttpSettings {
+        &self.settings
+    }
+
+    /// Makes handshakes with the clients' own trust, each of them whole: one that is resumed checks no certificate.
+    pub(super) fn connector(&self) -> TlsConnector {
+        let mut tls = self.tls.clone();
+        tls.resumption = Resumption::disabled();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        TlsConnector::from(Arc::new(tls))
     }
 
     /// Closes the site's connection, if it has one.

@@ -30,6 +30,8 @@ mod scroll;
 mod offered;
 /// Text that hangs behind its head.
 mod hanging;
+/// What a push would meet, site by site.
+mod preflight;
 /// The sites that are owed a key.
 mod owed;
 /// All messages.
@@ -54,6 +56,7 @@ pub use messages::Messages;
 pub use owed::Owed;
 pub use palette::{Entry, Palette};
 pub use plan::PlanDialog;
+pub use preflight::Preflight;
 pub use wrong::{WrongConfig, wrong_lines};
 
 /// What stands before the table and takes the keys.
@@ -83,6 +86,8 @@ pub enum Dialog {
     WrongConfig(WrongConfig),
     /// A list of which one is chosen.
     Menu(Menu),
+    /// What a push would meet.
+    Preflight(Box<Preflight>),
 }
 
 /// What can be done to one site or to many.
@@ -96,6 +101,8 @@ pub enum Deed {
     Look,
     /// Plan to put back what they had.
     RollBack,
+    /// Try what a push would meet.
+    Check,
 }
 
 impl Deed {
@@ -106,6 +113,7 @@ impl Deed {
             Self::Retry => "retried",
             Self::Look => "verified",
             Self::RollBack => "rolled back",
+            Self::Check => "checked",
         }
     }
 }
@@ -124,6 +132,7 @@ impl Dialog {
             Self::Palette(_) => "palette",
             Self::History(_) => "history",
             Self::Menu(_) => "menu",
+            Self::Preflight(_) => "preflight",
             Self::AddSite(_) => "add a site",
             Self::WrongConfig(_) => "wrong config",
         }
@@ -142,6 +151,7 @@ impl Dialog {
             | Self::Messages(_)
             | Self::Help(_)
             | Self::Menu(_)
+            | Self::Preflight(_)
             | Self::WrongConfig(_) => false,
         }
     }
@@ -191,6 +201,7 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
         Dialog::AddSite(dialog) => dialog.press(model, press),
         Dialog::WrongConfig(_) => WrongConfig::press(model, press),
         Dialog::Menu(dialog) => dialog.press(model, press),
+        Dialog::Preflight(dialog) => dialog.press(model, press),
     }
 }
 
@@ -209,6 +220,7 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
         Dialog::AddSite(dialog) => dialog.draw(model, frame),
         Dialog::WrongConfig(dialog) => dialog.draw(model, frame),
         Dialog::Menu(dialog) => dialog.draw(model, frame),
+        Dialog::Preflight(dialog) => dialog.draw(model, frame),
     }
 }
 

@@ -155,6 +155,8 @@ pub struct Model {
     pub(super) failed: usize,
     /// Sites that a retry asks about first.
     pub(super) held_back: usize,
+    /// How many preflights were ordered.
+    pub(super) preflights: u64,
     pub(super) now: Moment,
 }
 
@@ -200,6 +202,7 @@ impl Model {
             left: Vec::new(),
             failed: 0,
             held_back: 0,
+            preflights: 0,
             now,
         };
         for (place, state) in model.states.iter().enumerate() {

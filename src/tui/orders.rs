@@ -1,4 +1,4 @@
-use super::dialogs::{Choice, Deed, Dialog, PlanDialog, again};
+use super::dialogs::{Choice, Deed, Dialog, PlanDialog, Preflight, again};
 use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
 use super::{Effect, Wanted};
@@ -12,7 +12,9 @@ use crate::text::Count;
 /// Does it to `sites`.
 pub(super) fn go(screen: &mut Screen, deed: Deed, sites: Vec<SiteId>) -> Vec<Effect> {
     let model = &mut screen.model;
-    if model.options.read_only && (deed != Deed::Look || model.is_attached()) {
+    // A preflight is this process's own, also where the run is another one's.
+    let only_looks = deed == Deed::Check || deed == Deed::Look && !model.is_attached();
+    if model.options.read_only && !only_looks {
         model.say(Level::Info, READ_ONLY);
         return Vec::new();
     }
@@ -21,7 +23,23 @@ pub(super) fn go(screen: &mut Screen, deed: Deed, sites: Vec<SiteId>) -> Vec<Eff
         Deed::Retry => retry(screen, sites),
         Deed::Look => look(screen, sites),
         Deed::RollBack => roll_back(screen, &sites),
+        Deed::Check => check(screen, sites),
     }
+}
+
+/// Tries what a push to `sites` would meet.
+fn check(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
+    let sites = screen.model.enabled(sites);
+    if sites.is_empty() {
+        screen.model.say(
+            Level::Info,
+            "there is no site to check (a disabled one is never asked)",
+        );
+        return Vec::new();
+    }
+    let (dialog, effects) = Preflight::of(sites, &mut screen.model);
+    screen.dialog = Some(Dialog::Preflight(Box::new(dialog)));
+    effects
 }
 
 /// Looks at what `sites` serve.

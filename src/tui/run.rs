@@ -329,9 +329,11 @@ impl Show<'_> {
 
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Left>> {
         match effect {
-            order @ (Effect::Engine(_) | Effect::Read(_) | Effect::Setup(_) | Effect::Heal) => {
-                self.order(order);
-            }
+            order @ (Effect::Engine(_)
+            | Effect::Read(_)
+            | Effect::Setup(_)
+            | Effect::Preflight(_)
+            | Effect::Heal) => self.order(order),
             Effect::Copy(text) => self.copied = Some(text),
             Effect::Redraw => return self.resized(true),
             Effect::Suspend => return self.suspend(),

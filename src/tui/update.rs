@@ -6,7 +6,7 @@ use super::keys::Press;
 use super::live::Failure;
 use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
-use super::{Effect, Input, Message, Reading, first, looks_pasted, orders};
+use super::{Effect, Input, Message, PreflightOrder, Reading, first, looks_pasted, orders};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
@@ -26,7 +26,12 @@ use typing::{paste, press_in_field, press_in_filter, stray_paste, take_offered_r
 pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect> {
     screen.model.now = now;
     let had_dialog = screen.dialog.is_some();
+    let had_preflight = matches!(screen.dialog, Some(Dialog::Preflight(_)));
     let mut effects = take(screen, message);
+    if had_preflight && !matches!(screen.dialog, Some(Dialog::Preflight(_))) {
+        // However its dialog was closed: nobody sees what it finds.
+        effects.push(Effect::Preflight(PreflightOrder::Stop));
+    }
     if !had_dialog {
         screen.model.behind_since = now;
     }
@@ -61,6 +66,7 @@ fn only_watch(screen: &mut Screen, effects: &mut Vec<Effect>) {
         Effect::Engine(Command::Look { .. }) => model.attached.is_some(),
         Effect::Engine(_) => true,
         Effect::Setup(order) => order.writes(),
+        Effect::Preflight(PreflightOrder::Begin { auth, .. }) => *auth,
         _ => false,
     };
     let before = effects.len();
@@ -113,6 +119,11 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         Message::Left(run) => return take_left(screen, *run),
         Message::Setup(news) => return first::take(screen, news),
         Message::Read(reading) => return take_reading(screen, reading),
+        Message::Preflight(news) => {
+            if let Some(Dialog::Preflight(dialog)) = &mut screen.dialog {
+                dialog.take(news, model);
+            }
+        }
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Healed(sites) => {

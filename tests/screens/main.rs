@@ -25,6 +25,8 @@ mod setup;
 mod history;
 /// What may be steered, by which keys, and what becomes of a run that is left.
 mod steering;
+/// What a push would meet.
+mod preflight;
 /// Questions with a few answers.
 mod questions;
 /// Every screen and dialog, on each kind of terminal.

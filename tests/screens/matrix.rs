@@ -15,7 +15,7 @@ use stripe_propagate::tui::theme::Theme;
 
 use super::stories::{amid_a_run, holder, many, run, with_latencies};
 use super::trial::{Display, NAMES, SIZES, Trial, key, new_key, style_name};
-use super::{detail, dialogs, find, history, keys, live, questions, setup, steering};
+use super::{detail, dialogs, find, history, keys, live, preflight, questions, setup, steering};
 
 /// The style of plain text, in colours and without.
 const PLAIN: &str = "-/-";
@@ -119,6 +119,10 @@ const SCREENS: &[(&str, Story)] = &[
     ("copy_in_the_detail", |display| {
         after(detail::detail(display), "y")
     }),
+    ("preflight", preflight::midway),
+    ("preflight_done", preflight::done),
+    ("preflight_page", preflight::page),
+    ("preflight_one", preflight::one),
     ("messages", dialogs::messages),
     ("meanwhile", |display| live::meanwhile(display)),
     ("owed", |display| after(amid_a_run(display), "o")),
@@ -320,6 +324,7 @@ fn kind(dialog: &Dialog) -> &'static str {
         Dialog::Menu(_) => "menu",
         Dialog::AddSite(_) => "add site",
         Dialog::WrongConfig(_) => "wrong config",
+        Dialog::Preflight(_) => "preflight",
     }
 }
 
@@ -338,6 +343,7 @@ fn each_kind_of_dialog_has_a_picture() {
         "menu",
         "add site",
         "wrong config",
+        "preflight",
     ]
     .into();
     let dialogs = SCREENS.iter().filter_map(|(_, story)| {

@@ -98,7 +98,7 @@ fn dialogs_take_and_show_the_keys_that_the_config_gives() {
     };
     for (text, title) in [
         ("", "y copy, r retry, v verify, Esc"),
-        ("retry = \"t\"", "y copy, t retry, v verify, Esc"),
+        ("retry = \"z\"", "y copy, z retry, v verify, Esc"),
         (
             "retry = \"ctrl-t\"\ncopy = \"F7\"",
             "F7 copy, ^T retry, v verify, Esc",
@@ -115,9 +115,9 @@ fn dialogs_take_and_show_the_keys_that_the_config_gives() {
     }
     let mut swapped = detail("retry = \"v\"\nverify = \"r\"");
     assert!(matches!(pressed(&mut swapped, 'r')[..], [Effect::Engine(_)]));
-    assert_eq!(pressed(&mut detail("verify = \"t\""), 'v'), []);
+    assert_eq!(pressed(&mut detail("verify = \"z\""), 'v'), []);
     assert!(matches!(
-        pressed(&mut detail("verify = \"t\""), 't')[..],
+        pressed(&mut detail("verify = \"z\""), 'z')[..],
         [Effect::Engine(_)]
     ));
 }
@@ -131,7 +131,7 @@ fn history_takes_and_shows_the_keys_that_the_config_gives() {
             .tell(Message::Read(Reading::Runs(vec![record(12, new_key(), 60)])));
         screen
     };
-    let mut screen = history("\"roll back\" = \"U\"\nretry = \"f\"\nfilter = \"t\"\n\"mark failed\" = []");
+    let mut screen = history("\"roll back\" = \"U\"\nretry = \"f\"\nfilter = \"z\"\n\"mark failed\" = []");
     assert!(screen.picture().contains("U rolls back"));
     assert_eq!(pressed(&mut screen, 'u'), []);
     assert!(matches!(

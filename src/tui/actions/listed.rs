@@ -32,7 +32,15 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "look",
-        &["verify all", "verify", "detail", "owed", "history", "messages"],
+        &[
+            "verify all",
+            "verify",
+            "preflight",
+            "detail",
+            "owed",
+            "history",
+            "messages",
+        ],
     ),
     (
         "find, mark and sort",
@@ -126,6 +134,7 @@ const NEEDS: &[(&[&str], Lacks)] = &[
             "roll back",
             "verify all",
             "verify",
+            "preflight",
             "detail",
             "filter",
             "mark",

@@ -294,6 +294,14 @@ pub static ACTIONS: &[Action] = &[
         run: |screen| find::on_chosen(screen, Deed::Look),
     },
     Action {
+        name: "preflight",
+        keys: &[key('t')],
+        help: "try what a push would meet: DNS, TCP, TLS, the GET; then a tries the master key, and stores nothing",
+        when: When::Configured,
+        footer: silent,
+        run: |screen| find::on_chosen(screen, Deed::Check),
+    },
+    Action {
         name: "show key",
         keys: &[control('r')],
         help: "show the key for 10 seconds, or hide it",

@@ -1,0 +1,140 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+use super::headless::{config_with_sites, select, telling};
+use super::key::refuse_strays;
+use super::printer::{Printer, Telling};
+use super::session::{MasterKeys, ca_pem, http, settings};
+use super::signals::Signals;
+use super::status::Status;
+use super::{Common, Globals, log};
+use crate::engine::preflight::{News, Preflight};
+use crate::engine::{Clock, Left};
+use crate::report::preflight::{Table, json, json_summary};
+use crate::rules::preflight::{Counts, Report};
+use crate::site::{Site, SiteId};
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Try the master key, too: by a PUT with the body {}, which stores nothing, on one site first.
+    #[arg(long)]
+    auth: bool,
+}
+
+/// `check`: it needs no lock, and leaves nothing in the store.
+pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<Status> {
+    refuse_strays(&args.common.stray)?;
+    let config = config_with_sites(globals)?;
+    let mut selection = select(&config.sites, &args.common.sites)?;
+    selection.retain(|id| config.sites[id.index()].enabled);
+    if selection.is_empty() {
+        bail!("all of these sites are disabled in the config: there is nothing to check");
+    }
+    let mut signals = Signals::listen()?;
+    log::start(&config.log, globals);
+    let api = Arc::new(http(&config, ca_pem(&config)?)?);
+    let sites: Arc<[Site]> = config.sites.clone().into();
+    if args.auth {
+        let master_keys = MasterKeys::new(&config, &sites, Arc::clone(&api));
+        let loaded = signals.unless_stopped(master_keys.load(&selection)).await;
+        loaded.context("nothing sent")?;
+    }
+    let preflight = Preflight {
+        api,
+        all: Arc::clone(&sites),
+        settings: settings(&config, Left::Alone),
+        clock: Clock::start(),
+        sites: selection.clone(),
+        auth: args.auth,
+    };
+    let followed = Followed {
+        clock: preflight.clock,
+        table: Table::of(selection.iter().map(|id| sites[id.index()].name.as_str())),
+        sites,
+        selected: selection.len(),
+        telling: telling(args.common.json),
+        reports: HashMap::new(),
+        counts: Counts::default(),
+    };
+    let (tell, news) = unbounded_channel();
+    // Whatever is out is given up with this: no answer to it changes anything.
+    let work = tokio::spawn(preflight.run(CancellationToken::new(), tell));
+    let status = followed.follow(news, &mut signals).await;
+    work.abort();
+    status
+}
+
+/// A preflight, told as it goes.
+struct Followed {
+    sites: Arc<[Site]>,
+    clock: Clock,
+    telling: Telling,
+    table: Table,
+    /// How many sites are checked.
+    selected: usize,
+    /// Of the sites that are not over.
+    reports: HashMap<SiteId, Report>,
+    counts: Counts,
+}
+
+impl Followed {
+    async fn follow(
+        mut self,
+        mut news: UnboundedReceiver<News>,
+        signals: &mut Signals,
+    ) -> anyhow::Result<Status> {
+        let begun = self.clock.now();
+        let printer = Printer::start(self.telling)?;
+        if self.telling == Telling::Plain {
+            printer.out(self.table.heads());
+        }
+        let interrupted = loop {
+            tokio::select! {
+                biased;
+                () = signals.stop() => break true,
+                told = news.recv() => match told {
+                    Some(News::Step(site, done)) => self.reports.entry(site).or_default().take(done),
+                    Some(News::Over(site)) => self.over(site, &printer),
+                    None => break false,
+                },
+            }
+        };
+        // A site that got lost on the way is not known to be good.
+        let is_bad = self.counts.bad > 0 || self.counts.all() < self.selected;
+        let status = if interrupted {
+            Status::Interrupted
+        } else if is_bad {
+            Status::Bad
+        } else {
+            Status::Good
+        };
+        let now = self.clock.now();
+        printer.out(match self.telling {
+            Telling::Json => {
+                let seconds = now.since(begun).as_secs();
+                json_summary(self.counts, self.selected, now.wall, seconds, status.code())
+            }
+            _ => Table::summary(self.counts, self.selected),
+        });
+        printer.finish(interrupted).await;
+        Ok(status)
+    }
+
+    fn over(&mut self, id: SiteId, printer: &Printer) {
+        let report = self.reports.remove(&id).unwrap_or_default();
+        self.counts.add(report.grade());
+        let site = &self.sites[id.index()];
+        printer.out(match self.telling {
+            Telling::Json => json(site, &report, self.clock.now().wall),
+            _ => self.table.line(site, &report),
+        });
+    }
+}
