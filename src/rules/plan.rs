@@ -251,7 +251,8 @@ impl Plan {
         let rest = rollout.waves - usize::from(rollout.canary);
         let later = puts().count() - if rollout.canary { first.len() } else { 0 };
         match (rollout.canary, rest) {
-            (true, 0) | (false, 1) => {}
+            (true, 0) => {}
+            (false, 1) => parts.push("all at once".to_owned()),
             (true, 1) => parts.push(format!("then {later}, when it serves the key")),
             _ => {
                 let in_wave = |wave| puts().filter(|row| row.wave == wave).count().to_string();
@@ -264,16 +265,17 @@ impl Plan {
                 parts.push(format!("waves of {}{asks}", sizes.collect::<Vec<_>>().join(", ")));
             }
         }
-        if let StopAfter::Share(share) = rollout.stop_after
-            && later > 1
-        {
-            let failed = match share {
-                Share::Sites(sites) => format!("{sites} of a wave"),
-                Share::Percent(percent) => format!("{percent}% of a wave (and more than {FEW_FAILURES})"),
-            };
-            parts.push(format!("halts when {failed} failed"));
-        }
-        (!parts.is_empty()).then(|| parts.join("; "))
+        let of = if rest > 1 { "of a wave" } else { "of them" };
+        let halts = match rollout.stop_after {
+            StopAfter::Share(Share::Sites(sites)) if later >= sites => Some(format!("{sites} {of} fail")),
+            StopAfter::Share(Share::Percent(percent)) if later > FEW_FAILURES => {
+                Some(format!("{percent}% {of} fail, and more than {FEW_FAILURES}"))
+            }
+            StopAfter::Share(_) | StopAfter::Never => None,
+        };
+        parts.extend(halts.map(|halts| format!("halts when {halts}")));
+        let told = rollout.canary || rest > 1 || parts.len() > 1;
+        told.then(|| parts.join("; "))
     }
 
     /// How many sites get a key that may never have been stored there.
