@@ -82,7 +82,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 let name = site.map_or("", |site| self.sites[site.index()].name.as_str());
                 format!("halted: the canary {name} does not serve the key, so no other site was sent it")
             }
-            Halt::NextWave { .. } => format!("paused: {sentence}"),
+            Halt::NextWave { wave, .. } => {
+                let rollout = self.run.as_ref().map(|run| run.rollout).unwrap_or_default();
+                format!("paused: wave {} waits for a word", rollout.wave_name(wave))
+            }
             _ => format!("halted: {sentence}"),
         }
     }

@@ -87,12 +87,7 @@ impl Halt {
                 Count(sites, "site")
             ),
             Self::Unrecorded => "a PUT could not be put on record".to_owned(),
-            Self::NextWave { wave, of } => {
-                format!(
-                    "each site before serves the key: wave {} of {of} is next",
-                    wave + 1
-                )
-            }
+            Self::NextWave { .. } => "the wave before has ended: the next one waits for a word".to_owned(),
         }
     }
 }

@@ -312,7 +312,8 @@ fn take_run(model: &mut Model, run: RunInfo) {
             ),
         );
     }
-    if known.is_some() && known != Some(run.phase) {
+    // Why it holds by itself is told already.
+    if known.is_some() && known != Some(run.phase) && run.halt.is_none() {
         let text = match run.phase {
             RunPhase::Sending => "goes on".to_owned(),
             RunPhase::Settling => "nothing is left to send; proofs are due".to_owned(),
