@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::dead::ask_of_plan;
 use super::headless::carry_out;
 use super::printer::Telling;
 use super::session::{Session, store_at};
@@ -98,7 +99,7 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Resul
         return Box::pin(shown).await;
     }
     let unknown = SiteState::default();
-    let plan = Plan::new(
+    let mut plan = Plan::new(
         fleet.new_key().clone(),
         session.all(),
         &session.sites,
@@ -106,6 +107,7 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Resul
         Allow::default(),
     );
     let mut signals = Signals::listen()?;
+    ask_of_plan(&session, &mut plan, false, &mut signals).await?;
     let status = carry_out(&mut session, plan, None, Telling::Plain, &mut signals).await?;
     let record = fleet.record();
     say(&format!(

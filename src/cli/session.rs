@@ -15,15 +15,16 @@ use super::signals::{Signals, asked};
 use super::{Globals, who};
 use crate::attach::{About, Hub, Offer};
 use crate::config::{self, Config, Found, Searched, StoreSettings};
-use crate::engine::{self, Clock, Command, Event, Handle, Left, RunInfo, Settings};
+use crate::engine::{self, Clock, Command, Event, Handle, Left, RunInfo, Settings, Standings};
 use crate::rules::retry::Policy;
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::secret::{MasterKey, SecretSource, Surroundings, open_plain};
 use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
-use crate::site_api::{HttpSettings, HttpSiteApi};
+use crate::site_api::{ClientError, HttpSettings, HttpSiteApi};
 use crate::store::sqlite::{SqliteStore, set_aside};
 use crate::store::{Operator, Store, StoreError};
+use crate::stripe::{AskStripe, HttpStripe};
 use crate::text::CleanText;
 use crate::tui::actions::bound;
 use crate::tui::theme::Theme;
@@ -65,6 +66,8 @@ pub(super) struct Session {
     /// Drops what is old.
     prunes: Option<JoinHandle<()>>,
     pub(super) store: Arc<Db>,
+    /// What Stripe says of keys.
+    pub(super) standings: Arc<Standings<Db>>,
     pub(super) clock: Clock,
     pub(super) policy: Policy,
 }
@@ -78,14 +81,15 @@ impl Session {
         left: Left,
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
-        let api = HttpSiteApi::new(&HttpSettings {
+        let http = HttpSettings {
             connect_timeout: config.push.connect_timeout,
             timeout: config.push.timeout,
             proxy: config.push.proxy.clone(),
             ca_pem,
             sites: config.sites.len(),
-        })?;
-        let api = Arc::new(api);
+        };
+        let api = Arc::new(HttpSiteApi::new(&http)?);
+        let stripe = stripe(config, &http)?;
         let sites: Arc<[Site]> = config.sites.clone().into();
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
@@ -93,10 +97,12 @@ impl Session {
         let newest = store.last_known(&urls, &policy, clock.now()).await?;
         let known: Vec<SiteState> = newest.iter().map(|newest| newest.state.clone()).collect();
         let store = Arc::new(store);
-        let (handle, told) = engine::start(
+        let standings = Arc::new(Standings::new(stripe, Arc::clone(&store), clock));
+        let (handle, told) = engine::start_asking(
             Arc::clone(&sites),
             newest,
             Arc::clone(&api),
+            Arc::clone(&standings),
             Arc::clone(&store),
             settings(config, left),
             clock,
@@ -123,6 +129,7 @@ impl Session {
             farewell: None,
             prunes: None,
             store,
+            standings,
             clock,
             policy,
         })
@@ -240,6 +247,15 @@ impl Session {
     pub(super) fn all(&self) -> Vec<SiteId> {
         (0..).map(SiteId).take(self.sites.len()).collect()
     }
+}
+
+/// Who is asked of keys, if the config wants that.
+fn stripe(config: &Config, http: &HttpSettings) -> Result<Option<Arc<dyn AskStripe>>, ClientError> {
+    if !config.stripe.check {
+        return Ok(None);
+    }
+    let stripe = HttpStripe::new(http, config.stripe.api.clone())?;
+    Ok(Some(Arc::new(stripe)))
 }
 
 fn settings(config: &Config, left: Left) -> Settings {

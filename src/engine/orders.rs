@@ -41,6 +41,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Command::GoOn => {
                 self.schedule.paused = false;
                 self.halted = false;
+                self.heard.is_confirmed();
             }
             Command::Cancel => self.cancel(),
             Command::Stop => {
@@ -83,6 +84,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
+        self.ask_of_plan(&plan);
         for row in plan.rows {
             let slot = &mut self.slots[row.site.index()];
             slot.state.plan_showed(row.serves);

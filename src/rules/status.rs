@@ -257,6 +257,8 @@ pub enum Verify {
     Failed(Cause),
     /// Answers a secret to the public.
     ExposedSecret,
+    /// Answers a key, expected or not, that Stripe does not know or has expired.
+    DeadKey,
     /// A later run took the site over.
     Superseded,
 }
@@ -319,6 +321,14 @@ impl Verify {
                 100,
                 "shows a secret key to the public",
             ),
+            Self::DeadKey => look(
+                "dead_key",
+                "†",
+                "%",
+                Role::Bad,
+                90,
+                "answers a key that Stripe does not know or has expired",
+            ),
             Self::Superseded => look("superseded", "»", ">", Role::Quiet, 0, "a later run took it over"),
         }
     }
@@ -377,6 +387,7 @@ pub fn verify_looks() -> impl Iterator<Item = Look> {
         Verify::NoKey,
         Verify::Failed(Cause::Timeout),
         Verify::ExposedSecret,
+        Verify::DeadKey,
         Verify::Superseded,
     ];
     verify.into_iter().map(Verify::look)

@@ -107,6 +107,14 @@ impl Lines {
     }
 }
 
+/// A client for another place than a site, reached in the same way.
+///
+/// # Errors
+/// [`ClientError`], with what to do.
+pub fn client_of(settings: &HttpSettings) -> Result<Client, ClientError> {
+    build(settings, &tls(settings)?)
+}
+
 fn build(settings: &HttpSettings, tls: &rustls::ClientConfig) -> Result<Client, ClientError> {
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls.clone())

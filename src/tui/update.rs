@@ -345,7 +345,12 @@ fn take_state(model: &mut Model, id: SiteId, state: SiteState) {
 
 /// What is wrong with a site although its answer was a good one, if that is new.
 fn unasked_failure(model: &Model, id: SiteId, state: &SiteState) -> Option<Failure> {
-    let is_wrong = |verify| matches!(verify, Verify::Mismatch | Verify::Drifted | Verify::ExposedSecret);
+    let is_wrong = |verify| {
+        matches!(
+            verify,
+            Verify::Mismatch | Verify::Drifted | Verify::ExposedSecret | Verify::DeadKey
+        )
+    };
     if !is_wrong(state.verify) || is_wrong(model.state(id).verify) {
         return None;
     }
