@@ -15,7 +15,7 @@ use super::status::Status;
 use super::{Globals, log, screen};
 use crate::config::{self, Config, Place};
 use crate::demo::faults::{FAULTS, Fault};
-use crate::demo::{Fleet, FleetOptions};
+use crate::demo::{Fleet, FleetOptions, FleetSite};
 use crate::engine::Left;
 use crate::rules::plan::Plan;
 use crate::rules::state::{Allow, SiteState};
@@ -157,9 +157,11 @@ async fn serve(fleet: &Fleet, folder: &Path) -> anyhow::Result<Status> {
 fn oddities(fleet: &Fleet) -> String {
     let odd = FAULTS.iter().filter(|row| row.fault != Fault::Healthy);
     let of_fault = |fault: Fault| fleet.sites().iter().find(|site| site.fault == fault);
-    odd.filter_map(|row| of_fault(row.fault).map(|site| format!("  {:<20} {}", site.name, row.sentence)))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let line = |site: &FleetSite, what: &str| format!("  {:<20} {what}", site.name);
+    let faults = odd.filter_map(|row| of_fault(row.fault).map(|site| line(site, row.sentence)));
+    let expired = fleet.sites().iter().find(|site| site.has_expired_key);
+    let expired = expired.map(|site| line(site, "serves a key at first that Stripe has expired"));
+    faults.chain(expired).collect::<Vec<_>>().join("\n")
 }
 
 /// This program, as it was called: a build need not be in the PATH.

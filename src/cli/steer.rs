@@ -11,7 +11,9 @@ use super::session::Session;
 use crate::attach::{Attached, Changed, Found, Watch, find};
 use crate::demo::Fleet;
 use crate::engine::{Command, Event, Level, Message as Told, sleep_until};
+use crate::key::PublishableKey;
 use crate::rules::run::RunPhase;
+use crate::rules::standing::Asker;
 use crate::site::SiteId;
 use crate::store::{Holder, Store, StoreError};
 use crate::tui::setup::SetupOrder;
@@ -269,6 +271,7 @@ impl Steer {
                 self.say(Message::Healed(healed));
             }
             Effect::Read(wanted) => self.read(wanted),
+            Effect::AskStripe(key) => self.ask_stripe(key),
             Effect::Setup(order) => {
                 // If it has ended by a fault, that is told when the screen is left.
                 let _ended = self.setup.send(order);
@@ -316,6 +319,17 @@ impl Steer {
         let tell = self.tell.clone();
         tokio::spawn(async move {
             let _left = tell.send(Message::Read(reading::read(&*store, &sites, wanted).await));
+        });
+    }
+
+    /// Asks beside all else: the screen waits for no network.
+    fn ask_stripe(&self, key: PublishableKey) {
+        let standings = Arc::clone(&self.session.standings);
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            if let Some(asked) = standings.of(&key, Asker::Push).await {
+                let _left = tell.send(Message::Asked(key, asked));
+            }
         });
     }
 

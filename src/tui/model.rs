@@ -13,6 +13,7 @@ use super::keys::Bindings;
 use super::list::List;
 use super::live::Live;
 use super::setup::Setup;
+use super::stripe::Stripe;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
 use crate::key::PublishableKey;
@@ -132,6 +133,8 @@ pub struct Model {
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
     pub(super) live: Live,
+    /// What Stripe says of keys.
+    pub(super) stripe: Stripe,
     figures: Figures,
     /// Whether a site has a group.
     pub(super) has_groups: bool,
@@ -188,6 +191,7 @@ impl Model {
             attempts: HashMap::new(),
             run: start.run,
             live: Live::default(),
+            stripe: Stripe::default(),
             ordered: 0,
             refused_order: None,
             attached: None,

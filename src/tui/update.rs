@@ -6,7 +6,7 @@ use super::keys::Press;
 use super::live::Failure;
 use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
-use super::{Effect, Input, Message, Reading, first, looks_pasted, orders};
+use super::{Effect, Input, Message, Reading, first, looks_pasted, orders, stripe};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
@@ -32,12 +32,14 @@ pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect>
     }
     effects.extend(first::take_loaded(screen));
     first::mind_reading(&mut screen.model, &effects);
+    effects.extend(stripe::questions(screen));
     allowed(screen, effects)
 }
 
 /// What the screen orders by itself when it opens; with `look` it looks at all sites of which little is known.
 pub fn open(screen: &mut Screen, look: bool) -> Vec<Effect> {
-    let effects = first::first_orders(&screen.model, look);
+    let mut effects = first::first_orders(&screen.model, look);
+    effects.extend(stripe::questions(screen));
     allowed(screen, effects)
 }
 
@@ -113,6 +115,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         Message::Left(run) => return take_left(screen, *run),
         Message::Setup(news) => return first::take(screen, news),
         Message::Read(reading) => return take_reading(screen, reading),
+        Message::Asked(key, asked) => stripe::take(screen, key, asked),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Healed(sites) => {

@@ -91,15 +91,13 @@ impl Danger {
                 )
             }
             Self::DeadKey { standing, keys, of } => {
-                let which = if of == 1 {
-                    "the key".to_owned()
-                } else {
-                    format!("{keys} of the {of} keys, at the worst,")
+                let what = match standing {
+                    _ if of > 1 => format!("Stripe does not know, or has expired, {keys} of the {of} keys"),
+                    Standing::Expired => "Stripe has expired the key: it was rolled".to_owned(),
+                    _ => "Stripe does not know the key: mistyped, cut off, or of another environment"
+                        .to_owned(),
                 };
-                format!(
-                    "{which} {}: each site that gets it loses its checkout",
-                    standing.sentence()
-                )
+                format!("{what}; no shop that gets it takes payments")
             }
         }
     }
