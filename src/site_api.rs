@@ -39,4 +39,4 @@ pub mod wash;
 
 pub use client::HttpSiteApi;
 pub use failure::words_of;
-pub use lines::{ClientError, HttpSettings, client_of};
+pub use lines::{ClientError, HttpSettings};

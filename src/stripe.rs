@@ -11,7 +11,7 @@ use reqwest::{Client, Response};
 use crate::config::StripeApi;
 use crate::key::PublishableKey;
 use crate::rules::standing::{Asked, NotAsked, judge};
-use crate::site_api::{ClientError, HttpSettings, client_of, words_of};
+use crate::site_api::{ClientError, HttpSiteApi, words_of};
 
 /// How long an answer may take, with DNS, TCP and TLS.
 pub const LIMIT: Duration = Duration::from_secs(3);
@@ -45,21 +45,13 @@ impl fmt::Debug for HttpStripe {
 }
 
 impl HttpStripe {
-    /// A client of its own, with the authorities and the proxy that sites are reached with.
+    /// Asks there, with the connections of sites.
     ///
     /// # Errors
     /// [`ClientError`], with what to do.
-    pub fn new(settings: &HttpSettings, api: StripeApi) -> Result<Self, ClientError> {
-        let settings = HttpSettings {
-            connect_timeout: LIMIT,
-            timeout: LIMIT,
-            sites: 1,
-            ..settings.clone()
-        };
-        Ok(Self {
-            client: client_of(&settings)?,
-            api,
-        })
+    pub fn new(sites: &HttpSiteApi, api: StripeApi) -> Result<Self, ClientError> {
+        let client = sites.for_another_place(LIMIT)?;
+        Ok(Self { client, api })
     }
 
     async fn asked(&self, key: &PublishableKey) -> Asked {

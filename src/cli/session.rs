@@ -81,15 +81,15 @@ impl Session {
         left: Left,
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
-        let http = HttpSettings {
+        let api = HttpSiteApi::new(&HttpSettings {
             connect_timeout: config.push.connect_timeout,
             timeout: config.push.timeout,
             proxy: config.push.proxy.clone(),
             ca_pem,
             sites: config.sites.len(),
-        };
-        let api = Arc::new(HttpSiteApi::new(&http)?);
-        let stripe = stripe(config, &http)?;
+        })?;
+        let stripe = stripe(config, &api)?;
+        let api = Arc::new(api);
         let sites: Arc<[Site]> = config.sites.clone().into();
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
@@ -250,11 +250,11 @@ impl Session {
 }
 
 /// Who is asked of keys, if the config wants that.
-fn stripe(config: &Config, http: &HttpSettings) -> Result<Option<Arc<dyn AskStripe>>, ClientError> {
+fn stripe(config: &Config, sites: &HttpSiteApi) -> Result<Option<Arc<dyn AskStripe>>, ClientError> {
     if !config.stripe.check {
         return Ok(None);
     }
-    let stripe = HttpStripe::new(http, config.stripe.api.clone())?;
+    let stripe = HttpStripe::new(sites, config.stripe.api.clone())?;
     Ok(Some(Arc::new(stripe)))
 }
 

@@ -94,16 +94,18 @@ impl<Db: Store> Standings<Db> {
         let queued = Instant::now();
         let turn = self.turn(key);
         let mut said = turn.lock().await;
-        if !said
-            .as_ref()
-            .is_some_and(|said| said.asked.is_ok() && self.holds(said, asker))
-        {
-            // Another process may have asked since, and what holds for the one may not hold for the other.
+        let here = said.clone().filter(|said| self.holds(said, asker));
+        if !here.as_ref().is_some_and(|said| said.asked.is_ok()) {
+            // Another process may have asked since; and what does not hold for a push may hold for the fleet.
             let kept = self.on_record(key).await;
-            *said = kept.filter(|kept| self.holds(kept, asker)).or(said.take());
+            if let Some(kept) = kept.filter(|kept| self.holds(kept, asker)) {
+                // That it could not be asked just now stays known for who needs a younger answer.
+                *said = here.or(Some(kept.clone()));
+                return Some(kept.asked);
+            }
         }
-        if let Some(said) = said.as_ref().filter(|said| self.holds(said, asker)) {
-            return Some(said.asked.clone());
+        if let Some(here) = here {
+            return Some(here.asked);
         }
         let asked = self.ask(stripe.as_ref(), key, queued).await;
         let at = self.clock.now().wall;
@@ -144,7 +146,7 @@ impl<Db: Store> Standings<Db> {
     fn holds(&self, said: &Said, asker: Asker) -> bool {
         let age = self.clock.now().wall.duration_since(said.at);
         let limit = SignedDuration::try_from(asker.holds_for(&said.asked)).unwrap_or(SignedDuration::MAX);
-        let is_heard = self.lock().not_before.is_none_or(|from| from <= said.at);
+        let is_heard = self.lock().not_before.is_none_or(|from| from < said.at);
         is_heard && age >= SignedDuration::ZERO && age < limit
     }
 
@@ -152,7 +154,7 @@ impl<Db: Store> Standings<Db> {
         let _turn = self.at_once.acquire().await;
         let in_vain = self.lock().in_vain.clone();
         if let Some((at, why)) = in_vain
-            && at >= queued
+            && at > queued
         {
             // Others have waited for it in vain meanwhile: a long queue must not wait so for each of its keys.
             return Err(why);

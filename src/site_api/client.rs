@@ -3,7 +3,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response};
+use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::Instant;
 
 use super::answer::{self, Meaning, Raw};
@@ -39,6 +39,15 @@ impl HttpSiteApi {
             timeout: settings.timeout,
             master_keys: RwLock::default(),
         })
+    }
+
+    /// A client for another place than a site: of its own, and with the same authorities and the same proxy. A connection
+    /// may take `limit`.
+    ///
+    /// # Errors
+    /// [`ClientError`], with what to do.
+    pub fn for_another_place(&self, limit: Duration) -> Result<Client, ClientError> {
+        self.lines.for_another_place(limit)
     }
 
     /// Gives the key for the sites that name `id`.
