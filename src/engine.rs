@@ -36,6 +36,8 @@ mod left;
 mod recording;
 /// What Stripe says of keys: asked once, remembered, shared.
 mod standings;
+/// What an engine has heard of keys.
+mod heard;
 /// What Stripe says of the keys that the sites serve, and of the run's.
 mod dead;
 

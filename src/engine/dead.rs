@@ -1,16 +1,14 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::task::JoinSet;
 
 use super::Level;
+use super::heard::Said;
 use super::run::{Ending, Engine};
 use super::standings::Standings;
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::plan::{Danger, Plan, PlanAction};
-use crate::rules::standing::{Asked, Asker, Standing};
+use crate::rules::standing::{Asker, Standing};
 use crate::rules::state::Served;
 use crate::rules::status::Verify;
 use crate::site::SiteId;
@@ -18,82 +16,10 @@ use crate::site_api::SiteApi;
 use crate::store::Store;
 use crate::text::Count;
 
-/// How long an engine takes what it was told for true before it asks again; that may come out of memory.
-const HEARD_FOR: Duration = Duration::from_hours(1);
-/// How soon it asks again where Stripe could not be asked.
-const AGAIN: Duration = Duration::from_mins(1);
-/// Keys that are held in mind at most.
-const KEYS: usize = 1000;
-
-/// What was asked and is answered: which key, and what Stripe says of it.
-pub(super) type Said = (PublishableKey, Option<Asked>);
-
-/// What an engine has heard of keys. Nothing waits for it.
-#[derive(Debug)]
-pub(super) struct Heard<Db> {
-    /// Who is asked; none asks nothing.
-    standings: Option<Arc<Standings<Db>>>,
-    keys: HashMap<PublishableKey, Word>,
-    asks: JoinSet<Said>,
-    /// Keys of the run that nobody has confirmed as dead ones.
-    of_run: HashSet<PublishableKey>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Word {
-    standing: Option<Standing>,
-    /// When it is asked again; none while it is being asked.
-    again: Option<Moment>,
-}
-
-impl<Db> Default for Heard<Db> {
-    fn default() -> Self {
-        Self {
-            standings: None,
-            keys: HashMap::new(),
-            asks: JoinSet::new(),
-            of_run: HashSet::new(),
-        }
-    }
-}
-
-impl<Db: Store> Heard<Db> {
-    pub(super) fn is_asking(&self) -> bool {
-        !self.asks.is_empty()
-    }
-
-    /// The next answer; none of a question that came to nothing.
-    pub(super) async fn next(&mut self) -> Option<Said> {
-        self.asks.join_next().await?.ok()
-    }
-
-    fn ask(&mut self, key: PublishableKey, asker: Asker) {
-        let Some(standings) = self.standings.clone() else {
-            return;
-        };
-        self.asks.spawn(async move {
-            let asked = standings.of(&key, asker).await;
-            (key, asked)
-        });
-    }
-
-    /// Whether the operator has said that it goes out, whatever Stripe says of it.
-    fn is_allowed(&self, key: &PublishableKey) -> bool {
-        self.standings
-            .as_ref()
-            .is_some_and(|standings| standings.is_allowed(key))
-    }
-
-    /// The operator has let the run go on, with what is sent.
-    pub(super) fn is_confirmed(&mut self) {
-        self.of_run.clear();
-    }
-}
-
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// What Stripe says is asked there.
     pub(super) fn asks(&mut self, standings: Arc<Standings<Db>>) {
-        self.heard.standings = Some(standings).filter(|standings| standings.is_asked());
+        self.heard.asks(standings);
     }
 
     /// Whether what Stripe says is still to be waited for, although nothing else is: what the last looks showed is not
@@ -105,23 +31,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// What Stripe says of what a site serves, as far as was heard. What was not is asked beside all else.
     pub(super) fn standing_of(&mut self, served: &Served, now: Moment) -> Option<Standing> {
         let key = served.key()?;
-        let word = self.heard.keys.get(key).copied();
-        let is_due = word.is_none_or(|word| word.again.is_some_and(|again| again <= now));
-        if is_due && !self.stopping {
-            if self.heard.keys.len() >= KEYS {
-                self.heard.keys.retain(|_, word| word.again.is_none());
-            }
-            let standing = word.and_then(|word| word.standing);
-            self.heard.keys.insert(
-                key.clone(),
-                Word {
-                    standing,
-                    again: None,
-                },
-            );
-            self.heard.ask(key.clone(), Asker::Fleet);
+        if !self.stopping {
+            self.heard.ask_if_due(key, now);
         }
-        word?.standing
+        self.heard.standing(key)
     }
 
     /// Asks what Stripe says of the keys of a run that begins. A plan that has told of dead ones was confirmed with
@@ -146,23 +59,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         for key in &keys {
             self.heard.ask(key.clone(), Asker::Push);
         }
-        self.heard.of_run = keys;
+        self.heard.is_sent_by_run(keys);
     }
 
     /// Stripe has said something of a key: sites that serve it are judged by that, and so is the run.
     pub(super) fn stripe_said(&mut self, (key, asked): Said) {
         let now = self.clock.now();
-        let Some(Ok(standing)) = asked else {
-            if let Some(word) = self.heard.keys.get_mut(&key) {
-                word.again = Some(now + AGAIN);
-            }
+        let Some(standing) = self.heard.take(&key, asked, now) else {
             return;
         };
-        let word = Word {
-            standing: Some(standing),
-            again: Some(now + HEARD_FOR),
-        };
-        self.heard.keys.insert(key.clone(), word);
         for index in 0..self.slots.len() {
             let state = &self.slots[index].state;
             let concerns = standing.is_dead() || state.verify == Verify::DeadKey;
@@ -170,7 +75,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.judge_by(SiteId::at(index), standing);
             }
         }
-        if standing.is_dead() && self.heard.of_run.remove(&key) && !self.heard.is_allowed(&key) {
+        if standing.is_dead() && self.heard.is_unconfirmed(&key) {
             self.hold_run_of(&key, standing);
         }
     }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::call::{Finished, Work};
-use super::dead::Heard;
+use super::heard::Heard;
 use super::records::{Read, Records};
 use super::schedule::{Lane, Schedule};
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};

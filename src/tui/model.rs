@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use figures::Figures;
+use stripe::Stripe;
 
 use super::field::KeyField;
 use super::filter::{Filter, Looked};
@@ -13,7 +14,6 @@ use super::keys::Bindings;
 use super::list::List;
 use super::live::Live;
 use super::setup::Setup;
-use super::stripe::Stripe;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
 use crate::key::PublishableKey;
@@ -36,6 +36,8 @@ mod figures;
 mod shown;
 /// What has how much room on this terminal.
 mod room;
+/// What Stripe says of keys.
+mod stripe;
 /// How keys, times and texts are written on this terminal.
 mod written;
 

@@ -27,5 +27,7 @@ mod history;
 mod steering;
 /// Questions with a few answers.
 mod questions;
+/// What Stripe says of keys.
+mod stripe;
 /// Every screen and dialog, on each kind of terminal.
 mod matrix;

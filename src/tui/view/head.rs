@@ -273,11 +273,10 @@ pub(super) fn key(screen: &Screen, frame: &mut Frame, area: Rect) {
     let margin = if field.is_shown() { 1 } else { 4 };
     let (verdict, part) = verdict(model);
     let said = said(model).filter(|_| !field.is_shown());
-    let mut room = usize::from(area.width).saturating_sub(LABEL + margin);
-    if let Some(said) = said.as_ref().filter(|said| said.is_dead) {
-        // That must be read: the dots make room for it.
-        room = room.saturating_sub(width(&said.text) + 2).max(KEY_ROOM).min(room);
-    }
+    let all = usize::from(area.width).saturating_sub(LABEL + margin);
+    let room = said
+        .as_ref()
+        .map_or(all, |said| said.room_before(&model.text(&verdict), all));
     let shown = field.shown(model.glyph("•", "*"), room);
     let cursor = LABEL + field.cursor_column().min(width(&shown));
     strip.push(&shown, Part::Text);
@@ -305,12 +304,26 @@ struct Said {
     is_dead: bool,
 }
 
+impl Said {
+    /// The dots that have room before it, of `all`: they make way for both verdicts, or for one that must be read.
+    fn room_before(&self, verdict: &str, all: usize) -> usize {
+        let own = width(&self.text) + 2;
+        let with_both = all.saturating_sub(width(verdict) + 2 + own);
+        match (with_both >= KEY_ROOM, self.is_dead) {
+            (true, _) => with_both,
+            (false, true) => all.saturating_sub(own).max(KEY_ROOM).min(all),
+            (false, false) => all,
+        }
+    }
+}
+
 fn said(model: &Model) -> Option<Said> {
     let key = model.field.entered()?;
     let (text, role, is_dead) = match model.stripe.asked(&key)? {
         Ok(standing) if standing.is_dead() => (standing.verdict().to_owned(), Role::Bad, true),
         Ok(standing) => (standing.verdict().to_owned(), Role::Good, false),
-        Err(why) => (why.to_string(), Role::Warning, false),
+        // Why not stands in the messages, and in the plan.
+        Err(_) => ("Stripe could not be asked".to_owned(), Role::Warning, false),
     };
     Some(Said {
         text: model.text(&text),
