@@ -230,8 +230,8 @@ fn sites_with_an_expired_key_are_named_after_one_question_for_each_key() {
     // Unless it is to be asked anew.
     let third = stage.run(&["verify", "--ask-stripe-again"], None);
     assert_eq!(stage.questions().len(), 2 * served.len());
-    let serves = |index: &usize| stage.fleet.serves_now(*index).contains(&Some(rolled.clone()));
-    let of_rolled = (0..24).filter(serves).count();
+    let has_rolled = |index: &usize| stage.fleet.serves_now(*index).contains(&Some(rolled.clone()));
+    let of_rolled = (0..24).filter(has_rolled).count();
     assert!(third.dead().contains(&"quai-neuf"));
     assert_eq!(third.dead().len(), of_rolled + 1, "{:?}", third.verify());
 }

@@ -7,7 +7,7 @@ use super::session::Session;
 use super::signals::Signals;
 use crate::key::PublishableKey;
 use crate::rules::plan::Plan;
-use crate::rules::standing::{Asker, NotAsked, Standing};
+use crate::rules::standing::{NotAsked, Purpose, Standing};
 
 /// Asks Stripe of the keys that a run without a screen sends, before it sends anything; takes seconds at most.
 ///
@@ -50,7 +50,7 @@ async fn ask(session: &Session, keys: &BTreeSet<PublishableKey>) -> Answers {
     for key in keys.iter().cloned() {
         let standings = std::sync::Arc::clone(&session.standings);
         questions.spawn(async move {
-            let asked = standings.of(&key, Asker::Push).await;
+            let asked = standings.of(&key, Purpose::Push).await;
             (key, asked)
         });
     }

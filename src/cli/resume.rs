@@ -23,6 +23,7 @@ use crate::tui::dialogs::OLD_RUN;
 
 /// Flags of `resume`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct ResumeArgs {
     /// One JSON object a line: attempts as they happen, results at the end.
     #[arg(long)]

@@ -13,7 +13,7 @@ use crate::demo::Fleet;
 use crate::engine::{Command, Event, Level, Message as Told, sleep_until};
 use crate::key::PublishableKey;
 use crate::rules::run::RunPhase;
-use crate::rules::standing::Asker;
+use crate::rules::standing::Purpose;
 use crate::site::SiteId;
 use crate::store::{Holder, Store, StoreError};
 use crate::tui::setup::SetupOrder;
@@ -327,7 +327,7 @@ impl Steer {
         let standings = Arc::clone(&self.session.standings);
         let tell = self.tell.clone();
         tokio::spawn(async move {
-            if let Some(asked) = standings.of(&key, Asker::Push).await {
+            if let Some(asked) = standings.of(&key, Purpose::Push).await {
                 let _left = tell.send(Message::Asked(key, asked));
             }
         });

@@ -67,9 +67,9 @@ impl Stripe {
             while let Some(Ok((stream, _))) = server.stop.run_until_cancelled(listener.accept()).await {
                 let (server, stripe) = (Arc::clone(&server), Arc::clone(&stripe));
                 tokio::spawn(async move {
-                    let served = stripe.connection(&server, stream);
+                    let answers = stripe.connection(&server, stream);
                     // A client that goes away is no fault of the fleet's.
-                    let _ended = server.stop.run_until_cancelled(served).await;
+                    let _ended = server.stop.run_until_cancelled(answers).await;
                 });
             }
         });

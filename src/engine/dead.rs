@@ -8,7 +8,7 @@ use super::standings::Standings;
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::plan::{Danger, Plan, PlanAction};
-use crate::rules::standing::{Asker, Standing};
+use crate::rules::standing::{Purpose, Standing};
 use crate::rules::state::Served;
 use crate::rules::status::Verify;
 use crate::site::SiteId;
@@ -57,7 +57,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     fn ask_of_run(&mut self, keys: HashSet<PublishableKey>) {
         for key in &keys {
-            self.heard.ask(key.clone(), Asker::Push);
+            self.heard.ask(key.clone(), Purpose::Push);
         }
         self.heard.is_sent_by_run(keys);
     }
@@ -65,7 +65,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Stripe has said something of a key: sites that serve it are judged by that, and so is the run.
     pub(super) fn stripe_said(&mut self, (key, asked): Said) {
         let now = self.clock.now();
-        let Some(standing) = self.heard.take(&key, asked, now) else {
+        let Some(standing) = self.heard.take(&key, asked.as_ref(), now) else {
             return;
         };
         for index in 0..self.slots.len() {

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::standings::Standings;
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
-use crate::rules::standing::{Asked, Asker, Standing};
+use crate::rules::standing::{Asked, Purpose, Standing};
 use crate::store::Store;
 
 /// How long an engine takes what it was told for true before it asks again; that may come out of memory.
@@ -77,14 +77,14 @@ impl<Db: Store> Heard<Db> {
                 again: None,
             },
         );
-        self.ask(key.clone(), Asker::Fleet);
+        self.ask(key.clone(), Purpose::Fleet);
     }
 
     /// Takes in what was answered; what Stripe says, if it could be asked.
     pub(super) fn take(
         &mut self,
         key: &PublishableKey,
-        asked: Option<Asked>,
+        asked: Option<&Asked>,
         now: Moment,
     ) -> Option<Standing> {
         let Some(Ok(standing)) = asked else {
@@ -94,11 +94,11 @@ impl<Db: Store> Heard<Db> {
             return None;
         };
         let word = Word {
-            standing: Some(standing),
+            standing: Some(*standing),
             again: Some(now + HEARD_FOR),
         };
         self.keys.insert(key.clone(), word);
-        Some(standing)
+        Some(*standing)
     }
 
     /// These keys go out in the run, and nobody has confirmed them as dead ones.
@@ -121,12 +121,12 @@ impl<Db: Store> Heard<Db> {
     }
 
     /// Asks beside all else.
-    pub(super) fn ask(&mut self, key: PublishableKey, asker: Asker) {
+    pub(super) fn ask(&mut self, key: PublishableKey, purpose: Purpose) {
         let Some(standings) = self.standings.clone() else {
             return;
         };
         self.asks.spawn(async move {
-            let asked = standings.of(&key, asker).await;
+            let asked = standings.of(&key, purpose).await;
             (key, asked)
         });
     }

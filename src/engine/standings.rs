@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Clock;
 use crate::key::PublishableKey;
-use crate::rules::standing::{Asked, Asker, NotAsked};
+use crate::rules::standing::{Asked, NotAsked, Purpose};
 use crate::store::Store;
 use crate::stripe::AskStripe;
 
@@ -89,16 +89,16 @@ impl<Db: Store> Standings<Db> {
 
     /// What Stripe says of a key; none where it is not to be asked. Takes the time of one question at most, and of those
     /// before it in the queue.
-    pub async fn of(&self, key: &PublishableKey, asker: Asker) -> Option<Asked> {
+    pub async fn of(&self, key: &PublishableKey, purpose: Purpose) -> Option<Asked> {
         let stripe = self.stripe.as_ref()?;
         let queued = Instant::now();
         let turn = self.turn(key);
         let mut said = turn.lock().await;
-        let here = said.clone().filter(|said| self.holds(said, asker));
-        if !here.as_ref().is_some_and(|said| said.asked.is_ok()) {
+        let here = said.clone().filter(|said| self.holds(said, purpose));
+        if here.as_ref().is_none_or(|said| said.asked.is_err()) {
             // Another process may have asked since; and what does not hold for a push may hold for the fleet.
             let kept = self.on_record(key).await;
-            if let Some(kept) = kept.filter(|kept| self.holds(kept, asker)) {
+            if let Some(kept) = kept.filter(|kept| self.holds(kept, purpose)) {
                 // That it could not be asked just now stays known for who needs a younger answer.
                 *said = here.or(Some(kept.clone()));
                 return Some(kept.asked);
@@ -143,9 +143,9 @@ impl<Db: Store> Standings<Db> {
     }
 
     /// Whether it is still to be heard. What seems to come from the future was said before the clock was set.
-    fn holds(&self, said: &Said, asker: Asker) -> bool {
+    fn holds(&self, said: &Said, purpose: Purpose) -> bool {
         let age = self.clock.now().wall.duration_since(said.at);
-        let limit = SignedDuration::try_from(asker.holds_for(&said.asked)).unwrap_or(SignedDuration::MAX);
+        let limit = SignedDuration::try_from(purpose.holds_for(&said.asked)).unwrap_or(SignedDuration::MAX);
         let is_heard = self.lock().not_before.is_none_or(|from| from < said.at);
         is_heard && age >= SignedDuration::ZERO && age < limit
     }

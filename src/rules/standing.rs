@@ -87,16 +87,16 @@ pub fn judge(status: u16, body: &[u8]) -> Asked {
     }
 }
 
-/// Who asks, which decides how old an answer may be.
+/// What for it is asked, which decides how old an answer may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asker {
+pub enum Purpose {
     /// The key that is to be pushed.
     Push,
     /// A key that the fleet serves.
     Fleet,
 }
 
-impl Asker {
+impl Purpose {
     /// How long an answer holds.
     pub fn holds_for(self, asked: &Asked) -> Duration {
         match (asked, self) {
@@ -155,11 +155,11 @@ mod tests {
     #[test]
     fn an_answer_holds_an_hour_for_a_push_a_day_for_the_fleet_and_none_a_minute() {
         let failed = Err(NotAsked::because("no way out"));
-        for (asker, hours) in [(Asker::Push, 1), (Asker::Fleet, 24)] {
+        for (purpose, hours) in [(Purpose::Push, 1), (Purpose::Fleet, 24)] {
             for standing in [Standing::Known, Standing::Unknown, Standing::Expired] {
-                assert_eq!(asker.holds_for(&Ok(standing)), Duration::from_hours(hours));
+                assert_eq!(purpose.holds_for(&Ok(standing)), Duration::from_hours(hours));
             }
-            assert_eq!(asker.holds_for(&failed), Duration::from_mins(1));
+            assert_eq!(purpose.holds_for(&failed), Duration::from_mins(1));
         }
     }
 }

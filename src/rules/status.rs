@@ -263,6 +263,16 @@ pub enum Verify {
     Superseded,
 }
 
+/// How a site is written that serves a key which takes no payments.
+const DEAD_KEY: Look = look(
+    "dead_key",
+    "†",
+    "%",
+    Role::Bad,
+    90,
+    "answers a key that Stripe does not know or has expired",
+);
+
 impl Verify {
     /// How it is written.
     pub fn look(self) -> Look {
@@ -321,14 +331,7 @@ impl Verify {
                 100,
                 "shows a secret key to the public",
             ),
-            Self::DeadKey => look(
-                "dead_key",
-                "†",
-                "%",
-                Role::Bad,
-                90,
-                "answers a key that Stripe does not know or has expired",
-            ),
+            Self::DeadKey => DEAD_KEY,
             Self::Superseded => look("superseded", "»", ">", Role::Quiet, 0, "a later run took it over"),
         }
     }

@@ -12,7 +12,7 @@ use stripe_propagate::rules::outcome::{Answer, LookVerdict, PutVerdict};
 use stripe_propagate::rules::plan::Plan;
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::RunPhase;
-use stripe_propagate::rules::standing::{Asker, NotAsked, Standing};
+use stripe_propagate::rules::standing::{NotAsked, Purpose, Standing};
 use stripe_propagate::rules::state::{Allow, SiteState};
 use stripe_propagate::rules::status::Verify;
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
@@ -249,7 +249,7 @@ async fn a_key_is_asked_once_whoever_wants_to_know_and_remembered() {
     };
     let (here, there) = (of_process(), of_process());
     let (old, dead) = (key("Old"), key("Expired"));
-    let (one, two) = tokio::join!(here.of(&old, Asker::Push), here.of(&old, Asker::Fleet));
+    let (one, two) = tokio::join!(here.of(&old, Purpose::Push), here.of(&old, Purpose::Fleet));
     assert_eq!((one, two), (Some(Ok(Standing::Known)), Some(Ok(Standing::Known))));
     assert_eq!(
         stripe.asked(),
@@ -258,37 +258,37 @@ async fn a_key_is_asked_once_whoever_wants_to_know_and_remembered() {
     );
     // An hour for a push, a day for the fleet, in each process.
     pass(3599);
-    assert!(there.of(&old, Asker::Push).await.unwrap().is_ok());
+    assert!(there.of(&old, Purpose::Push).await.unwrap().is_ok());
     assert_eq!(stripe.asked(), 1);
     pass(1);
-    assert!(here.of(&old, Asker::Fleet).await.unwrap().is_ok());
+    assert!(here.of(&old, Purpose::Fleet).await.unwrap().is_ok());
     assert_eq!(stripe.asked(), 1);
-    assert!(here.of(&old, Asker::Push).await.unwrap().is_ok());
+    assert!(here.of(&old, Purpose::Push).await.unwrap().is_ok());
     assert_eq!(stripe.asked(), 2);
     // What the other process has asked since is heard here.
-    assert!(there.of(&old, Asker::Push).await.unwrap().is_ok());
+    assert!(there.of(&old, Purpose::Push).await.unwrap().is_ok());
     assert_eq!(stripe.asked(), 2);
     pass(24 * 3600);
-    assert!(here.of(&old, Asker::Fleet).await.unwrap().is_ok());
+    assert!(here.of(&old, Purpose::Fleet).await.unwrap().is_ok());
     assert_eq!(stripe.asked(), 3);
     // That it could not be asked is remembered for a minute, and hides nothing that is known.
     *stripe.is_down.lock().unwrap() = true;
     pass(3600);
-    assert!(here.of(&old, Asker::Push).await.unwrap().is_err());
-    assert!(here.of(&old, Asker::Push).await.unwrap().is_err());
-    assert!(here.of(&old, Asker::Fleet).await.unwrap().is_ok());
-    assert!(here.of(&dead, Asker::Fleet).await.unwrap().is_err());
+    assert!(here.of(&old, Purpose::Push).await.unwrap().is_err());
+    assert!(here.of(&old, Purpose::Push).await.unwrap().is_err());
+    assert!(here.of(&old, Purpose::Fleet).await.unwrap().is_ok());
+    assert!(here.of(&dead, Purpose::Fleet).await.unwrap().is_err());
     assert_eq!(stripe.asked(), 5);
     *stripe.is_down.lock().unwrap() = false;
     pass(60);
-    assert_eq!(here.of(&dead, Asker::Push).await, Some(Ok(Standing::Expired)));
+    assert_eq!(here.of(&dead, Purpose::Push).await, Some(Ok(Standing::Expired)));
     // A clock that was set back makes nothing younger.
     pass(-100);
-    assert_eq!(here.of(&dead, Asker::Push).await, Some(Ok(Standing::Expired)));
+    assert_eq!(here.of(&dead, Purpose::Push).await, Some(Ok(Standing::Expired)));
     assert_eq!(stripe.asked(), 7);
     here.ask_afresh();
     pass(1);
-    assert_eq!(here.of(&dead, Asker::Fleet).await, Some(Ok(Standing::Expired)));
+    assert_eq!(here.of(&dead, Purpose::Fleet).await, Some(Ok(Standing::Expired)));
     assert_eq!(stripe.asked(), 8);
 }
 
@@ -307,7 +307,7 @@ async fn a_queue_of_keys_waits_for_a_dead_line_once() {
     let mut questions = tokio::task::JoinSet::new();
     for number in 0..50 {
         let standings = Arc::clone(&standings);
-        questions.spawn(async move { standings.of(&key(&format!("Key{number}")), Asker::Fleet).await });
+        questions.spawn(async move { standings.of(&key(&format!("Key{number}")), Purpose::Fleet).await });
     }
     let answers = questions.join_all().await;
     assert!(answers.iter().all(|asked| matches!(asked, Some(Err(_)))));

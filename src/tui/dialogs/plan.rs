@@ -272,9 +272,9 @@ impl Plans {
     /// Takes in what Stripe says of the keys; whether what is asked for changes by that.
     fn judge_keys(&mut self, model: &Model) -> bool {
         let standing = |key: &PublishableKey| model.stripe.standing(key);
-        let plans = [Some(&mut self.careful), self.bolder.as_mut()];
-        let judged = plans.into_iter().flatten().map(|plan| plan.judge_keys(standing));
-        judged.fold(false, |any, changed| any || changed)
+        let careful = self.careful.judge_keys(standing);
+        let bolder = self.bolder.as_mut().is_some_and(|plan| plan.judge_keys(standing));
+        careful || bolder
     }
 
     /// Whether words confirm one of them, not a single letter.

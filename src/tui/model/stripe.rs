@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
-use crate::rules::standing::{Asked, Asker, NotAsked, Standing};
+use crate::rules::standing::{Asked, NotAsked, Purpose, Standing};
 
 /// Keys that are held in mind at most.
 const KEYS: usize = 1000;
@@ -40,7 +40,7 @@ impl Stripe {
 
     /// Whether a key is to be asked about now; from then on it is being asked.
     pub(in crate::tui) fn wants(&mut self, key: &PublishableKey, now: Moment) -> bool {
-        let holds = |(asked, at): &(Asked, Moment)| now.since(*at) < Asker::Push.holds_for(asked);
+        let holds = |(asked, at): &(Asked, Moment)| now.since(*at) < Purpose::Push.holds_for(asked);
         let wants = self.asks && !self.asking.contains(key) && !self.said.get(key).is_some_and(holds);
         if wants {
             self.asking.insert(key.clone());
