@@ -10,7 +10,6 @@ use crate::rules::moment::Moment;
 use crate::rules::plan::{Danger, Plan, PlanAction};
 use crate::rules::standing::{Purpose, Standing};
 use crate::rules::state::Served;
-use crate::rules::status::Verify;
 use crate::site::SiteId;
 use crate::site_api::SiteApi;
 use crate::store::Store;
@@ -28,13 +27,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.ending == Ending::Leaves && self.heard.is_asking()
     }
 
-    /// What Stripe says of what a site serves, as far as was heard. What was not is asked beside all else.
-    pub(super) fn standing_of(&mut self, served: &Served, now: Moment) -> Option<Standing> {
+    /// What Stripe says of what a look at the site has shown, as far as was heard. What was not is asked beside all
+    /// else.
+    pub(super) fn standing_of(&mut self, site: SiteId, served: &Served, now: Moment) -> Option<Standing> {
         let key = served.key()?;
-        if !self.stopping {
-            self.heard.ask_if_due(key, now);
+        if self.stopping {
+            return self.heard.standing(key);
         }
-        self.heard.standing(key)
+        self.heard.of_look(site, key, now)
     }
 
     /// Asks what Stripe says of the keys of a run that begins. A plan that has told of dead ones was confirmed with
@@ -65,14 +65,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Stripe has said something of a key: sites that serve it are judged by that, and so is the run.
     pub(super) fn stripe_said(&mut self, (key, asked): Said) {
         let now = self.clock.now();
-        let Some(standing) = self.heard.take(&key, asked.as_ref(), now) else {
+        let Some((standing, waits)) = self.heard.take(&key, asked.as_ref(), now) else {
             return;
         };
-        for index in 0..self.slots.len() {
-            let state = &self.slots[index].state;
-            let concerns = standing.is_dead() || state.verify == Verify::DeadKey;
-            if concerns && state.now.key() == Some(&key) {
-                self.judge_by(SiteId::at(index), standing);
+        for site in waits {
+            if self.slots[site.index()].state.now.key() == Some(&key) {
+                self.judge_by(site, standing);
             }
         }
         if standing.is_dead() && self.heard.is_unconfirmed(&key) {

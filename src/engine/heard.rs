@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use super::standings::Standings;
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::standing::{Asked, Purpose, Standing};
+use crate::site::SiteId;
 use crate::store::Store;
 
 /// How long an engine takes what it was told for true before it asks again; that may come out of memory.
@@ -31,11 +32,13 @@ pub(super) struct Heard<Db> {
     of_run: HashSet<PublishableKey>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Word {
     standing: Option<Standing>,
     /// When it is asked again; none while it is being asked.
     again: Option<Moment>,
+    /// Sites that a look has shown to serve the key since it is being asked.
+    waits: BTreeSet<SiteId>,
 }
 
 impl<Db> Default for Heard<Db> {
@@ -60,45 +63,47 @@ impl<Db: Store> Heard<Db> {
         self.keys.get(key)?.standing
     }
 
-    /// Asks of a key that a site serves, unless it was heard lately or is being asked.
-    pub(super) fn ask_if_due(&mut self, key: &PublishableKey, now: Moment) {
-        let word = self.keys.get(key).copied();
-        if self.standings.is_none() || word.is_some_and(|word| word.again.is_none_or(|again| now < again)) {
-            return;
-        }
-        if self.keys.len() >= KEYS {
+    /// A look has shown that the site serves the key: what Stripe says of that, as far as was heard. If that was not
+    /// lately, it is asked, and the site waits for it.
+    pub(super) fn of_look(&mut self, site: SiteId, key: &PublishableKey, now: Moment) -> Option<Standing> {
+        self.standings.as_ref()?;
+        if self.keys.len() >= KEYS && !self.keys.contains_key(key) {
             self.keys.retain(|_, word| word.again.is_none());
         }
-        let standing = word.and_then(|word| word.standing);
-        self.keys.insert(
-            key.clone(),
-            Word {
-                standing,
-                again: None,
-            },
-        );
-        self.ask(key.clone(), Purpose::Fleet);
+        let is_new = !self.keys.contains_key(key);
+        let word = self.keys.entry(key.clone()).or_default();
+        let standing = word.standing;
+        let is_due = is_new || word.again.is_some_and(|again| again <= now);
+        if is_due {
+            word.again = None;
+        }
+        if word.again.is_none() {
+            word.waits.insert(site);
+        }
+        if is_due {
+            self.ask(key.clone(), Purpose::Fleet);
+        }
+        standing
     }
 
-    /// Takes in what was answered; what Stripe says, if it could be asked.
+    /// Takes in what was answered: what Stripe says, if it could be asked, and the sites that wait for that.
     pub(super) fn take(
         &mut self,
         key: &PublishableKey,
         asked: Option<&Asked>,
         now: Moment,
-    ) -> Option<Standing> {
+    ) -> Option<(Standing, BTreeSet<SiteId>)> {
         let Some(Ok(standing)) = asked else {
             if let Some(word) = self.keys.get_mut(key) {
                 word.again = Some(now + AGAIN);
+                word.waits.clear();
             }
             return None;
         };
-        let word = Word {
-            standing: Some(*standing),
-            again: Some(now + HEARD_FOR),
-        };
-        self.keys.insert(key.clone(), word);
-        Some(*standing)
+        let word = self.keys.entry(key.clone()).or_default();
+        word.standing = Some(*standing);
+        word.again = Some(now + HEARD_FOR);
+        Some((*standing, std::mem::take(&mut word.waits)))
     }
 
     /// These keys go out in the run, and nobody has confirmed them as dead ones.

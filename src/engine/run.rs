@@ -319,7 +319,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 next
             }
             Finished::Look(answer, attempt, served) => {
-                let standing = self.standing_of(&served, now);
+                let standing = self.standing_of(site, &served, now);
                 let outcome = attempt.outcome(served);
                 self.tell(Event::Attempt(attempt));
                 if let Some(state) = &mut self.slots[site.index()].on_record {

@@ -117,7 +117,7 @@ fn verify_sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> Strin
 
 /// What is wrong with the key that it serves.
 fn dead_sentence(state: &SiteState) -> String {
-    let which = match (state.dead, state.verify_besides()) {
+    let which = match (state.dead.as_ref().map(|(_, said)| *said), state.verify_besides()) {
         (Some(Standing::Expired), Verify::Mismatch | Verify::Drifted) => {
             "another key than expected, and an expired one (rolled)"
         }

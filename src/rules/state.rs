@@ -207,9 +207,9 @@ pub struct SiteState {
     pub run: Option<RunId>,
     /// Since when this key is expected.
     pub expected_since: Option<Moment>,
-    /// What Stripe said of the key that the site serves, while VERIFY is `dead_key`.
+    /// What Stripe said last of the key that the site serves, if that is dead.
     #[serde(skip_serializing_if = "is_default")]
-    pub dead: Option<Standing>,
+    pub dead: Option<(PublishableKey, Standing)>,
     /// What VERIFY is without what Stripe says, while it is `dead_key`.
     #[serde(skip_serializing_if = "is_default")]
     besides: Option<Verify>,

@@ -159,7 +159,7 @@ fn what_was_typed_before_the_verdict_confirms_nothing() {
 fn a_test_key_of_few_sites_takes_no_letter_any_more() {
     let key = key("test", "New1");
     let mut screen = asks(Trial::new(&NAMES[..3], (120, 40), |start| {
-        start.key = Some(key.clone())
+        start.key = Some(key.clone());
     }));
     screen.types("P");
     assert!(screen.picture().contains("press y to push"));

@@ -1,4 +1,4 @@
-use super::{Phase, Served, SiteState};
+use super::{Phase, SiteState};
 use crate::rules::standing::Standing;
 use crate::rules::status::Verify;
 
@@ -11,35 +11,35 @@ impl SiteState {
         }
     }
 
-    /// Takes in what Stripe says of the key that the site serves; none where that is not known. Whether that
-    /// changes anything.
+    /// Takes in what Stripe says of the key that the site serves; none where it has not said anything now, so that what
+    /// it said before of that key counts. Whether that changes
+    /// what is said of the site.
     ///
     /// Only what rests is called dead: what settles or serves goes on to do so, and so does everything else that is
-    /// to come. What is called dead is as it was before, as soon as it is not so any more.
+    /// to come. What is called dead is as it was before, as soon as Stripe knows the key, or another one is served.
     pub fn take_standing(&mut self, standing: Option<Standing>) -> bool {
         let before = self.said();
-        let dead = standing
-            .filter(|standing| standing.is_dead() && matches!(self.now, Served::Key(_)) && !self.unanswered);
+        let served = self.now.key();
+        self.dead = match standing {
+            Some(standing) => served.map(|key| (key.clone(), standing)),
+            None => self.dead.take().filter(|(key, _)| Some(key) == served),
+        };
+        self.dead.take_if(|(_, standing)| !standing.is_dead());
         let besides = self.verify_besides();
-        let is_called_dead = self.verify == Verify::DeadKey;
         let may_be = matches!(
             besides,
             Verify::Seen | Verify::Verified | Verify::Mismatch | Verify::Drifted
         );
-        if dead.is_some() && may_be && (is_called_dead || self.phase == Phase::Rest) {
-            self.verify = Verify::DeadKey;
-            self.besides = Some(besides);
-            self.dead = dead;
-        } else {
-            self.verify = besides;
-            self.besides = None;
-            self.dead = None;
-        }
+        let rests = self.verify == Verify::DeadKey || self.phase == Phase::Rest;
+        let is_dead = self.dead.is_some() && !self.unanswered && may_be && rests;
+        self.besides = is_dead.then_some(besides);
+        self.verify = if is_dead { Verify::DeadKey } else { besides };
         self.said() != before
     }
 
     fn said(&self) -> (Verify, Option<Standing>) {
         let is_called_dead = self.verify == Verify::DeadKey;
-        (self.verify, self.dead.filter(|_| is_called_dead))
+        let dead = self.dead.as_ref().filter(|_| is_called_dead);
+        (self.verify, dead.map(|(_, standing)| *standing))
     }
 }

@@ -23,27 +23,45 @@ fn a_site_that_rests_with_a_dead_key_is_called_out_until_it_is_not_dead() {
     assert!(state.take_standing(Some(Standing::Unknown)));
     assert!(state.take_standing(EXPIRED));
     assert!(!state.take_standing(EXPIRED));
+    // That it says nothing now is no word on the key.
+    assert!(!state.take_standing(None));
     assert_eq!(
-        (state.verify, state.dead, state.verify_besides()),
-        (Verify::DeadKey, EXPIRED, Verify::Seen)
+        (state.verify, state.dead.clone(), state.verify_besides()),
+        (
+            Verify::DeadKey,
+            Some((key("Old"), Standing::Expired)),
+            Verify::Seen
+        )
     );
     assert_eq!(through_json(&state), state);
     assert!(state.take_standing(Some(Standing::Known)));
     assert_eq!(state, before);
 }
 
+/// It is looked at once more.
+fn again(mut subject: Subject, verdict: LookVerdict) -> Subject {
+    subject.next = subject.state.order_look(None, 1, subject.now);
+    subject.look(verdict)
+}
+
 #[test]
-fn another_key_takes_it_back_and_no_answer_is_no_word_on_the_key() {
+fn another_key_takes_it_back_and_the_same_one_does_not() {
     let mut subject = seen("Old");
     subject.state.take_standing(EXPIRED);
-    subject.next = subject.state.order_look(None, 1, subject.now);
-    let mut subject = subject.look(LookVerdict::Problem(Problem::Timeout));
-    assert!(!subject.state.take_standing(EXPIRED));
+    let mut subject = again(subject, LookVerdict::Problem(Problem::Timeout));
+    subject.state.take_standing(None);
     assert!(matches!(subject.state.verify, Verify::Failed(_)));
-    subject.next = subject.state.order_look(None, 1, subject.now);
-    let mut subject = subject.look(serves("New"));
-    assert!(!subject.state.take_standing(Some(Standing::Known)));
-    assert_eq!((subject.state.verify, subject.state.dead), (Verify::Seen, None));
+    // Stripe is out of reach, and the key is the same.
+    let mut subject = again(subject, serves("Old"));
+    assert!(subject.state.take_standing(None));
+    let mut subject = again(subject.is(Push::Idle, Verify::DeadKey), serves("New"));
+    subject.state.take_standing(None);
+    assert_eq!(
+        (subject.state.verify, subject.state.dead.clone()),
+        (Verify::Seen, None)
+    );
+    let mut subject = again(subject, LookVerdict::NoKey);
+    assert!(!subject.state.take_standing(EXPIRED));
 }
 
 #[test]
@@ -130,11 +148,11 @@ proptest! {
             prop_assert_eq!(subject.state.retry_plan(), twin.state.retry_plan());
             prop_assert_eq!(subject.state.is_owed(), twin.state.is_owed());
             if subject.state.verify == Verify::DeadKey {
-                prop_assert!(event.2.is_some_and(Standing::is_dead));
+                prop_assert!(event.2.is_none_or(Standing::is_dead));
                 prop_assert!(!matches!(twin.state.verify, Verify::Settling | Verify::Serving));
             }
             let mut without = subject.state.clone();
-            without.take_standing(None);
+            without.take_standing(Some(Standing::Known));
             // A retry that is cancelled goes back to what was: that has its own word.
             without.before_retry = None;
             let mut twin_state = twin.state.clone();
