@@ -13,6 +13,7 @@
 //!         a third key         mismatch                          mismatch
 //!         a secret            exposed_secret                    exposed_secret
 //!         nothing to judge    settling  (the note says why)     failed, after `attempts`
+//!         a key that is dead  as above                          dead_key, once it rests
 //! ```
 
 use std::time::Duration;
