@@ -18,6 +18,8 @@ mod session;
 mod headless;
 /// Writes what a run tells, and never holds it up.
 mod printer;
+/// What Stripe says of the keys of a run without a screen.
+mod dead;
 /// A run from its first event to its last, in plain lines or JSON.
 mod follow;
 /// `resume`.

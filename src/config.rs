@@ -27,6 +27,8 @@ mod sites;
 mod rollout;
 /// The form that every secret has.
 mod secrets;
+/// `[stripe]`.
+mod stripe;
 /// `[keys]`, and what else only the screen's tables can check.
 mod placed;
 
@@ -34,6 +36,7 @@ pub use error::ConfigError;
 pub use file::{Found, Searched, Surroundings, find, load, typed_path};
 pub use outline::ConfigLine;
 pub use placed::{KeySetting, Placed};
+pub use stripe::{StripeApi, StripeSettings};
 pub use write::{add_sites, write_example};
 
 /// A config with a comment on all that can stand in one.
@@ -55,6 +58,8 @@ pub struct Config {
     pub rollout: rules::Settings,
     /// `[verify]`.
     pub verify: VerifySettings,
+    /// `[stripe]`.
+    pub stripe: StripeSettings,
     /// `[tls] ca_file`: a certificate authority besides the system's.
     pub ca_file: Option<PathBuf>,
     /// `[ui]`.
@@ -231,6 +236,7 @@ struct RawConfig {
     push: RawPush,
     rollout: rollout::RawRollout,
     verify: RawVerify,
+    stripe: stripe::RawStripe,
     tls: RawTls,
     ui: RawUi,
     keys: placed::RawKeys,
@@ -326,6 +332,7 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
         master_keys,
         push: resolve_push(&raw.push, &at)?,
         verify: resolve_verify(&raw.verify, &at)?,
+        stripe: stripe::resolve(&raw.stripe, &at)?,
         ca_file: raw.tls.ca_file.map(|file| file::resolve(&file, place)),
         ui: UiSettings {
             fps: raw

@@ -40,6 +40,14 @@ mod careful;
 mod left;
 /// What goes on record, and what comes back.
 mod recording;
+/// What Stripe says of keys: asked once, remembered, shared.
+mod standings;
+/// What an engine has heard of keys.
+mod heard;
+/// What Stripe says of the keys that the sites serve, and of the run's.
+mod dead;
+
+pub use standings::Standings;
 
 /// Monotonic and wall time, the same in all processes of this machine.
 #[derive(Debug, Clone, Copy)]
@@ -349,7 +357,7 @@ impl Handle {
     }
 }
 
-/// Starts an engine on `sites` with what is known of them. It ends after [`Command::Stop`], or when all
+/// Starts an engine on `sites` with what is known of them; it asks Stripe nothing. It ends after [`Command::Stop`], or when all
 /// handles are gone and nothing is open; then the events end.
 ///
 /// Must be called within a tokio runtime.
@@ -361,9 +369,25 @@ pub fn start<Api: SiteApi, Db: Store>(
     settings: Settings,
     clock: Clock,
 ) -> (Handle, mpsc::UnboundedReceiver<Event>) {
+    let standings = Arc::new(Standings::new(None, Arc::clone(&store), clock));
+    start_asking(sites, known, api, standings, store, settings, clock)
+}
+
+/// As [`start`], with somebody who can be asked what Stripe says of keys.
+pub fn start_asking<Api: SiteApi, Db: Store>(
+    sites: Arc<[Site]>,
+    known: Vec<Newest>,
+    api: Arc<Api>,
+    standings: Arc<Standings<Db>>,
+    store: Arc<Db>,
+    settings: Settings,
+    clock: Clock,
+) -> (Handle, mpsc::UnboundedReceiver<Event>) {
     let (commands, orders) = mpsc::unbounded_channel();
     let (events, told) = mpsc::unbounded_channel();
-    tokio::spawn(run::Engine::new(sites, known, api, store, settings, clock, events).run(orders));
+    let mut engine = run::Engine::new(sites, known, api, store, settings, clock, events);
+    engine.asks(standings);
+    tokio::spawn(engine.run(orders));
     (Handle { commands }, told)
 }
 

@@ -4,6 +4,8 @@
 pub mod moment;
 /// Every answer a site can give: its cause, its sentence, whether it is retried.
 pub mod outcome;
+/// What Stripe says of a key, and how long that holds.
+pub mod standing;
 /// The words for what happened to a site's PUT and what its GETs say, with glyphs, roles and ranks.
 pub mod status;
 /// A run's number, what it is for, where it is.

@@ -14,6 +14,7 @@ use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::retry::Policy;
 use crate::rules::run::Kind;
+use crate::rules::standing::Standing;
 use crate::rules::state::{Allow, LeftRow, Served, SiteState};
 use crate::rules::status::{Push, SkipReason, Verify};
 use crate::site::SiteUrl;
@@ -423,6 +424,21 @@ pub trait Store: Send + Sync + 'static {
         site: &SiteUrl,
         count: usize,
     ) -> impl Future<Output = Result<Vec<Seen>, StoreError>> + Send;
+
+    /// What Stripe said of a key last, and when, where that was remembered.
+    fn standing(
+        &self,
+        key: &PublishableKey,
+    ) -> impl Future<Output = Result<Option<(Standing, Timestamp)>, StoreError>> + Send;
+
+    /// Remembers what Stripe said of a key, in the place of what it said before. What was said more than 30 days before
+    /// that is dropped, of all keys.
+    fn remember_standing(
+        &self,
+        key: &PublishableKey,
+        standing: Standing,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Whether another process may have written since this was asked last (by this process). That one died is
     /// nothing written.

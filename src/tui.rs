@@ -19,6 +19,8 @@ pub mod filter;
 pub mod list;
 /// All state of the screen behind the dialogs.
 pub mod model;
+/// What Stripe says of the keys in the field and in a plan.
+mod stripe;
 /// What happened while no screen looked, in a sentence.
 mod meanwhile;
 /// COLUMNS: head, width and cell of each.
@@ -61,7 +63,9 @@ use crossterm::event::{KeyCode, KeyEvent};
 use self::setup::{SetupNews, SetupOrder};
 use crate::engine::preflight::News;
 use crate::engine::{Command, Event};
+use crate::key::PublishableKey;
 use crate::rules::plan::PutBack;
+use crate::rules::standing::Asked;
 use crate::site::{SiteId, SiteUrl};
 use crate::store::{Holder, RunId, RunRecord, RunSite, Seen, SiteRun, StoredAttempt};
 
@@ -88,6 +92,8 @@ pub enum Message {
     Read(Reading),
     /// The time that [`model::Model::wake_at`] asked for has come.
     Wake,
+    /// Stripe was asked of a key.
+    Asked(PublishableKey, Asked),
     /// What came of an order about the config.
     Setup(SetupNews),
     /// What a preflight tells.
@@ -244,6 +250,8 @@ pub enum Effect {
     Engine(Command),
     /// Reads something from the store; [`Message::Read`] brings it.
     Read(Wanted),
+    /// Asks Stripe of a key; [`Message::Asked`] tells what it says.
+    AskStripe(PublishableKey),
     /// Does something about the config; [`Message::Setup`] tells what came of it.
     Setup(SetupOrder),
     /// Tries what a push would meet; [`Message::Preflight`] tells of it.

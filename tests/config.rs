@@ -50,6 +50,22 @@ fn only_the_title_is_shown_outside_the_screen_unless_asked_for() {
     assert!(!tab.title && tab.progress && tab.bell);
 }
 
+#[test]
+fn stripe_is_asked_unless_the_config_says_no_and_over_tls() {
+    let stripe = parse("").unwrap().stripe;
+    assert!(stripe.check);
+    assert_eq!(
+        stripe.api.question().as_str(),
+        "https://api.stripe.com/v1/customers/cus_A"
+    );
+    assert!(!parse("[stripe]\ncheck = false\n").unwrap().stripe.check);
+    let said = complaint("[stripe]\napi = \"http://api.stripe.com\"\n");
+    assert!(
+        said.contains(":2:7: api must be an address without a path"),
+        "{said}"
+    );
+}
+
 /// A secret has one form only, so each of the commented forms is tried on its own.
 #[test]
 fn the_example_loads_with_every_line_uncommented() {

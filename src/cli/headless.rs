@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use jiff::SignedDuration;
 
+use super::dead::ask_of_plan;
 use super::follow::{Followed, Held, follow};
 use super::key::{KeyArgs, refuse_strays};
 use super::printer::Telling;
@@ -41,6 +42,9 @@ pub(super) struct PushArgs {
     /// Also send a key that is as long as none of those that the sites serve: it may not be whole.
     #[arg(long)]
     allow_other_length: bool,
+    /// Also send a key that Stripe does not know or has expired: shops that serve it take no payments.
+    #[arg(long)]
+    allow_unknown_key: bool,
 }
 
 /// What a script says to the questions that a push can raise.
@@ -74,6 +78,9 @@ pub(super) struct VerifyArgs {
     key: KeyArgs,
     #[command(flatten)]
     common: Common,
+    /// Ask Stripe anew of each key that the sites serve: what it said is remembered for a day otherwise.
+    #[arg(long)]
+    ask_stripe_again: bool,
 }
 
 pub(super) fn wait(text: &str) -> Result<Duration, String> {
@@ -109,7 +116,11 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
             .unwrap_or(&unknown)
     };
     let plan = Plan::new(key, selection, &session.sites, state, allow);
-    let plan = plan.in_waves(&config.rollout, &session.sites, state, now);
+    let mut plan = plan.in_waves(&config.rollout, &session.sites, state, now);
+    if let Err(error) = ask_of_plan(&session, &mut plan, args.allow_unknown_key, &mut signals).await {
+        session.close().await;
+        return Err(error);
+    }
     let is_length = |danger: &&Danger| matches!(danger, Danger::OtherLength { .. });
     if let Some(danger) = plan.dangers.iter().find(is_length)
         && args.yes
@@ -179,6 +190,9 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     }
     log::start(&config.log, globals);
     let mut session = Session::of_config(&config, globals, Left::Alone).await?;
+    if args.ask_stripe_again {
+        session.standings.ask_afresh();
+    }
     session.local.handle.send(Command::Look {
         sites: selection.clone(),
         expected: key.clone(),

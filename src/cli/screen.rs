@@ -79,6 +79,7 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
             Some(before) => before.reopened(start, now),
             None => Screen::new(start, now),
         };
+        screen = screen.asking_stripe(session.standings.is_asked());
         if let Some(wrong) = wrong.take() {
             let _nothing_to_do = update(&mut screen, Message::Setup(SetupNews::Wrong(wrong)), now);
         }
@@ -187,7 +188,7 @@ pub(super) async fn show_demo(
         Some(taken) => taken,
         None => Taken::take(size)?,
     };
-    let screen = Screen::new(start, session.clock.now());
+    let screen = Screen::new(start, session.clock.now()).asking_stripe(session.standings.is_asked());
     let shown = show(&mut taken, session, Setup::default(), screen, config, Some(fleet)).await?;
     drop(taken);
     leave(shown.session, shown.left, shown.screen, &mut signals).await

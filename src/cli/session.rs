@@ -16,7 +16,7 @@ use super::{Globals, who};
 use crate::attach::{About, Hub, Offer};
 use crate::config::{self, Config, Found, Searched, StoreSettings};
 use crate::engine::preflight::Preflight;
-use crate::engine::{self, Clock, Command, Event, Handle, Left, Rates, RunInfo, Settings};
+use crate::engine::{self, Clock, Command, Event, Handle, Left, Rates, RunInfo, Settings, Standings};
 use crate::rules::retry::Policy;
 use crate::rules::rollout::Rollout;
 use crate::rules::run::RunPhase;
@@ -26,6 +26,7 @@ use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
 use crate::site_api::{ClientError, HttpSettings, HttpSiteApi};
 use crate::store::sqlite::{SqliteStore, set_aside};
 use crate::store::{Operator, Store, StoreError};
+use crate::stripe::{AskStripe, HttpStripe};
 use crate::text::CleanText;
 use crate::tui::actions::bound;
 use crate::tui::theme::Theme;
@@ -69,6 +70,8 @@ pub(super) struct Session {
     /// Drops what is old.
     prunes: Option<JoinHandle<()>>,
     pub(super) store: Arc<Db>,
+    /// What Stripe says of keys.
+    pub(super) standings: Arc<Standings<Db>>,
     pub(super) clock: Clock,
     pub(super) policy: Policy,
 }
@@ -83,6 +86,7 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let api = Arc::new(http(config, ca_pem)?);
+        let stripe = stripe(config, &api)?;
         let sites: Arc<[Site]> = config.sites.clone().into();
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
@@ -90,10 +94,12 @@ impl Session {
         let newest = store.last_known(&urls, &policy, clock.now()).await?;
         let known: Vec<SiteState> = newest.iter().map(|newest| newest.state.clone()).collect();
         let store = Arc::new(store);
-        let (handle, told) = engine::start(
+        let standings = Arc::new(Standings::new(stripe, Arc::clone(&store), clock));
+        let (handle, told) = engine::start_asking(
             Arc::clone(&sites),
             newest,
             Arc::clone(&api),
+            Arc::clone(&standings),
             Arc::clone(&store),
             settings(config, left),
             clock,
@@ -116,6 +122,7 @@ impl Session {
             farewell: None,
             prunes: None,
             store,
+            standings,
             clock,
             policy,
         })
@@ -258,6 +265,15 @@ pub(super) fn http(config: &Config, ca_pem: Option<Vec<u8>>) -> Result<HttpSiteA
         ca_pem,
         sites: config.sites.len(),
     })
+}
+
+/// Who is asked of keys, if the config wants that.
+fn stripe(config: &Config, sites: &HttpSiteApi) -> Result<Option<Arc<dyn AskStripe>>, ClientError> {
+    if !config.stripe.check {
+        return Ok(None);
+    }
+    let stripe = HttpStripe::new(sites, config.stripe.api.clone())?;
+    Ok(Some(Arc::new(stripe)))
 }
 
 /// How much at once, and how patiently.

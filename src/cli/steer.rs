@@ -12,7 +12,9 @@ use super::session::Session;
 use crate::attach::{Attached, Changed, Found, Watch, find};
 use crate::demo::Fleet;
 use crate::engine::{Command, Event, Level, Message as Told, sleep_until};
+use crate::key::PublishableKey;
 use crate::rules::run::RunPhase;
+use crate::rules::standing::Purpose;
 use crate::site::SiteId;
 use crate::store::{Holder, Store, StoreError};
 use crate::tui::setup::SetupOrder;
@@ -275,6 +277,7 @@ impl Steer {
             }
             Effect::Read(wanted) => self.read(wanted),
             Effect::Preflight(order) => self.check(order),
+            Effect::AskStripe(key) => self.ask_stripe(key),
             Effect::Setup(order) => {
                 // If it has ended by a fault, that is told when the screen is left.
                 let _ended = self.setup.send(order);
@@ -354,6 +357,17 @@ impl Steer {
         let tell = self.tell.clone();
         tokio::spawn(async move {
             let _left = tell.send(Message::Read(reading::read(&*store, &sites, wanted).await));
+        });
+    }
+
+    /// Asks beside all else: the screen waits for no network.
+    fn ask_stripe(&self, key: PublishableKey) {
+        let standings = Arc::clone(&self.session.standings);
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            if let Some(asked) = standings.of(&key, Purpose::Push).await {
+                let _left = tell.send(Message::Asked(key, asked));
+            }
         });
     }
 

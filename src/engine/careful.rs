@@ -63,6 +63,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.ask_again(site, now);
         }
         while self.open > 0 && !self.schedule.paused && !self.stopping {
+            if self.waves.is_canary_out() && self.heard.is_asking_of_run() {
+                // The rest waits for what Stripe says, too: that comes within seconds.
+                return;
+            }
             match self.waves.step() {
                 Step::None => return,
                 Step::Begin(wave) => self.begin_wave(wave, now),

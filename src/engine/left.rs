@@ -165,6 +165,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         tracing::info!(run = info.id.0, key = %info.key, "run goes on");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
+        self.ask_of_left(&left.sites);
         let mut kept_out = 0;
         for index in 0..self.slots.len() {
             if self.slots[index].state.run == Some(left.id) {

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::call::{Finished, Work};
+use super::heard::Heard;
 use super::records::{Read, Records};
 use super::schedule::{Lane, Schedule, Want};
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
@@ -107,6 +108,8 @@ pub(super) struct Engine<Api, Db> {
     pub(super) stopping: bool,
     /// What becomes of what it waits for when it is stopped.
     pub(super) ending: Ending,
+    /// What Stripe says of keys.
+    pub(super) heard: Heard<Db>,
     dice: fastrand::Rng,
 }
 
@@ -164,6 +167,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             busy: 0,
             stopping: false,
             ending: Ending::Leaves,
+            heard: Heard::default(),
             dice: fastrand::Rng::new(),
         }
     }
@@ -179,7 +183,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             // What the store said meanwhile may have ordered something.
             self.fill_slots();
             let still = self.busy == 0 && self.busy_of.is_empty();
-            let nothing_is_out = self.calls.is_empty() || self.gives_up_what_is_out();
+            let nothing_is_out =
+                (self.calls.is_empty() && !self.awaits_stripe()) || self.gives_up_what_is_out();
             let idle = nothing_is_out && (self.stopping || (!handles && still));
             if idle {
                 break;
@@ -195,6 +200,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 Some(done) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.finished(done),
                 Some(done) = self.records.next() => self.recorded(done),
                 Some(done) = self.reads.join_next(), if !self.reads.is_empty() => self.refreshed(done),
+                Some(said) = self.heard.next(), if self.heard.is_asking() => self.stripe_said(said),
                 () = sleep_until(wait) => self.schedule.wake(self.clock.now()),
             }
         }
@@ -345,17 +351,21 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 next
             }
             Finished::Look(answer, attempt, served) => {
+                let standing = self.standing_of(site, &served, now);
                 let outcome = attempt.outcome(served);
                 self.tell(Event::Attempt(attempt));
                 if let Some(state) = &mut self.slots[site.index()].on_record {
                     state.looked(&answer, &policy, now, dice);
+                    state.take_standing(standing);
                 }
                 let next = self.change(site, |state| {
-                    if call == Call::LookBefore {
+                    let next = if call == Call::LookBefore {
                         state.looked_before(&answer, &policy, now, dice)
                     } else {
                         state.looked(&answer, &policy, now, dice)
-                    }
+                    };
+                    state.take_standing(standing);
+                    next
                 });
                 self.record(site, Some(outcome));
                 next

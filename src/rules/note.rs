@@ -1,5 +1,6 @@
 use super::moment::Moment;
 use super::outcome::Problem;
+use super::standing::Standing;
 use super::state::{Served, SiteState};
 use super::status::{Push, SkipReason, Verify};
 
@@ -103,6 +104,7 @@ fn verify_sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> Strin
         Verify::ExposedSecret => {
             "ALARM: shows a SECRET key to the public: have it rolled in Stripe now".to_owned()
         }
+        Verify::DeadKey => dead_sentence(state),
         Verify::Failed(_) if matches!(state.push, Push::Unknown(_)) => format!("{unseen}{}", problem(state)),
         Verify::Failed(_) => problem(state),
         Verify::Superseded => "a later run took it over".to_owned(),
@@ -114,6 +116,21 @@ fn verify_sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> Strin
             }
         }
     }
+}
+
+/// What is wrong with the key that it serves.
+fn dead_sentence(state: &SiteState) -> String {
+    let which = match (state.dead.as_ref().map(|(_, said)| *said), state.verify_besides()) {
+        (Some(Standing::Expired), Verify::Mismatch | Verify::Drifted) => {
+            "another key than expected, and an expired one (rolled)"
+        }
+        (Some(Standing::Expired), _) => "an expired key (it was rolled)",
+        (_, Verify::Mismatch | Verify::Drifted) => {
+            "another key than expected, and one that Stripe does not know"
+        }
+        (_, _) => "a key that Stripe does not know",
+    };
+    format!("serves {which}: it takes no payments")
 }
 
 /// The last problem with the site's own words behind it.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::moment::Moment;
 use super::rollout::{self, Candidate, FEW_FAILURES, Pause, Rollout, Share, StopAfter};
 use super::run::{Kind, RunId};
+use super::standing::Standing;
 use super::state::{Allow, Served, SiteState};
 use super::status::SkipReason;
 use crate::key::{KeyMode, PublishableKey};
@@ -17,7 +18,7 @@ pub use outlook::Outlook;
 /// What makes a plan more than routine.
 mod danger;
 pub use danger::Danger;
-use danger::{dangers, other_length};
+use danger::{dangers, dead_keys, other_length};
 
 /// What a run does to one site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -278,6 +279,23 @@ impl Plan {
         told.then(|| parts.join("; "))
     }
 
+    /// Takes in what Stripe says of the keys that go out, in the place of what was known before. Whether that changes
+    /// what must be confirmed.
+    pub fn judge_keys(&mut self, standing: impl Fn(&PublishableKey) -> Option<Standing>) -> bool {
+        let danger = dead_keys(&self.rows, standing);
+        let before = self.dangers.clone();
+        self.dangers
+            .retain(|known| !matches!(known, Danger::DeadKey { .. }));
+        self.dangers.extend(danger);
+        self.dangers != before
+    }
+
+    /// The different keys that go out.
+    pub fn put_keys(&self) -> BTreeSet<&PublishableKey> {
+        let puts = self.rows.iter().filter(|row| row.action == PlanAction::Put);
+        puts.map(|row| &row.key).collect()
+    }
+
     /// How many sites get a key that may never have been stored there.
     pub fn doubtful(&self) -> usize {
         let doubtful = |row: &&PlanRow| row.action == PlanAction::Put && row.doubtful;
@@ -286,8 +304,7 @@ impl Plan {
 
     /// How many different keys go out.
     pub fn keys(&self) -> usize {
-        let puts = self.rows.iter().filter(|row| row.action == PlanAction::Put);
-        puts.map(|row| &row.key).collect::<BTreeSet<_>>().len()
+        self.put_keys().len()
     }
 
     /// How many sites get a PUT.

@@ -233,6 +233,8 @@ mod tests {
             (Push::Idle, Verify::Seen, Ending::Good),
             (Push::Idle, Verify::NoKey, Ending::Good),
             (Push::Idle, Verify::ExposedSecret, Ending::Bad),
+            (Push::Idle, Verify::DeadKey, Ending::Bad),
+            (Push::Stored, Verify::DeadKey, Ending::Bad),
             (Push::Idle, failed, Ending::Bad),
         ] {
             assert_eq!(ending(&state(push, verify)), expected, "{push:?} {verify:?}");

@@ -5,13 +5,15 @@ use jiff::Timestamp;
 
 use self::data::{Data, Me};
 use super::left::Basis;
-use super::old::Pruned;
+use super::old::{Pruned, forgotten_before};
 use super::{
     Holder, Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen,
     SiteRun, Store, StoreError, StoredAttempt,
 };
+use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
+use crate::rules::standing::Standing;
 use crate::site::SiteUrl;
 
 /// What is kept, and how it changes.
@@ -220,6 +222,23 @@ impl Store for MemoryStore {
 
     async fn timeline(&self, site: &SiteUrl, count: usize) -> Result<Vec<Seen>, StoreError> {
         Ok(lock(&self.data).timeline(site, count))
+    }
+
+    async fn standing(&self, key: &PublishableKey) -> Result<Option<(Standing, Timestamp)>, StoreError> {
+        Ok(lock(&self.data).standings.get(key).copied())
+    }
+
+    async fn remember_standing(
+        &self,
+        key: &PublishableKey,
+        standing: Standing,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut data = lock(&self.data);
+        data.standings.insert(key.clone(), (standing, at));
+        data.standings
+            .retain(|_, (_, said)| *said >= forgotten_before(at));
+        Ok(())
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {

@@ -19,8 +19,10 @@ use super::{
     Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun,
     Store, StoreError, StoredAttempt,
 };
+use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
+use crate::rules::standing::Standing;
 use crate::site::SiteUrl;
 
 /// `SQLite`'s errors in words, with the way out.
@@ -49,6 +51,8 @@ mod touched;
 mod runs;
 /// Attempts, rows of a run, what was seen.
 mod reads;
+/// What Stripe said of keys.
+mod standings;
 /// What waits to be written, and what of it is due.
 mod pending;
 /// One thread writes: what is due goes into one transaction.
@@ -365,6 +369,25 @@ impl Store for SqliteStore {
         let site = site.clone();
         self.read(move |conn, _| reads::timeline(conn, &site, count))
             .await
+    }
+
+    async fn standing(&self, key: &PublishableKey) -> Result<Option<(Standing, Timestamp)>, StoreError> {
+        let key = key.clone();
+        self.read(move |conn, _| standings::standing(conn, &key)).await
+    }
+
+    async fn remember_standing(
+        &self,
+        key: &PublishableKey,
+        standing: Standing,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.alone(move |writer| {
+            let kept = standings::remember(&mut writer.conn, &key, standing, at);
+            kept.map_err(|error| writer.fault(&error))
+        })
+        .await
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {

@@ -418,6 +418,7 @@ mod tests {
             Verify::NoKey,
             Verify::Failed(cause),
             Verify::ExposedSecret,
+            Verify::DeadKey,
             Verify::Superseded,
         ];
         assert_eq!(words("verify"), verify.map(|verify| verify.look().word));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use figures::Figures;
+use stripe::Stripe;
 
 use super::field::KeyField;
 use super::filter::{Filter, Looked};
@@ -36,6 +37,8 @@ mod figures;
 mod shown;
 /// What has how much room on this terminal.
 mod room;
+/// What Stripe says of keys.
+mod stripe;
 /// How keys, times and texts are written on this terminal.
 mod written;
 
@@ -137,6 +140,8 @@ pub struct Model {
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
     pub(super) live: Live,
+    /// What Stripe says of keys.
+    pub(super) stripe: Stripe,
     figures: Figures,
     /// Whether a site has a group.
     pub(super) has_groups: bool,
@@ -196,6 +201,7 @@ impl Model {
             attempts: HashMap::new(),
             run: start.run,
             live: Live::default(),
+            stripe: Stripe::default(),
             ordered: 0,
             refused_order: None,
             attached: None,

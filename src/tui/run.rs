@@ -331,6 +331,7 @@ impl Show<'_> {
         match effect {
             order @ (Effect::Engine(_)
             | Effect::Read(_)
+            | Effect::AskStripe(_)
             | Effect::Setup(_)
             | Effect::Preflight(_)
             | Effect::Heal) => self.order(order),

@@ -6,7 +6,7 @@ use super::keys::Press;
 use super::live::Failure;
 use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
-use super::{Effect, Input, Message, PreflightOrder, Reading, first, looks_pasted, orders};
+use super::{Effect, Input, Message, PreflightOrder, Reading, first, looks_pasted, orders, stripe};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
@@ -37,12 +37,14 @@ pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect>
     }
     effects.extend(first::take_loaded(screen));
     first::mind_reading(&mut screen.model, &effects);
+    effects.extend(stripe::questions(screen));
     allowed(screen, effects)
 }
 
 /// What the screen orders by itself when it opens; with `look` it looks at all sites of which little is known.
 pub fn open(screen: &mut Screen, look: bool) -> Vec<Effect> {
-    let effects = first::first_orders(&screen.model, look);
+    let mut effects = first::first_orders(&screen.model, look);
+    effects.extend(stripe::questions(screen));
     allowed(screen, effects)
 }
 
@@ -124,6 +126,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
                 dialog.take(news, model);
             }
         }
+        Message::Asked(key, asked) => stripe::take(screen, key, asked),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Healed(sites) => {
@@ -361,7 +364,12 @@ fn take_state(model: &mut Model, id: SiteId, state: SiteState) {
 
 /// What is wrong with a site although its answer was a good one, if that is new.
 fn unasked_failure(model: &Model, id: SiteId, state: &SiteState) -> Option<Failure> {
-    let is_wrong = |verify| matches!(verify, Verify::Mismatch | Verify::Drifted | Verify::ExposedSecret);
+    let is_wrong = |verify| {
+        matches!(
+            verify,
+            Verify::Mismatch | Verify::Drifted | Verify::ExposedSecret | Verify::DeadKey
+        )
+    };
     if !is_wrong(state.verify) || is_wrong(model.state(id).verify) {
         return None;
     }

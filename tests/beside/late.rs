@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use stripe_propagate::engine::Command;
+use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::moment::Moment;
 use stripe_propagate::rules::plan::Plan;
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::RunPhase;
+use stripe_propagate::rules::standing::Standing;
 use stripe_propagate::rules::state::{Allow, Served, SiteState};
 use stripe_propagate::rules::status::{Push, SkipReason, Verify};
 use stripe_propagate::site::{SiteId, SiteUrl};
@@ -139,6 +141,19 @@ impl Store for Late {
 
     async fn timeline(&self, site: &SiteUrl, count: usize) -> Result<Vec<Seen>, StoreError> {
         self.db.timeline(site, count).await
+    }
+
+    async fn standing(&self, key: &PublishableKey) -> Result<Option<(Standing, Timestamp)>, StoreError> {
+        self.db.standing(key).await
+    }
+
+    async fn remember_standing(
+        &self,
+        key: &PublishableKey,
+        standing: Standing,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.db.remember_standing(key, standing, at).await
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {

@@ -29,5 +29,7 @@ mod steering;
 mod preflight;
 /// Questions with a few answers.
 mod questions;
+/// What Stripe says of keys.
+mod stripe;
 /// Every screen and dialog, on each kind of terminal.
 mod matrix;

@@ -15,7 +15,7 @@ use stripe_propagate::tui::theme::Theme;
 
 use super::stories::{amid_a_run, holder, many, run, with_latencies};
 use super::trial::{Display, NAMES, SIZES, Trial, key, new_key, style_name};
-use super::{detail, dialogs, find, history, keys, live, preflight, questions, setup, steering};
+use super::{detail, dialogs, find, history, keys, live, preflight, questions, setup, steering, stripe};
 
 /// The style of plain text, in colours and without.
 const PLAIN: &str = "-/-";
@@ -78,6 +78,7 @@ const SCREENS: &[(&str, Story)] = &[
     ("key_refused", |display| {
         after(fresh(display), "esk_live_51ThisMustNeverShow")
     }),
+    ("key_dead", stripe::unknown),
     ("offered_keys", |display| keys::offered(display)),
     ("filter", |display| {
         after(amid_a_run(display), "/key:9zqe !push:stored")
@@ -100,6 +101,7 @@ const SCREENS: &[(&str, Story)] = &[
         screen.press(KeyCode::Enter);
         screen
     }),
+    ("plan_dead", stripe::dead_plan),
     ("plan_many", dialogs::plan_of_many),
     ("plan_small", |display| {
         let start = |start: &mut stripe_propagate::tui::model::Start| start.key = Some(key("test", "New1"));

@@ -1,8 +1,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use jiff::Timestamp;
+
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
+use crate::rules::standing::Standing;
 use crate::rules::state::{LeftRow, Served, SiteState};
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
@@ -29,6 +32,8 @@ pub(super) struct Data {
     /// Who has not asked since another changed something.
     pub(super) news: HashSet<Me>,
     pub(super) pruned: Option<Pruned>,
+    /// What Stripe said of keys, and when.
+    pub(super) standings: HashMap<PublishableKey, (Standing, Timestamp)>,
 }
 
 #[derive(Debug)]
