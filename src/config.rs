@@ -24,6 +24,8 @@ mod write;
 mod sites;
 /// The form that every secret has.
 mod secrets;
+/// `[watch]` and `[notify]`.
+mod watch;
 /// `[keys]`, and what else only the screen's tables can check.
 mod placed;
 
@@ -31,6 +33,7 @@ pub use error::ConfigError;
 pub use file::{Found, Searched, Surroundings, find, load, typed_path};
 pub use outline::ConfigLine;
 pub use placed::{KeySetting, Placed};
+pub use watch::{NotifySettings, WatchSettings};
 pub use write::{add_sites, write_example};
 
 /// A config with a comment on all that can stand in one.
@@ -50,6 +53,10 @@ pub struct Config {
     pub push: PushSettings,
     /// `[verify]`.
     pub verify: VerifySettings,
+    /// `[watch]`.
+    pub watch: WatchSettings,
+    /// `[notify]`.
+    pub notify: NotifySettings,
     /// `[tls] ca_file`: a certificate authority besides the system's.
     pub ca_file: Option<PathBuf>,
     /// `[ui]`.
@@ -221,6 +228,8 @@ struct RawConfig {
     sites: Vec<Spanned<sites::RawSite>>,
     push: RawPush,
     verify: RawVerify,
+    watch: watch::RawWatch,
+    notify: watch::RawNotify,
     tls: RawTls,
     ui: RawUi,
     keys: placed::RawKeys,
@@ -313,6 +322,8 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
         master_keys,
         push: resolve_push(&raw.push, &at)?,
         verify: resolve_verify(&raw.verify, &at)?,
+        watch: watch::resolve_watch(&raw.watch, &at)?,
+        notify: watch::resolve_notify(&raw.notify, place, &at)?,
         ca_file: raw.tls.ca_file.map(|file| file::resolve(&file, place)),
         ui: UiSettings {
             fps: raw

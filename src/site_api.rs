@@ -38,4 +38,4 @@ mod failure;
 pub mod wash;
 
 pub use client::HttpSiteApi;
-pub use lines::{ClientError, HttpSettings};
+pub use lines::{ClientError, HttpSettings, plain_client};

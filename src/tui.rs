@@ -35,6 +35,8 @@ mod reread;
 mod first;
 /// Moving, finding and marking.
 mod find;
+/// A watch, as the screen is told of it.
+mod watch;
 /// ACTIONS: keys, help and effect of each.
 pub mod actions;
 /// What a message makes of the model.
@@ -59,6 +61,7 @@ use std::path::PathBuf;
 use crossterm::event::{KeyCode, KeyEvent};
 
 use self::setup::{SetupNews, SetupOrder};
+pub use self::watch::WatchNews;
 use crate::engine::{Command, Event};
 use crate::rules::plan::PutBack;
 use crate::site::{SiteId, SiteUrl};
@@ -89,6 +92,8 @@ pub enum Message {
     Wake,
     /// What came of an order about the config.
     Setup(SetupNews),
+    /// What the watch does.
+    Watch(WatchNews),
     /// The demo's sites were mended: how many.
     Healed(usize),
     /// The screen is back from being suspended.
@@ -211,6 +216,8 @@ pub enum Effect {
     Redraw,
     /// Stops the process until the shell continues it.
     Suspend,
+    /// Begins a watch, or ends it; [`Message::Watch`] tells what it does.
+    Watch(bool),
     /// Mends the demo's sick sites.
     Heal,
     /// Leaves the screen.

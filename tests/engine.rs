@@ -306,7 +306,11 @@ async fn watch(mut events: UnboundedReceiver<Event>, count: usize) -> (Vec<SiteS
             Event::Run(info) => phase = Some(info.phase),
             Event::NotBegun(error) => panic!("{error}"),
             Event::Refused(why) => panic!("{why}"),
-            Event::Attempt(_) | Event::Message(_) | Event::Refreshed | Event::Taken => {}
+            Event::Attempt(_)
+            | Event::Message(_)
+            | Event::Acknowledged { .. }
+            | Event::Refreshed
+            | Event::Taken => {}
         }
     }
     (states, phase)

@@ -116,7 +116,11 @@ impl Trial {
                 Event::Run(_) => sending = true,
                 Event::NotBegun(error) => panic!("{error}"),
                 Event::Refused(why) => panic!("{why}"),
-                Event::Attempt(_) | Event::Message(_) | Event::Refreshed | Event::Taken => {}
+                Event::Attempt(_)
+                | Event::Message(_)
+                | Event::Acknowledged { .. }
+                | Event::Refreshed
+                | Event::Taken => {}
             }
         }
     }

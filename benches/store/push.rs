@@ -119,7 +119,12 @@ async fn push<Db: Store>(shops: &Shops, store: Db, key: PublishableKey) -> anyho
             Event::NotBegun(error) => anyhow::bail!(error),
             Event::Refused(why) => anyhow::bail!(why),
             Event::Run(info) if info.phase == RunPhase::Settled => break,
-            Event::Site { .. } | Event::Attempt(_) | Event::Run(_) | Event::Refreshed | Event::Taken => {}
+            Event::Site { .. }
+            | Event::Attempt(_)
+            | Event::Run(_)
+            | Event::Acknowledged { .. }
+            | Event::Refreshed
+            | Event::Taken => {}
         }
     }
     let round = Round {

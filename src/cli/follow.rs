@@ -172,6 +172,7 @@ impl Follower {
             sites: &session.sites,
             states: &self.followed.states,
             selection: &self.followed.selection,
+            acknowledged: &session.acknowledged,
             key: self.followed.key.as_ref(),
             now: session.clock.now(),
             zone: &self.zone,
@@ -209,7 +210,8 @@ impl Follower {
             Event::Refused(why) => self.printer.happens(format!("nothing sent: {why}")),
             Event::NotBegun(error) => self.printer.happens(format!("nothing sent: {error}")),
             Event::Message(message) => self.printer.happens(message.text),
-            Event::Refreshed | Event::Taken => {}
+            // The session takes note of what is acknowledged.
+            Event::Acknowledged { .. } | Event::Refreshed | Event::Taken => {}
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use super::printer::Telling;
 use super::session::{Session, find_config};
 use super::signals::{Signals, asked};
 use super::status::Status;
+use super::watch::watch;
 use super::{Common, Globals, log};
 use crate::config::{Config, Searched};
 use crate::engine::{Attempts, Command, Left};
@@ -74,6 +75,9 @@ pub(super) struct VerifyArgs {
     key: KeyArgs,
     #[command(flatten)]
     common: Common,
+    /// Look again each `[watch] interval`, until a signal ends it: a line for each change and for each look.
+    #[arg(long)]
+    watch: bool,
 }
 
 pub(super) fn wait(text: &str) -> Result<Duration, String> {
@@ -165,6 +169,9 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     refuse_strays(&args.common.stray)?;
     let config = config_with_sites(globals)?;
     let mut selection = select(&config.sites, &args.common.sites)?;
+    if args.watch && args.key.is_given() {
+        bail!("--watch takes no key: what each site should serve is on record");
+    }
     let mut signals = Signals::listen()?;
     let key = if args.key.is_given() {
         Some(args.key.read(&mut signals).await?)
@@ -177,6 +184,9 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     }
     log::start(&config.log, globals);
     let mut session = Session::of_config(&config, globals, Left::Alone).await?;
+    if args.watch {
+        return Box::pin(watch(session, selection, telling(args.common.json), &mut signals)).await;
+    }
     session.local.handle.send(Command::Look {
         sites: selection.clone(),
         expected: key.clone(),
@@ -225,7 +235,7 @@ pub(super) fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
 }
 
 /// The sites of these names, or all, in the order of the list.
-fn select(sites: &[Site], names: &[String]) -> anyhow::Result<Vec<SiteId>> {
+pub(super) fn select(sites: &[Site], names: &[String]) -> anyhow::Result<Vec<SiteId>> {
     for name in names {
         if !sites.iter().any(|site| site.name.as_str() == name) {
             bail!("no site is called {name}{}", near(sites, name));

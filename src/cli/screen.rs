@@ -56,7 +56,7 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
     front::mind_the_front();
     // From before the screen has them, so that none is lost when it is left.
     let mut signals = Signals::listen()?;
-    let (mut loaded, mut setup, mut taken) = match first_config(&globals, size).await? {
+    let (mut loaded, mut setup, mut taken) = match Box::pin(first_config(&globals, size)).await? {
         Ok(first) => first,
         Err(left) => return Ok(Ended::With(left)),
     };

@@ -14,8 +14,10 @@ use tokio::task::JoinHandle;
 use super::signals::{Signals, asked};
 use super::{Globals, who};
 use crate::attach::{About, Hub, Offer};
-use crate::config::{self, Config, Found, Searched, StoreSettings};
+use crate::config::{self, Config, Found, NotifySettings, Searched, StoreSettings, WatchSettings};
 use crate::engine::{self, Clock, Command, Event, Handle, Left, RunInfo, Settings};
+use crate::notify;
+use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::retry::Policy;
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
@@ -53,6 +55,8 @@ pub(super) struct Session {
     pub(super) sites: Arc<[Site]>,
     /// What the store knew of each site when the session began.
     pub(super) known: Vec<SiteState>,
+    /// Sites that the operator knows to be bad.
+    pub(super) acknowledged: Acknowledged,
     pub(super) local: Local,
     pub(super) events: UnboundedReceiver<Event>,
     hub: Hub,
@@ -67,6 +71,9 @@ pub(super) struct Session {
     pub(super) store: Arc<Db>,
     pub(super) clock: Clock,
     pub(super) policy: Policy,
+    pub(super) watch: WatchSettings,
+    notify: NotifySettings,
+    http: HttpSettings,
 }
 
 impl Session {
@@ -78,14 +85,14 @@ impl Session {
         left: Left,
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
-        let api = HttpSiteApi::new(&HttpSettings {
+        let http = HttpSettings {
             connect_timeout: config.push.connect_timeout,
             timeout: config.push.timeout,
             proxy: config.push.proxy.clone(),
             ca_pem,
             sites: config.sites.len(),
-        })?;
-        let api = Arc::new(api);
+        };
+        let api = Arc::new(HttpSiteApi::new(&http)?);
         let sites: Arc<[Site]> = config.sites.clone().into();
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
@@ -111,6 +118,7 @@ impl Session {
         Ok(Self {
             sites,
             known,
+            acknowledged: Acknowledged::default(),
             local: Local {
                 handle,
                 master_keys: Arc::new(master_keys),
@@ -125,6 +133,9 @@ impl Session {
             store,
             clock,
             policy,
+            watch: config.watch.clone(),
+            notify: config.notify.clone(),
+            http,
         })
     }
 
@@ -157,6 +168,16 @@ impl Session {
     /// Takes note of what the engine tells: while it has a run, that is offered to other processes, which may
     /// steer it.
     pub(super) fn take_note(&mut self, event: &Event) {
+        if let Event::Acknowledged {
+            sites,
+            acknowledgement,
+        } = event
+        {
+            for site in sites {
+                let url = self.sites[site.index()].url.clone();
+                self.acknowledged.set(url, acknowledgement.clone());
+            }
+        }
         let Event::Run(run) = event else { return };
         if run.phase == RunPhase::Settled {
             self.farewell = self.offer.take().map(|offer| tokio::spawn(offer.close()));
@@ -236,6 +257,22 @@ impl Session {
         Ok(newest.into_iter().map(|newest| newest.state).collect())
     }
 
+    /// Who is told what a watch finds. A command of it sees no variable that holds a secret.
+    pub(super) fn notify_settings(&self) -> notify::Settings {
+        let mut hidden = self.local.master_keys.variables();
+        let webhook = self.notify.webhook.iter();
+        hidden.extend(webhook.flat_map(SecretSource::variables).cloned());
+        notify::Settings {
+            command: self.notify.command.clone(),
+            webhook: self.notify.webhook.clone(),
+            hidden,
+            http: HttpSettings {
+                sites: 1,
+                ..self.http.clone()
+            },
+        }
+    }
+
     /// Every site, in the order of the list.
     pub(super) fn all(&self) -> Vec<SiteId> {
         (0..).map(SiteId).take(self.sites.len()).collect()
@@ -285,6 +322,7 @@ async fn take_orders(local: Local, mut orders: UnboundedReceiver<Command>) {
             Command::Stop => local.order(Command::Cancel),
             order @ (Command::Retry { .. }
             | Command::Look { .. }
+            | Command::Acknowledge { .. }
             | Command::Pause
             | Command::GoOn
             | Command::Cancel) => local.order(order),
@@ -419,11 +457,11 @@ impl MasterKeys {
 
     /// The variables that hold master keys: a command must not see them.
     fn variables(&self) -> Vec<String> {
-        let names = self.sources.iter().filter_map(|source| match source {
-            SecretSource::Env(names) => Some(names.clone()),
-            _ => None,
-        });
-        names.flatten().collect()
+        self.sources
+            .iter()
+            .flat_map(SecretSource::variables)
+            .cloned()
+            .collect()
     }
 
     fn whose(&self, id: MasterKeyId) -> String {

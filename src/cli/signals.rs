@@ -16,6 +16,15 @@ pub(super) struct Signals {
     _hangup: Signal,
 }
 
+/// Which signal ends a command that would go on for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// SIGINT: somebody breaks it off.
+    Interrupted,
+    /// SIGTERM: it is stopped as a service is.
+    Terminated,
+}
+
 impl Signals {
     /// Listens from now on: what comes before it is asked for is not lost.
     pub(super) fn listen() -> io::Result<Self> {
@@ -24,6 +33,14 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             _hangup: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Until an end is wanted; by which signal.
+    pub(super) async fn ended(&mut self) -> End {
+        tokio::select! {
+            _ = self.interrupt.recv() => End::Interrupted,
+            _ = self.terminate.recv() => End::Terminated,
+        }
     }
 
     /// Until the operator wants an end.

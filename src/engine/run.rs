@@ -10,6 +10,7 @@ use super::records::{Read, Records};
 use super::schedule::{Lane, Schedule};
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::run::RunPhase;
@@ -88,6 +89,8 @@ pub(super) struct Engine<Api, Db> {
     pub(super) records: Records,
     /// What is read beside all else, and whether all sites are told of again then.
     pub(super) reads: JoinSet<(Read, bool)>,
+    /// Sites that the operator knows to be bad: they are left out of what halts a run.
+    pub(super) acknowledged: Acknowledged,
     /// Whether the pause is the program's own.
     pub(super) halted: bool,
     /// Sites of the run whose PUT is still to come or out.
@@ -145,6 +148,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             busy_of: HashMap::new(),
             records: Records::default(),
             reads: JoinSet::new(),
+            acknowledged: Acknowledged::default(),
             halted: false,
             open: 0,
             busy: 0,
@@ -157,6 +161,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Until stopped, or until nobody can give orders and nothing is open.
     pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>) {
         let mut handles = true;
+        self.read_acknowledged().await;
         self.wait_for_what_is_left();
         loop {
             self.fill_slots();

@@ -4,8 +4,11 @@ use serde::Serialize;
 use super::Results;
 use crate::engine::{Attempt, RunInfo};
 use crate::key::KeyMode;
+use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::state::{Served, SiteState};
+use crate::rules::tally::Tally;
+use crate::rules::watch::Notice;
 use crate::site::Site;
 use crate::store::Request;
 
@@ -93,6 +96,8 @@ struct ResultBody<'a> {
     attempts: u32,
     now: Option<String>,
     alarm: bool,
+    /// Whether the operator has acknowledged that it is bad.
+    acknowledged: bool,
     note: String,
 }
 
@@ -119,7 +124,8 @@ pub fn result(site: &Site, state: &SiteState, run: Option<u64>, results: &Result
         attempts: state.puts,
         now,
         alarm: state.alarm,
-        note: results.note(state),
+        acknowledged: results.acknowledgement(site).is_some(),
+        note: results.note(site, state),
     };
     line("result", results.now.wall, run, &body)
 }
@@ -172,4 +178,53 @@ pub fn summary(results: &Results<'_>, run: Option<u64>, seconds: u64, exit: u8) 
         exit,
     };
     line("summary", results.now.wall, run, &body)
+}
+
+#[derive(Serialize)]
+struct NoticeBody<'a> {
+    finding: &'static str,
+    /// Whether it is over.
+    over: bool,
+    site: Option<&'a str>,
+    url: Option<&'a str>,
+    group: Option<&'a str>,
+    now: Option<&'a str>,
+    expected: Option<&'a str>,
+    note: &'a str,
+}
+
+/// A watch has found something.
+pub fn notice(notice: &Notice) -> String {
+    let body = NoticeBody {
+        finding: notice.finding.word(),
+        over: notice.over,
+        site: notice.site.as_deref(),
+        url: notice.url.as_deref(),
+        group: notice.group.as_deref(),
+        now: notice.now.as_deref(),
+        expected: notice.expected.as_deref(),
+        note: &notice.note,
+    };
+    line("notice", notice.at, None, &body)
+}
+
+#[derive(Serialize)]
+struct WatchBody {
+    sites: usize,
+    verify: serde_json::Map<String, serde_json::Value>,
+    /// When they are looked at next.
+    next: String,
+}
+
+/// A watch has looked at all its sites.
+pub fn watch(tally: &Tally, now: Moment, next: Moment) -> String {
+    let body = WatchBody {
+        sites: tally.sites(),
+        verify: tally
+            .verify_words()
+            .map(|(word, count)| (word.to_owned(), count.into()))
+            .collect(),
+        next: format!("{:.3}", next.wall),
+    };
+    line("watch", now.wall, None, &body)
 }

@@ -10,8 +10,10 @@ use super::{
     Holder, Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen,
     SiteRun, Store, StoreError, StoredAttempt,
 };
+use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
+use crate::rules::watch::{Change, Told};
 use crate::site::SiteUrl;
 
 /// What is kept, and how it changes.
@@ -220,6 +222,33 @@ impl Store for MemoryStore {
 
     async fn timeline(&self, site: &SiteUrl, count: usize) -> Result<Vec<Seen>, StoreError> {
         Ok(lock(&self.data).timeline(site, count))
+    }
+
+    async fn acknowledge(
+        &self,
+        sites: &[SiteUrl],
+        acknowledgement: Option<Acknowledgement>,
+    ) -> Result<(), StoreError> {
+        let mut data = self.write();
+        for site in sites {
+            data.acknowledged.set(site.clone(), acknowledgement.clone());
+        }
+        Ok(())
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        Ok(lock(&self.data).acknowledged.clone())
+    }
+
+    async fn told(&self) -> Result<Told, StoreError> {
+        Ok(lock(&self.data).told.clone())
+    }
+
+    async fn tell(&self, changes: Vec<Change>, _: Timestamp) -> Result<Vec<Change>, StoreError> {
+        let mut data = self.write();
+        let mut changes = changes;
+        changes.retain(|change| data.told.take(change));
+        Ok(changes)
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {

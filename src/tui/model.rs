@@ -16,6 +16,7 @@ use super::setup::Setup;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo};
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::expiry::Expiry;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::run::RunPhase;
@@ -25,6 +26,8 @@ use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::{Holder, RunRecord};
 use crate::text::{Count, drawable, width};
 
+/// Sites that the operator knows to be bad.
+mod acknowledged;
 /// What it knows of where its sites come from.
 mod origin;
 /// What its terminal makes of text for a clipboard.
@@ -107,6 +110,10 @@ pub struct Model {
     pub(super) sites: Arc<[Site]>,
     pub(super) states: Vec<SiteState>,
     pub(super) tally: Tally,
+    /// When the watch looks at all sites next, if it is on.
+    pub(super) watch: Option<Moment>,
+    /// Sites that the operator knows to be bad.
+    pub(super) acknowledged: Acknowledged,
     pub(super) operator: String,
     pub(super) config: String,
     pub(super) searched: Vec<PathBuf>,
@@ -164,6 +171,8 @@ impl Model {
             .map(|site| width(&drawable(site.name.as_str())));
         let mut model = Self {
             tally: Tally::of(&states),
+            watch: None,
+            acknowledged: Acknowledged::default(),
             list: List::new(&start.sites, &states),
             filter: Filter::default(),
             figures: Figures::of(start.run.as_ref().map(|run| (run.id, &run.key)), &states),
@@ -462,6 +471,7 @@ impl Model {
         let looked = Looked {
             site: &self.sites[id.index()],
             state: &self.states[id.index()],
+            acknowledgement: self.acknowledged.of(&self.sites[id.index()].url, self.now.wall),
             clock: &|moment| clock(moment, self.now, &self.options.zone),
         };
         self.list.change(id, &looked, &self.filter);

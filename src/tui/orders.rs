@@ -1,4 +1,4 @@
-use super::dialogs::{Choice, Deed, Dialog, PlanDialog, again};
+use super::dialogs::{Acknowledge, Choice, Deed, Dialog, PlanDialog, again};
 use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
 use super::{Effect, Wanted};
@@ -21,7 +21,16 @@ pub(super) fn go(screen: &mut Screen, deed: Deed, sites: Vec<SiteId>) -> Vec<Eff
         Deed::Retry => retry(screen, sites),
         Deed::Look => look(screen, sites),
         Deed::RollBack => roll_back(screen, &sites),
+        Deed::Acknowledge => acknowledge(screen, sites),
     }
+}
+
+/// Asks why these sites are known to be bad, and until when.
+fn acknowledge(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
+    if !sites.is_empty() {
+        screen.dialog = Some(Dialog::Acknowledge(Acknowledge::of(&screen.model, sites)));
+    }
+    Vec::new()
 }
 
 /// Looks at what `sites` serve.

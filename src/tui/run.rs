@@ -329,7 +329,11 @@ impl Show<'_> {
 
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Left>> {
         match effect {
-            order @ (Effect::Engine(_) | Effect::Read(_) | Effect::Setup(_) | Effect::Heal) => {
+            order @ (Effect::Engine(_)
+            | Effect::Read(_)
+            | Effect::Setup(_)
+            | Effect::Watch(_)
+            | Effect::Heal) => {
                 self.order(order);
             }
             Effect::Copy(text) => self.copied = Some(text),

@@ -6,7 +6,7 @@ use super::keys::Press;
 use super::live::Failure;
 use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
-use super::{Effect, Input, Message, Reading, first, looks_pasted, orders};
+use super::{Effect, Input, Message, Reading, first, looks_pasted, orders, watch};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
@@ -113,6 +113,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         Message::Left(run) => return take_left(screen, *run),
         Message::Setup(news) => return first::take(screen, news),
         Message::Read(reading) => return take_reading(screen, reading),
+        Message::Watch(news) => watch::take(model, news),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Healed(sites) => {
@@ -140,11 +141,13 @@ fn take_event(model: &mut Model, event: Event) {
                 let name = &model.site(attempt.site).name;
                 let request = attempt.request.word();
                 let text = format!("{name} {request} {}: {}", attempt.number, attempt.note);
-                model.live.take_failure(Failure {
-                    site: attempt.site,
-                    at: attempt.at,
-                    text: text.clone(),
-                });
+                if model.acknowledgement(attempt.site).is_none() {
+                    model.live.take_failure(Failure {
+                        site: attempt.site,
+                        at: attempt.at,
+                        text: text.clone(),
+                    });
+                }
                 model.mention(attempt.at, Level::Warning, text);
             }
             model.take_attempt(attempt);
@@ -156,6 +159,10 @@ fn take_event(model: &mut Model, event: Event) {
         }
         Event::NotBegun(error) => model.say(Level::Error, format!("nothing sent: {error}")),
         Event::Run(run) => take_run(model, run),
+        Event::Acknowledged {
+            sites,
+            acknowledgement,
+        } => model.take_acknowledged(&sites, acknowledgement.as_ref()),
         Event::Refreshed => {}
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
@@ -346,7 +353,8 @@ fn take_state(model: &mut Model, id: SiteId, state: SiteState) {
 /// What is wrong with a site although its answer was a good one, if that is new.
 fn unasked_failure(model: &Model, id: SiteId, state: &SiteState) -> Option<Failure> {
     let is_wrong = |verify| matches!(verify, Verify::Mismatch | Verify::Drifted | Verify::ExposedSecret);
-    if !is_wrong(state.verify) || is_wrong(model.state(id).verify) {
+    let is_known = model.acknowledgement(id).is_some() && state.verify != Verify::ExposedSecret;
+    if !is_wrong(state.verify) || is_wrong(model.state(id).verify) || is_known {
         return None;
     }
     let note = note(state, &|at| model.clock(at));

@@ -27,5 +27,7 @@ mod history;
 mod steering;
 /// Questions with a few answers.
 mod questions;
+/// Sites that are known to be bad, and the watch.
+mod known_bad;
 /// Every screen and dialog, on each kind of terminal.
 mod matrix;

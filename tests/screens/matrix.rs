@@ -15,7 +15,7 @@ use stripe_propagate::tui::theme::Theme;
 
 use super::stories::{amid_a_run, holder, many, run, with_latencies};
 use super::trial::{Display, NAMES, SIZES, Trial, key, new_key, style_name};
-use super::{detail, dialogs, find, history, keys, live, questions, setup, steering};
+use super::{detail, dialogs, find, history, keys, known_bad, live, questions, setup, steering};
 
 /// The style of plain text, in colours and without.
 const PLAIN: &str = "-/-";
@@ -109,6 +109,9 @@ const SCREENS: &[(&str, Story)] = &[
     ("rollback", history::rollback),
     ("held_back", questions::held_back_sites),
     ("cancelled", questions::cancelled_sites),
+    ("acknowledge", known_bad::asked),
+    ("acknowledged", known_bad::acknowledged),
+    ("acknowledged_changed", known_bad::changed),
     ("detail", |display| detail::detail(display)),
     ("detail_end", |display| after(detail::detail(display), "G")),
     ("copy", |display| {
@@ -319,6 +322,7 @@ fn kind(dialog: &Dialog) -> &'static str {
         Dialog::History(_) => "history",
         Dialog::Menu(_) => "menu",
         Dialog::AddSite(_) => "add site",
+        Dialog::Acknowledge(_) => "acknowledge",
         Dialog::WrongConfig(_) => "wrong config",
     }
 }
@@ -337,6 +341,7 @@ fn each_kind_of_dialog_has_a_picture() {
         "history",
         "menu",
         "add site",
+        "acknowledge",
         "wrong config",
     ]
     .into();

@@ -1,10 +1,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::rules::state::{LeftRow, Served, SiteState};
 use crate::rules::status::{Push, Verify};
+use crate::rules::watch::Told;
 use crate::site::SiteUrl;
 use crate::store::left::is_not_reached;
 use crate::store::old::Pruned;
@@ -29,6 +31,8 @@ pub(super) struct Data {
     /// Who has not asked since another changed something.
     pub(super) news: HashSet<Me>,
     pub(super) pruned: Option<Pruned>,
+    pub(super) acknowledged: Acknowledged,
+    pub(super) told: Told,
 }
 
 #[derive(Debug)]

@@ -32,7 +32,16 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "look",
-        &["verify all", "verify", "detail", "owed", "history", "messages"],
+        &[
+            "verify all",
+            "verify",
+            "watch",
+            "acknowledge",
+            "detail",
+            "owed",
+            "history",
+            "messages",
+        ],
     ),
     (
         "find, mark and sort",
@@ -126,6 +135,8 @@ const NEEDS: &[(&[&str], Lacks)] = &[
             "roll back",
             "verify all",
             "verify",
+            "watch",
+            "acknowledge",
             "detail",
             "filter",
             "mark",

@@ -82,9 +82,12 @@ impl Detail {
             Event::Site { site, .. } => *site == self.site,
             Event::Attempt(attempt) => attempt.site == self.site,
             Event::Run(_) => true,
-            Event::Message(_) | Event::NotBegun(_) | Event::Refused(_) | Event::Refreshed | Event::Taken => {
-                false
-            }
+            Event::Message(_)
+            | Event::NotBegun(_)
+            | Event::Refused(_)
+            | Event::Acknowledged { .. }
+            | Event::Refreshed
+            | Event::Taken => false,
         };
         if concerns { self.read() } else { Vec::new() }
     }
