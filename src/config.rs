@@ -33,6 +33,7 @@ pub use error::ConfigError;
 pub use file::{Found, Searched, Surroundings, find, load, typed_path};
 pub use outline::ConfigLine;
 pub use placed::{KeySetting, Placed};
+pub use secrets::DEFAULT_VARIABLE;
 pub use watch::{NotifySettings, WatchSettings};
 pub use write::{add_sites, write_example};
 
@@ -313,7 +314,7 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
     let raw: RawConfig = toml::from_str(text).map_err(|error| at.of_toml(&error))?;
     let mut master_keys = vec![match &raw.master_key {
         Some(secret) => secrets::resolve(secret, place, &at)?,
-        None => SecretSource::Env(vec![secrets::DEFAULT_VARIABLE.to_owned()]),
+        None => SecretSource::Env(vec![DEFAULT_VARIABLE.to_owned()]),
     }];
     let sites = sites::resolve(&raw.sites, &mut master_keys, place, &at)?;
     Ok(Config {

@@ -72,6 +72,7 @@ fn what_is_acknowledged_is_tried_and_shown_and_does_not_count() {
     );
     let again = pushed(&all);
     assert_eq!(again.status.code(), Some(0), "{again:?}");
+    assert_eq!(events(&again, "summary")[0]["acknowledged"], 2);
     for result in events(&again, "result") {
         assert_eq!(
             (&result["acknowledged"], &result["push"]),

@@ -25,6 +25,7 @@ impl Stage {
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env("TEMPLATE_MASTER_API_KEY", "not-for-commands")
             .env("HOME", self.folder.path())
             .env("XDG_STATE_HOME", self.path(operator))
             .arg("--config")
@@ -162,7 +163,7 @@ fn a_drift_is_told_once_and_its_end_once() {
     let (_, site) = stage.named(Fault::Healthy);
     let told = stage.path("told");
     let script = "echo $STRIPE_PROPAGATE_EVENT $STRIPE_PROPAGATE_OVER $STRIPE_PROPAGATE_SITE \
-                  $STRIPE_PROPAGATE_COUNT ${WEBHOOK-hidden} >> \"$0\"";
+                  $STRIPE_PROPAGATE_COUNT ${WEBHOOK-hidden} ${TEMPLATE_MASTER_API_KEY-hidden} >> \"$0\"";
     stage.configure(&format!(
         "[watch]\ninterval = \"1s\"\n[notify]\ncommand = [\"sh\", \"-c\", '{script}', \"{}\"]\n\
          webhook = {{ env = \"WEBHOOK\" }}\n",
@@ -191,7 +192,7 @@ fn a_drift_is_told_once_and_its_end_once() {
     let (status, said) = watch.ends(Signal::TERM);
     assert_eq!(status, Some(0), "{said}");
     assert!(!said.contains("s3cret"), "{said}");
-    let expected = format!("drifted false {site} 1 hidden\ndrifted true {site} 1 hidden\n");
+    let expected = format!("drifted false {site} 1 hidden hidden\ndrifted true {site} 1 hidden hidden\n");
     assert_eq!(std::fs::read_to_string(&told).unwrap(), expected);
     let bodies: Vec<Value> = (0..2).map(|_| posted.recv_timeout(PATIENCE).unwrap()).collect();
     for (body, over) in bodies.iter().zip([false, true]) {
@@ -234,6 +235,36 @@ fn what_was_told_is_not_told_again_after_a_restart() {
         );
     }
     assert_eq!(watch.ends(Signal::INT).0, Some(130));
+}
+
+#[test]
+fn what_a_run_of_another_process_does_is_no_finding() {
+    let stage = Stage::of(24);
+    let (_, caches) = stage.named(Fault::CachingProcesses);
+    let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+    std::fs::write(
+        stage.path("config.toml"),
+        format!("{config}\n[watch]\ninterval = \"1s\"\n"),
+    )
+    .unwrap();
+    assert_eq!(
+        stage.push("ours", stage.key(), &[caches]),
+        Some(0),
+        "it is verified"
+    );
+    let watch = stage.watch(&[caches], None);
+    assert_eq!(watch.look(), Vec::<Value>::new());
+    // Its processes answer the old key for a while, and then the new one.
+    assert_eq!(stage.push("ours", &other_key(), &[caches]), Some(0));
+    for _ in 0..3 {
+        assert_eq!(watch.look(), Vec::<Value>::new());
+    }
+    assert_eq!(watch.ends(Signal::TERM).0, Some(0));
+    let told = stage
+        .command("ours", &["verify", "--json", "--site", caches])
+        .output()
+        .unwrap();
+    assert_eq!(told.status.code(), Some(0));
 }
 
 #[test]

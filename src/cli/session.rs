@@ -14,7 +14,9 @@ use tokio::task::JoinHandle;
 use super::signals::{Signals, asked};
 use super::{Globals, who};
 use crate::attach::{About, Hub, Offer};
-use crate::config::{self, Config, Found, NotifySettings, Searched, StoreSettings, WatchSettings};
+use crate::config::{
+    self, Config, DEFAULT_VARIABLE, Found, NotifySettings, Searched, StoreSettings, WatchSettings,
+};
 use crate::engine::{self, Clock, Command, Event, Handle, Left, RunInfo, Settings};
 use crate::notify;
 use crate::rules::acknowledgement::Acknowledged;
@@ -260,6 +262,8 @@ impl Session {
     /// Who is told what a watch finds. A command of it sees no variable that holds a secret.
     pub(super) fn notify_settings(&self) -> notify::Settings {
         let mut hidden = self.local.master_keys.variables();
+        // It may hold the master key also where the config names another place for it.
+        hidden.push(DEFAULT_VARIABLE.to_owned());
         let webhook = self.notify.webhook.iter();
         hidden.extend(webhook.flat_map(SecretSource::variables).cloned());
         notify::Settings {

@@ -58,11 +58,18 @@ pub(super) async fn watch(
             }
         }
     };
-    leave(&mut session, &teller).await;
-    for failure in watching.finish(FAREWELL).await {
-        teller.printer.happens(failure);
+    let farewell = async {
+        leave(&mut session, &teller).await;
+        for failure in watching.finish(FAREWELL).await {
+            teller.printer.happens(failure);
+        }
+        teller.printer.finish(true).await;
+    };
+    tokio::select! {
+        () = farewell => {}
+        // Once more: what has happened is on record all the same.
+        _ = signals.ended() => {}
     }
-    teller.printer.finish(true).await;
     session.close().await;
     Ok(match end {
         End::Interrupted => Status::Interrupted,

@@ -21,7 +21,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 format!("the sites could not be acknowledged: {error}"),
             );
         }
-        self.is_acknowledged(sites, acknowledgement);
+        self.take_acknowledged(sites, acknowledgement);
     }
 
     /// Tells what another process has recorded of it.
@@ -47,12 +47,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
         }
         for (acknowledgement, sites) in changed {
-            self.is_acknowledged(sites, acknowledgement);
+            self.take_acknowledged(sites, acknowledgement);
         }
         self.acknowledged = known;
     }
 
-    fn is_acknowledged(&mut self, sites: Vec<SiteId>, acknowledgement: Option<Acknowledgement>) {
+    fn take_acknowledged(&mut self, sites: Vec<SiteId>, acknowledgement: Option<Acknowledgement>) {
         for site in &sites {
             let url = self.sites[site.index()].url.clone();
             self.acknowledged.set(url, acknowledgement.clone());

@@ -7,7 +7,7 @@ use crate::key::KeyMode;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::state::{Served, SiteState};
-use crate::rules::tally::Tally;
+use crate::rules::tally::{Ending, Tally};
 use crate::rules::watch::Notice;
 use crate::site::Site;
 use crate::store::Request;
@@ -135,6 +135,8 @@ struct Summary {
     push: serde_json::Map<String, serde_json::Value>,
     verify: serde_json::Map<String, serde_json::Value>,
     old_keys: Vec<OldKeyBody>,
+    /// Sites that are bad, and acknowledged: they do not count.
+    acknowledged: usize,
     /// Sites of which nobody knows what they serve.
     unseen: usize,
     /// Whether no site is known or feared to serve an old key; none without a key.
@@ -172,6 +174,7 @@ pub fn summary(results: &Results<'_>, run: Option<u64>, seconds: u64, exit: u8) 
             .map(|(word, count)| (word.to_owned(), count.into()))
             .collect(),
         old_keys: old_keys.collect(),
+        acknowledged: tally.ending(Ending::Acknowledged),
         unseen: expiry.as_ref().map_or(0, |expiry| expiry.unseen.len()),
         old_keys_may_expire: expiry.as_ref().map(crate::rules::expiry::Expiry::is_safe),
         seconds,

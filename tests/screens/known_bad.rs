@@ -5,7 +5,7 @@ use stripe_propagate::engine::{Command, Event};
 use stripe_propagate::rules::acknowledgement::Acknowledgement;
 use stripe_propagate::site::SiteId;
 use stripe_propagate::text::CleanText;
-use stripe_propagate::tui::{Effect, Input, Message};
+use stripe_propagate::tui::{Effect, Input, Message, WatchNews};
 
 use super::stories::amid_a_run;
 use super::trial::{Display, Trial, at};
@@ -47,6 +47,31 @@ pub(super) fn changed(display: Display) -> Trial {
 
 fn ordered(screen: &mut Trial, event: KeyEvent) -> Vec<Effect> {
     screen.tell_effects(&Message::Input(vec![Input::Key(event)]))
+}
+
+/// A watch that has found something.
+pub(super) fn watch(display: Display) -> Trial {
+    let mut screen = amid_a_run(display);
+    screen.tell(Message::Watch(WatchNews::Next(at(3600))));
+    let text =
+        "atelier-nord drifted: served the expected key, and does not any more: changed by someone else?";
+    screen.tell(Message::Watch(WatchNews::Notice {
+        text: text.to_owned(),
+        over: false,
+    }));
+    screen
+}
+
+#[test]
+fn a_watch_is_turned_on_and_off() {
+    let mut screen = amid_a_run(Display::from((120, 40)));
+    let press = KeyEvent::from(KeyCode::Char('w'));
+    assert_eq!(ordered(&mut screen, press), [Effect::Watch(true)]);
+    screen.tell(Message::Watch(WatchNews::Next(at(3600))));
+    assert!(screen.picture().contains("watch: next look 15:00:00"));
+    assert_eq!(ordered(&mut screen, press), [Effect::Watch(false)]);
+    screen.tell(Message::Watch(WatchNews::Off));
+    assert!(!screen.picture().contains("watch: next look"));
 }
 
 #[test]

@@ -109,6 +109,7 @@ const SCREENS: &[(&str, Story)] = &[
     ("rollback", history::rollback),
     ("held_back", questions::held_back_sites),
     ("cancelled", questions::cancelled_sites),
+    ("watch", known_bad::watch),
     ("acknowledge", known_bad::asked),
     ("acknowledged", known_bad::acknowledged),
     ("acknowledged_changed", known_bad::changed),
