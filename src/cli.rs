@@ -95,6 +95,7 @@ Examples:
   stripe-propagate push --key-file key.txt --yes      push and verify without a screen
   pass show stripe/pk | stripe-propagate push --key-stdin --yes --json
   stripe-propagate verify                             what does each site serve?
+  stripe-propagate verify --watch                     tell what changes, until it is stopped
   stripe-propagate acknowledge --site NAME --reason 'moves house'
   stripe-propagate resume --yes                       finish a run that broke off
 

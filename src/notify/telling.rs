@@ -129,3 +129,71 @@ impl Telling<'_> {
         serde_json::to_string(&posted).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use jiff::Timestamp;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::rules::watch::Finding;
+
+    fn notice(site: &str) -> Notice {
+        Notice {
+            finding: Finding::Drifted,
+            over: false,
+            at: Timestamp::UNIX_EPOCH,
+            site: Some(site.to_owned()),
+            url: Some(format!("https://{site}.example.com/")),
+            group: None,
+            now: Some("pk_live_…9zQe".to_owned()),
+            expected: Some("pk_live_…AbCd".to_owned()),
+            note: "changed by someone else?".to_owned(),
+        }
+    }
+
+    #[test]
+    fn one_notice_is_told_with_its_facts() {
+        let notice = notice("maison-est");
+        let telling = Telling::One(&notice);
+        let variables: HashMap<&str, String> = telling.variables().into_iter().collect();
+        for (name, value) in [
+            ("EVENT", "drifted"),
+            ("OVER", "false"),
+            ("SITE", "maison-est"),
+            ("URL", "https://maison-est.example.com/"),
+            ("GROUP", ""),
+            ("NOW", "pk_live_…9zQe"),
+            ("EXPECTED", "pk_live_…AbCd"),
+            ("NOTE", "changed by someone else?"),
+            ("AT", "1970-01-01T00:00:00.000Z"),
+            ("COUNT", "1"),
+            ("TEXT", "maison-est drifted: changed by someone else?"),
+        ] {
+            assert_eq!(variables[&*format!("STRIPE_PROPAGATE_{name}")], value, "{name}");
+        }
+        let json: Value = serde_json::from_str(&telling.json()).unwrap();
+        assert_eq!(
+            (&json["v"], &json["event"], &json["finding"]),
+            (&1.into(), &"notice".into(), &"drifted".into())
+        );
+        assert_eq!((&json["group"], &json["over"]), (&Value::Null, &false.into()));
+    }
+
+    #[test]
+    fn many_notices_are_told_in_one_of_bounded_length() {
+        let notices: Vec<Notice> = (0..500).map(|number| notice(&format!("shop{number}"))).collect();
+        let telling = Telling::Many(&notices);
+        let variables: HashMap<&str, String> = telling.variables().into_iter().collect();
+        assert_eq!(variables["STRIPE_PROPAGATE_EVENT"], "several");
+        assert_eq!(variables["STRIPE_PROPAGATE_COUNT"], "500");
+        assert!(
+            variables["STRIPE_PROPAGATE_TEXT"].starts_with("500 notices at once, the first: shop0 drifted")
+        );
+        let json: Value = serde_json::from_str(&telling.json()).unwrap();
+        assert_eq!(json["notices"].as_array().unwrap().len(), LISTED);
+        assert_eq!((&json["count"], &json["site"]), (&500.into(), &Value::Null));
+    }
+}
