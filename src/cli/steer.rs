@@ -106,7 +106,7 @@ impl Steer {
                     Changed::Runs => self.look_for_runs().await,
                     Changed::Store => self.read_soon(),
                 },
-                () = sleep_until(self.watching.as_ref().and_then(Watching::due)) => self.watch_ticks(),
+                () = sleep_until(self.watching.as_ref().and_then(Watching::due)) => self.watch_ticks().await,
                 Some(failure) = next_failure(&mut self.watching) => self.warn(failure),
                 () = sleep_until(self.read_at.filter(|_| self.reads_since.is_none())) => self.read_again().await,
             }

@@ -39,7 +39,7 @@ pub(super) async fn watch(
                 }
                 None => anyhow::bail!("the part that looks has ended by a fault of the program: please report it"),
             },
-            () = sleep_until(watching.due()) => Wants::Order(watching.tick()),
+            () = sleep_until(watching.due()) => watching.tick(),
             Some(failure) = watching.failure() => {
                 teller.printer.happens(failure);
                 Wants::Nothing

@@ -15,15 +15,12 @@ use crate::rules::moment::{Moment, clock};
 use crate::rules::plan::Plan;
 use crate::rules::state::SiteState;
 use crate::rules::tally::Tally;
-use crate::rules::watch::{Change, Notice, Rounds, Seen, retry_of};
+use crate::rules::watch::{Change, Notice, Rounds, Seen, Todo, retry_of};
 use crate::site::{Site, SiteId};
 use crate::store::{Store, StoreError};
 use crate::text::Count;
 
 /// Looks at sites again and again, and tells what has changed. Orders nothing by itself: who has the engine does.
-///
-/// Before and behind each look at all sites what is on record is read: another process may have pushed a key that this
-/// one would take for somebody else's.
 pub(super) struct Watching {
     sites: Arc<[Site]>,
     /// The sites that are looked at.
@@ -31,7 +28,6 @@ pub(super) struct Watching {
     /// What is known of all sites, as far as it was told since the watch began.
     states: Vec<SiteState>,
     rounds: Rounds,
-    step: Step,
     settings: WatchSettings,
     store: Arc<Db>,
     clock: Clock,
@@ -40,19 +36,6 @@ pub(super) struct Watching {
     failures: UnboundedReceiver<String>,
     /// Why owed sites that are back did not get their key, as it was told last.
     held_back: Option<String>,
-}
-
-/// What is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// The time of the next look.
-    Rests,
-    /// That what is on record is read.
-    ReadsBefore,
-    /// The looks.
-    Looks,
-    /// That what is on record is read once more.
-    ReadsBehind,
 }
 
 /// What follows for who has the engine.
@@ -91,7 +74,6 @@ impl Watching {
             watched,
             states: vec![SiteState::default(); session.sites.len()],
             rounds: Rounds::new(settings.interval, session.clock.now()),
-            step: Step::Rests,
             settings,
             store: Arc::clone(&session.store),
             clock: session.clock,
@@ -104,8 +86,7 @@ impl Watching {
 
     /// When [`Watching::tick`] is to be asked.
     pub(super) fn due(&self) -> Option<Instant> {
-        let waits = matches!(self.step, Step::Rests | Step::Looks);
-        waits.then(|| self.clock.instant(self.rounds.next()))
+        self.rounds.due().map(|due| self.clock.instant(due))
     }
 
     /// When sites are looked at next.
@@ -114,44 +95,41 @@ impl Watching {
     }
 
     /// It is time. Looks that are still out by now are not waited for any longer.
-    pub(super) fn tick(&mut self) -> Command {
-        self.step = if self.step == Step::Looks {
-            Step::ReadsBehind
-        } else {
-            Step::ReadsBefore
-        };
-        Command::Refresh { tells_all: false }
+    pub(super) fn tick(&mut self) -> Wants {
+        let todo = self.rounds.tick();
+        self.wants(todo)
     }
 
     /// The engine tells something.
     pub(super) fn take(&mut self, event: &Event) -> Wants {
-        match (event, self.step) {
-            (Event::Site { site, state }, _) => {
-                let Some(known) = self.states.get_mut(site.index()) else {
-                    return Wants::Nothing;
-                };
-                known.clone_from(state);
-                if self.step == Step::Looks && self.rounds.take(*site, state) {
-                    return Wants::Order(self.tick());
+        let todo = match event {
+            Event::Site { site, state } => match self.states.get_mut(site.index()) {
+                Some(known) => {
+                    known.clone_from(state);
+                    self.rounds.take(*site, state)
                 }
-                Wants::Nothing
-            }
-            (Event::Refreshed, Step::ReadsBefore) => {
-                self.step = Step::Looks;
+                None => Todo::Nothing,
+            },
+            Event::Refreshed => {
                 let now = self.clock.now();
-                self.rounds.begin(&self.watched, self.sites.len(), now);
-                Wants::Order(Command::Look {
-                    sites: self.watched.clone(),
-                    expected: None,
-                    attempts: Attempts::Policy,
-                    background: true,
-                })
+                self.rounds.read(&self.watched, self.sites.len(), now)
             }
-            (Event::Refreshed, Step::ReadsBehind) => {
-                self.step = Step::Rests;
-                Wants::Judgement
-            }
-            _ => Wants::Nothing,
+            _ => Todo::Nothing,
+        };
+        self.wants(todo)
+    }
+
+    fn wants(&self, todo: Todo) -> Wants {
+        match todo {
+            Todo::Nothing => Wants::Nothing,
+            Todo::Read => Wants::Order(Command::Refresh { tells_all: false }),
+            Todo::Look => Wants::Order(Command::Look {
+                sites: self.watched.clone(),
+                expected: None,
+                attempts: Attempts::Policy,
+                background: true,
+            }),
+            Todo::Judge => Wants::Judgement,
         }
     }
 

@@ -21,7 +21,7 @@ mod owed;
 
 pub use notice::Notice;
 pub use owed::{is_back, retry_of};
-pub use rounds::Rounds;
+pub use rounds::{Rounds, Todo};
 
 /// Something that the operator wants to hear of. What is worse comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

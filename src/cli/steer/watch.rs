@@ -26,26 +26,29 @@ impl Steer {
     }
 
     /// It is time for its look, or the last one takes too long.
-    pub(super) fn watch_ticks(&mut self) {
-        if let Some(watching) = &mut self.watching {
-            let command = watching.tick();
-            self.session.local.handle.send(command);
+    pub(super) async fn watch_ticks(&mut self) {
+        if let Some(wants) = self.watching.as_mut().map(Watching::tick) {
+            self.watch_wants(wants).await;
         }
     }
 
     /// What the engine tells, or the run that the screen is attached to.
     pub(super) async fn watch_takes(&mut self, event: &Event) {
-        let Some(watching) = &mut self.watching else {
-            return;
-        };
-        match watching.take(event) {
+        if let Some(wants) = self.watching.as_mut().map(|watching| watching.take(event)) {
+            self.watch_wants(wants).await;
+        }
+    }
+
+    async fn watch_wants(&mut self, wants: Wants) {
+        match wants {
             Wants::Nothing => {}
             // What is on record is read by the engine of this process alone.
             Wants::Order(command @ Command::Refresh { .. }) => self.session.local.handle.send(command),
             Wants::Order(command) => {
-                let next = watching.next();
                 self.order(command);
-                self.say(Message::Watch(WatchNews::Next(next)));
+                if let Some(next) = self.watching.as_ref().map(Watching::next) {
+                    self.say(Message::Watch(WatchNews::Next(next)));
+                }
             }
             Wants::Judgement => self.watch_judges().await,
         }

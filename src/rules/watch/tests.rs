@@ -200,23 +200,50 @@ fn mixed_modes_are_told_of_a_group_unless_they_are_meant() {
 fn a_round_ends_with_its_last_site_and_the_next_one_comes_in_time() {
     let now = |second: u64| Moment::from((second * 1_000_000_000, 0));
     let mut rounds = Rounds::new(Duration::from_mins(1), now(0));
-    assert_eq!(rounds.next(), now(0));
-    rounds.begin(&[SiteId(0), SiteId(2)], 3, now(0));
-    assert!(rounds.is_out());
-    assert!(!rounds.take(SiteId(0), &state(Verify::Queued)));
-    assert!(!rounds.take(SiteId(0), &state(Verify::Seen)));
-    assert!(!rounds.take(SiteId(0), &state(Verify::Seen)), "counted once");
-    assert!(!rounds.take(SiteId(1), &state(Verify::Seen)), "not watched");
-    assert!(!rounds.take(SiteId(2), &state(Verify::Checking)));
-    assert!(rounds.take(SiteId(2), &state(Verify::Failed(Cause::Dns))));
-    assert!(!rounds.is_out());
-    assert_eq!(rounds.next(), now(60));
+    let watched = [SiteId(0), SiteId(2)];
+    assert_eq!(rounds.due(), Some(now(0)));
+    assert_eq!(
+        rounds.read(&watched, 3, now(0)),
+        Todo::Nothing,
+        "somebody else read it"
+    );
+    assert_eq!(rounds.tick(), Todo::Read);
+    assert_eq!(rounds.due(), None);
+    assert_eq!(
+        rounds.take(SiteId(0), &state(Verify::Seen)),
+        Todo::Nothing,
+        "of the reading"
+    );
+    assert_eq!(rounds.read(&watched, 3, now(0)), Todo::Look);
+    for (site, verify) in [
+        (0, Verify::Queued),
+        (0, Verify::Seen),
+        // Counted once.
+        (0, Verify::Seen),
+        // Not watched.
+        (1, Verify::Seen),
+        (2, Verify::Checking),
+    ] {
+        assert_eq!(
+            rounds.take(SiteId(site), &state(verify)),
+            Todo::Nothing,
+            "{site} {verify:?}"
+        );
+    }
+    let failed = state(Verify::Failed(Cause::Dns));
+    assert_eq!(rounds.take(SiteId(2), &failed), Todo::Read);
+    assert_eq!(rounds.read(&watched, 3, now(9)), Todo::Judge);
+    assert_eq!(rounds.due(), Some(now(60)));
     // The machine slept: what was missed is not made up for.
-    rounds.begin(&[SiteId(0)], 3, now(1000));
-    assert_eq!(rounds.next(), now(1030));
+    rounds.tick();
+    assert_eq!(rounds.read(&watched, 3, now(1000)), Todo::Look);
+    assert_eq!(rounds.due(), Some(now(1030)));
+    // One never answers, and of the other a run goes on.
     let mut sends = state(Verify::Checking);
     sends.push = Push::Sending;
-    assert!(rounds.take(SiteId(0), &sends), "a run is not waited for");
+    assert_eq!(rounds.take(SiteId(0), &sends), Todo::Nothing);
+    assert_eq!(rounds.tick(), Todo::Read);
+    assert_eq!(rounds.read(&watched, 3, now(1031)), Todo::Judge);
 }
 
 #[test]
