@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::Acknowledgement;
 use crate::rules::moment::{Moment, ORIGIN};
 use crate::rules::outcome::Cause;
 use crate::rules::plan::Plan;
@@ -38,6 +39,8 @@ mod orders;
 mod careful;
 /// What other processes have left, or have done meanwhile.
 mod left;
+/// Sites that the operator knows to be bad.
+mod acknowledged;
 /// What goes on record, and what comes back.
 mod recording;
 /// What Stripe says of keys: asked once, remembered, shared.
@@ -214,6 +217,13 @@ pub enum Command {
         /// Whether all sites are told of again, since something else was shown of them.
         tells_all: bool,
     },
+    /// The operator knows these sites to be bad, or (without an acknowledgement) does not any more.
+    Acknowledge {
+        /// Which sites.
+        sites: Vec<SiteId>,
+        /// Why, and until when.
+        acknowledgement: Option<Acknowledgement>,
+    },
     /// An order could not be given, for lack of a master key: tells so.
     Refuse(String),
 }
@@ -335,6 +345,13 @@ pub enum Event {
     },
     /// A push was ordered, and no run began: nothing is sent.
     NotBegun(StoreError),
+    /// The operator knows these sites to be bad, or (without an acknowledgement) does not any more.
+    Acknowledged {
+        /// Which sites.
+        sites: Vec<SiteId>,
+        /// Why, and until when.
+        acknowledgement: Option<Acknowledgement>,
+    },
     /// An order was not given: nothing is sent. Why, for the operator.
     Refused(String),
     /// What is on record was read; the events before this one tell what was new.

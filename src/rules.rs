@@ -24,9 +24,13 @@ pub mod probation;
 pub mod plan;
 /// How far a run has come that was not finished.
 pub mod progress;
+/// What the operator says of sites that are known to be bad.
+pub mod acknowledgement;
 /// How many sites are in which state, and what that means for the run.
 pub mod tally;
 /// Whether a site could be pushed to: the steps that are tried, and what each means.
 pub mod preflight;
+/// What a watch tells of, and what it sends.
+pub mod watch;
 /// Whether the keys that a run replaces may expire now.
 pub mod expiry;

@@ -41,4 +41,4 @@ pub mod wash;
 
 pub use client::HttpSiteApi;
 pub use failure::words_of;
-pub use lines::{ClientError, HttpSettings};
+pub use lines::{ClientError, HttpSettings, plain_client};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::left::{Basis, OpenPut};
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::retry::Policy;
@@ -17,6 +18,7 @@ use crate::rules::run::Kind;
 use crate::rules::standing::Standing;
 use crate::rules::state::{Allow, LeftRow, Served, SiteState};
 use crate::rules::status::{Push, SkipReason, Verify};
+use crate::rules::watch::{Change, Told};
 use crate::site::SiteUrl;
 use crate::text::CleanText;
 
@@ -439,6 +441,27 @@ pub trait Store: Send + Sync + 'static {
         standing: Standing,
         at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// From now on the operator knows these sites to be bad, or (without an acknowledgement) not any more.
+    fn acknowledge(
+        &self,
+        sites: &[SiteUrl],
+        acknowledgement: Option<Acknowledgement>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The sites that the operator knows to be bad, and those of which that is over and was not taken back.
+    fn acknowledged(&self) -> impl Future<Output = Result<Acknowledged, StoreError>> + Send;
+
+    /// What watches have told, and is not over.
+    fn told(&self) -> impl Future<Output = Result<Told, StoreError>> + Send;
+
+    /// Of these changes those that nobody has told yet: who asks tells them, and nobody else will, also after its
+    /// death.
+    fn tell(
+        &self,
+        changes: Vec<Change>,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Change>, StoreError>> + Send;
 
     /// Whether another process may have written since this was asked last (by this process). That one died is
     /// nothing written.

@@ -37,6 +37,8 @@ mod reread;
 mod first;
 /// Moving, finding and marking.
 mod find;
+/// A watch, as the screen is told of it.
+mod watch;
 /// ACTIONS: keys, help and effect of each.
 pub mod actions;
 /// What a message makes of the model.
@@ -61,6 +63,7 @@ use std::path::PathBuf;
 use crossterm::event::{KeyCode, KeyEvent};
 
 use self::setup::{SetupNews, SetupOrder};
+pub use self::watch::WatchNews;
 use crate::engine::preflight::News;
 use crate::engine::{Command, Event};
 use crate::key::PublishableKey;
@@ -98,6 +101,8 @@ pub enum Message {
     Setup(SetupNews),
     /// What a preflight tells.
     Preflight(PreflightNews),
+    /// What the watch does.
+    Watch(WatchNews),
     /// The demo's sites were mended: how many.
     Healed(usize),
     /// The screen is back from being suspended.
@@ -262,6 +267,8 @@ pub enum Effect {
     Redraw,
     /// Stops the process until the shell continues it.
     Suspend,
+    /// Begins a watch, or ends it; [`Message::Watch`] tells what it does.
+    Watch(bool),
     /// Mends the demo's sick sites.
     Heal,
     /// Leaves the screen.

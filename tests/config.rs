@@ -260,6 +260,31 @@ fn sites_get_names_of_their_own() {
 }
 
 #[test]
+fn a_watch_and_its_notices_are_checked() {
+    let good = "[watch]\ninterval = \"15 min\"\npush_owed = true\n[notify]\ncommand = [\"logger\"]\nwebhook = { env = \"HOOK\" }\n";
+    let config = parse(good).unwrap();
+    assert_eq!(
+        (config.watch.interval.as_secs(), config.watch.push_owed),
+        (900, true)
+    );
+    assert_eq!(config.notify.command.as_deref(), Some(&["logger".to_owned()][..]));
+    let default = parse("").unwrap();
+    assert_eq!(
+        (default.watch.interval.as_secs(), default.watch.push_owed),
+        (3600, false)
+    );
+    for wrong in [
+        "[watch]\ninterval = \"0s\"\n",
+        "[watch]\ninterval = \"400h\"\n",
+        "[notify]\ncommand = []\n",
+        "[notify]\nwebhook = \"https://hooks.example.com/s3cret\"\n",
+    ] {
+        let error = parse(wrong).unwrap_err().to_string();
+        assert!(error.contains(":2:") && !error.contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
 fn debug_shows_no_secret() {
     let config = parse("[master_key]\nvalue = \"topsecret\"\n").unwrap();
     assert!(!format!("{config:?}").contains("topsecret"));

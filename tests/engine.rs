@@ -311,6 +311,7 @@ async fn watch(mut events: UnboundedReceiver<Event>, count: usize) -> (Vec<SiteS
             | Event::Message(_)
             | Event::Halted(..)
             | Event::Backend { .. }
+            | Event::Acknowledged { .. }
             | Event::Refreshed
             | Event::Taken => {}
         }

@@ -121,6 +121,7 @@ impl Trial {
                 | Event::Message(_)
                 | Event::Halted(..)
                 | Event::Backend { .. }
+                | Event::Acknowledged { .. }
                 | Event::Refreshed
                 | Event::Taken => {}
             }

@@ -10,6 +10,8 @@ mod ends;
 mod files;
 #[path = "store/history.rs"]
 mod history;
+#[path = "store/known_bad.rs"]
+mod known_bad;
 #[path = "store/processes.rs"]
 mod processes;
 #[path = "store/promises.rs"]
@@ -78,4 +80,6 @@ promised! {
     a_dead_run_that_a_later_one_took_over_ends_by_itself
     looks_outside_of_runs_are_dropped_sooner
     others_are_told_of_what_has_changed
+    each_change_is_told_by_one_process_only
+    what_is_acknowledged_is_known_to_all_until_it_is_taken_back
 }

@@ -124,6 +124,7 @@ async fn push<Db: Store>(shops: &Shops, store: Db, key: PublishableKey) -> anyho
             | Event::Run(_)
             | Event::Halted(..)
             | Event::Backend { .. }
+            | Event::Acknowledged { .. }
             | Event::Refreshed
             | Event::Taken => {}
         }

@@ -197,6 +197,7 @@ impl Follower {
             sites: &session.sites,
             states: &self.followed.states,
             selection: &self.followed.selection,
+            acknowledged: &session.acknowledged,
             key: self.followed.key.as_ref(),
             now: session.clock.now(),
             zone: &self.zone,
@@ -236,7 +237,8 @@ impl Follower {
             Event::NotBegun(error) => self.printer.happens(format!("nothing sent: {error}")),
             Event::Message(message) => self.printer.happens(message.text),
             Event::Halted(halt, text) => self.take_halt(halt, &text, session),
-            Event::Backend { .. } | Event::Refreshed | Event::Taken => {}
+            // The session takes note of what is acknowledged.
+            Event::Acknowledged { .. } | Event::Backend { .. } | Event::Refreshed | Event::Taken => {}
         }
         Ok(())
     }

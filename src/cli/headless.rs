@@ -13,6 +13,7 @@ use super::printer::Telling;
 use super::session::{Session, find_config};
 use super::signals::{Signals, asked};
 use super::status::Status;
+use super::watch::watch;
 use super::{Common, Globals, log};
 use crate::config::{Config, Searched};
 use crate::engine::{Attempts, Command, Left};
@@ -81,6 +82,9 @@ pub(super) struct VerifyArgs {
     /// Ask Stripe anew of each key that the sites serve: what it said is remembered for a day otherwise.
     #[arg(long)]
     ask_stripe_again: bool,
+    /// Look again each `[watch] interval`, until a signal ends it: a line for each change and for each look.
+    #[arg(long)]
+    watch: bool,
 }
 
 pub(super) fn wait(text: &str) -> Result<Duration, String> {
@@ -178,6 +182,9 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     refuse_strays(&args.common.stray)?;
     let config = config_with_sites(globals)?;
     let mut selection = select(&config.sites, &args.common.sites)?;
+    if args.watch && args.key.is_given() {
+        bail!("--watch takes no key: what each site should serve is on record");
+    }
     let mut signals = Signals::listen()?;
     let key = if args.key.is_given() {
         Some(args.key.read(&mut signals).await?)
@@ -192,6 +199,9 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     let mut session = Session::of_config(&config, globals, Left::Alone).await?;
     if args.ask_stripe_again {
         session.standings.ask_afresh();
+    }
+    if args.watch {
+        return Box::pin(watch(session, selection, telling(args.common.json), &mut signals)).await;
     }
     session.local.handle.send(Command::Look {
         sites: selection.clone(),

@@ -120,13 +120,15 @@ async fn first_config(
         Err(error) => error,
     };
     let mut taken = Taken::take(size)?;
-    Ok(match wrong::mended(&mut taken, setup, &error, size).await? {
-        Mended::Loaded(mended) => {
-            let (loaded, setup) = *mended;
-            Ok((loaded, setup, Some(taken)))
-        }
-        Mended::Left(status) => Err(status),
-    })
+    Ok(
+        match Box::pin(wrong::mended(&mut taken, setup, &error, size)).await? {
+            Mended::Loaded(mended) => {
+                let (loaded, setup) = *mended;
+                Ok((loaded, setup, Some(taken)))
+            }
+            Mended::Left(status) => Err(status),
+        },
+    )
 }
 
 /// A session on `next`; if that cannot be worked with, on what there was before, and why.

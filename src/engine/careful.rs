@@ -29,9 +29,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// A site of the run is in this wave.
     pub(super) fn join_wave(&mut self, site: SiteId, wave: usize) {
+        let now = self.clock.now();
+        let is_known_bad = self
+            .acknowledged
+            .of(&self.sites[site.index()].url, now.wall)
+            .is_some();
         let slot = &mut self.slots[site.index()];
-        // One that did not answer before says nothing of the run.
-        let counts = !slot.state.is_unanswered();
+        // One that did not answer before, or is known to be bad, says nothing of the run.
+        let counts = !slot.state.is_unanswered() && !is_known_bad;
         slot.member = Some(self.waves.join(wave, counts));
         slot.state.wave = Some(wave);
     }

@@ -56,6 +56,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// As [`Self::refresh`], beside all else: a large store is read for seconds.
     pub(super) async fn refresh_beside(&mut self, tells_all: bool) {
         self.await_records().await;
+        self.read_acknowledged().await;
         let (number, asked) = self.asked();
         let read = self.read(&asked);
         self.reads.spawn(async move {

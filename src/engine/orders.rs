@@ -54,6 +54,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.stop();
             }
             Command::Refresh { tells_all } => self.refresh_beside(tells_all).await,
+            Command::Acknowledge {
+                sites,
+                acknowledgement,
+            } => self.acknowledge(sites, acknowledgement).await,
             Command::Refuse(why) => self.tell(Event::Refused(why)),
         }
     }
@@ -74,6 +78,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         // Another process may have sent a PUT since this one has read what is on record.
         self.refresh().await;
+        self.read_acknowledged().await;
         let now = self.clock.now();
         let Some(info) = self.begin_on_record(&plan, now).await else {
             return;

@@ -11,6 +11,7 @@ use super::records::{Read, Records};
 use super::schedule::{Lane, Schedule, Want};
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::probation::Probation;
@@ -101,6 +102,8 @@ pub(super) struct Engine<Api, Db> {
     pub(super) later: Vec<Vec<(SiteId, Call)>>,
     /// Which master keys the run may send to how many sites.
     pub(super) probation: Probation,
+    /// Sites that the operator knows to be bad: they are left out of what halts a run.
+    pub(super) acknowledged: Acknowledged,
     /// Sites of the run whose PUT is still to come or out.
     pub(super) open: usize,
     /// Sites of the run that will change by themselves.
@@ -163,6 +166,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             waves: Waves::new(Rollout::default()),
             later: Vec::new(),
             probation: Probation::default(),
+            acknowledged: Acknowledged::default(),
             open: 0,
             busy: 0,
             stopping: false,
@@ -175,6 +179,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Until stopped, or until nobody can give orders and nothing is open.
     pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>) {
         let mut handles = true;
+        self.read_acknowledged().await;
         self.wait_for_what_is_left();
         loop {
             self.advance();

@@ -1,3 +1,4 @@
+use super::acknowledgement::Acknowledgement;
 use super::moment::Moment;
 use super::outcome::Problem;
 use super::standing::Standing;
@@ -13,6 +14,20 @@ pub fn note(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
         return format!("ALARM: a secret stood in its answer (not kept). {base}");
     }
     base
+}
+
+/// A site's note, behind that the operator knows of it. An alarm stands alone.
+pub fn acknowledged_note(
+    acknowledgement: Option<&Acknowledgement>,
+    state: &SiteState,
+    clock: &dyn Fn(Moment) -> String,
+) -> String {
+    let note = note(state, clock);
+    match acknowledgement.filter(|_| !state.exposes()) {
+        Some(known) if note.is_empty() => known.sentence(clock),
+        Some(known) => format!("{}. {note}", known.sentence(clock)),
+        None => note,
+    }
 }
 
 fn sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {

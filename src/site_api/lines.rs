@@ -136,6 +136,14 @@ impl Lines {
     }
 }
 
+/// A client for something else than a site, reached as sites are: checked TLS, no redirects, no retries of its own.
+///
+/// # Errors
+/// [`ClientError`], with what to do.
+pub fn plain_client(settings: &HttpSettings) -> Result<Client, ClientError> {
+    build(settings, &tls(settings)?)
+}
+
 fn build(settings: &HttpSettings, tls: &rustls::ClientConfig) -> Result<Client, ClientError> {
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls.clone())

@@ -11,9 +11,11 @@ use super::{
     SiteRun, Store, StoreError, StoredAttempt,
 };
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::rules::standing::Standing;
+use crate::rules::watch::{Change, Told};
 use crate::site::SiteUrl;
 
 /// What is kept, and how it changes.
@@ -239,6 +241,33 @@ impl Store for MemoryStore {
         data.standings
             .retain(|_, (_, said)| *said >= forgotten_before(at));
         Ok(())
+    }
+
+    async fn acknowledge(
+        &self,
+        sites: &[SiteUrl],
+        acknowledgement: Option<Acknowledgement>,
+    ) -> Result<(), StoreError> {
+        let mut data = self.write();
+        for site in sites {
+            data.acknowledged.set(site.clone(), acknowledgement.clone());
+        }
+        Ok(())
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        Ok(lock(&self.data).acknowledged.clone())
+    }
+
+    async fn told(&self) -> Result<Told, StoreError> {
+        Ok(lock(&self.data).told.clone())
+    }
+
+    async fn tell(&self, changes: Vec<Change>, _: Timestamp) -> Result<Vec<Change>, StoreError> {
+        let mut data = self.write();
+        let mut changes = changes;
+        changes.retain(|change| data.told.take(change));
+        Ok(changes)
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {

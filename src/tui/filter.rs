@@ -263,6 +263,7 @@ mod tests {
         filter.matches(&Looked {
             site: &site,
             state: &state,
+            acknowledgement: None,
             clock: &|_| "14:02:12".to_owned(),
         })
     }

@@ -17,6 +17,7 @@ use super::setup::Setup;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo, Shown};
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::expiry::Expiry;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::rollout;
@@ -27,6 +28,8 @@ use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::{Holder, RunRecord};
 use crate::text::{Count, drawable, width};
 
+/// Sites that the operator knows to be bad.
+mod acknowledged;
 /// What it knows of where its sites come from.
 mod origin;
 /// What its terminal makes of text for a clipboard.
@@ -115,6 +118,10 @@ pub struct Model {
     pub(super) tally: Tally,
     /// What the engine has told of backends, by their names.
     pub(super) backends: HashMap<Arc<str>, Shown>,
+    /// When the watch looks at all sites next, if it is on.
+    pub(super) watch: Option<Moment>,
+    /// Sites that the operator knows to be bad.
+    pub(super) acknowledged: Acknowledged,
     pub(super) operator: String,
     pub(super) config: String,
     pub(super) searched: Vec<PathBuf>,
@@ -176,6 +183,8 @@ impl Model {
             .map(|site| width(&drawable(site.name.as_str())));
         let mut model = Self {
             tally: Tally::of(&states),
+            watch: None,
+            acknowledged: Acknowledged::default(),
             list: List::new(&start.sites, &states),
             filter: Filter::default(),
             figures: Figures::of(start.run.as_ref().map(|run| (run.id, &run.key)), &states),
@@ -482,6 +491,7 @@ impl Model {
         let looked = Looked {
             site: &self.sites[id.index()],
             state: &self.states[id.index()],
+            acknowledgement: self.acknowledged.of(&self.sites[id.index()].url, self.now.wall),
             clock: &|moment| clock(moment, self.now, &self.options.zone),
         };
         self.list.change(id, &looked, &self.filter);

@@ -334,6 +334,7 @@ impl Show<'_> {
             | Effect::AskStripe(_)
             | Effect::Setup(_)
             | Effect::Preflight(_)
+            | Effect::Watch(_)
             | Effect::Heal) => self.order(order),
             Effect::Copy(text) => self.copied = Some(text),
             Effect::Redraw => return self.resized(true),

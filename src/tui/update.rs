@@ -6,7 +6,7 @@ use super::keys::Press;
 use super::live::Failure;
 use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
-use super::{Effect, Input, Message, PreflightOrder, Reading, first, looks_pasted, orders, stripe};
+use super::{Effect, Input, Message, PreflightOrder, Reading, first, looks_pasted, orders, stripe, watch};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
@@ -127,6 +127,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
             }
         }
         Message::Asked(key, asked) => stripe::take(screen, key, asked),
+        Message::Watch(news) => watch::take(model, news),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Healed(sites) => {
@@ -154,11 +155,13 @@ fn take_event(model: &mut Model, event: Event) {
                 let name = &model.site(attempt.site).name;
                 let request = attempt.request.word();
                 let text = format!("{name} {request} {}: {}", attempt.number, attempt.note);
-                model.live.take_failure(Failure {
-                    site: attempt.site,
-                    at: attempt.at,
-                    text: text.clone(),
-                });
+                if model.acknowledgement(attempt.site).is_none() {
+                    model.live.take_failure(Failure {
+                        site: attempt.site,
+                        at: attempt.at,
+                        text: text.clone(),
+                    });
+                }
                 model.mention(attempt.at, Level::Warning, text);
             }
             model.take_attempt(attempt);
@@ -175,6 +178,10 @@ fn take_event(model: &mut Model, event: Event) {
         }
         // A message has told it, and the run says why it holds.
         Event::Halted(..) | Event::Refreshed => {}
+        Event::Acknowledged {
+            sites,
+            acknowledgement,
+        } => model.take_acknowledged(&sites, acknowledgement.as_ref()),
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
 }
@@ -370,7 +377,8 @@ fn unasked_failure(model: &Model, id: SiteId, state: &SiteState) -> Option<Failu
             Verify::Mismatch | Verify::Drifted | Verify::ExposedSecret | Verify::DeadKey
         )
     };
-    if !is_wrong(state.verify) || is_wrong(model.state(id).verify) {
+    let is_known = model.acknowledgement(id).is_some() && state.verify != Verify::ExposedSecret;
+    if !is_wrong(state.verify) || is_wrong(model.state(id).verify) || is_known {
         return None;
     }
     let note = note(state, &|at| model.clock(at));

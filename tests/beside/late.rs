@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use stripe_propagate::engine::Command;
 use stripe_propagate::key::PublishableKey;
+use stripe_propagate::rules::acknowledgement::{Acknowledged, Acknowledgement};
 use stripe_propagate::rules::moment::Moment;
 use stripe_propagate::rules::plan::Plan;
 use stripe_propagate::rules::retry::Policy;
@@ -14,6 +15,7 @@ use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::rules::standing::Standing;
 use stripe_propagate::rules::state::{Allow, Served, SiteState};
 use stripe_propagate::rules::status::{Push, SkipReason, Verify};
+use stripe_propagate::rules::watch::{Change, Told};
 use stripe_propagate::site::{SiteId, SiteUrl};
 use stripe_propagate::store::memory::MemoryStore;
 use stripe_propagate::store::{
@@ -154,6 +156,26 @@ impl Store for Late {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         self.db.remember_standing(key, standing, at).await
+    }
+
+    async fn acknowledge(
+        &self,
+        sites: &[SiteUrl],
+        acknowledgement: Option<Acknowledgement>,
+    ) -> Result<(), StoreError> {
+        self.db.acknowledge(sites, acknowledgement).await
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        self.db.acknowledged().await
+    }
+
+    async fn told(&self) -> Result<Told, StoreError> {
+        self.db.told().await
+    }
+
+    async fn tell(&self, changes: Vec<Change>, at: Timestamp) -> Result<Vec<Change>, StoreError> {
+        self.db.tell(changes, at).await
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {

@@ -15,7 +15,9 @@ use stripe_propagate::tui::theme::Theme;
 
 use super::stories::{amid_a_run, holder, many, run, with_latencies};
 use super::trial::{Display, NAMES, SIZES, Trial, key, new_key, style_name};
-use super::{detail, dialogs, find, history, keys, live, preflight, questions, setup, steering, stripe};
+use super::{
+    detail, dialogs, find, history, keys, known_bad, live, preflight, questions, setup, steering, stripe,
+};
 
 /// The style of plain text, in colours and without.
 const PLAIN: &str = "-/-";
@@ -111,6 +113,10 @@ const SCREENS: &[(&str, Story)] = &[
     ("rollback", history::rollback),
     ("held_back", questions::held_back_sites),
     ("cancelled", questions::cancelled_sites),
+    ("watch", known_bad::watch),
+    ("acknowledge", known_bad::asked),
+    ("acknowledged", known_bad::acknowledged),
+    ("acknowledged_changed", known_bad::changed),
     ("detail", |display| detail::detail(display)),
     ("detail_end", |display| after(detail::detail(display), "G")),
     ("copy", |display| {
@@ -325,6 +331,7 @@ fn kind(dialog: &Dialog) -> &'static str {
         Dialog::History(_) => "history",
         Dialog::Menu(_) => "menu",
         Dialog::AddSite(_) => "add site",
+        Dialog::Acknowledge(_) => "acknowledge",
         Dialog::WrongConfig(_) => "wrong config",
         Dialog::Preflight(_) => "preflight",
     }
@@ -344,6 +351,7 @@ fn each_kind_of_dialog_has_a_picture() {
         "history",
         "menu",
         "add site",
+        "acknowledge",
         "wrong config",
         "preflight",
     ]

@@ -16,6 +16,7 @@ pub(crate) use crate::history::{
     the_runs_of_a_site_are_told_newest_first, the_timeline_tells_what_was_seen_and_who_sent_it,
     what_stripe_said_of_a_key_is_remembered_by_all,
 };
+pub(crate) use crate::known_bad::*;
 use crate::shop::{
     Home, SERVING, SETTLING, Shop, VERIFIED, at, by, counts, key, known, planned, row, row_words, run,
     run_of, time, url, words,

@@ -135,6 +135,11 @@ impl SiteState {
         self.now.key() == Some(key) && !pushed
     }
 
+    /// Whether an answer held a secret: an alarm that nobody acknowledges away.
+    pub fn exposes(&self) -> bool {
+        self.alarm || self.verify == Verify::ExposedSecret
+    }
+
     /// Whether the last look showed what it serves.
     pub fn is_seen(&self) -> bool {
         self.now != Served::Unknown && !self.unanswered
