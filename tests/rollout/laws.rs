@@ -93,10 +93,10 @@ fn rollouts() -> impl Strategy<Value = rollout::Settings> {
     })
 }
 
-/// The reply and its time are fixed by the dice, the site and the number of the request alone.
-fn says(dice: &[u8], asked: Asked) -> (Reply, Duration) {
+/// The reply and its time are fixed by the numbers, the site and the number of the request alone.
+fn says(numbers: &[u8], asked: Asked) -> (Reply, Duration) {
     let place = asked.site * 7 + asked.number * 3 + usize::from(asked.is_put);
-    let die = usize::from(dice[place % dice.len()]);
+    let die = usize::from(numbers[place % numbers.len()]);
     let takes = if die.is_multiple_of(11) {
         40_000
     } else {
