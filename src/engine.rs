@@ -15,7 +15,7 @@ use crate::rules::outcome::Cause;
 use crate::rules::plan::Plan;
 use crate::rules::retry::Policy;
 use crate::rules::rollout::{self, Rollout};
-use crate::rules::run::{Halt, RunPhase};
+use crate::rules::run::{Halt, Kind, RunPhase};
 use crate::rules::state::{Allow, SiteState};
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
@@ -240,6 +240,9 @@ impl Command {
 pub struct LeftRun {
     /// Its number.
     pub id: RunId,
+    /// What it is for.
+    #[serde(default)]
+    pub kind: Kind,
     /// Its key.
     pub key: PublishableKey,
     /// When it began.

@@ -189,6 +189,7 @@ impl Process {
     fn resume(&self, run: &RunRecord) {
         self.handle.send(Command::Resume(LeftRun {
             id: run.id,
+            kind: run.kind,
             key: run.key.clone(),
             began: run.began,
             sites: Vec::new(),

@@ -133,6 +133,7 @@ async fn resume(
     }
     session.local.handle.send(Command::Resume(LeftRun {
         id: run.id,
+        kind: run.kind,
         key: run.key.clone(),
         began: run.began,
         sites: left,

@@ -53,9 +53,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     fn take_acknowledged(&mut self, sites: Vec<SiteId>, acknowledgement: Option<Acknowledgement>) {
-        for site in &sites {
+        let now = self.clock.now();
+        for &site in &sites {
             let url = self.sites[site.index()].url.clone();
-            self.acknowledged.set(url, acknowledgement.clone());
+            self.acknowledged.set(url.clone(), acknowledgement.clone());
+            self.recount(site, self.acknowledged.of(&url, now.wall).is_some());
         }
         self.tell(Event::Acknowledged {
             sites,

@@ -7,8 +7,9 @@ use super::schedule::Health;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use crate::rules::plan::left_out;
 use crate::rules::probation::{Probation, Turn, Word};
-use crate::rules::rollout::{Candidate, Rollout, Step, Waves};
+use crate::rules::rollout::{Candidate, Counts, Rollout, Step, Waves};
 use crate::rules::run::{Halt, Kind, RunId};
 use crate::rules::state::{Call, Next};
 use crate::site::{MasterKeyId, SiteId};
@@ -35,37 +36,56 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             .of(&self.sites[site.index()].url, now.wall)
             .is_some();
         let slot = &mut self.slots[site.index()];
-        // One that did not answer before, or is known to be bad, says nothing of the run.
-        let counts = !slot.state.is_unanswered() && !is_known_bad;
+        let counts = Counts::of(&slot.state, is_known_bad);
         slot.member = Some(self.waves.join(wave, counts));
         slot.state.wave = Some(wave);
     }
 
-    /// The waves of what a process before has left of a run: as those of a push of it.
-    pub(super) fn waves_of_the_rest(&self, run: RunId) -> (Rollout, BTreeMap<SiteId, usize>) {
+    /// The operator says of a site that it is known to be bad, or not any more.
+    pub(super) fn recount(&mut self, site: SiteId, is_known_bad: bool) {
+        let slot = &mut self.slots[site.index()];
+        if let Some(member) = &mut slot.member {
+            let counts = Counts::of(&slot.state, is_known_bad);
+            self.waves.recount(member, counts);
+        }
+    }
+
+    /// The waves of what a process before has left of a run: as those of a run of that kind. What the config leaves
+    /// out by now is in none.
+    pub(super) fn waves_of_the_rest(&self, run: RunId, kind: Kind) -> (Rollout, BTreeMap<SiteId, usize>) {
         let rest = self.slots.iter().enumerate();
         let rest = rest.filter(|(_, slot)| slot.state.run == Some(run) && slot.state.is_left_over());
         let puts: Vec<Candidate<'_>> = rest
             .filter_map(|(index, slot)| {
-                Some(Candidate {
+                let (site, key) = (&self.sites[index], slot.to_record().planned_key()?);
+                left_out(site, key).is_none().then(|| Candidate {
                     site: SiteId::at(index),
-                    name: self.sites[index].name.as_str(),
-                    key: slot.state.planned_key()?,
+                    name: site.name.as_str(),
+                    key,
                     state: &slot.state,
                 })
             })
             .collect();
         let serves = |key: &_| self.slots.iter().any(|slot| slot.state.now.key() == Some(key));
         let rollout = &self.settings.rollout;
-        let (rollout, waves) = rollout.assign(Kind::Push, &puts, serves, self.clock.now());
+        let (rollout, waves) = rollout.assign(kind, &puts, serves, self.clock.now());
         (rollout, puts.iter().map(|put| put.site).zip(waves).collect())
     }
 
     /// Begins what is due: waves, and sites whose master key was on trial.
     pub(super) fn advance(&mut self) {
         let now = self.clock.now();
-        for site in self.probation.next(now) {
-            self.ask_again(site, now);
+        loop {
+            let waited = self.probation.next(now);
+            let asks = |site: &SiteId| self.slots[site.index()].state.awaits_put();
+            // Those that do not want it any more leave their turn to others.
+            let is_over = waited.is_empty() || waited.iter().any(asks);
+            for site in waited {
+                self.ask_again(site, now);
+            }
+            if is_over {
+                break;
+            }
         }
         while self.open > 0 && !self.schedule.paused && !self.stopping {
             if self.waves.is_canary_out() && self.heard.is_asking_of_run() {
@@ -148,7 +168,19 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let now = self.clock.now();
         self.schedule.paused = false;
         let Some(halt) = self.halt.take() else { return };
+        if halt == Halt::DeadKey {
+            self.heard.is_confirmed();
+        }
         self.waves.go_on(halt);
+        for slot in &mut self.slots {
+            if let Some(member) = &mut slot.member {
+                self.waves.forgive(member);
+            }
+        }
+        self.let_go(now);
+    }
+
+    fn let_go(&mut self, now: Moment) {
         for index in 0..self.slots.len() {
             if self.slots[index].state.is_held() {
                 self.change(SiteId::at(index), |state| state.go_on(now));
@@ -156,9 +188,17 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
+    /// The canary that has failed is tried again: the rest waits for it as before.
+    pub(super) fn try_canary_again(&mut self) {
+        if self.halt == Some(Halt::Canary) && self.waves.is_canary_well() {
+            (self.schedule.paused, self.halt) = (false, None);
+            self.let_go(self.clock.now());
+        }
+    }
+
     /// Whether no PUT of the site may go now, though it has a slot.
     pub(super) fn puts_wait(&mut self, site: SiteId, now: Moment) -> bool {
-        self.schedule.paused || self.schedule.is_held(site, now)
+        self.schedule.paused || self.schedule.is_held(site, now) || self.schedule.exceeds_rate(site, now)
     }
 
     /// Whether the site may have its PUT now: its master key may be on trial. If not, it is asked for again when
@@ -260,7 +300,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 continue;
             }
             // What looks before its PUT ends when that is answered.
-            sites += 1;
+            sites += usize::from(!state.is_put_out());
             if state.awaits_put() {
                 self.refused_elsewhere(SiteId::at(index), now);
             }

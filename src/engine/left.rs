@@ -149,7 +149,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.refresh().await;
         let now = self.clock.now();
         self.leave_earlier(now).await;
-        let (rollout, waves) = self.waves_of_the_rest(left.id);
+        let (rollout, waves) = self.waves_of_the_rest(left.id, left.kind);
         let of_run = |slot: &&Slot| slot.state.run == Some(left.id);
         let puts = self.slots.iter().filter(of_run).count();
         let info = RunInfo {

@@ -39,7 +39,6 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
             Command::Pause => self.schedule.paused = self.open > 0,
             Command::GoOn => {
-                self.heard.is_confirmed();
                 self.go_on();
             }
             Command::Cancel => self.cancel(),
@@ -207,6 +206,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 }
             }
         }
+        self.try_canary_again();
         if self.busy > 0
             && let Some(run) = &mut self.run
         {
@@ -250,6 +250,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let now = self.clock.now();
         let policy = self.settings.policy.clone();
         (self.schedule.paused, self.halt) = (false, None);
+        self.waves.cancel();
         for index in 0..self.slots.len() {
             let site = SiteId::at(index);
             let slot = &mut self.slots[index];

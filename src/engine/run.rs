@@ -236,7 +236,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let now = self.clock.now();
         while let Some((site, call, lane)) = self.schedule.take(now) {
             if call == Call::Put && !self.may_put(site, now) {
-                self.schedule.release(site, lane, now);
+                self.schedule.give_back(site, lane, now);
             } else {
                 self.call(site, call, lane);
             }

@@ -292,6 +292,11 @@ impl Schedule {
         self.backend_of(site).pacing.is_held(now)
     }
 
+    /// Whether one more call would be more than may go in a second.
+    pub(super) fn exceeds_rate(&mut self, site: SiteId, now: Moment) -> bool {
+        self.rate.waits_until(now).is_some() || self.backend_of(site).pacing.exceeds_rate(now)
+    }
+
     fn backend_of(&mut self, site: SiteId) -> &mut Backend {
         let index = self.places[site.index()].backend;
         &mut self.backends[index]
@@ -310,6 +315,13 @@ impl Schedule {
         pacing.answered(site, health, retry_after, now);
         let after = pacing.shown(now);
         (before != after).then_some(after)
+    }
+
+    /// `site` took a slot in `lane`, and makes no call: it gives it back as if it had not.
+    pub(super) fn give_back(&mut self, site: SiteId, lane: Lane, now: Moment) {
+        self.rate.undo();
+        self.backend_of(site).pacing.undo();
+        self.release(site, lane, now);
     }
 
     /// `site` gives back the slot that it took in `lane`; those that waited for its backend get ready.

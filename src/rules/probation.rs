@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::moment::Moment;
@@ -36,7 +36,8 @@ pub enum Turn {
 struct Trial {
     /// PUTs that are out, and since when.
     out: Vec<(SiteId, Moment)>,
-    refused: usize,
+    /// Those that refuse the key.
+    refused: BTreeSet<SiteId>,
     /// Sites that answered their look, in the order in which they came.
     awake: VecDeque<SiteId>,
     /// Sites that did not.
@@ -51,13 +52,15 @@ impl Trial {
 
     /// Whether one more site may have its PUT: with those that are out it could be one refusal too many else.
     fn has_room(&self, now: Moment) -> bool {
-        self.refused + self.out_lately(now) < ENOUGH
+        self.refused.len() + self.out_lately(now) < ENOUGH
     }
 
     /// Those that may ask again: they are no longer among those that wait.
     fn next(&mut self, now: Moment) -> Vec<SiteId> {
         let out = self.out_lately(now);
-        let room = ENOUGH.saturating_sub(self.refused + out).min(self.awake.len());
+        let room = ENOUGH
+            .saturating_sub(self.refused.len() + out)
+            .min(self.awake.len());
         if room > 0 {
             return self.awake.drain(..room).collect();
         }
@@ -79,6 +82,8 @@ enum Standing {
 #[derive(Debug, Default)]
 pub struct Probation {
     keys: BTreeMap<MasterKeyId, Standing>,
+    /// Keys for which somebody waits.
+    awaited: BTreeSet<MasterKeyId>,
 }
 
 impl Probation {
@@ -111,6 +116,7 @@ impl Probation {
             &mut trial.asleep
         };
         waits.push_back(site);
+        self.awaited.insert(key);
         Turn::Later
     }
 
@@ -132,13 +138,13 @@ impl Probation {
                 *standing = Standing::Accepted;
                 waited
             }
-            Word::Refused if trial.refused + 1 >= ENOUGH => {
+            Word::Refused if trial.refused.iter().filter(|known| **known != site).count() + 1 >= ENOUGH => {
                 let waited = trial.awake.drain(..).chain(trial.asleep.drain(..)).collect();
                 *standing = Standing::Refused;
                 waited
             }
             Word::Refused => {
-                trial.refused += 1;
+                trial.refused.insert(site);
                 trial.next(now)
             }
             Word::Nothing => trial.next(now),
@@ -148,20 +154,21 @@ impl Probation {
     /// Sites that waited, and whose turn it is to ask again.
     pub fn next(&mut self, now: Moment) -> Vec<SiteId> {
         let mut all = Vec::new();
-        for standing in self.keys.values_mut() {
-            if let Standing::OnTrial(trial) = standing {
+        self.awaited.retain(|key| match self.keys.get_mut(key) {
+            Some(Standing::OnTrial(trial)) => {
                 all.extend(trial.next(now));
+                !trial.awake.is_empty() || !trial.asleep.is_empty()
             }
-        }
+            _ => false,
+        });
         all
     }
 
     /// When [`Probation::next`] has something more to tell, if no answer comes before.
     pub fn next_at(&self, now: Moment) -> Option<Moment> {
-        let passed_over = self.keys.values().flat_map(|standing| match standing {
-            Standing::OnTrial(trial) if !trial.awake.is_empty() || !trial.asleep.is_empty() => {
-                trial.out.as_slice()
-            }
+        let awaited = self.awaited.iter().filter_map(|key| self.keys.get(key));
+        let passed_over = awaited.flat_map(|standing| match standing {
+            Standing::OnTrial(trial) => trial.out.as_slice(),
             _ => &[],
         });
         let passed_over = passed_over.map(|(_, since)| *since + PATIENCE);
@@ -221,6 +228,20 @@ mod tests {
         );
         probation.try_again(KEY);
         assert_eq!(ask(&mut probation, 5..6, true, 0), [Turn::Now]);
+    }
+
+    #[test]
+    fn one_site_that_refuses_it_twice_is_one() {
+        let mut probation = Probation::default();
+        assert_eq!(ask(&mut probation, 0..1, true, 0), [Turn::Now]);
+        assert_eq!(probation.answered(SiteId(0), KEY, Word::Refused, at(0)), []);
+        assert_eq!(
+            ask(&mut probation, 0..1, true, 1),
+            [Turn::Now],
+            "somebody retries it"
+        );
+        assert_eq!(probation.answered(SiteId(0), KEY, Word::Refused, at(1)), []);
+        assert_eq!(ask(&mut probation, 1..3, true, 1), [Turn::Now, Turn::Later]);
     }
 
     #[test]

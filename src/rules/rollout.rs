@@ -10,7 +10,7 @@ use crate::site::SiteId;
 
 /// How far the waves of a run have come.
 mod waves;
-pub use waves::{Member, Step, Waves};
+pub use waves::{Counts, Member, Step, Waves};
 
 /// A part of some sites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,9 +208,10 @@ impl Settings {
     ) -> Vec<usize> {
         let count = match &self.canary {
             Canary::Automatic => {
-                let is_new_and_live =
-                    |put: &Candidate<'_>| put.key.mode() == KeyMode::Live && !is_served(put.key);
-                usize::from(puts.len() > MANY_SITES && puts.iter().any(is_new_and_live))
+                let keys: BTreeSet<&PublishableKey> = puts.iter().map(|put| put.key).collect();
+                let is_new_and_live = |key: &&PublishableKey| key.mode() == KeyMode::Live && !is_served(key);
+                let is_any = keys.iter().any(|key| is_new_and_live(&key));
+                usize::from(puts.len() > MANY_SITES && is_any)
             }
             Canary::Share(share) => share.of(puts.len()),
             Canary::Named(names) => {
@@ -222,6 +223,10 @@ impl Settings {
             return Vec::new();
         }
         let mut places: Vec<usize> = (0..puts.len()).collect();
+        if self.canary == Canary::Automatic {
+            // One whose answers cannot be seen would never be seen to serve the key.
+            places.retain(|&place| !puts[place].state.cannot_be_seen());
+        }
         places.sort_by_key(|&place| puts[place].state.health(now));
         places.truncate(count);
         places
@@ -302,6 +307,23 @@ mod tests {
         assert!(
             !waves(&settings, "pk_live", &states).0.canary,
             "it is served already"
+        );
+    }
+
+    #[test]
+    fn a_site_whose_answers_cannot_be_seen_is_no_canary() {
+        let old = || looked(LookVerdict::Problem(Problem::NoEndpoint), 1);
+        let mut states = vec![old(); 9];
+        assert_eq!(
+            waves(&Settings::default(), "pk_live", &states).0.waves,
+            1,
+            "there is none"
+        );
+        states.push(SiteState::default());
+        assert_eq!(
+            waves(&Settings::default(), "pk_live", &states).1[9],
+            0,
+            "never looked at"
         );
     }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use stripe_propagate::engine::Settings;
+use stripe_propagate::engine::{Rates, Settings};
 use stripe_propagate::rules::outcome::Problem;
 use stripe_propagate::rules::retry::Policy;
 
@@ -108,6 +108,43 @@ async fn one_site_that_fails_opens_no_breaker() {
             .flatten()
             .all(|shown| shown.open_until.is_none())
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_never_answers_well_has_an_end_too() {
+    let broken = |asked: Asked| {
+        if asked.is_put {
+            (Reply::Bad(Problem::ServerError), SOON)
+        } else {
+            well(asked)
+        }
+    };
+    let mut play = Play::begins(
+        sites(100, ONE_BACKEND),
+        broken,
+        Settings::default(),
+        &all_at_once(),
+    );
+    play.runs_to_its_end().await;
+    let given_up = play.states.iter().filter(|state| state.push.cause().is_some());
+    assert_eq!(given_up.count(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_of_a_backend_holds_on_the_whole() {
+    let settings = Settings {
+        rate: Rates {
+            overall: None,
+            per_backend: Some(1.0),
+        },
+        ..Settings::default()
+    };
+    let mut play = Play::begins(sites(10, ONE_BACKEND), well, settings, &all_at_once());
+    play.runs_to_its_end().await;
+    let record = play.world.record.lock().unwrap();
+    let first = record.asked.iter().filter(|asked| asked.at < 20.0).count();
+    assert!(first <= 22, "{first} calls in 20 s");
+    assert_eq!(record.sites_with_a_put(), 10);
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use stripe_propagate::store::Store;
 
 mod gentle;
 mod laws;
+mod mended;
 mod world;
 use world::{Asked, Play, Reply, sites, well};
 

@@ -7,11 +7,13 @@ use stripe_propagate::engine::{self, Clock, Command, Event, Handle, RunInfo, Set
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use stripe_propagate::rules::plan::Plan;
+use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::rollout;
 use stripe_propagate::rules::run::{Halt, RunPhase};
 use stripe_propagate::rules::state::{Allow, SiteState};
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
 use stripe_propagate::site_api::SiteApi;
+use stripe_propagate::store::Store;
 use stripe_propagate::store::memory::MemoryStore;
 use stripe_propagate::text::CleanText;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -239,6 +241,32 @@ impl Play {
             backends: BTreeMap::new(),
             handle: Some(handle),
             events,
+        }
+    }
+
+    /// The process is gone; the next one begins with what is on record.
+    pub(super) async fn dies(self) -> Self {
+        let urls: Vec<SiteUrl> = self.sites.iter().map(|site| site.url.clone()).collect();
+        let store = Arc::new(self.store.reopen());
+        let now = self.world.clock.now();
+        let known = store.last_known(&urls, &Policy::default(), now).await.unwrap();
+        let states = known.iter().map(|newest| newest.state.clone()).collect();
+        let (handle, events) = engine::start(
+            Arc::clone(&self.sites),
+            known,
+            Arc::clone(&self.world),
+            Arc::clone(&store),
+            Settings::default(),
+            self.world.clock,
+        );
+        Self {
+            store,
+            states,
+            run: None,
+            halts: Vec::new(),
+            handle: Some(handle),
+            events,
+            ..self
         }
     }
 

@@ -68,6 +68,11 @@ impl Rate {
         self.next.filter(|next| *next > now)
     }
 
+    /// The last call was none.
+    pub(super) fn undo(&mut self) {
+        self.next = self.next.map(|next| next - self.distance);
+    }
+
     pub(super) fn called(&mut self, now: Moment) {
         if !self.distance.is_zero() {
             let from = self.next.filter(|next| *next > now).unwrap_or(now);
@@ -197,6 +202,17 @@ impl Pacing {
         if self.open_until.take().is_some() {
             self.half_open = true;
         }
+    }
+
+    /// The last call, no retry, was none.
+    pub(super) fn undo(&mut self) {
+        self.calls = self.calls.saturating_sub(1);
+        self.rate.undo();
+    }
+
+    /// Whether one more call would be more than may go in a second.
+    pub(super) fn exceeds_rate(&self, now: Moment) -> bool {
+        self.rate.waits_until(now).is_some()
     }
 
     /// A call of `site` was answered, or was not. `retry_after` holds the backend.

@@ -92,15 +92,25 @@ impl SiteState {
         }
     }
 
+    /// Whether it was looked at, and what it serves was not to be seen.
+    pub fn cannot_be_seen(&self) -> bool {
+        let was_asked = self.unanswered || self.looked_at.is_some();
+        was_asked && (!self.is_seen() || self.strange || self.alarm || self.now == Served::Secret)
+    }
+
+    /// Whether its PUT is out.
+    pub fn is_put_out(&self) -> bool {
+        self.phase == Phase::Putting
+    }
+
     /// How well it is as far as the last look tells, the best first: whether what it serves was seen, whether that is
     /// a key, whether it was ever proven, whether that is fresh, and how quickly it answered.
     pub fn health(&self, now: Moment) -> impl Ord + use<> {
-        let was_asked = self.unanswered || self.looked_at.is_some();
-        let seen = match (self.is_seen() && !self.strange && !self.alarm, was_asked) {
-            (true, _) if self.now.key().is_some() => 0,
-            (true, _) if self.now != Served::Secret => 1,
-            (_, false) => 2,
-            _ => 3,
+        let seen = match self.now {
+            _ if self.cannot_be_seen() => 3,
+            Served::Key(_) => 0,
+            Served::NoKey => 1,
+            Served::Unknown | Served::Secret => 2,
         };
         let old = self.looked_at.is_none_or(|at| now.since(at) > LOOK_TELLS);
         (seen, !self.recognised, old, self.took.unwrap_or(Duration::MAX))

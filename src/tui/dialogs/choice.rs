@@ -50,6 +50,7 @@ enum Told {
 enum Meaning {
     GoOn,
     GoOnAndRetry(Vec<SiteId>),
+    Retry(Vec<SiteId>),
     Cancel,
     CancelAndRollBack(RunId),
     Leave(Leave),
@@ -110,12 +111,14 @@ impl Choice {
                 Meaning::Cancel,
             ),
         ];
+        let halt = run.and_then(|run| run.halt);
         if !failed.is_empty() {
-            answers.push(answer(
-                'r',
-                "go on, and retry what failed",
-                Meaning::GoOnAndRetry(failed),
-            ));
+            answers.push(if halt == Some(Halt::Canary) {
+                let label = "retry what failed; the rest follows when the canary serves the key";
+                answer('r', label, Meaning::Retry(failed))
+            } else {
+                answer('r', "go on, and retry what failed", Meaning::GoOnAndRetry(failed))
+            });
         }
         if let Some(run) = run {
             answers.push(answer(
@@ -124,7 +127,7 @@ impl Choice {
                 Meaning::CancelAndRollBack(run.id),
             ));
         }
-        let halted = run.and_then(|run| run.halt).is_some_and(Halt::is_bad);
+        let halted = halt.is_some_and(Halt::is_bad);
         Self {
             title: if halted { "halted" } else { "paused" },
             text: Told::Paused,
@@ -258,6 +261,7 @@ impl Choice {
         });
         let resumed = LeftRun {
             id: run.id,
+            kind: run.kind,
             key: run.key.clone(),
             began: run.began,
             sites: left,
@@ -359,6 +363,10 @@ impl Choice {
                 let mut effects = vec![Effect::Engine(Command::GoOn)];
                 effects.extend(again(model, sites));
                 effects
+            }
+            Meaning::Retry(sites) => {
+                model.say_retry(sites.len());
+                again(model, sites)
             }
             Meaning::Resume(run, Some(question)) => {
                 let asked = Self::old_run(run, question.clone());
