@@ -424,6 +424,9 @@ pub trait Store: Send + Sync + 'static {
         count: usize,
     ) -> impl Future<Output = Result<Vec<Seen>, StoreError>> + Send;
 
+    /// Whether any site was ever seen to serve this key.
+    fn was_served(&self, key: &PublishableKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Whether another process may have written since this was asked last (by this process). That one died is
     /// nothing written.
     fn has_changed(&self) -> impl Future<Output = Result<bool, StoreError>> + Send;

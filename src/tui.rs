@@ -61,6 +61,7 @@ use crossterm::event::{KeyCode, KeyEvent};
 use self::setup::{SetupNews, SetupOrder};
 use crate::engine::preflight::News;
 use crate::engine::{Command, Event};
+use crate::key::PublishableKey;
 use crate::rules::plan::PutBack;
 use crate::site::{SiteId, SiteUrl};
 use crate::store::{Holder, RunId, RunRecord, RunSite, Seen, SiteRun, StoredAttempt};
@@ -155,6 +156,8 @@ pub enum Wanted {
     PutBack(RunId, Option<Vec<SiteId>>),
     /// What is on record of a site.
     Past(SiteId),
+    /// Whether any site was ever seen to serve this key.
+    WasServed(PublishableKey),
     /// A run as a document in a file.
     Export {
         /// Which run.
@@ -190,6 +193,8 @@ pub enum Reading {
     PutBack(RunId, Vec<PutBack>),
     /// What is on record of a site.
     Past(SiteId, Box<Past>),
+    /// Whether any site was ever seen to serve this key.
+    WasServed(PublishableKey, bool),
     /// The file was written.
     Exported(PathBuf),
     /// The file is there already.

@@ -310,6 +310,7 @@ async fn watch(mut events: UnboundedReceiver<Event>, count: usize) -> (Vec<SiteS
             Event::Attempt(_)
             | Event::Message(_)
             | Event::Halted(..)
+            | Event::Alarm(..)
             | Event::Backend { .. }
             | Event::Refreshed
             | Event::Taken => {}

@@ -4,6 +4,7 @@ use serde::Serialize;
 use super::Results;
 use crate::engine::{Attempt, RunInfo};
 use crate::key::KeyMode;
+use crate::rules::alarm::Alarm;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::run::Halt;
@@ -56,18 +57,27 @@ pub fn run_started(run: &RunInfo, results: &Results<'_>) -> String {
 }
 
 #[derive(Serialize)]
-struct HaltedBody<'a> {
+struct WhyBody<'a> {
     why: &'static str,
     note: &'a str,
 }
 
 /// The run halted, or a part of it.
 pub fn halted(halt: Halt, text: &str, run: Option<u64>, now: Moment) -> String {
-    let body = HaltedBody {
+    let body = WhyBody {
         why: halt.word(),
         note: text,
     };
     line("halted", now.wall, run, &body)
+}
+
+/// Sites show something that cannot wait.
+pub fn alarm(alarm: Alarm, text: &str, run: Option<u64>, now: Moment) -> String {
+    let body = WhyBody {
+        why: alarm.word(),
+        note: text,
+    };
+    line("alarm", now.wall, run, &body)
 }
 
 #[derive(Serialize)]

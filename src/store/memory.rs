@@ -10,6 +10,7 @@ use super::{
     Holder, Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen,
     SiteRun, Store, StoreError, StoredAttempt,
 };
+use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
@@ -220,6 +221,10 @@ impl Store for MemoryStore {
 
     async fn timeline(&self, site: &SiteUrl, count: usize) -> Result<Vec<Seen>, StoreError> {
         Ok(lock(&self.data).timeline(site, count))
+    }
+
+    async fn was_served(&self, key: &PublishableKey) -> Result<bool, StoreError> {
+        Ok(lock(&self.data).was_served(key))
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {

@@ -19,6 +19,7 @@ use super::{
     Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun,
     Store, StoreError, StoredAttempt,
 };
+use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
@@ -365,6 +366,11 @@ impl Store for SqliteStore {
         let site = site.clone();
         self.read(move |conn, _| reads::timeline(conn, &site, count))
             .await
+    }
+
+    async fn was_served(&self, key: &PublishableKey) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.read(move |conn, _| reads::was_served(conn, &key)).await
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {
