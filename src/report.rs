@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::key::PublishableKey;
-use crate::rules::expiry::Expiry;
+use crate::rules::expiry::{Expiry, SitesOfOldKeys};
 use crate::rules::moment::{Moment, clock};
 use crate::rules::note::note;
 use crate::rules::state::SiteState;
@@ -18,6 +18,10 @@ use crate::text::{Count, pad, width};
 
 /// One JSON object a line.
 pub mod json;
+/// Old keys and the sites that serve them, or may.
+pub mod old_keys;
+/// What is known of each site, from the store alone.
+pub mod status;
 /// A preflight: a line a site, for people and as JSON.
 pub mod preflight;
 /// A run on record as one document: CSV, JSON, Markdown, HTML.
@@ -95,8 +99,7 @@ const HEADS: [&str; 7] = ["SITE", "NOW", "PUSH", "VERIFY", "HTTP", "TRY", "NOTE"
 
 /// The results as a plain table, a line a site.
 pub fn table(results: &Results<'_>) -> String {
-    let mut rows = vec![HEADS.map(str::to_owned)];
-    rows.extend(results.rows().map(|(site, state)| {
+    let rows = results.rows().map(|(site, state)| {
         [
             site.name.to_string(),
             state.now.words(|key| results.mask(key)),
@@ -106,8 +109,15 @@ pub fn table(results: &Results<'_>) -> String {
             state.puts.to_string(),
             results.note(state),
         ]
-    }));
-    let mut columns = [0; HEADS.len()];
+    });
+    aligned(HEADS, rows)
+}
+
+/// Rows below their heads, each column as wide as its longest cell.
+fn aligned<const N: usize>(heads: [&str; N], cells: impl Iterator<Item = [String; N]>) -> String {
+    let mut rows = vec![heads.map(str::to_owned)];
+    rows.extend(cells);
+    let mut columns = [0; N];
     for row in &rows {
         for (column, cell) in columns.iter_mut().zip(row) {
             *column = width(cell).max(*column);
@@ -155,6 +165,8 @@ pub fn summary(results: &Results<'_>, seconds: u64) -> String {
     if let Some(expiry) = results.expiry() {
         let sentence = expiry.sentence(&|key| results.mask(key), &|moment| results.clock(moment));
         let _written = writeln!(text, "{sentence}");
+        let old_keys = SitesOfOldKeys::of_expiry(&expiry, results.states, results.now);
+        text.push_str(&old_keys::lines(results, &old_keys));
         let unseen: Vec<&str> = expiry
             .unseen
             .iter()

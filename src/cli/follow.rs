@@ -314,7 +314,8 @@ impl Follower {
     fn tell_alarm(&self, alarm: Alarm, text: &str, session: &Session) {
         if self.followed.telling == Telling::Json {
             let run = self.followed.run.as_ref().map(|run| run.id.0);
-            self.printer.out(json::alarm(alarm, text, run, session.clock.now()));
+            self.printer
+                .out(json::alarm(alarm, text, run, session.clock.now()));
         }
     }
 

@@ -367,10 +367,6 @@ mod tests {
         assert!(alarms.next_at().is_none() && alarms.rest().is_empty());
         // When nothing more came for a while, they are told of one by one again.
         assert!(alarms.due(at(60)).is_empty());
-        assert!(
-            alarms
-                .take(SiteId(1000), &site(1000), &state, at(61))
-                .is_some()
-        );
+        assert!(alarms.take(SiteId(1000), &site(1000), &state, at(61)).is_some());
     }
 }

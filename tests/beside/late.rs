@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use stripe_propagate::engine::Command;
+use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::moment::Moment;
 use stripe_propagate::rules::plan::Plan;
 use stripe_propagate::rules::retry::Policy;
@@ -139,6 +140,10 @@ impl Store for Late {
 
     async fn timeline(&self, site: &SiteUrl, count: usize) -> Result<Vec<Seen>, StoreError> {
         self.db.timeline(site, count).await
+    }
+
+    async fn was_served(&self, key: &PublishableKey) -> Result<bool, StoreError> {
+        self.db.was_served(key).await
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {

@@ -108,13 +108,7 @@ mod tests {
         ];
         let sites: Vec<Site> = (0..6).map(site).collect();
         let state = |id: SiteId| &states[id.index()];
-        let all = Plan::new(
-            key("New"),
-            (0..6).map(SiteId),
-            &sites,
-            state,
-            Allow::default(),
-        );
+        let all = Plan::new(key("New"), (0..6).map(SiteId), &sites, state, Allow::default());
         let mut plan = all.clone();
         plan.skip_equal(true, state);
         let left_out: Vec<usize> = plan

@@ -25,7 +25,10 @@ impl Model {
 
     /// Whether no site serves or ever served the key, and it begins otherwise than those that are served.
     pub(in crate::tui) fn may_be_of_other_account(&self, key: &PublishableKey) -> bool {
-        let never = self.strange_key.as_ref().is_some_and(|(known, was)| known == key && *was == Some(false));
+        let never = self
+            .strange_key
+            .as_ref()
+            .is_some_and(|(known, was)| known == key && *was == Some(false));
         never && self.begins_otherwise(key)
     }
 

@@ -296,7 +296,11 @@ fn remark(plan: &Plan, model: &Model, group: &[(Outlook, usize)], may_turn: bool
             format!("{count} refused by mode ({}): {why}", names())
         }
         Outlook::LeftOut(SkipReason::Equal) => {
-            let (serve, them) = if count == 1 { ("serves", "it") } else { ("serve", "them") };
+            let (serve, them) = if count == 1 {
+                ("serves", "it")
+            } else {
+                ("serve", "them")
+            };
             format!(
                 "{count} left out ({}): {serve} it already (^E pushes {them} all the same)",
                 names()
