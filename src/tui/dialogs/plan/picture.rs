@@ -280,12 +280,13 @@ fn remark(plan: &Plan, model: &Model, group: &[(Outlook, usize)], may_turn: bool
         Outlook::Changes => format!("{count} will change"),
         Outlook::ServesAlready => {
             let serve = if count == 1 { "serves" } else { "serve" };
-            let leaves_out = match (may_turn, count) {
-                (false, _) => "",
-                (true, 1) => " (^E leaves it out)",
-                (true, _) => " (^E leaves them out)",
+            // In one line of the smaller screen.
+            let pushed = if may_turn {
+                "pushed too, it may be a fallback (^E leaves out)"
+            } else {
+                "pushed all the same, it may be a fallback"
             };
-            format!("{count} {serve} it already: pushed all the same, it may be a fallback{leaves_out}")
+            format!("{count} {serve} it already: {pushed}")
         }
         Outlook::Refused(reason) => {
             let why = match reason {
