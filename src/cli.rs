@@ -18,8 +18,12 @@ mod session;
 mod headless;
 /// Writes what a run tells, and never holds it up.
 mod printer;
+/// What Stripe says of the keys of a run without a screen.
+mod dead;
 /// A run from its first event to its last, in plain lines or JSON.
 mod follow;
+/// `acknowledge`.
+mod acknowledge;
 /// `resume`.
 mod resume;
 /// `status`.
@@ -42,6 +46,10 @@ mod setup;
 mod away;
 /// Carries out what the screen orders, here or in the run of another process.
 mod steer;
+/// Looks at sites again and again, and tells what has changed.
+mod watching;
+/// `verify --watch`.
+mod watch;
 /// Who runs the program.
 mod who;
 /// `demo`.
@@ -95,10 +103,12 @@ Examples:
   stripe-propagate check --auth                       could each site be pushed to?
   stripe-propagate verify                             what does each site serve?
   stripe-propagate status --old-key                   may the old key expire? Asks no site
+  stripe-propagate verify --watch                     tell what changes, until it is stopped
+  stripe-propagate acknowledge --site NAME --reason 'moves house'
   stripe-propagate resume --yes                       finish a run that broke off
 
 Exit status:
-  0  every site is verified, or left out on purpose; of `verify` without a key: every site answered
+  0  every site is verified, left out on purpose, or acknowledged; of `verify` without a key: every site answered
   1  any other end of any site
   2  wrong usage or config, or a question unanswered: nothing was sent
   3  nothing failed, but some proofs were not due when the wait ended
@@ -130,6 +140,8 @@ enum Command {
     Status(status_command::StatusArgs),
     /// Take up a run that was not finished: look at what may have been stored, then push the rest.
     Resume(resume::ResumeArgs),
+    /// Say of sites that they are known to be bad: they are left out of the halt, the exit status and the bell.
+    Acknowledge(acknowledge::AcknowledgeArgs),
     /// Write a run as a document: HTML, CSV, JSON or Markdown.
     Export(export::ExportArgs),
     /// Try it on shops inside this machine, which fail in every way.
@@ -236,6 +248,7 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(Command::Check(args)) => in_runtime(check::run(&cli.globals, args)),
         Some(Command::Status(args)) => in_runtime(status_command::run(&cli.globals, args)),
         Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
+        Some(Command::Acknowledge(args)) => in_runtime(acknowledge::run(&cli.globals, args)),
         Some(Command::Export(args)) => in_runtime(export::run(&cli.globals, args)),
         Some(Command::Demo(args)) => in_runtime(demo::run(&cli.globals, args)),
     }

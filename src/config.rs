@@ -27,6 +27,10 @@ mod sites;
 mod rollout;
 /// The form that every secret has.
 mod secrets;
+/// `[stripe]`.
+mod stripe;
+/// `[watch]` and `[notify]`.
+mod watch;
 /// `[keys]`, and what else only the screen's tables can check.
 mod placed;
 
@@ -34,6 +38,9 @@ pub use error::ConfigError;
 pub use file::{Found, Searched, Surroundings, find, load, typed_path};
 pub use outline::ConfigLine;
 pub use placed::{KeySetting, Placed};
+pub use secrets::DEFAULT_VARIABLE;
+pub use stripe::{StripeApi, StripeSettings};
+pub use watch::{NotifySettings, WatchSettings};
 pub use write::{add_sites, write_example};
 
 /// A config with a comment on all that can stand in one.
@@ -55,6 +62,12 @@ pub struct Config {
     pub rollout: rules::Settings,
     /// `[verify]`.
     pub verify: VerifySettings,
+    /// `[stripe]`.
+    pub stripe: StripeSettings,
+    /// `[watch]`.
+    pub watch: WatchSettings,
+    /// `[notify]`.
+    pub notify: NotifySettings,
     /// `[tls] ca_file`: a certificate authority besides the system's.
     pub ca_file: Option<PathBuf>,
     /// `[ui]`.
@@ -231,6 +244,9 @@ struct RawConfig {
     push: RawPush,
     rollout: rollout::RawRollout,
     verify: RawVerify,
+    stripe: stripe::RawStripe,
+    watch: watch::RawWatch,
+    notify: watch::RawNotify,
     tls: RawTls,
     ui: RawUi,
     keys: placed::RawKeys,
@@ -316,7 +332,7 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
     let raw: RawConfig = toml::from_str(text).map_err(|error| at.of_toml(&error))?;
     let mut master_keys = vec![match &raw.master_key {
         Some(secret) => secrets::resolve(secret, place, &at)?,
-        None => SecretSource::Env(vec![secrets::DEFAULT_VARIABLE.to_owned()]),
+        None => SecretSource::Env(vec![DEFAULT_VARIABLE.to_owned()]),
     }];
     let sites = sites::resolve(&raw.sites, &mut master_keys, place, &at)?;
     Ok(Config {
@@ -326,6 +342,9 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
         master_keys,
         push: resolve_push(&raw.push, &at)?,
         verify: resolve_verify(&raw.verify, &at)?,
+        stripe: stripe::resolve(&raw.stripe, &at)?,
+        watch: watch::resolve_watch(&raw.watch, &at)?,
+        notify: watch::resolve_notify(&raw.notify, place, &at)?,
         ca_file: raw.tls.ca_file.map(|file| file::resolve(&file, place)),
         ui: UiSettings {
             fps: raw

@@ -25,6 +25,8 @@ pub mod record;
 mod cast;
 /// Listeners, TLS and connections.
 mod server;
+/// Stripe, as the fleet plays it.
+mod stripe;
 /// One site of the fleet, with its fault.
 mod shop;
 
@@ -32,6 +34,7 @@ use faults::Fault;
 use record::{Record, Recorder};
 use server::Server;
 use shop::Shop;
+use stripe::Stripe;
 
 /// How many sites share a loopback address: each has a port of its own, and an address has about 28,000.
 const SITES_PER_ADDRESS: usize = 5000;
@@ -60,6 +63,8 @@ pub struct FleetSite {
     pub url: SiteUrl,
     /// What is odd about it; its sentence is in [`faults::FAULTS`].
     pub fault: Fault,
+    /// Whether it serves a key at first that Stripe has expired.
+    pub has_expired_key: bool,
     /// The server that it shares with others, if it does.
     pub backend: Option<String>,
 }
@@ -73,6 +78,8 @@ pub struct Fleet {
     ca_pem: String,
     master_key: String,
     new_key: PublishableKey,
+    stripe: Arc<Stripe>,
+    stripe_url: String,
     recorder: Arc<Recorder>,
     _stop: DropGuard,
 }
@@ -90,6 +97,8 @@ impl Fleet {
         let addresses: Vec<IpAddr> = (0..=cast.roles.len() / SITES_PER_ADDRESS).map(address).collect();
         let server = Arc::new(Server::new(&addresses, Arc::clone(&recorder), halt.clone())?);
         let target = server.redirect_target(addresses[0]).await?;
+        let stripe = Arc::new(Stripe::default());
+        let stripe_url = stripe.open(&server, addresses[0]).await?;
         let mut backends: HashMap<String, Arc<AtomicUsize>> = HashMap::new();
         let mut sites = Vec::with_capacity(cast.roles.len());
         let mut shops = Vec::with_capacity(cast.roles.len());
@@ -112,6 +121,7 @@ impl Fleet {
                 name: role.name,
                 url,
                 fault: role.fault,
+                has_expired_key: role.expired,
                 backend: role.backend,
             });
             shops.push(shop);
@@ -123,6 +133,8 @@ impl Fleet {
             server,
             master_key: cast.keys.master,
             new_key: cast.keys.new,
+            stripe,
+            stripe_url,
             recorder,
             _stop: halt.drop_guard(),
         })
@@ -184,6 +196,16 @@ impl Fleet {
         self.shops[index].stored()
     }
 
+    /// Where it plays Stripe.
+    pub fn stripe_url(&self) -> &str {
+        &self.stripe_url
+    }
+
+    /// From now on its Stripe says that this key has expired.
+    pub fn roll(&self, key: &str) {
+        self.stripe.roll(key);
+    }
+
     /// Mends the sick sites; returns how many there were.
     pub fn heal(&self) -> usize {
         let healed = self.shops.iter().filter(|shop| shop.heal()).count();
@@ -203,7 +225,8 @@ impl Fleet {
     }
 
     fn toml(&self, rollout: &str) -> String {
-        let mut text = format!("{CONFIG_HEAD}{rollout}");
+        let stripe = &self.stripe_url;
+        let mut text = format!("{CONFIG_HEAD}{rollout}\n[stripe]\napi = \"{stripe}\"\n");
         for site in &self.sites {
             // Writing into a string cannot fail.
             let _written = writeln!(

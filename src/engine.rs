@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::Acknowledgement;
 use crate::rules::alarm::Alarm;
 use crate::rules::moment::{Moment, ORIGIN};
 use crate::rules::outcome::Cause;
@@ -41,8 +42,18 @@ mod careful;
 mod alarms;
 /// What other processes have left, or have done meanwhile.
 mod left;
+/// Sites that the operator knows to be bad.
+mod acknowledged;
 /// What goes on record, and what comes back.
 mod recording;
+/// What Stripe says of keys: asked once, remembered, shared.
+mod standings;
+/// What an engine has heard of keys.
+mod heard;
+/// What Stripe says of the keys that the sites serve, and of the run's.
+mod dead;
+
+pub use standings::Standings;
 
 /// Monotonic and wall time, the same in all processes of this machine.
 #[derive(Debug, Clone, Copy)]
@@ -209,6 +220,13 @@ pub enum Command {
         /// Whether all sites are told of again, since something else was shown of them.
         tells_all: bool,
     },
+    /// The operator knows these sites to be bad, or (without an acknowledgement) does not any more.
+    Acknowledge {
+        /// Which sites.
+        sites: Vec<SiteId>,
+        /// Why, and until when.
+        acknowledgement: Option<Acknowledgement>,
+    },
     /// An order could not be given, for lack of a master key: tells so.
     Refuse(String),
 }
@@ -332,6 +350,13 @@ pub enum Event {
     },
     /// A push was ordered, and no run began: nothing is sent.
     NotBegun(StoreError),
+    /// The operator knows these sites to be bad, or (without an acknowledgement) does not any more.
+    Acknowledged {
+        /// Which sites.
+        sites: Vec<SiteId>,
+        /// Why, and until when.
+        acknowledgement: Option<Acknowledgement>,
+    },
     /// An order was not given: nothing is sent. Why, for the operator.
     Refused(String),
     /// What is on record was read; the events before this one tell what was new.
@@ -354,7 +379,7 @@ impl Handle {
     }
 }
 
-/// Starts an engine on `sites` with what is known of them. It ends after [`Command::Stop`], or when all
+/// Starts an engine on `sites` with what is known of them; it asks Stripe nothing. It ends after [`Command::Stop`], or when all
 /// handles are gone and nothing is open; then the events end.
 ///
 /// Must be called within a tokio runtime.
@@ -366,9 +391,25 @@ pub fn start<Api: SiteApi, Db: Store>(
     settings: Settings,
     clock: Clock,
 ) -> (Handle, mpsc::UnboundedReceiver<Event>) {
+    let standings = Arc::new(Standings::new(None, Arc::clone(&store), clock));
+    start_asking(sites, known, api, standings, store, settings, clock)
+}
+
+/// As [`start`], with somebody who can be asked what Stripe says of keys.
+pub fn start_asking<Api: SiteApi, Db: Store>(
+    sites: Arc<[Site]>,
+    known: Vec<Newest>,
+    api: Arc<Api>,
+    standings: Arc<Standings<Db>>,
+    store: Arc<Db>,
+    settings: Settings,
+    clock: Clock,
+) -> (Handle, mpsc::UnboundedReceiver<Event>) {
     let (commands, orders) = mpsc::unbounded_channel();
     let (events, told) = mpsc::unbounded_channel();
-    tokio::spawn(run::Engine::new(sites, known, api, store, settings, clock, events).run(orders));
+    let mut engine = run::Engine::new(sites, known, api, store, settings, clock, events);
+    engine.asks(standings);
+    tokio::spawn(engine.run(orders));
     (Handle { commands }, told)
 }
 

@@ -18,6 +18,10 @@ pub mod secret;
 pub mod config;
 /// The HTTP contract of a template site, as typed answers.
 pub mod site_api;
+/// Stripe itself: asked whether it knows a publishable key.
+pub mod stripe;
+/// What a watch finds, told to a command and a webhook.
+pub mod notify;
 /// What outlives a run: intents, outcomes, last known states.
 pub mod store;
 /// Runs: commands in, events out, each through the store.

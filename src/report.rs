@@ -8,11 +8,12 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
 use crate::rules::expiry::{Expiry, SitesOfOldKeys};
 use crate::rules::moment::{Moment, clock};
-use crate::rules::note::note;
+use crate::rules::note::acknowledged_note;
 use crate::rules::state::SiteState;
-use crate::rules::tally::{Ending, Tally, ending};
+use crate::rules::tally::{Counted, Ending, Tally};
 use crate::site::{Site, SiteId};
 use crate::text::{Count, pad, width};
 
@@ -38,6 +39,8 @@ pub struct Results<'a> {
     pub states: &'a [SiteState],
     /// The sites that were asked for, in the order of the list.
     pub selection: &'a [SiteId],
+    /// Sites that the operator knows to be bad.
+    pub acknowledged: &'a Acknowledged,
     /// The key that the run put there, or that the sites should serve.
     pub key: Option<&'a PublishableKey>,
     /// When the report is made.
@@ -69,19 +72,32 @@ impl<'a> Results<'a> {
     }
 
     /// The site and what is known of it, for each that was asked for.
-    pub fn rows(&self) -> impl Iterator<Item = (&Site, &SiteState)> {
+    pub fn rows(&self) -> impl Iterator<Item = (&'a Site, &'a SiteState)> {
         let row = |id: &SiteId| (&self.sites[id.index()], &self.states[id.index()]);
         self.selection.iter().map(row)
     }
 
-    /// The sentence that goes with a site's state.
-    pub fn note(&self, state: &SiteState) -> String {
-        note(state, &|moment| self.clock(moment))
+    /// The sentence that goes with a site's state; first that the operator knows of it.
+    pub fn note(&self, site: &Site, state: &SiteState) -> String {
+        let clock = |moment| self.clock(moment);
+        acknowledged_note(self.acknowledgement(site), state, &clock)
+    }
+
+    /// What the operator says of a site that is known to be bad, as long as that holds.
+    pub fn acknowledgement(&self, site: &Site) -> Option<&'a Acknowledgement> {
+        self.acknowledged.of(&site.url, self.now.wall)
+    }
+
+    fn counted(&self, site: &Site, state: &'a SiteState) -> Counted<'a> {
+        Counted {
+            state,
+            acknowledged: self.acknowledgement(site).is_some(),
+        }
     }
 
     /// How many of them are in which state.
     pub fn tally(&self) -> Tally {
-        Tally::of(self.rows().map(|(_, state)| state))
+        Tally::of(self.rows().map(|(site, state)| self.counted(site, state)))
     }
 
     /// Whether the keys that the run replaces may expire; none without a key.
@@ -107,7 +123,7 @@ pub fn table(results: &Results<'_>) -> String {
             state.verify.look().word.to_owned(),
             state.http.map_or("-".to_owned(), |status| status.to_string()),
             state.puts.to_string(),
-            results.note(state),
+            results.note(site, state),
         ]
     });
     aligned(HEADS, rows)
@@ -149,10 +165,14 @@ pub fn summary(results: &Results<'_>, seconds: u64) -> String {
     for (end, need) in [
         (Ending::Bad, ["needs a look", "need a look"]),
         (Ending::Waits, ["waits for its proof", "wait for their proof"]),
+        (
+            Ending::Acknowledged,
+            ["is bad and acknowledged", "are bad and acknowledged"],
+        ),
     ] {
         let names: Vec<&str> = results
             .rows()
-            .filter(|(_, state)| ending(state) == end)
+            .filter(|(site, state)| results.counted(site, state).ending() == end)
             .map(|(site, _)| site.name.as_str())
             .collect();
         if names.is_empty() {

@@ -4,6 +4,8 @@
 pub mod moment;
 /// Every answer a site can give: its cause, its sentence, whether it is retried.
 pub mod outcome;
+/// What Stripe says of a key, and how long that holds.
+pub mod standing;
 /// The words for what happened to a site's PUT and what its GETs say, with glyphs, roles and ranks.
 pub mod status;
 /// A run's number, what it is for, where it is.
@@ -24,9 +26,13 @@ pub mod probation;
 pub mod plan;
 /// How far a run has come that was not finished.
 pub mod progress;
+/// What the operator says of sites that are known to be bad.
+pub mod acknowledgement;
 /// How many sites are in which state, and what that means for the run.
 pub mod tally;
 /// Whether a site could be pushed to: the steps that are tried, and what each means.
 pub mod preflight;
+/// What a watch tells of, and what it sends.
+pub mod watch;
 /// Whether the keys that a run replaces may expire now.
 pub mod expiry;

@@ -8,11 +8,14 @@ use zeroize::Zeroize;
 
 /// A text under the escapes that answers write it with.
 mod escapes;
+/// The address of a webhook.
+mod webhook;
 /// Reading a secret from where the config says.
 mod source;
 
-pub(crate) use source::open_plain;
-pub use source::{SecretError, SecretSource, Surroundings};
+pub use source::{SecretError, SecretRefusal, SecretSource, Surroundings};
+pub(crate) use source::{open_plain, run_bounded};
+pub use webhook::{WebhookRefusal, WebhookUrl};
 
 /// The longest master key, in bytes.
 const MAX_LENGTH: usize = 4096;

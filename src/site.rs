@@ -166,7 +166,8 @@ impl SiteUrl {
 /// The longest name of a site, in characters.
 pub const NAME_LIMIT: usize = 120;
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether an address leads to this machine by its own word.
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),

@@ -40,4 +40,5 @@ mod failure;
 pub mod wash;
 
 pub use client::HttpSiteApi;
-pub use lines::{ClientError, HttpSettings};
+pub use failure::words_of;
+pub use lines::{ClientError, HttpSettings, plain_client};

@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use self::left::{Basis, OpenPut};
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::retry::Policy;
 use crate::rules::run::Kind;
+use crate::rules::standing::Standing;
 use crate::rules::state::{Allow, LeftRow, Served, SiteState};
 use crate::rules::status::{Push, SkipReason, Verify};
+use crate::rules::watch::{Change, Told};
 use crate::site::SiteUrl;
 use crate::text::CleanText;
 
@@ -426,6 +429,41 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether any site was ever seen to serve this key.
     fn was_served(&self, key: &PublishableKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// What Stripe said of a key last, and when, where that was remembered.
+    fn standing(
+        &self,
+        key: &PublishableKey,
+    ) -> impl Future<Output = Result<Option<(Standing, Timestamp)>, StoreError>> + Send;
+
+    /// Remembers what Stripe said of a key, in the place of what it said before. What was said more than 30 days before
+    /// that is dropped, of all keys.
+    fn remember_standing(
+        &self,
+        key: &PublishableKey,
+        standing: Standing,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// From now on the operator knows these sites to be bad, or (without an acknowledgement) not any more.
+    fn acknowledge(
+        &self,
+        sites: &[SiteUrl],
+        acknowledgement: Option<Acknowledgement>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The sites that the operator knows to be bad, and those of which that is over and was not taken back.
+    fn acknowledged(&self) -> impl Future<Output = Result<Acknowledged, StoreError>> + Send;
+
+    /// What watches have told, and is not over.
+    fn told(&self) -> impl Future<Output = Result<Told, StoreError>> + Send;
+
+    /// Of these changes those that nobody has told yet: who asks tells them, and nobody else will, also after its
+    /// death.
+    fn tell(
+        &self,
+        changes: Vec<Change>,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Change>, StoreError>> + Send;
 
     /// Whether another process may have written since this was asked last (by this process). That one died is
     /// nothing written.

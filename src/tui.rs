@@ -19,6 +19,8 @@ pub mod filter;
 pub mod list;
 /// All state of the screen behind the dialogs.
 pub mod model;
+/// What Stripe says of the keys in the field and in a plan.
+mod stripe;
 /// What happened while no screen looked, in a sentence.
 mod meanwhile;
 /// COLUMNS: head, width and cell of each.
@@ -35,6 +37,8 @@ mod reread;
 mod first;
 /// Moving, finding and marking.
 mod find;
+/// A watch, as the screen is told of it.
+mod watch;
 /// ACTIONS: keys, help and effect of each.
 pub mod actions;
 /// What a message makes of the model.
@@ -59,10 +63,12 @@ use std::path::PathBuf;
 use crossterm::event::{KeyCode, KeyEvent};
 
 use self::setup::{SetupNews, SetupOrder};
+pub use self::watch::WatchNews;
 use crate::engine::preflight::News;
 use crate::engine::{Command, Event};
 use crate::key::PublishableKey;
 use crate::rules::plan::PutBack;
+use crate::rules::standing::Asked;
 use crate::site::{SiteId, SiteUrl};
 use crate::store::{Holder, RunId, RunRecord, RunSite, Seen, SiteRun, StoredAttempt};
 
@@ -89,10 +95,14 @@ pub enum Message {
     Read(Reading),
     /// The time that [`model::Model::wake_at`] asked for has come.
     Wake,
+    /// Stripe was asked of a key.
+    Asked(PublishableKey, Asked),
     /// What came of an order about the config.
     Setup(SetupNews),
     /// What a preflight tells.
     Preflight(PreflightNews),
+    /// What the watch does.
+    Watch(WatchNews),
     /// The demo's sites were mended: how many.
     Healed(usize),
     /// The screen is back from being suspended.
@@ -249,6 +259,8 @@ pub enum Effect {
     Engine(Command),
     /// Reads something from the store; [`Message::Read`] brings it.
     Read(Wanted),
+    /// Asks Stripe of a key; [`Message::Asked`] tells what it says.
+    AskStripe(PublishableKey),
     /// Does something about the config; [`Message::Setup`] tells what came of it.
     Setup(SetupOrder),
     /// Tries what a push would meet; [`Message::Preflight`] tells of it.
@@ -259,6 +271,8 @@ pub enum Effect {
     Redraw,
     /// Stops the process until the shell continues it.
     Suspend,
+    /// Begins a watch, or ends it; [`Message::Watch`] tells what it does.
+    Watch(bool),
     /// Mends the demo's sick sites.
     Heal,
     /// Leaves the screen.

@@ -67,6 +67,15 @@ const TRIALS: &[Trial] = &[
         ground.pty.key(key).sees("Nothing new is sent.").sees("  paused");
         ground.pty.key("g").sees_no("Nothing new is sent.").sees(OVER);
     }),
+    trial("watch", Scene::Calm, |ground, key| {
+        ground
+            .pty
+            .key(key)
+            .sees("watch: next look ")
+            .key(key)
+            .sees("the watch is off");
+        ground.pty.sees_no("watch: next look ").sees_no("checking");
+    }),
     trial("retry all failed", Scene::Settled, |ground, key| {
         ground
             .pty
@@ -174,6 +183,26 @@ const TRIALS: &[Trial] = &[
     }),
     trial("preflight", Scene::Calm, |ground, key| {
         ground.opens(key, "preflight of ");
+    }),
+    trial("acknowledge", Scene::Settled, |ground, key| {
+        ground.shows_only("phare-eteint");
+        ground.pty.key(key).sees("acknowledge phare-eteint").key("Enter");
+        ground
+            .pty
+            .sees("a reason is needed")
+            .type_("moves house")
+            .key("Enter");
+        ground.pty.sees("> 7 days").key("Enter");
+        ground.pty.sees("phare-eteint acknowledged until ");
+        ground.pty.key("Esc").sees("  24 sites");
+        ground.shows_only("is:acknowledged");
+        ground.pty.sees("1 of 24 sites").key(key);
+        ground
+            .pty
+            .sees("^X takes back")
+            .key("^x")
+            .sees("acknowledged no more");
+        ground.pty.sees("0 of 24 sites").key("Esc").sees("  24 sites");
     }),
     trial("show key", Scene::Calm, |ground, key| {
         // The mask has its last four letters.

@@ -25,6 +25,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 #[path = "beside/behind.rs"]
 mod behind;
+#[path = "beside/known_bad.rs"]
+mod known_bad;
 #[path = "beside/late.rs"]
 mod late;
 #[path = "beside/waiting.rs"]

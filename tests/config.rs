@@ -50,6 +50,22 @@ fn only_the_title_is_shown_outside_the_screen_unless_asked_for() {
     assert!(!tab.title && tab.progress && tab.bell);
 }
 
+#[test]
+fn stripe_is_asked_unless_the_config_says_no_and_over_tls() {
+    let stripe = parse("").unwrap().stripe;
+    assert!(stripe.check);
+    assert_eq!(
+        stripe.api.question().as_str(),
+        "https://api.stripe.com/v1/customers/cus_A"
+    );
+    assert!(!parse("[stripe]\ncheck = false\n").unwrap().stripe.check);
+    let said = complaint("[stripe]\napi = \"http://api.stripe.com\"\n");
+    assert!(
+        said.contains(":2:7: api must be an address without a path"),
+        "{said}"
+    );
+}
+
 /// A secret has one form only, so each of the commented forms is tried on its own.
 #[test]
 fn the_example_loads_with_every_line_uncommented() {
@@ -241,6 +257,31 @@ fn sites_get_names_of_their_own() {
         .map(|site| site.name.to_string())
         .collect();
     assert_eq!(names, ["a.example", "a.example-2"]);
+}
+
+#[test]
+fn a_watch_and_its_notices_are_checked() {
+    let good = "[watch]\ninterval = \"15 min\"\npush_owed = true\n[notify]\ncommand = [\"logger\"]\nwebhook = { env = \"HOOK\" }\n";
+    let config = parse(good).unwrap();
+    assert_eq!(
+        (config.watch.interval.as_secs(), config.watch.push_owed),
+        (900, true)
+    );
+    assert_eq!(config.notify.command.as_deref(), Some(&["logger".to_owned()][..]));
+    let default = parse("").unwrap();
+    assert_eq!(
+        (default.watch.interval.as_secs(), default.watch.push_owed),
+        (3600, false)
+    );
+    for wrong in [
+        "[watch]\ninterval = \"0s\"\n",
+        "[watch]\ninterval = \"400h\"\n",
+        "[notify]\ncommand = []\n",
+        "[notify]\nwebhook = \"https://hooks.example.com/s3cret\"\n",
+    ] {
+        let error = parse(wrong).unwrap_err().to_string();
+        assert!(error.contains(":2:") && !error.contains("s3cret"), "{error}");
+    }
 }
 
 #[test]

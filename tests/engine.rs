@@ -312,6 +312,7 @@ async fn watch(mut events: UnboundedReceiver<Event>, count: usize) -> (Vec<SiteS
             | Event::Halted(..)
             | Event::Alarm(..)
             | Event::Backend { .. }
+            | Event::Acknowledged { .. }
             | Event::Refreshed
             | Event::Taken => {}
         }

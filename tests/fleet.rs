@@ -122,6 +122,7 @@ impl Trial {
                 | Event::Halted(..)
                 | Event::Alarm(..)
                 | Event::Backend { .. }
+                | Event::Acknowledged { .. }
                 | Event::Refreshed
                 | Event::Taken => {}
             }

@@ -407,3 +407,84 @@ fn a_reader_that_goes_away_does_not_end_the_run() {
     let index = stage.index(stage.name(Fault::Healthy));
     assert_eq!(stage.fleet.stored(index).as_deref(), Some(stage.key()));
 }
+
+impl Stage {
+    /// Has another `[rollout]`.
+    fn rolls_out(&self, rollout: &str) {
+        let path = self.path("config.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (before, after) = ("canary = 0\nstop_after = \"never\"", rollout);
+        assert!(text.contains(before));
+        std::fs::write(&path, text.replace(before, after)).unwrap();
+    }
+
+    /// The sites that saw a PUT of a key.
+    fn sites_with_a_put(&self) -> Vec<usize> {
+        let record = self.fleet.record();
+        let saw = |index: &usize| !record.puts(*index).is_empty();
+        (0..self.fleet.sites().len()).filter(saw).collect()
+    }
+}
+
+#[test]
+fn a_canary_that_fails_stops_all_else_until_somebody_goes_on() {
+    let stage = Stage::of(24);
+    let canary = stage.name(Fault::SaysNotStored).to_owned();
+    stage.rolls_out(&format!("canary = [\"{canary}\"]\nstop_after = \"never\""));
+    let ended = stage.run(&["push", "--key-stdin", "--yes", "--json"], stage.key());
+    assert_eq!(ended.code, Some(4), "{}", ended.err);
+    assert_eq!(
+        stage.sites_with_a_put(),
+        [stage.index(&canary)],
+        "the fleet saw no other PUT"
+    );
+    let halted = ended.events("halted");
+    assert_eq!((halted.len(), &halted[0]["why"]), (1, &Value::from("canary")));
+    let results = ended.events("result");
+    let not_started = results
+        .iter()
+        .filter(|line| line["push"] == "not_started")
+        .count();
+    assert_eq!((results.len(), not_started), (24, 23));
+    assert_eq!(ended.events("summary")[0]["exit"], 4);
+    // What was not sent is left over.
+    let ended = stage.run(&["resume", "--yes", "--json", "--wait", "0"], "");
+    assert_eq!(ended.code, Some(1), "some fail by design: {}", ended.err);
+    assert!(stage.sites_with_a_put().len() > 15);
+}
+
+#[test]
+fn a_run_halts_where_too_many_sites_fail() {
+    let stage = Stage::of(60);
+    stage.rolls_out("canary = 0\nstop_after = 2");
+    let path = stage.path("config.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("[push]\n", "[push]\nconcurrency = 4\n")).unwrap();
+    let ended = stage.run(&["push", "--key-stdin", "--yes", "--json"], stage.key());
+    assert_eq!(ended.code, Some(4), "{}", ended.err);
+    assert_eq!(ended.events("halted")[0]["why"], "threshold");
+    let failed = |line: &Value| line["push"] == "failed";
+    let bad = ended.events("result").into_iter().filter(failed).count();
+    assert!(bad < 2 + 4, "{bad} failed: more than were out");
+}
+
+#[test]
+fn a_wrong_master_key_is_found_on_two_of_a_hundred_sites() {
+    let stage = Stage::of(100);
+    stage.heal();
+    std::fs::write(stage.path("master.key"), "a-master-key-of-another-fleet").unwrap();
+    let ended = stage.run(&["push", "--key-stdin", "--yes", "--json"], stage.key());
+    assert_eq!(ended.code, Some(4), "{}", ended.err);
+    assert!(
+        stage.sites_with_a_put().len() <= 2,
+        "{:?}",
+        stage.sites_with_a_put()
+    );
+    assert_eq!(ended.events("halted")[0]["why"], "refused_key");
+    let results = ended.events("result");
+    let told = |push: &str| {
+        let has = |line: &&Value| line["push"] == push && line["cause"] == "refused_key";
+        results.iter().filter(has).count()
+    };
+    assert_eq!((told("failed"), told("not_started")), (2, 98));
+}

@@ -195,3 +195,26 @@ fn runs_that_are_not_taken_up_leave_nobody_who_looks_beside_the_others() {
     assert_eq!(words.matches("older than an hour").count(), 3, "{words}");
     assert_eq!(stage.looks(3), 1, "{words}");
 }
+
+#[test]
+fn a_run_whose_key_was_rolled_since_is_not_taken_up_without_a_word() {
+    let stage = Stage::of(2);
+    stage.heal();
+    stage.was_begun(&[0, 1], Duration::from_mins(5));
+    stage.fleet.roll(stage.key());
+    let refused = stage.run(&["resume", "--yes"]);
+    let words = said(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{words}");
+    assert!(
+        words.contains("has expired") && words.contains("--allow-unknown-key"),
+        "{words}"
+    );
+    assert!(stage.puts().is_empty(), "nothing is sent");
+    let resumed = stage.run(&["resume", "--yes", "--allow-unknown-key", "--wait", "0"]);
+    let words = said(&resumed);
+    assert_eq!(resumed.status.code(), Some(3), "proofs are due: {words}");
+    let mut puts = stage.puts();
+    puts.sort_unstable();
+    puts.dedup();
+    assert_eq!(puts, [0, 1], "{words}");
+}

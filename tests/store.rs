@@ -10,6 +10,8 @@ mod ends;
 mod files;
 #[path = "store/history.rs"]
 mod history;
+#[path = "store/known_bad.rs"]
+mod known_bad;
 #[path = "store/processes.rs"]
 mod processes;
 #[path = "store/promises.rs"]
@@ -56,6 +58,7 @@ promised! {
     the_timeline_tells_what_was_seen_and_who_sent_it
     the_runs_of_a_site_are_told_newest_first
     pruning_drops_old_runs_and_never_what_is_known
+    what_stripe_said_of_a_key_is_remembered_by_all
     many_sites_are_asked_for_at_once
     only_the_run_that_may_send_begins_a_put
     no_put_is_begun_that_does_not_know_of_the_last
@@ -77,4 +80,6 @@ promised! {
     a_dead_run_that_a_later_one_took_over_ends_by_itself
     looks_outside_of_runs_are_dropped_sooner
     others_are_told_of_what_has_changed
+    each_change_is_told_by_one_process_only
+    what_is_acknowledged_is_known_to_all_until_it_is_taken_back
 }

@@ -125,6 +125,7 @@ async fn push<Db: Store>(shops: &Shops, store: Db, key: PublishableKey) -> anyho
             | Event::Halted(..)
             | Event::Alarm(..)
             | Event::Backend { .. }
+            | Event::Acknowledged { .. }
             | Event::Refreshed
             | Event::Taken => {}
         }

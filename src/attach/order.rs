@@ -16,7 +16,9 @@ pub(super) fn split(mut order: Command) -> Vec<ClientLine> {
     let mut sites = Vec::new();
     match &mut order {
         Command::Push(plan) => rows = std::mem::take(&mut plan.rows),
-        Command::Retry { sites: named, .. } | Command::Look { sites: named, .. } => {
+        Command::Retry { sites: named, .. }
+        | Command::Look { sites: named, .. }
+        | Command::Acknowledge { sites: named, .. } => {
             sites = std::mem::take(named);
         }
         _ => {}
@@ -85,7 +87,9 @@ impl Orders {
                 self.name(plan.rows.iter().map(|row| row.site))?;
                 plan.rows.splice(0..0, self.rows.drain(..));
             }
-            Command::Retry { sites, .. } | Command::Look { sites, .. } => {
+            Command::Retry { sites, .. }
+            | Command::Look { sites, .. }
+            | Command::Acknowledge { sites, .. } => {
                 self.name(sites.iter().copied())?;
                 sites.splice(0..0, self.sites.drain(..));
             }

@@ -55,6 +55,11 @@ impl Remap {
         match &mut event {
             Event::Site { site, .. } => *site = self.ours(*site)?,
             Event::Attempt(attempt) => attempt.site = self.ours(attempt.site)?,
+            Event::Acknowledged { sites, .. } => sites.retain_mut(|site| {
+                let ours = self.ours(*site);
+                *site = ours.unwrap_or(*site);
+                ours.is_some()
+            }),
             Event::Message(message) => message.text = clean(&message.text),
             Event::Refused(why) | Event::NotBegun(StoreError::Failed(why) | StoreError::Damaged(why)) => {
                 *why = clean(why);
@@ -89,7 +94,9 @@ impl Remap {
         };
         match &mut order {
             Command::Push(plan) => plan.rows.retain_mut(|row| map(&mut row.site)),
-            Command::Retry { sites, .. } | Command::Look { sites, .. } => sites.retain_mut(map),
+            Command::Retry { sites, .. }
+            | Command::Look { sites, .. }
+            | Command::Acknowledge { sites, .. } => sites.retain_mut(map),
             Command::Resume(run) => run.sites.retain_mut(map),
             Command::Close(_)
             | Command::Pause

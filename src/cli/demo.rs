@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::dead::ask_of_plan;
 use super::headless::carry_out;
 use super::printer::Telling;
 use super::session::{Session, store_at};
@@ -14,7 +15,7 @@ use super::status::Status;
 use super::{Globals, log, screen};
 use crate::config::{self, Config, Place};
 use crate::demo::faults::{FAULTS, Fault};
-use crate::demo::{Fleet, FleetOptions};
+use crate::demo::{Fleet, FleetOptions, FleetSite};
 use crate::engine::Left;
 use crate::rules::plan::Plan;
 use crate::rules::state::{Allow, SiteState};
@@ -110,8 +111,9 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Resul
         |_| &unknown,
         Allow::default(),
     );
-    let plan = plan.in_waves(&config.rollout, &session.sites, |_| &unknown, session.clock.now());
+    let mut plan = plan.in_waves(&config.rollout, &session.sites, |_| &unknown, session.clock.now());
     let mut signals = Signals::listen()?;
+    ask_of_plan(&session, &mut plan, false, &mut signals).await?;
     let status = carry_out(&mut session, plan, true, None, Telling::Plain, &mut signals).await?;
     let record = fleet.record();
     say(&format!(
@@ -166,9 +168,11 @@ async fn serve(fleet: &Fleet, folder: &Path, rollout: bool) -> anyhow::Result<St
 fn oddities(fleet: &Fleet) -> String {
     let odd = FAULTS.iter().filter(|row| row.fault != Fault::Healthy);
     let of_fault = |fault: Fault| fleet.sites().iter().find(|site| site.fault == fault);
-    odd.filter_map(|row| of_fault(row.fault).map(|site| format!("  {:<20} {}", site.name, row.sentence)))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let line = |site: &FleetSite, what: &str| format!("  {:<20} {what}", site.name);
+    let faults = odd.filter_map(|row| of_fault(row.fault).map(|site| line(site, row.sentence)));
+    let expired = fleet.sites().iter().find(|site| site.has_expired_key);
+    let expired = expired.map(|site| line(site, "serves a key at first that Stripe has expired"));
+    faults.chain(expired).collect::<Vec<_>>().join("\n")
 }
 
 /// This program, as it was called: a build need not be in the PATH.

@@ -198,6 +198,7 @@ impl Follower {
             sites: &session.sites,
             states: &self.followed.states,
             selection: &self.followed.selection,
+            acknowledged: &session.acknowledged,
             key: self.followed.key.as_ref(),
             now: session.clock.now(),
             zone: &self.zone,
@@ -238,7 +239,8 @@ impl Follower {
             Event::Message(message) => self.printer.happens(message.text),
             Event::Halted(halt, text) => self.take_halt(halt, &text, session),
             Event::Alarm(alarm, text) => self.tell_alarm(alarm, &text, session),
-            Event::Backend { .. } | Event::Refreshed | Event::Taken => {}
+            // The session takes note of what is acknowledged.
+            Event::Acknowledged { .. } | Event::Backend { .. } | Event::Refreshed | Event::Taken => {}
         }
         Ok(())
     }

@@ -6,12 +6,14 @@ use anyhow::{Context, bail};
 use clap::Args;
 use jiff::SignedDuration;
 
+use super::dead::ask_of_plan;
 use super::follow::{Followed, Held, follow};
 use super::key::{KeyArgs, refuse_strays};
 use super::printer::Telling;
 use super::session::{Session, find_config};
 use super::signals::{Signals, asked};
 use super::status::Status;
+use super::watch::watch;
 use super::{Common, Globals, log};
 use crate::config::{Config, Searched};
 use crate::engine::{Attempts, Command, Left};
@@ -46,6 +48,9 @@ pub(super) struct PushArgs {
     /// Also send a key that is as long as none of those that the sites serve: it may not be whole.
     #[arg(long)]
     allow_other_length: bool,
+    /// Also send a key that Stripe does not know or has expired: shops that serve it take no payments.
+    #[arg(long)]
+    allow_unknown_key: bool,
 }
 
 /// What a script says to the questions that a push can raise.
@@ -79,6 +84,12 @@ pub(super) struct VerifyArgs {
     key: KeyArgs,
     #[command(flatten)]
     common: Common,
+    /// Ask Stripe anew of each key that the sites serve: what it said is remembered for a day otherwise.
+    #[arg(long)]
+    ask_stripe_again: bool,
+    /// Look again each `[watch] interval`, until a signal ends it: a line for each change and for each look.
+    #[arg(long)]
+    watch: bool,
 }
 
 pub(super) fn wait(text: &str) -> Result<Duration, String> {
@@ -107,7 +118,11 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
     if let Some(hint) = hint.filter(|_| args.yes) {
         let _closed = writeln!(std::io::stderr(), "warning: {hint}");
     }
-    let plan = plan(&session, &config, key, selection, &args);
+    let mut plan = plan(&session, &config, key, selection, &args);
+    if let Err(error) = ask_of_plan(&session, &mut plan, args.allow_unknown_key, &mut signals).await {
+        session.close().await;
+        return Err(error);
+    }
     let is_length = |danger: &&Danger| matches!(danger, Danger::OtherLength { .. });
     if let Some(danger) = plan.dangers.iter().find(is_length)
         && args.yes
@@ -197,6 +212,9 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     refuse_strays(&args.common.stray)?;
     let config = config_with_sites(globals)?;
     let mut selection = select(&config.sites, &args.common.sites)?;
+    if args.watch && args.key.is_given() {
+        bail!("--watch takes no key: what each site should serve is on record");
+    }
     let mut signals = Signals::listen()?;
     let key = if args.key.is_given() {
         Some(args.key.read(&mut signals).await?)
@@ -209,6 +227,12 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     }
     log::start(&config.log, globals);
     let mut session = Session::of_config(&config, globals, Left::Alone).await?;
+    if args.ask_stripe_again {
+        session.standings.ask_afresh();
+    }
+    if args.watch {
+        return Box::pin(watch(session, selection, telling(args.common.json), &mut signals)).await;
+    }
     session.local.handle.send(Command::Look {
         sites: selection.clone(),
         expected: key.clone(),

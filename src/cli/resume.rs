@@ -4,11 +4,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::dead::ask_first;
 use super::follow::{Followed, Held, follow};
 use super::headless::{config_with_sites, telling, wait};
 use super::session::Session;
 use super::signals::{Signals, asked};
-use super::status::Status;
+use super::status::{Interrupted, Status};
 use super::{Globals, log};
 use crate::engine::{Command, Left, LeftRun};
 use crate::rules::plan::left_out;
@@ -22,6 +23,7 @@ use crate::tui::dialogs::OLD_RUN;
 
 /// Flags of `resume`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct ResumeArgs {
     /// One JSON object a line: attempts as they happen, results at the end.
     #[arg(long)]
@@ -32,6 +34,9 @@ pub(super) struct ResumeArgs {
     /// Also take up a run that is older than an hour: its key may have been replaced since.
     #[arg(long)]
     allow_old_run: bool,
+    /// Also send a key that Stripe does not know or has expired: shops that serve it take no payments.
+    #[arg(long)]
+    allow_unknown_key: bool,
     /// Wait at most so long for proofs, once all is sent and looked at ("90s", "5 min", 0).
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
@@ -112,6 +117,17 @@ async fn resume(
         let gets =
             |id: &SiteId| key(id).is_some_and(|key| left_out(&session.sites[id.index()], key).is_none());
         let needed: Vec<SiteId> = left.iter().copied().filter(gets).collect();
+        let planned = |id: &SiteId| known[id.index()].planned_key().cloned();
+        let keys = needed.iter().filter_map(planned).collect();
+        match ask_first(session, &keys, args.allow_unknown_key, signals).await {
+            Ok(_) => {}
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => {
+                // The younger ones are not to wait for a key of this one.
+                say(&format!("run {}: {error:#}", run.id.0));
+                return Ok(None);
+            }
+        }
         let load = session.local.master_keys.load(&needed);
         signals.unless_stopped(load).await.context("nothing sent")?;
     }

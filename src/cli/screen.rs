@@ -79,6 +79,7 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
             Some(before) => before.reopened(start, now),
             None => Screen::new(start, now),
         };
+        screen = screen.asking_stripe(session.standings.is_asked());
         if let Some(wrong) = wrong.take() {
             let _nothing_to_do = update(&mut screen, Message::Setup(SetupNews::Wrong(wrong)), now);
         }
@@ -119,13 +120,15 @@ async fn first_config(
         Err(error) => error,
     };
     let mut taken = Taken::take(size)?;
-    Ok(match wrong::mended(&mut taken, setup, &error, size).await? {
-        Mended::Loaded(mended) => {
-            let (loaded, setup) = *mended;
-            Ok((loaded, setup, Some(taken)))
-        }
-        Mended::Left(status) => Err(status),
-    })
+    Ok(
+        match Box::pin(wrong::mended(&mut taken, setup, &error, size)).await? {
+            Mended::Loaded(mended) => {
+                let (loaded, setup) = *mended;
+                Ok((loaded, setup, Some(taken)))
+            }
+            Mended::Left(status) => Err(status),
+        },
+    )
 }
 
 /// A session on `next`; if that cannot be worked with, on what there was before, and why.
@@ -187,7 +190,7 @@ pub(super) async fn show_demo(
         Some(taken) => taken,
         None => Taken::take(size)?,
     };
-    let screen = Screen::new(start, session.clock.now());
+    let screen = Screen::new(start, session.clock.now()).asking_stripe(session.standings.is_asked());
     let shown = show(&mut taken, session, Setup::default(), screen, config, Some(fleet)).await?;
     drop(taken);
     leave(shown.session, shown.left, shown.screen, &mut signals).await

@@ -14,9 +14,13 @@ use tokio::task::JoinHandle;
 use super::signals::{Signals, asked};
 use super::{Globals, who};
 use crate::attach::{About, Hub, Offer};
-use crate::config::{self, Config, Found, Searched, StoreSettings};
+use crate::config::{
+    self, Config, DEFAULT_VARIABLE, Found, NotifySettings, Searched, StoreSettings, WatchSettings,
+};
 use crate::engine::preflight::Preflight;
-use crate::engine::{self, Clock, Command, Event, Handle, Left, Rates, RunInfo, Settings};
+use crate::engine::{self, Clock, Command, Event, Handle, Left, Rates, RunInfo, Settings, Standings};
+use crate::notify;
+use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::retry::Policy;
 use crate::rules::rollout::Rollout;
 use crate::rules::run::RunPhase;
@@ -26,6 +30,7 @@ use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
 use crate::site_api::{ClientError, HttpSettings, HttpSiteApi};
 use crate::store::sqlite::{SqliteStore, set_aside};
 use crate::store::{Operator, Store, StoreError};
+use crate::stripe::{AskStripe, HttpStripe};
 use crate::text::CleanText;
 use crate::tui::actions::bound;
 use crate::tui::theme::Theme;
@@ -57,6 +62,8 @@ pub(super) struct Session {
     settings: Settings,
     /// What the store knew of each site when the session began.
     pub(super) known: Vec<SiteState>,
+    /// Sites that the operator knows to be bad.
+    pub(super) acknowledged: Acknowledged,
     pub(super) local: Local,
     pub(super) events: UnboundedReceiver<Event>,
     hub: Hub,
@@ -69,8 +76,13 @@ pub(super) struct Session {
     /// Drops what is old.
     prunes: Option<JoinHandle<()>>,
     pub(super) store: Arc<Db>,
+    /// What Stripe says of keys.
+    pub(super) standings: Arc<Standings<Db>>,
     pub(super) clock: Clock,
     pub(super) policy: Policy,
+    pub(super) watch: WatchSettings,
+    notify: NotifySettings,
+    http: HttpSettings,
 }
 
 impl Session {
@@ -82,7 +94,9 @@ impl Session {
         left: Left,
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
-        let api = Arc::new(http(config, ca_pem)?);
+        let http = http_settings(config, ca_pem);
+        let api = Arc::new(HttpSiteApi::new(&http)?);
+        let stripe = stripe(config, &api)?;
         let sites: Arc<[Site]> = config.sites.clone().into();
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
@@ -90,10 +104,12 @@ impl Session {
         let newest = store.last_known(&urls, &policy, clock.now()).await?;
         let known: Vec<SiteState> = newest.iter().map(|newest| newest.state.clone()).collect();
         let store = Arc::new(store);
-        let (handle, told) = engine::start(
+        let standings = Arc::new(Standings::new(stripe, Arc::clone(&store), clock));
+        let (handle, told) = engine::start_asking(
             Arc::clone(&sites),
             newest,
             Arc::clone(&api),
+            Arc::clone(&standings),
             Arc::clone(&store),
             settings(config, left),
             clock,
@@ -104,6 +120,7 @@ impl Session {
             sites,
             settings: settings(config, left),
             known,
+            acknowledged: Acknowledged::default(),
             local: Local {
                 handle,
                 master_keys: Arc::new(master_keys),
@@ -116,8 +133,12 @@ impl Session {
             farewell: None,
             prunes: None,
             store,
+            standings,
             clock,
             policy,
+            watch: config.watch.clone(),
+            notify: config.notify.clone(),
+            http,
         })
     }
 
@@ -150,6 +171,16 @@ impl Session {
     /// Takes note of what the engine tells: while it has a run, that is offered to other processes, which may
     /// steer it.
     pub(super) fn take_note(&mut self, event: &Event) {
+        if let Event::Acknowledged {
+            sites,
+            acknowledgement,
+        } = event
+        {
+            for site in sites {
+                let url = self.sites[site.index()].url.clone();
+                self.acknowledged.set(url, acknowledgement.clone());
+            }
+        }
         let Event::Run(run) = event else { return };
         if run.phase == RunPhase::Settled {
             self.farewell = self.offer.take().map(|offer| tokio::spawn(offer.close()));
@@ -243,6 +274,24 @@ impl Session {
         }
     }
 
+    /// Who is told what a watch finds. A command of it sees no variable that holds a secret.
+    pub(super) fn notify_settings(&self) -> notify::Settings {
+        let mut hidden = self.local.master_keys.variables();
+        // It may hold the master key also where the config names another place for it.
+        hidden.push(DEFAULT_VARIABLE.to_owned());
+        let webhook = self.notify.webhook.iter();
+        hidden.extend(webhook.flat_map(SecretSource::variables).cloned());
+        notify::Settings {
+            command: self.notify.command.clone(),
+            webhook: self.notify.webhook.clone(),
+            hidden,
+            http: HttpSettings {
+                sites: 1,
+                ..self.http.clone()
+            },
+        }
+    }
+
     /// Every site, in the order of the list.
     pub(super) fn all(&self) -> Vec<SiteId> {
         (0..).map(SiteId).take(self.sites.len()).collect()
@@ -251,13 +300,26 @@ impl Session {
 
 /// Reaches the config's sites.
 pub(super) fn http(config: &Config, ca_pem: Option<Vec<u8>>) -> Result<HttpSiteApi, ClientError> {
-    HttpSiteApi::new(&HttpSettings {
+    HttpSiteApi::new(&http_settings(config, ca_pem))
+}
+
+fn http_settings(config: &Config, ca_pem: Option<Vec<u8>>) -> HttpSettings {
+    HttpSettings {
         connect_timeout: config.push.connect_timeout,
         timeout: config.push.timeout,
         proxy: config.push.proxy.clone(),
         ca_pem,
         sites: config.sites.len(),
-    })
+    }
+}
+
+/// Who is asked of keys, if the config wants that.
+fn stripe(config: &Config, sites: &HttpSiteApi) -> Result<Option<Arc<dyn AskStripe>>, ClientError> {
+    if !config.stripe.check {
+        return Ok(None);
+    }
+    let stripe = HttpStripe::new(sites, config.stripe.api.clone())?;
+    Ok(Some(Arc::new(stripe)))
 }
 
 /// How much at once, and how patiently.
@@ -309,6 +371,7 @@ async fn take_orders(local: Local, mut orders: UnboundedReceiver<Command>) {
             Command::Stop => local.order(Command::Cancel),
             order @ (Command::Retry { .. }
             | Command::Look { .. }
+            | Command::Acknowledge { .. }
             | Command::Pause
             | Command::GoOn
             | Command::Cancel) => local.order(order),
@@ -453,11 +516,11 @@ impl MasterKeys {
 
     /// The variables that hold master keys: a command must not see them.
     fn variables(&self) -> Vec<String> {
-        let names = self.sources.iter().filter_map(|source| match source {
-            SecretSource::Env(names) => Some(names.clone()),
-            _ => None,
-        });
-        names.flatten().collect()
+        self.sources
+            .iter()
+            .flat_map(SecretSource::variables)
+            .cloned()
+            .collect()
     }
 
     fn whose(&self, id: MasterKeyId) -> String {

@@ -12,8 +12,17 @@ use super::status::Interrupted;
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// A run goes on when its terminal is gone.
-    _hangup: Signal,
+    /// A run goes on when its terminal is gone; a watch does not.
+    hangup: Signal,
+}
+
+/// Which signal ends a command that would go on for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// SIGINT, or the terminal is gone: somebody breaks it off.
+    Interrupted,
+    /// SIGTERM: it is stopped as a service is.
+    Terminated,
 }
 
 impl Signals {
@@ -22,8 +31,17 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            _hangup: signal(SignalKind::hangup())?,
+            hangup: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Until an end is wanted; by which signal.
+    pub(super) async fn ended(&mut self) -> End {
+        tokio::select! {
+            _ = self.interrupt.recv() => End::Interrupted,
+            _ = self.hangup.recv() => End::Interrupted,
+            _ = self.terminate.recv() => End::Terminated,
+        }
     }
 
     /// Until the operator wants an end.

@@ -36,6 +36,7 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
     let urls: Vec<SiteUrl> = config.sites.iter().map(|site| site.url.clone()).collect();
     let newest = store.last_known(&urls, &config.policy(), now).await?;
     let states: Vec<SiteState> = newest.into_iter().map(|newest| newest.state).collect();
+    let acknowledged = store.acknowledged().await?;
     let results = Results {
         sites: &config.sites,
         states: &states,
@@ -44,6 +45,7 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
         now,
         zone: &TimeZone::system(),
         hidden_for: None,
+        acknowledged: &acknowledged,
         served: ServedKeys::default(),
     };
     let text = match (args.common.json, args.old_key) {

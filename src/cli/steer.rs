@@ -9,10 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::reading;
 use super::session::Session;
+use super::watching::Watching;
 use crate::attach::{Attached, Changed, Found, Watch, find};
 use crate::demo::Fleet;
 use crate::engine::{Command, Event, Level, Message as Told, sleep_until};
+use crate::key::PublishableKey;
 use crate::rules::run::RunPhase;
+use crate::rules::standing::Purpose;
 use crate::site::SiteId;
 use crate::store::{Holder, Store, StoreError};
 use crate::tui::setup::SetupOrder;
@@ -48,7 +51,12 @@ pub(super) struct Steer {
     asks: bool,
     /// What stops the preflights that go on: one, and while master keys are read for another one, that too.
     preflights: Vec<CancellationToken>,
+    /// Looks at all sites again and again, if that is wanted.
+    watching: Option<Watching>,
 }
+
+/// The watch of a screen.
+mod watch;
 
 /// The run of another process.
 struct Remote {
@@ -81,6 +89,7 @@ impl Steer {
             reads_since: None,
             asks: false,
             preflights: Vec::new(),
+            watching: None,
         }
     }
 
@@ -96,13 +105,15 @@ impl Steer {
                 },
                 Some(event) = self.session.events.recv() => self.take_own(event).await,
                 event = next_event(&mut self.remote) => match event {
-                    Some(event) => self.take_remote(event),
+                    Some(event) => self.take_remote(event).await,
                     None => self.detached(),
                 },
                 changed = next_change(&mut self.watch) => match changed {
                     Changed::Runs => self.look_for_runs().await,
                     Changed::Store => self.read_soon(),
                 },
+                () = sleep_until(self.watching.as_ref().and_then(Watching::due)) => self.watch_ticks().await,
+                Some(failure) = next_failure(&mut self.watching) => self.warn(failure),
                 () = sleep_until(self.read_at.filter(|_| self.reads_since.is_none())) => self.read_again().await,
             }
         }
@@ -178,17 +189,19 @@ impl Steer {
         self.refresh(true);
     }
 
-    fn take_remote(&mut self, event: Event) {
+    async fn take_remote(&mut self, event: Event) {
         if let (Event::Run(run), Some(remote)) = (&event, &mut self.remote) {
             remote.sends = run.phase.is_sending();
             remote.holder.run = Some(run.id);
         }
+        self.watch_takes(&event).await;
         self.say(Message::Engine(event));
     }
 
     async fn take_own(&mut self, event: Event) {
         self.session.take_note(&event);
         if event == Event::Refreshed {
+            self.watch_takes(&event).await;
             return self.refreshed().await;
         }
         let mut settled = false;
@@ -198,6 +211,7 @@ impl Steer {
         }
         let is_shown = self.shows(&event);
         if is_shown {
+            self.watch_takes(&event).await;
             self.say(Message::Engine(event));
         }
         if settled {
@@ -269,12 +283,14 @@ impl Steer {
     fn carry_out(&mut self, order: Effect) {
         match order {
             Effect::Engine(command) => self.order(command),
+            Effect::Watch(on) => self.watch(on),
             Effect::Heal => {
                 let healed = self.fleet.as_ref().map_or(0, |fleet| fleet.heal());
                 self.say(Message::Healed(healed));
             }
             Effect::Read(wanted) => self.read(wanted),
             Effect::Preflight(order) => self.check(order),
+            Effect::AskStripe(key) => self.ask_stripe(key),
             Effect::Setup(order) => {
                 // If it has ended by a fault, that is told when the screen is left.
                 let _ended = self.setup.send(order);
@@ -307,6 +323,11 @@ impl Steer {
                 if let Some(there) = there.filter(|_| !self.watches) {
                     let _ended = remote.attached.orders.send(there);
                 }
+            }
+            Some(remote) if matches!(command, Command::Acknowledge { .. }) => {
+                // Who sends has to know of it at once; on record it is whoever sends.
+                let _ended = remote.attached.orders.send(command.clone());
+                self.session.local.order(command);
             }
             Some(remote) if !matches!(command, Command::Close(_)) => {
                 // Its end is told by its events.
@@ -357,6 +378,17 @@ impl Steer {
         });
     }
 
+    /// Asks beside all else: the screen waits for no network.
+    fn ask_stripe(&self, key: PublishableKey) {
+        let standings = Arc::clone(&self.session.standings);
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            if let Some(asked) = standings.of(&key, Purpose::Push).await {
+                let _left = tell.send(Message::Asked(key, asked));
+            }
+        });
+    }
+
     fn warn(&self, text: String) {
         let at = self.session.clock.now();
         let level = Level::Warning;
@@ -384,6 +416,13 @@ fn split(look: &Command, own: &HashSet<SiteId>) -> (Option<Command>, Option<Comm
         (!sites.is_empty()).then_some(look)
     };
     (of(true), of(false))
+}
+
+async fn next_failure(watching: &mut Option<Watching>) -> Option<String> {
+    match watching {
+        Some(watching) => watching.failure().await,
+        None => pending().await,
+    }
 }
 
 async fn next_event(remote: &mut Option<Remote>) -> Option<Event> {

@@ -11,7 +11,7 @@ use super::{Place, file};
 use crate::secret::SecretSource;
 
 /// The variable that holds the global master key, unless the config says otherwise.
-pub(super) const DEFAULT_VARIABLE: &str = "TEMPLATE_MASTER_API_KEY";
+pub const DEFAULT_VARIABLE: &str = "TEMPLATE_MASTER_API_KEY";
 
 const FORMS: &str =
     "{ env = \"NAME\" }, { file = \"PATH\" }, { command = [\"PROGRAM\", \"ARGUMENT\"] } or { value = \"…\" }";

@@ -9,6 +9,8 @@ pub(super) struct Keys {
     pub(super) old: String,
     /// What some of them serve at first.
     pub(super) older: String,
+    /// What one site serves at first, and Stripe has expired.
+    pub(super) expired: String,
     /// What the site of another tenant serves.
     pub(super) third: String,
     /// What the operator of the demo pushes.
@@ -21,6 +23,8 @@ pub(super) struct Role {
     pub(super) name: String,
     pub(super) fault: Fault,
     pub(super) backend: Option<String>,
+    /// Whether it serves the expired key at first.
+    pub(super) expired: bool,
     pub(super) seed: u64,
 }
 
@@ -41,13 +45,15 @@ const NAMES: [&str; 8] = [
     "cave-ronde",
     "fil-et-laine",
 ];
+/// The one whose key has expired.
+const EXPIRED: &str = NAMES[7];
 /// From so many sites on, nine of ten are healthy.
 const LARGE: usize = 1000;
 
 /// Who plays what. The same arguments give the same cast.
 pub(super) fn cast(sites: usize, seed: u64) -> Cast {
     let mut dice = fastrand::Rng::with_seed(seed);
-    let keys = keys(&mut dice);
+    let keys = keys(&mut dice, seed);
     let mut faults = faults(sites);
     dice.shuffle(&mut faults);
     let mut healthy = 0;
@@ -68,6 +74,7 @@ pub(super) fn cast(sites: usize, seed: u64) -> Cast {
             numbered("shared-server", pair - 1)
         });
         Role {
+            expired: name == EXPIRED,
             name,
             fault,
             backend,
@@ -109,7 +116,7 @@ fn faults(sites: usize) -> Vec<Fault> {
     healthy.chain(cycle.into_iter().take(odd)).collect()
 }
 
-fn keys(dice: &mut fastrand::Rng) -> Keys {
+fn keys(dice: &mut fastrand::Rng, seed: u64) -> Keys {
     let mut tail = |length: usize| -> String {
         std::iter::repeat_with(|| dice.alphanumeric())
             .take(length)
@@ -118,6 +125,10 @@ fn keys(dice: &mut fastrand::Rng) -> Keys {
     // As long as Stripe's own, and of one account: they begin alike.
     let mut key = || format!("pk_test_51DemoDemoDemoDe{}", tail(83));
     let (old, older, third, new) = (key(), key(), key(), key());
+    // With dice of its own: the others fall as they did before there was one.
+    let mut other_dice = fastrand::Rng::with_seed(!seed);
+    let rest = std::iter::repeat_with(|| other_dice.alphanumeric()).take(86);
+    let expired = format!("pk_test_51DemoExpired{}", rest.collect::<String>());
     let master = format!("demo-master-{}", tail(24));
     // The alphabet is that of keys, so this is one; a fixed one keeps the function total.
     let new = PublishableKey::parse(&new)
@@ -127,6 +138,7 @@ fn keys(dice: &mut fastrand::Rng) -> Keys {
         master,
         old,
         older,
+        expired,
         third,
         new,
     }

@@ -29,6 +29,17 @@ pub struct RecordedRequest {
     pub process: usize,
 }
 
+/// One request to the fleet's Stripe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedStripe {
+    /// The key that it was asked of: the user name without a password; empty where there was none.
+    pub key: String,
+    /// Whether it was the one request that is allowed.
+    pub is_question: bool,
+    /// Whether the header `X-API-Key` was there.
+    pub had_master_key: bool,
+}
+
 /// What a fleet saw.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
@@ -44,6 +55,8 @@ pub struct Record {
     pub held: Vec<usize>,
     /// Requests under way at once to each shared backend, at most.
     pub most_of_backend: BTreeMap<String, usize>,
+    /// Each request to Stripe, which the fleet plays.
+    pub asked_stripe: Vec<AskedStripe>,
     /// Connections and requests to where the redirecting site points.
     pub to_redirect_target: usize,
 }
@@ -152,6 +165,10 @@ impl Recorder {
         let mut record = self.lock();
         let most = record.most_of_backend.entry(backend.to_owned()).or_default();
         *most = at_once.max(*most);
+    }
+
+    pub(super) fn asked_stripe(&self, asked: AskedStripe) {
+        self.change(|record| record.asked_stripe.push(asked));
     }
 
     pub(super) fn to_redirect_target(&self) {

@@ -30,10 +30,10 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Serves shops over TLS, all with one certificate.
 pub(super) struct Server {
-    acceptor: TlsAcceptor,
+    pub(super) acceptor: TlsAcceptor,
     ca_pem: String,
-    recorder: Arc<Recorder>,
-    stop: CancellationToken,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) stop: CancellationToken,
     /// Ports that are taken and refuse connections.
     dead: Mutex<Vec<(TcpSocket, Arc<Shop>)>>,
 }
@@ -234,7 +234,11 @@ impl Server {
     }
 }
 
-fn response(status: u16, headers: Vec<(&'static str, String)>, body: Body) -> Response<Full<Bytes>> {
+pub(super) fn response(
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Body,
+) -> Response<Full<Bytes>> {
     let mut builder = Response::builder().status(status);
     for (name, value) in headers {
         builder = builder.header(name, value);

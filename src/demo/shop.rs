@@ -45,6 +45,7 @@ impl Shop {
         let mut dice = fastrand::Rng::with_seed(role.seed);
         let stored = match role.fault {
             Fault::NoKeyYet | Fault::StoresNothing => None,
+            _ if role.expired => Some(keys.expired.clone()),
             _ if dice.u8(..10) == 0 => Some(keys.older.clone()),
             _ => Some(keys.old.clone()),
         };

@@ -13,7 +13,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let now = self.clock.now();
         // Not by a key that somebody only asks about.
         let state = self.slots[site.index()].to_record();
-        let told = self.alarms.take(site, &self.sites[site.index()], state, now);
+        let row = &self.sites[site.index()];
+        let is_known_bad = self.acknowledged.of(&row.url, now.wall).is_some();
+        if is_known_bad && !Alarm::of(row, state).is_some_and(Alarm::is_secret) {
+            return;
+        }
+        let told = self.alarms.take(site, row, state, now);
         self.sound_all(told);
     }
 

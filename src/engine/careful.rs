@@ -29,9 +29,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// A site of the run is in this wave.
     pub(super) fn join_wave(&mut self, site: SiteId, wave: usize) {
+        let now = self.clock.now();
+        let is_known_bad = self
+            .acknowledged
+            .of(&self.sites[site.index()].url, now.wall)
+            .is_some();
         let slot = &mut self.slots[site.index()];
-        // One that did not answer before says nothing of the run.
-        let counts = !slot.state.is_unanswered();
+        // One that did not answer before, or is known to be bad, says nothing of the run.
+        let counts = !slot.state.is_unanswered() && !is_known_bad;
         slot.member = Some(self.waves.join(wave, counts));
         slot.state.wave = Some(wave);
     }
@@ -63,6 +68,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.ask_again(site, now);
         }
         while self.open > 0 && !self.schedule.paused && !self.stopping {
+            if self.waves.is_canary_out() && self.heard.is_asking_of_run() {
+                // The rest waits for what Stripe says, too: that comes within seconds.
+                return;
+            }
             match self.waves.step() {
                 Step::None => return,
                 Step::Begin(wave) => self.begin_wave(wave, now),
@@ -82,7 +91,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 let name = site.map_or("", |site| self.sites[site.index()].name.as_str());
                 format!("halted: the canary {name} does not serve the key, so no other site was sent it")
             }
-            Halt::NextWave { .. } => format!("paused: {sentence}"),
+            Halt::NextWave { wave, .. } => {
+                let rollout = self.run.as_ref().map(|run| run.rollout).unwrap_or_default();
+                format!("paused: wave {} waits for a word", rollout.wave_name(wave))
+            }
             _ => format!("halted: {sentence}"),
         }
     }

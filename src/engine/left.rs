@@ -56,6 +56,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// As [`Self::refresh`], beside all else: a large store is read for seconds.
     pub(super) async fn refresh_beside(&mut self, tells_all: bool) {
         self.await_records().await;
+        self.read_acknowledged().await;
         let (number, asked) = self.asked();
         let read = self.read(&asked);
         self.reads.spawn(async move {
@@ -166,6 +167,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         tracing::info!(run = info.id.0, key = %info.key, "run goes on");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
+        self.ask_of_left(&left.sites);
         let mut kept_out = 0;
         for index in 0..self.slots.len() {
             if self.slots[index].state.run == Some(left.id) {

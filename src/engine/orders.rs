@@ -38,7 +38,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.look(&sites, expected.as_ref(), attempts, background);
             }
             Command::Pause => self.schedule.paused = self.open > 0,
-            Command::GoOn => self.go_on(),
+            Command::GoOn => {
+                self.heard.is_confirmed();
+                self.go_on();
+            }
             Command::Cancel => self.cancel(),
             Command::Stop => {
                 self.cancel();
@@ -51,6 +54,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.stop();
             }
             Command::Refresh { tells_all } => self.refresh_beside(tells_all).await,
+            Command::Acknowledge {
+                sites,
+                acknowledgement,
+            } => self.acknowledge(sites, acknowledgement).await,
             Command::Refuse(why) => self.tell(Event::Refused(why)),
         }
     }
@@ -71,6 +78,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         // Another process may have sent a PUT since this one has read what is on record.
         self.refresh().await;
+        self.read_acknowledged().await;
         let now = self.clock.now();
         let Some(info) = self.begin_on_record(&plan, now).await else {
             return;
@@ -80,6 +88,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
+        self.ask_of_plan(&plan);
         for row in plan.rows {
             let slot = &mut self.slots[row.site.index()];
             slot.state.plan_showed(row.serves);

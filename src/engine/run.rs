@@ -6,10 +6,12 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::call::{Finished, Work};
+use super::heard::Heard;
 use super::records::{Read, Records};
 use super::schedule::{Lane, Schedule, Want};
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::alarm::Alarms;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
@@ -103,6 +105,8 @@ pub(super) struct Engine<Api, Db> {
     pub(super) probation: Probation,
     /// What was told at once.
     pub(super) alarms: Alarms,
+    /// Sites that the operator knows to be bad: they are left out of what halts a run.
+    pub(super) acknowledged: Acknowledged,
     /// Sites of the run whose PUT is still to come or out.
     pub(super) open: usize,
     /// Sites of the run that will change by themselves.
@@ -110,6 +114,8 @@ pub(super) struct Engine<Api, Db> {
     pub(super) stopping: bool,
     /// What becomes of what it waits for when it is stopped.
     pub(super) ending: Ending,
+    /// What Stripe says of keys.
+    pub(super) heard: Heard<Db>,
     dice: fastrand::Rng,
 }
 
@@ -164,10 +170,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             later: Vec::new(),
             probation: Probation::default(),
             alarms: Alarms::default(),
+            acknowledged: Acknowledged::default(),
             open: 0,
             busy: 0,
             stopping: false,
             ending: Ending::Leaves,
+            heard: Heard::default(),
             dice: fastrand::Rng::new(),
         }
     }
@@ -175,6 +183,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Until stopped, or until nobody can give orders and nothing is open.
     pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>) {
         let mut handles = true;
+        self.read_acknowledged().await;
         self.wait_for_what_is_left();
         loop {
             self.advance();
@@ -184,7 +193,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             // What the store said meanwhile may have ordered something.
             self.fill_slots();
             let still = self.busy == 0 && self.busy_of.is_empty();
-            let nothing_is_out = self.calls.is_empty() || self.gives_up_what_is_out();
+            let nothing_is_out =
+                (self.calls.is_empty() && !self.awaits_stripe()) || self.gives_up_what_is_out();
             let idle = nothing_is_out && (self.stopping || (!handles && still));
             if idle {
                 break;
@@ -200,6 +210,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 Some(done) = self.calls.join_next_with_id(), if !self.calls.is_empty() => self.finished(done),
                 Some(done) = self.records.next() => self.recorded(done),
                 Some(done) = self.reads.join_next(), if !self.reads.is_empty() => self.refreshed(done),
+                Some(said) = self.heard.next(), if self.heard.is_asking() => self.stripe_said(said),
                 () = sleep_until(wait) => self.schedule.wake(self.clock.now()),
             }
         }
@@ -353,17 +364,21 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 next
             }
             Finished::Look(answer, attempt, served) => {
+                let standing = self.standing_of(site, &served, now);
                 let outcome = attempt.outcome(served);
                 self.tell(Event::Attempt(attempt));
                 if let Some(state) = &mut self.slots[site.index()].on_record {
                     state.looked(&answer, &policy, now, dice);
+                    state.take_standing(standing);
                 }
                 let next = self.change(site, |state| {
-                    if call == Call::LookBefore {
+                    let next = if call == Call::LookBefore {
                         state.looked_before(&answer, &policy, now, dice)
                     } else {
                         state.looked(&answer, &policy, now, dice)
-                    }
+                    };
+                    state.take_standing(standing);
+                    next
                 });
                 self.record(site, Some(outcome));
                 next

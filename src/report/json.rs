@@ -11,6 +11,8 @@ use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::run::Halt;
 use crate::rules::state::{Served, SiteState};
+use crate::rules::tally::{Ending, Tally};
+use crate::rules::watch::Notice;
 use crate::site::Site;
 use crate::store::Request;
 
@@ -122,6 +124,8 @@ struct ResultBody<'a> {
     attempts: u32,
     now: Option<String>,
     alarm: bool,
+    /// Whether the operator has acknowledged that it is bad.
+    acknowledged: bool,
     note: String,
 }
 
@@ -148,7 +152,8 @@ pub fn result(site: &Site, state: &SiteState, run: Option<u64>, results: &Result
         attempts: state.puts,
         now,
         alarm: state.alarm,
-        note: results.note(state),
+        acknowledged: results.acknowledgement(site).is_some(),
+        note: results.note(site, state),
     };
     line("result", results.now.wall, run, &body)
 }
@@ -159,6 +164,8 @@ struct Summary<'a> {
     verify: serde_json::Map<String, serde_json::Value>,
     #[serde(flatten)]
     old_keys: OldKeysBody<'a>,
+    /// Sites that are bad, and acknowledged: they do not count.
+    acknowledged: usize,
     /// Sites of which nobody knows what they serve.
     unseen: usize,
     /// Whether no site is known or feared to serve an old key; none without a key.
@@ -184,10 +191,60 @@ pub fn summary(results: &Results<'_>, run: Option<u64>, seconds: u64, exit: u8) 
             .map(|(word, count)| (word.to_owned(), count.into()))
             .collect(),
         old_keys: body(results, &old_keys, |old| !is_hidden && old_keys.may_expire(old)),
+        acknowledged: tally.ending(Ending::Acknowledged),
         unseen: expiry.as_ref().map_or(0, |expiry| expiry.unseen.len()),
         old_keys_may_expire: expiry.as_ref().map(Expiry::is_safe),
         seconds,
         exit,
     };
     line("summary", results.now.wall, run, &summary)
+}
+
+#[derive(Serialize)]
+struct NoticeBody<'a> {
+    finding: &'static str,
+    /// Whether it is over.
+    over: bool,
+    site: Option<&'a str>,
+    url: Option<&'a str>,
+    group: Option<&'a str>,
+    now: Option<&'a str>,
+    expected: Option<&'a str>,
+    note: &'a str,
+}
+
+/// A watch has found something.
+pub fn notice(notice: &Notice) -> String {
+    let body = NoticeBody {
+        finding: notice.finding.word(),
+        over: notice.over,
+        site: notice.site.as_deref(),
+        url: notice.url.as_deref(),
+        group: notice.group.as_deref(),
+        now: notice.now.as_deref(),
+        expected: notice.expected.as_deref(),
+        note: &notice.note,
+    };
+    line("notice", notice.at, None, &body)
+}
+
+#[derive(Serialize)]
+struct WatchBody {
+    sites: usize,
+    verify: serde_json::Map<String, serde_json::Value>,
+    /// When they are looked at next.
+    next: String,
+}
+
+/// A watch has looked at all its sites.
+pub fn watch(tally: &Tally, now: Moment, next: Moment) -> String {
+    let body = WatchBody {
+        sites: tally.sites(),
+        verify: tally
+            .verify_words()
+            .map(|(word, count)| (word.to_owned(), count.into()))
+            .collect(),
+        next: format!("{:.3}", next.wall),
+    };
+    line("watch", now.wall, None, &body)
 }

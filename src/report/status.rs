@@ -25,7 +25,7 @@ pub fn table(results: &Results<'_>) -> String {
             state
                 .at
                 .map_or_else(|| "-".to_owned(), |moment| results.clock(moment)),
-            results.note(state),
+            results.note(site, state),
         ]
     });
     aligned(HEADS, rows)
@@ -61,6 +61,8 @@ struct SiteBody<'a> {
     now: Option<String>,
     expected: Option<String>,
     alarm: bool,
+    /// Whether the operator knows it to be bad.
+    acknowledged: bool,
     /// When something last happened to it.
     at: Option<String>,
     /// When it last showed what it serves.
@@ -109,9 +111,10 @@ fn of_site<'a>(results: &Results<'_>, site: &'a Site, state: &SiteState) -> Site
         },
         expected: state.expected.as_ref().map(mask),
         alarm: state.alarm,
+        acknowledged: results.acknowledgement(site).is_some(),
         at: state.at.map(utc),
         looked_at: state.looked_at.map(utc),
-        note: results.note(state),
+        note: results.note(site, state),
     }
 }
 

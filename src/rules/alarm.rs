@@ -41,6 +41,11 @@ impl Alarm {
         (state.shows_unknown_key() && state.was_put()).then_some(Self::ThirdKey)
     }
 
+    /// Whether a secret is out.
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::ExposedSecret | Self::SecretInAnswer)
+    }
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -134,8 +139,7 @@ impl Alarms {
             }
             return None;
         };
-        let is_secret = matches!(alarm, Alarm::ExposedSecret | Alarm::SecretInAnswer);
-        let shows = (alarm, state.now.key().filter(|_| !is_secret).cloned());
+        let shows = (alarm, state.now.key().filter(|_| !alarm.is_secret()).cloned());
         if self.told.get(&id) == Some(&shows) {
             return None;
         }
@@ -150,7 +154,7 @@ impl Alarms {
         if burst.singly < SINGLY {
             burst.singly += 1;
             let [one, _] = alarm.sentences();
-            let key = state.now.key().filter(|_| !is_secret);
+            let key = state.now.key().filter(|_| !alarm.is_secret());
             let key = key.map_or_else(String::new, |key| format!(" ({key})"));
             return Some((alarm, format!("{}{} {one}{key}", alarm.call(), site.name)));
         }

@@ -1,5 +1,7 @@
+use super::acknowledgement::Acknowledgement;
 use super::moment::Moment;
 use super::outcome::Problem;
+use super::standing::Standing;
 use super::state::{Served, SiteState};
 use super::status::{Push, SkipReason, Verify};
 
@@ -12,6 +14,20 @@ pub fn note(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
         return format!("ALARM: a secret stood in its answer (not kept). {base}");
     }
     base
+}
+
+/// A site's note, behind that the operator knows of it. An alarm stands alone.
+pub fn acknowledged_note(
+    acknowledgement: Option<&Acknowledgement>,
+    state: &SiteState,
+    clock: &dyn Fn(Moment) -> String,
+) -> String {
+    let note = note(state, clock);
+    match acknowledgement.filter(|_| !state.exposes()) {
+        Some(known) if note.is_empty() => known.sentence(clock),
+        Some(known) => format!("{}. {note}", known.sentence(clock)),
+        None => note,
+    }
 }
 
 fn sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
@@ -103,6 +119,7 @@ fn verify_sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> Strin
         Verify::ExposedSecret => {
             "ALARM: shows a SECRET key to the public: have it rolled in Stripe now".to_owned()
         }
+        Verify::DeadKey => dead_sentence(state),
         Verify::Failed(_) if matches!(state.push, Push::Unknown(_)) => format!("{unseen}{}", problem(state)),
         Verify::Failed(_) => problem(state),
         Verify::Superseded => "a later run took it over".to_owned(),
@@ -114,6 +131,21 @@ fn verify_sentence(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> Strin
             }
         }
     }
+}
+
+/// What is wrong with the key that it serves.
+fn dead_sentence(state: &SiteState) -> String {
+    let which = match (state.dead.as_ref().map(|(_, said)| *said), state.verify_besides()) {
+        (Some(Standing::Expired), Verify::Mismatch | Verify::Drifted) => {
+            "another key than expected, and an expired one (rolled)"
+        }
+        (Some(Standing::Expired), _) => "an expired key (it was rolled)",
+        (_, Verify::Mismatch | Verify::Drifted) => {
+            "another key than expected, and one that Stripe does not know"
+        }
+        (_, _) => "a key that Stripe does not know",
+    };
+    format!("serves {which}: it takes no payments")
 }
 
 /// The last problem with the site's own words behind it.

@@ -41,6 +41,11 @@ impl Cause {
             .any(|row| row.cause == self && row.problem.may_be_stored())
     }
 
+    /// Whether it can pass by itself: the request goes again.
+    pub fn passes(self) -> bool {
+        PROBLEMS.iter().any(|row| row.cause == self && row.retried)
+    }
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::moment::Moment;
 use super::rollout::{self, Candidate, FEW_FAILURES, Pause, Rollout, Share, StopAfter};
 use super::run::{Kind, RunId};
+use super::standing::Standing;
 use super::state::{Allow, Served, SiteState};
 use super::status::SkipReason;
 use crate::key::{KeyMode, PublishableKey};
@@ -17,7 +18,7 @@ pub use outlook::Outlook;
 /// What makes a plan more than routine.
 mod danger;
 pub use danger::Danger;
-use danger::{dangers, other_length};
+use danger::{dangers, dead_keys, other_length};
 /// Sites that serve the key already.
 mod equal;
 /// Whether a key may be of another Stripe account.
@@ -256,7 +257,8 @@ impl Plan {
         let rest = rollout.waves - usize::from(rollout.canary);
         let later = puts().count() - if rollout.canary { first.len() } else { 0 };
         match (rollout.canary, rest) {
-            (true, 0) | (false, 1) => {}
+            (true, 0) => {}
+            (false, 1) => parts.push("all at once".to_owned()),
             (true, 1) => parts.push(format!("then {later}, when it serves the key")),
             _ => {
                 let in_wave = |wave| puts().filter(|row| row.wave == wave).count().to_string();
@@ -269,16 +271,34 @@ impl Plan {
                 parts.push(format!("waves of {}{asks}", sizes.collect::<Vec<_>>().join(", ")));
             }
         }
-        if let StopAfter::Share(share) = rollout.stop_after
-            && later > 1
-        {
-            let failed = match share {
-                Share::Sites(sites) => format!("{sites} of a wave"),
-                Share::Percent(percent) => format!("{percent}% of a wave (and more than {FEW_FAILURES})"),
-            };
-            parts.push(format!("halts when {failed} failed"));
-        }
-        (!parts.is_empty()).then(|| parts.join("; "))
+        let of = if rest > 1 { "of a wave" } else { "of them" };
+        let halts = match rollout.stop_after {
+            StopAfter::Share(Share::Sites(sites)) if later >= sites => Some(format!("{sites} {of} fail")),
+            StopAfter::Share(Share::Percent(percent)) if later > FEW_FAILURES => {
+                Some(format!("{percent}% {of} fail, and more than {FEW_FAILURES}"))
+            }
+            StopAfter::Share(_) | StopAfter::Never => None,
+        };
+        parts.extend(halts.map(|halts| format!("halts when {halts}")));
+        let told = rollout.canary || rest > 1 || parts.len() > 1;
+        told.then(|| parts.join("; "))
+    }
+
+    /// Takes in what Stripe says of the keys that go out, in the place of what was known before. Whether that changes
+    /// what must be confirmed.
+    pub fn judge_keys(&mut self, standing: impl Fn(&PublishableKey) -> Option<Standing>) -> bool {
+        let danger = dead_keys(&self.rows, standing);
+        let before = self.dangers.clone();
+        self.dangers
+            .retain(|known| !matches!(known, Danger::DeadKey { .. }));
+        self.dangers.extend(danger);
+        self.dangers != before
+    }
+
+    /// The different keys that go out.
+    pub fn put_keys(&self) -> BTreeSet<&PublishableKey> {
+        let puts = self.rows.iter().filter(|row| row.action == PlanAction::Put);
+        puts.map(|row| &row.key).collect()
     }
 
     /// How many sites get a key that may never have been stored there.
@@ -289,8 +309,7 @@ impl Plan {
 
     /// How many different keys go out.
     pub fn keys(&self) -> usize {
-        let puts = self.rows.iter().filter(|row| row.action == PlanAction::Put);
-        puts.map(|row| &row.key).collect::<BTreeSet<_>>().len()
+        self.put_keys().len()
     }
 
     /// How many sites get a PUT.

@@ -48,6 +48,8 @@ pub enum Halt {
         /// How many of them.
         sites: usize,
     },
+    /// Stripe does not know its key, or says that it has expired, and nobody has confirmed that.
+    DeadKey,
     /// A PUT could not be put on record.
     Unrecorded,
     /// A wave serves its key, and the config asks before the next one.
@@ -66,6 +68,7 @@ impl Halt {
             Self::Canary => "canary",
             Self::StopAfter { .. } => "threshold",
             Self::RefusedKey { .. } => "refused_key",
+            Self::DeadKey => "dead_key",
             Self::Unrecorded => "unrecorded",
             Self::NextWave { .. } => "next_wave",
         }
@@ -86,13 +89,9 @@ impl Halt {
                  key",
                 Count(sites, "site")
             ),
+            Self::DeadKey => "Stripe does not know the key, or says that it has expired".to_owned(),
             Self::Unrecorded => "a PUT could not be put on record".to_owned(),
-            Self::NextWave { wave, of } => {
-                format!(
-                    "each site before serves the key: wave {} of {of} is next",
-                    wave + 1
-                )
-            }
+            Self::NextWave { .. } => "the wave before has ended: the next one waits for a word".to_owned(),
         }
     }
 }

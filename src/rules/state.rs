@@ -13,6 +13,7 @@
 //!         a third key         mismatch                          mismatch
 //!         a secret            exposed_secret                    exposed_secret
 //!         nothing to judge    settling  (the note says why)     failed, after `attempts`
+//!         a key that is dead  as above                          dead_key, once it rests
 //! ```
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::moment::Moment;
 use super::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use super::retry::{LOOK_IS_FRESH, Policy};
 use super::run::RunId;
+use super::standing::Standing;
 use super::status::{Push, SkipReason, Verify};
 use crate::key::PublishableKey;
 use crate::text::CleanText;
@@ -31,11 +33,14 @@ use crate::text::CleanText;
 mod push;
 /// What is asked of a state.
 mod asked;
+pub use asked::RetryPlan;
 /// What a process that is gone has left behind.
 mod left;
 pub use left::LeftRow;
 /// The answers of looks.
 mod looks;
+/// What Stripe says of the key that the site serves.
+mod dead;
 #[cfg(test)]
 mod tests;
 
@@ -206,6 +211,12 @@ pub struct SiteState {
     pub wave: Option<usize>,
     /// Since when this key is expected.
     pub expected_since: Option<Moment>,
+    /// What Stripe said last of the key that the site serves, if that is dead.
+    #[serde(skip_serializing_if = "is_default")]
+    pub dead: Option<(PublishableKey, Standing)>,
+    /// What VERIFY is without what Stripe says, while it is `dead_key`.
+    #[serde(skip_serializing_if = "is_default")]
+    besides: Option<Verify>,
     #[serde(skip_serializing_if = "is_default")]
     phase: Phase,
     #[serde(skip_serializing_if = "is_default")]
@@ -269,25 +280,6 @@ pub struct SiteState {
 /// Each record writes all of a state: what is mostly as it was at first is left out then.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// What a retry of a site means now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetryPlan {
-    /// Its PUT goes again.
-    Push,
-    /// Only its look goes again.
-    Look,
-    /// It failed in an earlier run: a retry is a run of its own, with that run's key.
-    OtherRun,
-    /// It was held back: the operator must say that it may go.
-    Ask(SkipReason),
-    /// Its settle time runs.
-    Settles,
-    /// Something is under way.
-    Busy,
-    /// Nothing failed.
-    Nothing,
 }
 
 impl SiteState {

@@ -257,9 +257,21 @@ pub enum Verify {
     Failed(Cause),
     /// Answers a secret to the public.
     ExposedSecret,
+    /// Answers a key, expected or not, that Stripe does not know or has expired.
+    DeadKey,
     /// A later run took the site over.
     Superseded,
 }
+
+/// How a site is written that serves a key which takes no payments.
+const DEAD_KEY: Look = look(
+    "dead_key",
+    "†",
+    "%",
+    Role::Bad,
+    90,
+    "answers a key that Stripe does not know or has expired",
+);
 
 impl Verify {
     /// How it is written.
@@ -319,6 +331,7 @@ impl Verify {
                 100,
                 "shows a secret key to the public",
             ),
+            Self::DeadKey => DEAD_KEY,
             Self::Superseded => look("superseded", "»", ">", Role::Quiet, 0, "a later run took it over"),
         }
     }
@@ -377,6 +390,7 @@ pub fn verify_looks() -> impl Iterator<Item = Look> {
         Verify::NoKey,
         Verify::Failed(Cause::Timeout),
         Verify::ExposedSecret,
+        Verify::DeadKey,
         Verify::Superseded,
     ];
     verify.into_iter().map(Verify::look)

@@ -28,8 +28,38 @@ pub enum Ending {
     Waits,
     /// Not there yet: queued, out, or waiting for a retry.
     Open,
+    /// As [`Ending::Bad`], and the operator has acknowledged that.
+    Acknowledged,
     /// Anything else.
     Bad,
+}
+
+/// A site as it is counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Counted<'a> {
+    /// What is known of it.
+    pub state: &'a SiteState,
+    /// Whether the operator has acknowledged that it is bad.
+    pub acknowledged: bool,
+}
+
+impl<'a> From<&'a SiteState> for Counted<'a> {
+    fn from(state: &'a SiteState) -> Self {
+        Self {
+            state,
+            acknowledged: false,
+        }
+    }
+}
+
+impl Counted<'_> {
+    /// What it means for the exit status. A secret in an answer is never acknowledged.
+    pub fn ending(self) -> Ending {
+        match ending(self.state) {
+            Ending::Bad if self.acknowledged && !self.state.exposes() => Ending::Acknowledged,
+            ending => ending,
+        }
+    }
 }
 
 /// What `state` means for the exit status.
@@ -70,7 +100,7 @@ pub fn word(state: &SiteState) -> &'static str {
 
 impl Tally {
     /// Counts `states`.
-    pub fn of<'a>(states: impl IntoIterator<Item = &'a SiteState>) -> Self {
+    pub fn of<'a>(states: impl IntoIterator<Item: Into<Counted<'a>>>) -> Self {
         let mut tally = Self::default();
         for state in states {
             tally.add(state);
@@ -85,11 +115,13 @@ impl Tally {
     }
 
     /// A site more.
-    pub fn add(&mut self, state: &SiteState) {
+    pub fn add<'a>(&mut self, counted: impl Into<Counted<'a>>) {
+        let counted = counted.into();
+        let state = counted.state;
         self.sites += 1;
         *self.push.entry(state.push.look().word).or_default() += 1;
         *self.verify.entry(state.verify.look().word).or_default() += 1;
-        *self.endings.entry(ending(state)).or_default() += 1;
+        *self.endings.entry(counted.ending()).or_default() += 1;
         *self.words.entry(word(state)).or_default() += 1;
         match &state.now {
             Served::Key(key) => *self.serves.entry(key.clone()).or_default() += 1,
@@ -238,10 +270,43 @@ mod tests {
             (Push::Idle, Verify::Seen, Ending::Good),
             (Push::Idle, Verify::NoKey, Ending::Good),
             (Push::Idle, Verify::ExposedSecret, Ending::Bad),
+            (Push::Idle, Verify::DeadKey, Ending::Bad),
+            (Push::Stored, Verify::DeadKey, Ending::Bad),
             (Push::Idle, failed, Ending::Bad),
         ] {
             assert_eq!(ending(&state(push, verify)), expected, "{push:?} {verify:?}");
         }
+    }
+
+    #[test]
+    fn what_is_acknowledged_is_bad_no_more_unless_it_is_an_alarm() {
+        let end = |state: &SiteState| {
+            let counted = Counted {
+                state,
+                acknowledged: true,
+            };
+            counted.ending()
+        };
+        let failed = Verify::Failed(Cause::Timeout);
+        for (push, verify, expected) in [
+            (
+                Push::Failed(Cause::RefusedKey),
+                Verify::Unchecked,
+                Ending::Acknowledged,
+            ),
+            (Push::Stored, Verify::Mismatch, Ending::Acknowledged),
+            (Push::Idle, failed, Ending::Acknowledged),
+            (Push::Idle, Verify::Drifted, Ending::Acknowledged),
+            (Push::Stored, Verify::Verified, Ending::Good),
+            (Push::Stored, Verify::Serving, Ending::Waits),
+            (Push::Sending, Verify::Unchecked, Ending::Open),
+            (Push::Idle, Verify::ExposedSecret, Ending::Bad),
+        ] {
+            assert_eq!(end(&state(push, verify)), expected, "{push:?} {verify:?}");
+        }
+        let mut alarmed = state(Push::Failed(Cause::RefusedKey), Verify::Unchecked);
+        alarmed.alarm = true;
+        assert_eq!(end(&alarmed), Ending::Bad);
     }
 
     #[test]

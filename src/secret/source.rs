@@ -4,7 +4,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use zeroize::Zeroizing;
 
+use super::webhook::{WebhookRefusal, WebhookUrl};
 use super::{MasterKey, MasterKeyRefusal};
 use crate::text::{CleanText, list};
 
@@ -87,13 +88,13 @@ pub enum SecretError {
         /// What is wrong, with what it said on its standard error.
         reason: String,
     },
-    /// What was read is no master key.
+    /// What was read is not what it should be.
     #[error("{origin}: {refusal}")]
     Refused {
         /// Where it was read.
         origin: String,
         /// Why it is none.
-        refusal: MasterKeyRefusal,
+        refusal: SecretRefusal,
     },
 }
 
@@ -103,27 +104,67 @@ impl SecretSource {
     /// # Errors
     /// [`SecretError`], with what was tried and what to do, never with the secret.
     pub async fn read(&self, around: Surroundings, hidden: &[String]) -> Result<MasterKey, SecretError> {
+        self.read_as(around, hidden, MasterKey::parse).await
+    }
+
+    /// Reads the address of a webhook, as [`SecretSource::read`] does a master key.
+    ///
+    /// # Errors
+    /// [`SecretError`], never with the address.
+    pub async fn read_webhook(
+        &self,
+        around: Surroundings,
+        hidden: &[String],
+    ) -> Result<WebhookUrl, SecretError> {
+        self.read_as(around, hidden, WebhookUrl::parse).await
+    }
+
+    async fn read_as<T, Refusal: Into<SecretRefusal>>(
+        &self,
+        around: Surroundings,
+        hidden: &[String],
+        parse: fn(String) -> Result<T, Refusal>,
+    ) -> Result<T, SecretError> {
+        let (text, origin) = match self {
+            Self::Env(names) => from_environment(names, around)?,
+            Self::File(path) => from_file(path, around.user)?,
+            Self::Command(argv) => from_command(argv, hidden).await?,
+            Self::Value(value) => (value.expose_secret().to_owned(), "value in the config".to_owned()),
+        };
+        parse(text).map_err(|refusal| SecretError::Refused {
+            origin,
+            refusal: refusal.into(),
+        })
+    }
+
+    /// The environment variables that may hold it.
+    pub fn variables(&self) -> &[String] {
         match self {
-            Self::Env(names) => from_environment(names, around),
-            Self::File(path) => from_file(path, around.user),
-            Self::Command(argv) => from_command(argv, hidden).await,
-            Self::Value(value) => parse(value.expose_secret().to_owned(), || "master_key.value".to_owned()),
+            Self::Env(names) => names,
+            Self::File(_) | Self::Command(_) | Self::Value(_) => &[],
         }
     }
 }
 
-fn parse(raw: String, origin: impl FnOnce() -> String) -> Result<MasterKey, SecretError> {
-    MasterKey::parse(raw).map_err(|refusal| SecretError::Refused {
-        origin: origin(),
-        refusal,
-    })
+/// Why what was read is not what it should be. Holds no part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretRefusal {
+    /// It is no master key.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyRefusal),
+    /// It is no address of a webhook.
+    #[error(transparent)]
+    Webhook(#[from] WebhookRefusal),
 }
 
-fn from_environment(names: &[String], around: Surroundings) -> Result<MasterKey, SecretError> {
+/// A text that was read, and where.
+type Found = (String, String);
+
+fn from_environment(names: &[String], around: Surroundings) -> Result<Found, SecretError> {
     for name in names {
         if let Some(value) = (around.variable)(name).filter(|value| !value.is_empty()) {
             let text = value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned());
-            return parse(text, || format!("the environment variable {name}"));
+            return Ok((text, format!("the environment variable {name}")));
         }
     }
     Err(SecretError::NotSet(list(names, "or")))
@@ -145,7 +186,7 @@ pub(crate) fn open_plain(path: &Path) -> io::Result<(File, Metadata)> {
     }
 }
 
-fn from_file(path: &Path, user: u32) -> Result<MasterKey, SecretError> {
+fn from_file(path: &Path, user: u32) -> Result<Found, SecretError> {
     let refuse = |reason: String| SecretError::File {
         path: path.to_owned(),
         reason,
@@ -166,19 +207,52 @@ fn from_file(path: &Path, user: u32) -> Result<MasterKey, SecretError> {
     file.take(READ_LIMIT)
         .read_to_end(&mut bytes)
         .map_err(|error| refuse(error.to_string()))?;
-    parse(text(&bytes), || path.display().to_string())
+    Ok((text(&bytes), path.display().to_string()))
 }
 
-async fn from_command(argv: &[String], hidden: &[String]) -> Result<MasterKey, SecretError> {
-    let Some((program, arguments)) = argv.split_first() else {
-        return Err(SecretError::Command {
-            program: "(empty)".to_owned(),
-            reason: "names no program".to_owned(),
-        });
-    };
+async fn from_command(argv: &[String], hidden: &[String]) -> Result<Found, SecretError> {
+    let program = argv.first().map_or("(empty)", String::as_str);
     let refuse = |reason: String| SecretError::Command {
-        program: program.clone(),
+        program: program.to_owned(),
         reason,
+    };
+    let ended = run_bounded(argv, hidden, &[], COMMAND_LIMIT)
+        .await
+        .map_err(refuse)?;
+    let said = CleanText::note(&text(&ended.said));
+    if !ended.status.success() {
+        let said = if said.is_empty() {
+            "it said nothing".to_owned()
+        } else {
+            format!("it said: {said}")
+        };
+        return Err(refuse(format!("failed ({}); {said}", ended.status)));
+    }
+    Ok((text(&ended.out), format!("what the command {program} printed")))
+}
+
+/// What a command came to.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// The beginning of its standard output.
+    pub(crate) out: Zeroizing<Vec<u8>>,
+    /// The beginning of its standard error.
+    pub(crate) said: Zeroizing<Vec<u8>>,
+}
+
+/// Runs a command without standard input, with these variables and without the `hidden` ones. What is left of it, and of
+/// what it has started, is ended with it, at the latest after `limit`.
+///
+/// # Errors
+/// When it cannot be started, or does not end in time: in words.
+pub(crate) async fn run_bounded(
+    argv: &[String],
+    hidden: &[String],
+    variables: &[(&'static str, String)],
+    limit: Duration,
+) -> Result<Ended, String> {
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err("names no program".to_owned());
     };
     let mut command = tokio::process::Command::new(program);
     command
@@ -191,31 +265,22 @@ async fn from_command(argv: &[String], hidden: &[String]) -> Result<MasterKey, S
     for name in hidden {
         command.env_remove(name);
     }
+    for (name, value) in variables {
+        command.env(name, value);
+    }
     let mut child = command
         .spawn()
-        .map_err(|error| refuse(format!("cannot be started: {error}")))?;
+        .map_err(|error| format!("cannot be started: {error}"))?;
     let group = child.id();
     let (out, said) = (child.stdout.take(), child.stderr.take());
     let work = async { tokio::join!(read_bounded(out), read_bounded(said), child.wait()) };
-    let ended = tokio::time::timeout(COMMAND_LIMIT, work).await;
+    let ended = tokio::time::timeout(limit, work).await;
     end_group(group);
     let Ok((out, said, status)) = ended else {
-        return Err(refuse(format!(
-            "did not end within {} s",
-            COMMAND_LIMIT.as_secs()
-        )));
+        return Err(format!("did not end within {} s", limit.as_secs()));
     };
-    let said = CleanText::note(&text(&said));
-    let status = status.map_err(|error| refuse(error.to_string()))?;
-    if !status.success() {
-        let said = if said.is_empty() {
-            "it said nothing".to_owned()
-        } else {
-            format!("it said: {said}")
-        };
-        return Err(refuse(format!("failed ({status}); {said}")));
-    }
-    parse(text(&out), || format!("what the command {program} printed"))
+    let status = status.map_err(|error| error.to_string())?;
+    Ok(Ended { status, out, said })
 }
 
 /// Ends what is left of the command's process group.

@@ -41,6 +41,15 @@ impl HttpSiteApi {
         })
     }
 
+    /// A client for another place than a site: of its own, and with the same authorities and the same proxy. A connection
+    /// may take `limit`.
+    ///
+    /// # Errors
+    /// [`ClientError`], with what to do.
+    pub fn for_another_place(&self, limit: Duration) -> Result<Client, ClientError> {
+        self.lines.for_another_place(limit)
+    }
+
     /// Gives the key for the sites that name `id`.
     pub fn set_master_key(&self, id: MasterKeyId, key: MasterKey) {
         self.master_keys

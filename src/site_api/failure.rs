@@ -39,6 +39,17 @@ pub(super) fn classify_connection(error: &io::Error) -> (Problem, CleanText) {
     (problem, CleanText::note(&words))
 }
 
+/// Why a request to another place than a site brought no answer, in one sentence. Names no URL.
+pub fn words_of(error: &reqwest::Error) -> String {
+    let (problem, words) = classify(error);
+    let sentence = problem.row().sentence;
+    if words.is_empty() {
+        sentence.to_owned()
+    } else {
+        format!("{sentence} ({words})")
+    }
+}
+
 /// What stands behind an error, all the way down.
 #[derive(Default)]
 struct Causes {

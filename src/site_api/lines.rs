@@ -85,6 +85,16 @@ impl Lines {
         })
     }
 
+    /// A client for another place than a site, which makes its connections in the same way, each within `limit`. The
+    /// authorities are loaded already: that takes tens of milliseconds.
+    pub(super) fn for_another_place(&self, limit: Duration) -> Result<Client, ClientError> {
+        let settings = HttpSettings {
+            connect_timeout: limit,
+            ..self.settings.clone()
+        };
+        build(&settings, &self.tls)
+    }
+
     /// The client that has the site's connection, else one without any.
     pub(super) fn take(&self, site: &SiteUrl) -> Client {
         let held = lock(&self.held).remove(site);
@@ -124,6 +134,14 @@ impl Lines {
     pub(super) fn hang_up(&self, site: &SiteUrl) {
         drop(lock(&self.held).remove(site));
     }
+}
+
+/// A client for something else than a site, reached as sites are: checked TLS, no redirects, no retries of its own.
+///
+/// # Errors
+/// [`ClientError`], with what to do.
+pub fn plain_client(settings: &HttpSettings) -> Result<Client, ClientError> {
+    build(settings, &tls(settings)?)
 }
 
 fn build(settings: &HttpSettings, tls: &rustls::ClientConfig) -> Result<Client, ClientError> {

@@ -5,14 +5,17 @@ use jiff::Timestamp;
 
 use self::data::{Data, Me};
 use super::left::Basis;
-use super::old::Pruned;
+use super::old::{Pruned, forgotten_before};
 use super::{
     Holder, Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen,
     SiteRun, Store, StoreError, StoredAttempt,
 };
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
+use crate::rules::standing::Standing;
+use crate::rules::watch::{Change, Told};
 use crate::site::SiteUrl;
 
 /// What is kept, and how it changes.
@@ -225,6 +228,50 @@ impl Store for MemoryStore {
 
     async fn was_served(&self, key: &PublishableKey) -> Result<bool, StoreError> {
         Ok(lock(&self.data).was_served(key))
+    }
+
+    async fn standing(&self, key: &PublishableKey) -> Result<Option<(Standing, Timestamp)>, StoreError> {
+        Ok(lock(&self.data).standings.get(key).copied())
+    }
+
+    async fn remember_standing(
+        &self,
+        key: &PublishableKey,
+        standing: Standing,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut data = lock(&self.data);
+        data.standings.insert(key.clone(), (standing, at));
+        data.standings
+            .retain(|_, (_, said)| *said >= forgotten_before(at));
+        Ok(())
+    }
+
+    async fn acknowledge(
+        &self,
+        sites: &[SiteUrl],
+        acknowledgement: Option<Acknowledgement>,
+    ) -> Result<(), StoreError> {
+        let mut data = self.write();
+        for site in sites {
+            data.acknowledged.set(site.clone(), acknowledgement.clone());
+        }
+        Ok(())
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        Ok(lock(&self.data).acknowledged.clone())
+    }
+
+    async fn told(&self) -> Result<Told, StoreError> {
+        Ok(lock(&self.data).told.clone())
+    }
+
+    async fn tell(&self, changes: Vec<Change>, _: Timestamp) -> Result<Vec<Change>, StoreError> {
+        let mut data = self.write();
+        let mut changes = changes;
+        changes.retain(|change| data.told.take(change));
+        Ok(changes)
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {

@@ -2,6 +2,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Looks outside of runs come by the hour: they are kept no longer than this. The timeline tells what they showed.
 const LOOKS_ARE_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// What Stripe said of a key counts for a day at most.
+const STANDINGS_ARE_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// When something old was last dropped, and what was old then.
@@ -24,4 +26,9 @@ impl Pruned {
         let oldest = self.at.saturating_sub(LOOKS_ARE_KEPT).unwrap_or(Timestamp::MIN);
         self.before.max(oldest)
     }
+}
+
+/// What Stripe said of a key before then is forgotten, when something is remembered at `at`.
+pub(super) fn forgotten_before(at: Timestamp) -> Timestamp {
+    at.saturating_sub(STANDINGS_ARE_KEPT).unwrap_or(Timestamp::MIN)
 }

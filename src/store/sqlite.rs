@@ -20,8 +20,11 @@ use super::{
     Store, StoreError, StoredAttempt,
 };
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
+use crate::rules::standing::Standing;
+use crate::rules::watch::{self, Told};
 use crate::site::SiteUrl;
 
 /// `SQLite`'s errors in words, with the way out.
@@ -46,10 +49,16 @@ mod changes;
 mod statements;
 /// What a transaction reads and writes of its sites, once each.
 mod touched;
+/// What the operator says of sites that are known to be bad.
+mod acknowledged;
+/// What watches have told.
+mod notices;
 /// Runs: their beginning, their end, their counts.
 mod runs;
 /// Attempts, rows of a run, what was seen.
 mod reads;
+/// What Stripe said of keys.
+mod standings;
 /// What waits to be written, and what of it is due.
 mod pending;
 /// One thread writes: what is due goes into one transaction.
@@ -371,6 +380,55 @@ impl Store for SqliteStore {
     async fn was_served(&self, key: &PublishableKey) -> Result<bool, StoreError> {
         let key = key.clone();
         self.read(move |conn, _| reads::was_served(conn, &key)).await
+    }
+
+    async fn standing(&self, key: &PublishableKey) -> Result<Option<(Standing, Timestamp)>, StoreError> {
+        let key = key.clone();
+        self.read(move |conn, _| standings::standing(conn, &key)).await
+    }
+
+    async fn remember_standing(
+        &self,
+        key: &PublishableKey,
+        standing: Standing,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.alone(move |writer| {
+            let kept = standings::remember(&mut writer.conn, &key, standing, at);
+            kept.map_err(|error| writer.fault(&error))
+        })
+        .await
+    }
+
+    async fn acknowledge(
+        &self,
+        sites: &[SiteUrl],
+        acknowledgement: Option<Acknowledgement>,
+    ) -> Result<(), StoreError> {
+        let sites = sites.to_vec();
+        self.alone(move |writer| {
+            writer.in_one(|writer| acknowledged::set(&writer.conn, &sites, acknowledgement.as_ref()))
+        })
+        .await
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        let all = self.read(|conn, _| acknowledged::all(conn)).await?;
+        Ok(Acknowledged::new(all))
+    }
+
+    async fn told(&self) -> Result<Told, StoreError> {
+        self.read(|conn, _| notices::told(conn)).await
+    }
+
+    async fn tell(
+        &self,
+        changes: Vec<watch::Change>,
+        at: Timestamp,
+    ) -> Result<Vec<watch::Change>, StoreError> {
+        self.alone(move |writer| writer.in_one(|writer| notices::tell(&writer.conn, &changes, at)))
+            .await
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {

@@ -184,7 +184,7 @@ pub static COLUMNS: [Column; 11] = [
 
 /// What NOTE tells of a site.
 pub fn told(model: &Model, id: SiteId) -> (String, Part) {
-    let note = note(model.state(id), &|at| model.clock(at));
+    let note = model.note(id);
     if note.is_empty() && model.is_of_session(id) {
         return ("this session only".to_owned(), Part::Label);
     }

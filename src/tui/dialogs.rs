@@ -12,6 +12,10 @@ use crate::engine::Level;
 use crate::rules::status::Role;
 use crate::site::SiteId;
 
+/// Sites that are known to be bad.
+mod acknowledge;
+/// A line of text that is typed.
+mod line;
 /// The address of a site that is to be added.
 mod add;
 /// Runs on record.
@@ -45,6 +49,7 @@ mod plan;
 /// A config that is wrong.
 mod wrong;
 
+pub use acknowledge::Acknowledge;
 pub use add::AddSite;
 pub use choice::{Choice, OLD_RUN, again};
 pub use copy::Copying;
@@ -82,6 +87,8 @@ pub enum Dialog {
     History(Box<History>),
     /// The address of a site that is to be added.
     AddSite(AddSite),
+    /// Sites that are known to be bad.
+    Acknowledge(Acknowledge),
     /// A config that was read again and is wrong.
     WrongConfig(WrongConfig),
     /// A list of which one is chosen.
@@ -103,6 +110,8 @@ pub enum Deed {
     RollBack,
     /// Try what a push would meet.
     Check,
+    /// Say that they are known to be bad.
+    Acknowledge,
 }
 
 impl Deed {
@@ -114,6 +123,7 @@ impl Deed {
             Self::Look => "verified",
             Self::RollBack => "rolled back",
             Self::Check => "checked",
+            Self::Acknowledge => "acknowledged",
         }
     }
 }
@@ -134,6 +144,7 @@ impl Dialog {
             Self::Menu(_) => "menu",
             Self::Preflight(_) => "preflight",
             Self::AddSite(_) => "add a site",
+            Self::Acknowledge(_) => "acknowledge",
             Self::WrongConfig(_) => "wrong config",
         }
     }
@@ -143,7 +154,7 @@ impl Dialog {
         match self {
             Self::Plan(plan) => plan.asks_for_words(),
             Self::History(history) => history.takes_text(),
-            Self::AddSite(_) | Self::Palette(_) => true,
+            Self::AddSite(_) | Self::Acknowledge(_) | Self::Palette(_) => true,
             Self::Choice(_)
             | Self::Detail(_)
             | Self::Copy(_)
@@ -162,6 +173,11 @@ impl Dialog {
     pub fn keys(&self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::AddSite(_) => &[("Enter", "adds it"), ("^U", "wipes it"), ("Esc", "closes")],
+            Self::Acknowledge(_) => &[
+                ("Enter", "goes on"),
+                ("Tab", "the other field"),
+                ("Esc", "closes"),
+            ],
             _ => &[("Esc", "closes")],
         }
     }
@@ -199,6 +215,7 @@ pub fn press(dialog: &mut Dialog, model: &mut Model, press: KeyEvent) -> Pressed
         Dialog::Palette(dialog) => dialog.press(model, press),
         Dialog::History(dialog) => dialog.press(model, press),
         Dialog::AddSite(dialog) => dialog.press(model, press),
+        Dialog::Acknowledge(dialog) => dialog.press(model, press),
         Dialog::WrongConfig(_) => WrongConfig::press(model, press),
         Dialog::Menu(dialog) => dialog.press(model, press),
         Dialog::Preflight(dialog) => dialog.press(model, press),
@@ -218,6 +235,7 @@ pub fn draw(dialog: &Dialog, model: &Model, frame: &mut Frame) {
         Dialog::Palette(dialog) => dialog.draw(model, frame),
         Dialog::History(dialog) => dialog.draw(model, frame),
         Dialog::AddSite(dialog) => dialog.draw(model, frame),
+        Dialog::Acknowledge(dialog) => dialog.draw(model, frame),
         Dialog::WrongConfig(dialog) => dialog.draw(model, frame),
         Dialog::Menu(dialog) => dialog.draw(model, frame),
         Dialog::Preflight(dialog) => dialog.draw(model, frame),

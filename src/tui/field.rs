@@ -26,6 +26,8 @@ pub struct KeyField {
     before: TextInput,
     /// What stands there is replaced by the first thing that is typed.
     replaces: bool,
+    /// What stands there came as a whole: it was pasted, or chosen.
+    whole: bool,
     shown_until: Option<Moment>,
     /// A secret was refused: input is dropped until then.
     swallows_until: Option<Moment>,
@@ -70,6 +72,11 @@ impl KeyField {
             return Some(Err(refusal));
         }
         (!self.text.value().is_empty()).then(|| PublishableKey::parse(self.text.value()))
+    }
+
+    /// The key, once it is entered: a key that is still being typed looks like many others on its way.
+    pub fn entered(&self) -> Option<PublishableKey> {
+        self.key().filter(|_| self.whole || !self.editing)
     }
 
     /// Whether it takes what is typed.
@@ -130,6 +137,7 @@ impl KeyField {
     fn take(&mut self, key: &PublishableKey) {
         self.forgive();
         self.text = TextInput::from(key.as_str());
+        self.whole = true;
         // What is typed behind it is another key, not the rest of this one.
         self.replaces = true;
         self.shown_until = None;
@@ -220,7 +228,7 @@ impl KeyField {
             KeyCode::Char(character) if !control => self.insert(&character.to_string(), now),
             _ => {
                 self.refused = None;
-                self.replaces = false;
+                (self.replaces, self.whole) = (false, false);
                 self.text.handle_event(&TerminalEvent::Key(press));
                 self.check(now)
             }
@@ -242,14 +250,16 @@ impl KeyField {
         let after_line = text.trim().len() > line.trim().len();
         // A whole key replaces what stands there; the rest of one goes behind what was typed.
         self.replaces |= line.trim_start().starts_with("pk_");
-        match self.insert(line.trim(), now) {
+        let edited = self.insert(line.trim(), now);
+        self.whole = true;
+        match edited {
             Edited::Editing if after_line => Edited::Cut,
             edited => edited,
         }
     }
 
     fn insert(&mut self, text: &str, now: Moment) -> Edited {
-        self.refused = None;
+        (self.refused, self.whole) = (None, false);
         if std::mem::take(&mut self.replaces) {
             self.text.reset();
         }

@@ -263,6 +263,7 @@ mod tests {
         filter.matches(&Looked {
             site: &site,
             state: &state,
+            acknowledgement: None,
             clock: &|_| "14:02:12".to_owned(),
         })
     }
@@ -418,6 +419,7 @@ mod tests {
             Verify::NoKey,
             Verify::Failed(cause),
             Verify::ExposedSecret,
+            Verify::DeadKey,
             Verify::Superseded,
         ];
         assert_eq!(words("verify"), verify.map(|verify| verify.look().word));

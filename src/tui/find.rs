@@ -23,10 +23,10 @@ pub(super) fn page(model: &Model) -> isize {
     isize::try_from(model.table_height()).unwrap_or(1).max(2)
 }
 
-/// Whether a retry of the site does something, or asks about it.
+/// Whether a retry of the site does something, or asks about it, and the operator does not know of it yet.
 pub(super) fn failed(model: &Model, id: SiteId) -> bool {
     let plan = model.state(id).retry_plan();
-    plan.is_failed() || plan.asks()
+    (plan.is_failed() || plan.asks()) && model.acknowledgement(id).is_none()
 }
 
 /// To the next shown site that failed; behind the last one comes the first.
@@ -37,6 +37,12 @@ pub(super) fn next_failed(screen: &mut Screen) -> Vec<Effect> {
     let next = behind.into_iter().find(|place| failed(model, order[*place]));
     match next {
         Some(place) => model.move_cursor(place),
+        None if model.failed + model.held_back > 0 && model.filter.is_empty() => {
+            model.say(
+                Level::Info,
+                "no other site failed: those that did are acknowledged",
+            );
+        }
         None if model.failed + model.held_back > 0 => {
             model.say(Level::Info, "none of the shown sites failed: Esc shows all again");
         }

@@ -206,6 +206,8 @@ impl Screen {
         model.messages = old.messages;
         model.line = None;
         (model.meanwhile, model.away_since) = (old.meanwhile, old.away_since);
+        // It is begun anew, on the new sites.
+        model.watch = old.watch;
         // Asked about once is enough.
         model.set_left(old.left);
         let marks = match gone {
@@ -254,7 +256,8 @@ pub(super) fn first_orders(model: &Model, look: bool) -> Vec<Effect> {
             background: attempts == Attempts::One,
         })
     });
-    looks.collect()
+    let watch = model.watch.map(|_| Effect::Watch(true));
+    looks.chain(watch).collect()
 }
 
 /// Order, filter, marks and cursor are as they were, as far as the sites are still there. Returns how many marks were

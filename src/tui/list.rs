@@ -66,6 +66,16 @@ impl Default for Sort {
     }
 }
 
+impl Sort {
+    /// What a site is sorted by. One that the operator knows to be bad needs no attention, unless it is an alarm.
+    pub fn key(&self, looked: &Looked<'_>) -> SortKey {
+        if self.column.is_none() && looked.acknowledgement.is_some() && !looked.state.exposes() {
+            return SortKey::Rank(Reverse(0));
+        }
+        (self.by)(looked.site, looked.state)
+    }
+}
+
 /// Whether a retry does something for a site, and whether it asks first: how many sites more of each.
 pub type Failed = (usize, usize);
 
@@ -186,7 +196,7 @@ impl List {
     /// Something about a site changed.
     pub fn change(&mut self, id: SiteId, looked: &Looked<'_>, filter: &Filter) {
         let index = id.index();
-        let key = (self.sort.by)(looked.site, looked.state);
+        let key = self.sort.key(looked);
         let passes = filter.matches(looked);
         let moves = self.keys[index] != key && (passes || self.passes[index]);
         if (moves || passes != self.passes[index]) && !std::mem::replace(&mut self.has_changed[index], true) {
@@ -464,6 +474,7 @@ mod tests {
             let looked = |index: usize| Looked {
                 site: &self.sites[index],
                 state: &self.states[index],
+                acknowledgement: None,
                 clock: &|_| String::new(),
             };
             (0..self.sites.len())
@@ -481,6 +492,7 @@ mod tests {
                     let looked = Looked {
                         site: &self.sites[site],
                         state: &self.states[site],
+                        acknowledgement: None,
                         clock: &|_| String::new(),
                     };
                     self.list.change(SiteId::at(site), &looked, &self.filter);

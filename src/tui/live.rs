@@ -26,6 +26,8 @@ pub(super) struct Live {
     failures: Vec<Failure>,
     /// How many runs came to an end, or to a halt, before the operator's eyes.
     pub(super) ended: u64,
+    /// How many notices of a watch came before the operator's eyes.
+    pub(super) found: u64,
 }
 
 /// Something that failed on a site and is not mended.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use figures::Figures;
+use stripe::Stripe;
 
 use super::field::KeyField;
 use super::filter::{Filter, Looked};
@@ -16,6 +17,7 @@ use super::setup::Setup;
 use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo, Shown};
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::expiry::Expiry;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::rollout;
@@ -26,6 +28,8 @@ use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::{Holder, RunRecord};
 use crate::text::{Count, drawable, width};
 
+/// Sites that the operator knows to be bad.
+mod acknowledged;
 /// What it knows of where its sites come from.
 mod origin;
 /// What its terminal makes of text for a clipboard.
@@ -38,6 +42,8 @@ mod shown;
 mod room;
 /// A key that may be of another Stripe account.
 mod account;
+/// What Stripe says of keys.
+mod stripe;
 /// How keys, times and texts are written on this terminal.
 mod written;
 
@@ -114,6 +120,10 @@ pub struct Model {
     pub(super) tally: Tally,
     /// What the engine has told of backends, by their names.
     pub(super) backends: HashMap<Arc<str>, Shown>,
+    /// When the watch looks at all sites next, if it is on.
+    pub(super) watch: Option<Moment>,
+    /// Sites that the operator knows to be bad.
+    pub(super) acknowledged: Acknowledged,
     pub(super) operator: String,
     pub(super) config: String,
     pub(super) searched: Vec<PathBuf>,
@@ -139,6 +149,8 @@ pub struct Model {
     pub(super) attempts: HashMap<SiteId, VecDeque<Attempt>>,
     pub(super) run: Option<RunInfo>,
     pub(super) live: Live,
+    /// What Stripe says of keys.
+    pub(super) stripe: Stripe,
     figures: Figures,
     /// Whether a site has a group.
     pub(super) has_groups: bool,
@@ -176,6 +188,8 @@ impl Model {
             .map(|site| width(&drawable(site.name.as_str())));
         let mut model = Self {
             tally: Tally::of(&states),
+            watch: None,
+            acknowledged: Acknowledged::default(),
             list: List::new(&start.sites, &states),
             filter: Filter::default(),
             figures: Figures::of(start.run.as_ref().map(|run| (run.id, &run.key)), &states),
@@ -201,6 +215,7 @@ impl Model {
             attempts: HashMap::new(),
             run: start.run,
             live: Live::default(),
+            stripe: Stripe::default(),
             ordered: 0,
             refused_order: None,
             attached: None,
@@ -482,6 +497,7 @@ impl Model {
         let looked = Looked {
             site: &self.sites[id.index()],
             state: &self.states[id.index()],
+            acknowledgement: self.acknowledged.of(&self.sites[id.index()].url, self.now.wall),
             clock: &|moment| clock(moment, self.now, &self.options.zone),
         };
         self.list.change(id, &looked, &self.filter);

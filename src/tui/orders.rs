@@ -1,4 +1,4 @@
-use super::dialogs::{Choice, Deed, Dialog, PlanDialog, Preflight, again};
+use super::dialogs::{Acknowledge, Choice, Deed, Dialog, PlanDialog, Preflight, again};
 use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
 use super::{Effect, Wanted};
@@ -24,6 +24,7 @@ pub(super) fn go(screen: &mut Screen, deed: Deed, sites: Vec<SiteId>) -> Vec<Eff
         Deed::Look => look(screen, sites),
         Deed::RollBack => roll_back(screen, &sites),
         Deed::Check => check(screen, sites),
+        Deed::Acknowledge => acknowledge(screen, sites),
     }
 }
 
@@ -40,6 +41,14 @@ fn check(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
     let (dialog, effects) = Preflight::of(sites, &mut screen.model);
     screen.dialog = Some(Dialog::Preflight(Box::new(dialog)));
     effects
+}
+
+/// Asks why these sites are known to be bad, and until when.
+fn acknowledge(screen: &mut Screen, sites: Vec<SiteId>) -> Vec<Effect> {
+    if !sites.is_empty() {
+        screen.dialog = Some(Dialog::Acknowledge(Acknowledge::of(&screen.model, sites)));
+    }
+    Vec::new()
 }
 
 /// Looks at what `sites` serve.

@@ -331,8 +331,10 @@ impl Show<'_> {
         match effect {
             order @ (Effect::Engine(_)
             | Effect::Read(_)
+            | Effect::AskStripe(_)
             | Effect::Setup(_)
             | Effect::Preflight(_)
+            | Effect::Watch(_)
             | Effect::Heal) => self.order(order),
             Effect::Copy(text) => self.copied = Some(text),
             Effect::Redraw => return self.resized(true),

@@ -20,6 +20,8 @@ pub(super) struct Tab {
     due: Option<Moment>,
     /// How many ends of runs were rung for.
     rung: u64,
+    /// How many notices of a watch were rung for.
+    found: u64,
 }
 
 /// Title and progress, as the terminal was told them.
@@ -49,6 +51,7 @@ impl Tab {
             written: None,
             due: None,
             rung: model.live.ended,
+            found: model.live.found,
         }
     }
 
@@ -77,6 +80,11 @@ impl Tab {
             if self.settings.bell {
                 bytes.push(0x07);
             }
+        }
+        if model.live.found > self.found {
+            // Whoever watches wants to hear of it, whatever is wanted of runs.
+            self.found = model.live.found;
+            bytes.push(0x07);
         }
         bytes
     }
@@ -279,6 +287,26 @@ mod tests {
             run(&mut screen, phase, 4);
             assert_eq!(text(&mut tab, &screen, 20_000), "", "once");
         }
+    }
+
+    #[test]
+    fn what_a_watch_finds_rings_whatever_is_wanted_of_runs_and_its_end_does_not() {
+        let mut screen = screen();
+        let quiet = TabSettings {
+            title: false,
+            progress: false,
+            bell: false,
+        };
+        let mut tab = Tab::new(quiet, &screen.model);
+        let found = |over| {
+            let text = "maison-est drifted: served the expected key".to_owned();
+            Message::Watch(crate::tui::WatchNews::Notice { text, over })
+        };
+        update(&mut screen, found(false), at(0));
+        assert_eq!(text(&mut tab, &screen, 0), "\x07");
+        assert_eq!(text(&mut tab, &screen, 1), "", "once");
+        update(&mut screen, found(true), at(2));
+        assert_eq!(text(&mut tab, &screen, 2), "");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::keys::Press;
 use super::live::Failure;
 use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
-use super::{Effect, Input, Message, PreflightOrder, Reading, first, looks_pasted, orders};
+use super::{Effect, Input, Message, PreflightOrder, Reading, first, looks_pasted, orders, stripe, watch};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
@@ -41,12 +41,14 @@ pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect>
     }
     effects.extend(first::take_loaded(screen));
     first::mind_reading(&mut screen.model, &effects);
+    effects.extend(stripe::questions(screen));
     allowed(screen, effects)
 }
 
 /// What the screen orders by itself when it opens; with `look` it looks at all sites of which little is known.
 pub fn open(screen: &mut Screen, look: bool) -> Vec<Effect> {
-    let effects = first::first_orders(&screen.model, look);
+    let mut effects = first::first_orders(&screen.model, look);
+    effects.extend(stripe::questions(screen));
     allowed(screen, effects)
 }
 
@@ -128,6 +130,8 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
                 dialog.take(news, model);
             }
         }
+        Message::Asked(key, asked) => stripe::take(screen, key, asked),
+        Message::Watch(news) => watch::take(model, news),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Healed(sites) => {
@@ -155,11 +159,13 @@ fn take_event(model: &mut Model, event: Event) {
                 let name = &model.site(attempt.site).name;
                 let request = attempt.request.word();
                 let text = format!("{name} {request} {}: {}", attempt.number, attempt.note);
-                model.live.take_failure(Failure {
-                    site: attempt.site,
-                    at: attempt.at,
-                    text: text.clone(),
-                });
+                if model.acknowledgement(attempt.site).is_none() {
+                    model.live.take_failure(Failure {
+                        site: attempt.site,
+                        at: attempt.at,
+                        text: text.clone(),
+                    });
+                }
                 model.mention(attempt.at, Level::Warning, text);
             }
             model.take_attempt(attempt);
@@ -176,6 +182,10 @@ fn take_event(model: &mut Model, event: Event) {
         }
         // A message has told it, and the run says why it holds.
         Event::Halted(..) | Event::Alarm(..) | Event::Refreshed => {}
+        Event::Acknowledged {
+            sites,
+            acknowledgement,
+        } => model.take_acknowledged(&sites, acknowledgement.as_ref()),
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
 }
@@ -317,7 +327,8 @@ fn take_run(model: &mut Model, run: RunInfo) {
             ),
         );
     }
-    if known.is_some() && known != Some(run.phase) {
+    // Why it holds by itself is told already.
+    if known.is_some() && known != Some(run.phase) && run.halt.is_none() {
         let text = match run.phase {
             RunPhase::Sending => "goes on".to_owned(),
             RunPhase::Settling => "nothing is left to send; proofs are due".to_owned(),
@@ -353,8 +364,14 @@ fn take_state(model: &mut Model, id: SiteId, state: SiteState) {
 
 /// What is wrong with a site although its answer was a good one, if that is new.
 fn unasked_failure(model: &Model, id: SiteId, state: &SiteState) -> Option<Failure> {
-    let is_wrong = |verify| matches!(verify, Verify::Mismatch | Verify::Drifted | Verify::ExposedSecret);
-    if !is_wrong(state.verify) || is_wrong(model.state(id).verify) {
+    let is_wrong = |verify| {
+        matches!(
+            verify,
+            Verify::Mismatch | Verify::Drifted | Verify::ExposedSecret | Verify::DeadKey
+        )
+    };
+    let is_known = model.acknowledgement(id).is_some() && state.verify != Verify::ExposedSecret;
+    if !is_wrong(state.verify) || is_wrong(model.state(id).verify) || is_known {
         return None;
     }
     let note = note(state, &|at| model.clock(at));

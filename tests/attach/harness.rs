@@ -184,4 +184,4 @@ pub(crate) async fn raw(folder: &Path, pid: u32, hello: &str) -> BufReader<UnixS
     BufReader::new(stream)
 }
 
-pub(crate) const HELLO: &str = r#"{"protocol":1,"version":"0.1.0","wants":"events"}"#;
+pub(crate) const HELLO: &str = r#"{"protocol":2,"version":"0.1.0","wants":"events"}"#;

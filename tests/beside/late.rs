@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use stripe_propagate::engine::Command;
 use stripe_propagate::key::PublishableKey;
+use stripe_propagate::rules::acknowledgement::{Acknowledged, Acknowledgement};
 use stripe_propagate::rules::moment::Moment;
 use stripe_propagate::rules::plan::Plan;
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::RunPhase;
+use stripe_propagate::rules::standing::Standing;
 use stripe_propagate::rules::state::{Allow, Served, SiteState};
 use stripe_propagate::rules::status::{Push, SkipReason, Verify};
+use stripe_propagate::rules::watch::{Change, Told};
 use stripe_propagate::site::{SiteId, SiteUrl};
 use stripe_propagate::store::memory::MemoryStore;
 use stripe_propagate::store::{
@@ -144,6 +147,39 @@ impl Store for Late {
 
     async fn was_served(&self, key: &PublishableKey) -> Result<bool, StoreError> {
         self.db.was_served(key).await
+    }
+
+    async fn standing(&self, key: &PublishableKey) -> Result<Option<(Standing, Timestamp)>, StoreError> {
+        self.db.standing(key).await
+    }
+
+    async fn remember_standing(
+        &self,
+        key: &PublishableKey,
+        standing: Standing,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.db.remember_standing(key, standing, at).await
+    }
+
+    async fn acknowledge(
+        &self,
+        sites: &[SiteUrl],
+        acknowledgement: Option<Acknowledgement>,
+    ) -> Result<(), StoreError> {
+        self.db.acknowledge(sites, acknowledgement).await
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        self.db.acknowledged().await
+    }
+
+    async fn told(&self) -> Result<Told, StoreError> {
+        self.db.told().await
+    }
+
+    async fn tell(&self, changes: Vec<Change>, at: Timestamp) -> Result<Vec<Change>, StoreError> {
+        self.db.tell(changes, at).await
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {

@@ -264,7 +264,12 @@ impl Play {
             }
             Event::NotBegun(error) => panic!("{error}"),
             Event::Refused(why) => panic!("{why}"),
-            Event::Attempt(_) | Event::Message(_) | Event::Alarm(..) | Event::Refreshed | Event::Taken => {}
+            Event::Attempt(_)
+            | Event::Alarm(..)
+            | Event::Message(_)
+            | Event::Acknowledged { .. }
+            | Event::Refreshed
+            | Event::Taken => {}
         }
     }
 

@@ -29,5 +29,9 @@ mod steering;
 mod preflight;
 /// Questions with a few answers.
 mod questions;
+/// What Stripe says of keys.
+mod stripe;
+/// Sites that are known to be bad, and the watch.
+mod known_bad;
 /// Every screen and dialog, on each kind of terminal.
 mod matrix;

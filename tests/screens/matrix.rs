@@ -15,7 +15,9 @@ use stripe_propagate::tui::theme::Theme;
 
 use super::stories::{amid_a_run, holder, many, run, with_latencies};
 use super::trial::{Display, NAMES, SIZES, Trial, key, new_key, style_name};
-use super::{detail, dialogs, find, history, keys, live, preflight, questions, setup, steering};
+use super::{
+    detail, dialogs, find, history, keys, known_bad, live, preflight, questions, setup, steering, stripe,
+};
 
 /// The style of plain text, in colours and without.
 const PLAIN: &str = "-/-";
@@ -78,6 +80,7 @@ const SCREENS: &[(&str, Story)] = &[
     ("key_refused", |display| {
         after(fresh(display), "esk_live_51ThisMustNeverShow")
     }),
+    ("key_dead", stripe::unknown),
     ("offered_keys", |display| keys::offered(display)),
     ("filter", |display| {
         after(amid_a_run(display), "/key:9zqe !push:stored")
@@ -100,6 +103,7 @@ const SCREENS: &[(&str, Story)] = &[
         screen.press(KeyCode::Enter);
         screen
     }),
+    ("plan_dead", stripe::dead_plan),
     ("plan_many", dialogs::plan_of_many),
     ("plan_small", |display| {
         let start = |start: &mut stripe_propagate::tui::model::Start| start.key = Some(key("test", "New1"));
@@ -109,6 +113,10 @@ const SCREENS: &[(&str, Story)] = &[
     ("rollback", history::rollback),
     ("held_back", questions::held_back_sites),
     ("cancelled", questions::cancelled_sites),
+    ("watch", known_bad::watch),
+    ("acknowledge", known_bad::asked),
+    ("acknowledged", known_bad::acknowledged),
+    ("acknowledged_changed", known_bad::changed),
     ("detail", |display| detail::detail(display)),
     ("detail_end", |display| after(detail::detail(display), "G")),
     ("copy", |display| {
@@ -323,6 +331,7 @@ fn kind(dialog: &Dialog) -> &'static str {
         Dialog::History(_) => "history",
         Dialog::Menu(_) => "menu",
         Dialog::AddSite(_) => "add site",
+        Dialog::Acknowledge(_) => "acknowledge",
         Dialog::WrongConfig(_) => "wrong config",
         Dialog::Preflight(_) => "preflight",
     }
@@ -342,6 +351,7 @@ fn each_kind_of_dialog_has_a_picture() {
         "history",
         "menu",
         "add site",
+        "acknowledge",
         "wrong config",
         "preflight",
     ]

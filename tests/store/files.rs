@@ -205,6 +205,26 @@ fn a_newer_store_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_store_of_the_first_version_is_copied_and_goes_on() {
+    let home = Sqlite::default();
+    drop(home.open());
+    let raw = Connection::open(home.path()).unwrap();
+    raw.execute_batch("DROP TABLE standings; PRAGMA user_version = 1")
+        .unwrap();
+    drop(raw);
+    let db = home.open();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let asked = runtime.block_on(db.standing(&crate::shop::key("New")));
+    assert_eq!(asked, Ok(None), "what it lacked is there now");
+    let copy = home.path().with_file_name("store.db.v1.bak");
+    let version: u32 = Connection::open(copy)
+        .unwrap()
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 1);
+}
+
+#[test]
 fn the_database_of_another_program_is_refused() {
     let home = TempDir::new().unwrap();
     let path = home.path().join("cookies.db");

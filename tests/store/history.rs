@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use stripe_propagate::rules::retry::Policy;
+use stripe_propagate::rules::standing::Standing;
 use stripe_propagate::rules::state::Served;
 use stripe_propagate::store::{Outcome, Record, Recorded, Request, RunId, Store};
 use stripe_propagate::text::CleanText;
@@ -207,4 +208,39 @@ pub(crate) async fn others_are_told_of_what_has_changed(home: &impl Home) {
     other.run_sent(id, at(4)).await.unwrap();
     assert!(db.has_changed().await.unwrap());
     assert!(!other.has_changed().await.unwrap());
+}
+
+pub(crate) async fn what_stripe_said_of_a_key_is_remembered_by_all(home: &impl Home) {
+    let (db, other) = (home.open(), home.open());
+    let (one, two) = (key("One"), key("Two"));
+    assert_eq!(db.standing(&one).await.unwrap(), None);
+    db.remember_standing(&one, Standing::Known, time(1))
+        .await
+        .unwrap();
+    db.remember_standing(&two, Standing::Unknown, time(2))
+        .await
+        .unwrap();
+    db.remember_standing(&one, Standing::Expired, time(3))
+        .await
+        .unwrap();
+    for db in [&db, &other, &home.open()] {
+        assert_eq!(
+            db.standing(&one).await.unwrap(),
+            Some((Standing::Expired, time(3)))
+        );
+        assert_eq!(
+            db.standing(&two).await.unwrap(),
+            Some((Standing::Unknown, time(2)))
+        );
+    }
+    let month = 31 * 24 * 3600;
+    other
+        .remember_standing(&one, Standing::Known, time(month))
+        .await
+        .unwrap();
+    assert_eq!(
+        db.standing(&one).await.unwrap(),
+        Some((Standing::Known, time(month)))
+    );
+    assert_eq!(db.standing(&two).await.unwrap(), None, "it is too old to count");
 }

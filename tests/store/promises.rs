@@ -14,7 +14,9 @@ pub(crate) use crate::history::{
     attempts_are_kept_in_order, looks_outside_of_runs_are_dropped_sooner, many_sites_are_asked_for_at_once,
     others_are_told_of_what_has_changed, pruning_drops_old_runs_and_never_what_is_known,
     the_runs_of_a_site_are_told_newest_first, the_timeline_tells_what_was_seen_and_who_sent_it,
+    what_stripe_said_of_a_key_is_remembered_by_all,
 };
+pub(crate) use crate::known_bad::*;
 use crate::shop::{
     Home, SERVING, SETTLING, Shop, VERIFIED, at, by, counts, key, known, planned, row, row_words, run,
     run_of, time, url, words,

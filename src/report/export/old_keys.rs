@@ -216,7 +216,12 @@ fn standing(site: &RunSite, seen: &Served, serves_old: bool) -> Standing {
         // Its caches may hold what an earlier run replaced.
         _ if site.push.is_open() || site.verify.is_open() => Standing::Unproven,
         _ if left_out.is_some_and(|reason| reason.is_intended() && site.puts == 0) => Standing::LeftOut,
-        Served::Key(key) if site.verify == Verify::Verified && *key == site.planned.key => Standing::Proven,
+        // Called dead is only what was proven: the old key is gone there, whatever Stripe says of the new one.
+        Served::Key(key)
+            if matches!(site.verify, Verify::Verified | Verify::DeadKey) && *key == site.planned.key =>
+        {
+            Standing::Proven
+        }
         Served::Key(_) | Served::NoKey => Standing::Unproven,
     }
 }

@@ -1,9 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, PlanAction, PlanRow};
 use crate::key::{KeyMode, PublishableKey};
+use crate::rules::standing::Standing;
 use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::{Push, SkipReason};
 use crate::site::SiteId;
@@ -37,6 +38,15 @@ pub enum Danger {
         /// How long the keys are that most of the sites serve.
         usual: usize,
     },
+    /// Stripe does not know a key that goes out, or has expired it: no shop that gets it takes payments.
+    DeadKey {
+        /// The worst that Stripe says of one.
+        standing: Standing,
+        /// How many of the keys that go out are so.
+        keys: usize,
+        /// How many go out.
+        of: usize,
+    },
 }
 
 impl Danger {
@@ -52,6 +62,7 @@ impl Danger {
             Self::Changed { .. } => "changed",
             Self::Unrecognised { .. } => "unrecognised",
             Self::OtherLength { .. } => "length",
+            Self::DeadKey { .. } => "dead",
         }
     }
 
@@ -78,6 +89,15 @@ impl Danger {
                 format!(
                     "the key has {length} characters, and those that are served now {usual}: is it whole?"
                 )
+            }
+            Self::DeadKey { standing, keys, of } => {
+                let what = match standing {
+                    _ if of > 1 => format!("Stripe does not know, or has expired, {keys} of the {of} keys"),
+                    Standing::Expired => "Stripe has expired the key: it was rolled".to_owned(),
+                    _ => "Stripe does not know the key: mistyped, cut off, or of another environment"
+                        .to_owned(),
+                };
+                format!("{what}; no shop that gets it takes payments")
             }
         }
     }
@@ -158,4 +178,24 @@ pub(super) fn other_length(key: &PublishableKey, rows: &[PlanRow]) -> Option<Dan
     }
     let (usual, _) = lengths.into_iter().max_by_key(|&(_, count)| count)?;
     Some(Danger::OtherLength { length, usual })
+}
+
+/// What Stripe says of the keys that go out, if that is a danger; none where it says nothing of any.
+pub(super) fn dead_keys(
+    rows: &[PlanRow],
+    standing: impl Fn(&PublishableKey) -> Option<Standing>,
+) -> Option<Danger> {
+    let puts = rows.iter().filter(|row| row.action == PlanAction::Put);
+    let keys: BTreeSet<&PublishableKey> = puts.map(|row| &row.key).collect();
+    let dead = || {
+        keys.iter()
+            .filter_map(|key| standing(key))
+            .filter(|said| said.is_dead())
+    };
+    // What Stripe has expired is certain; what it does not know may be of another environment.
+    Some(Danger::DeadKey {
+        standing: dead().max()?,
+        keys: dead().count(),
+        of: keys.len(),
+    })
 }

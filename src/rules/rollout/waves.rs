@@ -106,6 +106,11 @@ impl Waves {
         }
     }
 
+    /// Whether the canary is all that may send.
+    pub fn is_canary_out(&self) -> bool {
+        self.rollout.canary && self.current == 0
+    }
+
     /// Whether the sites of this wave may send.
     pub fn may_send(&self, wave: usize) -> bool {
         wave <= self.current
@@ -150,7 +155,7 @@ impl Waves {
 
     /// What the run does now.
     pub fn step(&mut self) -> Step {
-        let is_canary = self.rollout.canary && self.current == 0;
+        let is_canary = self.is_canary_out();
         let wave = &self.all[self.current];
         let is_last = self.current + 1 >= self.all.len();
         if is_canary && !is_last && wave.not_serving > 0 && !self.goes_on {

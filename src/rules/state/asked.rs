@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Call, Phase, RetryPlan, Served, SiteState};
+use super::{Call, Phase, Served, SiteState};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Cause, Problem};
@@ -8,6 +8,25 @@ use crate::rules::status::{Push, SkipReason, Verify};
 
 /// So long a look tells how well a site is.
 const LOOK_TELLS: Duration = Duration::from_hours(1);
+
+/// What a retry of a site means now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryPlan {
+    /// Its PUT goes again.
+    Push,
+    /// Only its look goes again.
+    Look,
+    /// It failed in an earlier run: a retry is a run of its own, with that run's key.
+    OtherRun,
+    /// It was held back: the operator must say that it may go.
+    Ask(SkipReason),
+    /// Its settle time runs.
+    Settles,
+    /// Something is under way.
+    Busy,
+    /// Nothing failed.
+    Nothing,
+}
 
 impl RetryPlan {
     /// Whether a retry does something without a question.
@@ -156,6 +175,11 @@ impl SiteState {
         self.now.key() == Some(key) && !pushed
     }
 
+    /// Whether an answer held a secret: an alarm that nobody acknowledges away.
+    pub fn exposes(&self) -> bool {
+        self.alarm || self.verify == Verify::ExposedSecret
+    }
+
     /// Whether the last look showed what it serves.
     pub fn is_seen(&self) -> bool {
         self.now != Served::Unknown && !self.unanswered
@@ -183,7 +207,7 @@ impl SiteState {
     /// Whether it was seen to serve what is expected, and serves another key now.
     pub fn was_replaced(&self) -> bool {
         let seen = |expected| self.recent.iter().any(|(key, _)| key == expected);
-        self.verify == Verify::Mismatch && self.expected.as_ref().is_some_and(seen)
+        self.verify_besides() == Verify::Mismatch && self.expected.as_ref().is_some_and(seen)
     }
 
     /// What its run puts here, held back or not.
@@ -218,7 +242,7 @@ impl SiteState {
             self.push,
             Push::Failed(_) | Push::Unknown(_) | Push::Cancelled | Push::NotStarted
         ) || (self.expected.is_some()
-            && matches!(self.verify, Verify::Mismatch | Verify::NoKey));
+            && matches!(self.verify_besides(), Verify::Mismatch | Verify::NoKey));
         if put_again && !self.in_run {
             RetryPlan::OtherRun
         } else if put_again {

@@ -264,7 +264,7 @@ impl SiteState {
 
     /// Whether it is not known to serve what is expected of it.
     pub fn is_owed(&self) -> bool {
-        let served = matches!(self.verify, Verify::Verified | Verify::Serving);
+        let served = matches!(self.verify_besides(), Verify::Verified | Verify::Serving);
         self.expected.is_some() && !served && !self.push.is_open()
     }
 }

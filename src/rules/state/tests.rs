@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::rules::outcome::Answer;
 
+mod dead;
 mod laws;
 mod left;
 

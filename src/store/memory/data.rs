@@ -1,10 +1,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use jiff::Timestamp;
+
 use crate::key::PublishableKey;
+use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
+use crate::rules::standing::Standing;
 use crate::rules::state::{LeftRow, Served, SiteState};
 use crate::rules::status::{Push, Verify};
+use crate::rules::watch::Told;
 use crate::site::SiteUrl;
 use crate::store::left::is_not_reached;
 use crate::store::old::Pruned;
@@ -29,6 +34,10 @@ pub(super) struct Data {
     /// Who has not asked since another changed something.
     pub(super) news: HashSet<Me>,
     pub(super) pruned: Option<Pruned>,
+    /// What Stripe said of keys, and when.
+    pub(super) standings: HashMap<PublishableKey, (Standing, Timestamp)>,
+    pub(super) acknowledged: Acknowledged,
+    pub(super) told: Told,
 }
 
 #[derive(Debug)]

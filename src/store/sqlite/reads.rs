@@ -10,7 +10,7 @@ use crate::store::{PlannedSite, RunId, RunSite, Seen, SiteRun, StoredAttempt};
 use crate::text::CleanText;
 
 /// The address in a column.
-fn url(row: &Row<'_>, column: &str) -> Result<SiteUrl> {
+pub(super) fn url(row: &Row<'_>, column: &str) -> Result<SiteUrl> {
     let text = row.get_ref(column)?.as_str()?;
     SiteUrl::parse(text).map_err(|error| Error::FromSqlConversionFailure(0, Type::Text, error.into()))
 }

@@ -9,7 +9,7 @@ use super::place::{Place, create, failed, look_at};
 use crate::store::StoreError;
 
 /// What makes a file of each version one of the next. Never change one that was released: add another.
-const MIGRATIONS: &[&str] = &[FIRST];
+const MIGRATIONS: &[&str] = &[FIRST, STANDINGS, KNOWN_TO_BE_BAD];
 
 /// "stpr": whose database it is.
 const APPLICATION: i32 = 0x7374_7072;
@@ -106,6 +106,30 @@ CREATE TABLE seen (
 );
 CREATE INDEX seen_at_site ON seen (site);
 CREATE INDEX seen_until ON seen (last);
+";
+
+/// What Stripe said of keys. `at` is the wall clock in milliseconds.
+const STANDINGS: &str = "
+CREATE TABLE standings (
+    key TEXT PRIMARY KEY,
+    standing TEXT NOT NULL,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+/// What the operator says of sites, and which notices of the watch are told and not over. A site's state is what
+/// sites say: these stand beside it.
+const KNOWN_TO_BE_BAD: &str = "
+CREATE TABLE acknowledgements (
+    url TEXT PRIMARY KEY,
+    acknowledgement TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE notices (
+    about TEXT NOT NULL,
+    finding TEXT NOT NULL,
+    told INTEGER NOT NULL,
+    PRIMARY KEY (about, finding)
+) WITHOUT ROWID;
 ";
 
 /// Opens the store for writing: checked, and upgraded where it is older.

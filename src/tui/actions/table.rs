@@ -8,7 +8,7 @@ use crate::tui::dialogs::{Choice, Copying, Deed, Detail, Dialog, Menu, Messages}
 use crate::tui::keys::Press;
 use crate::tui::model::Model;
 use crate::tui::screen::Screen;
-use crate::tui::{Effect, Leave, Wanted, find, first, orders};
+use crate::tui::{Effect, Leave, Wanted, find, first, orders, watch};
 
 const fn key(character: char) -> Press {
     Press::key(character)
@@ -71,6 +71,14 @@ pub static ACTIONS: &[Action] = &[
             })
         },
         run: pause,
+    },
+    Action {
+        name: "watch",
+        keys: &[key('w')],
+        help: "look at all sites each [watch] interval and tell what has changed, or end that",
+        when: When::Looking,
+        footer: watch::in_footer,
+        run: watch::turn,
     },
     Action {
         name: "retry all failed",
@@ -300,6 +308,14 @@ pub static ACTIONS: &[Action] = &[
         when: When::Configured,
         footer: silent,
         run: |screen| find::on_chosen(screen, Deed::Check),
+    },
+    Action {
+        name: "acknowledge",
+        keys: &[key('x')],
+        help: "say of the marked sites, or the one under the cursor, that they are known to be bad: why, and until when",
+        when: When::Steering,
+        footer: silent,
+        run: |screen| find::on_chosen(screen, Deed::Acknowledge),
     },
     Action {
         name: "show key",

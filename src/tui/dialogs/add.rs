@@ -1,17 +1,13 @@
-use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::Frame;
-use ratatui::text::{Line, Span};
-use tui_input::Input as TextInput;
-use tui_input::InputRequest;
-use tui_input::backend::crossterm::EventHandler;
+use ratatui::text::Line;
 
+use super::line::TextLine;
 use super::{Choice, Dialog, Pressed, draw_box};
-use crate::engine::Level;
 use crate::rules::status::Role;
 use crate::site::SiteUrl;
-use crate::text::{Count, is_hidden};
+use crate::text::Count;
 use crate::tui::Effect;
-use crate::tui::field::secret;
 use crate::tui::model::Model;
 use crate::tui::setup::{SetupOrder, shown};
 use crate::tui::theme::Part;
@@ -20,46 +16,39 @@ use crate::tui::theme::Part;
 const LIMIT: usize = 500;
 
 /// The address of a site that is to be added.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AddSite {
-    typed: TextInput,
+    typed: TextLine,
     /// Why it is none.
     refusal: Option<String>,
 }
 
+impl Default for AddSite {
+    fn default() -> Self {
+        Self {
+            typed: TextLine::new("", LIMIT),
+            refusal: None,
+        }
+    }
+}
+
 impl AddSite {
     pub(super) fn press(&mut self, model: &mut Model, press: KeyEvent) -> Pressed {
-        let control = press.modifiers.contains(KeyModifiers::CONTROL);
         match press.code {
             KeyCode::Esc => return Pressed::Closes(Vec::new()),
             KeyCode::Enter => return self.enter(model),
-            KeyCode::Char('u') if control => self.typed.reset(),
-            KeyCode::Char(letter) if !control => {
-                let has_room = self.typed.value().chars().count() < LIMIT;
-                if has_room && !is_hidden(letter) {
-                    self.typed.handle(InputRequest::InsertChar(letter));
-                }
-            }
-            _ => {
-                self.typed.handle_event(&TerminalEvent::Key(press));
-            }
+            _ => {}
         }
         self.refusal = None;
-        match secret(self.typed.value()) {
-            Some(refusal) => {
-                // Its rest is swallowed, so that none of it is drawn.
-                let now = model.now;
-                model.field.swallow(now);
-                let text = format!("typed as an address and dropped: {refusal}");
-                model.say(Level::Error, text);
-                Pressed::Closes(Vec::new())
-            }
-            None => Pressed::Stays,
+        if self.typed.press(model, press, "an address") {
+            Pressed::Stays
+        } else {
+            Pressed::Closes(Vec::new())
         }
     }
 
     fn enter(&mut self, model: &Model) -> Pressed {
-        let typed = self.typed.value().trim();
+        let typed = self.typed.text();
         if typed.is_empty() {
             return match unwritten(model) {
                 Some(question) => Pressed::Becomes(Box::new(Dialog::Choice(question))),
@@ -88,7 +77,7 @@ impl AddSite {
                 "The site's address, such as https://shop.example.com or https://shop.example.com/boutique:",
             ),
             Line::raw(""),
-            self.field(model),
+            self.typed.draw(model, true),
             Line::raw(""),
         ];
         if let Some(refusal) = &self.refusal {
@@ -115,30 +104,6 @@ impl AddSite {
             lines.push(label(&text));
         }
         draw_box(model, frame, "add a site", lines, 0);
-    }
-
-    /// `> https://shop_`, the part around the cursor where it is longer than the box.
-    fn field(&self, model: &Model) -> Line<'static> {
-        let theme = model.options.theme;
-        let room = usize::from(model.size.0.saturating_sub(14).clamp(10, 80));
-        let typed: Vec<char> = self.typed.value().chars().collect();
-        let cursor = self.typed.cursor();
-        let first = cursor.saturating_sub(room.saturating_sub(1));
-        let text = |range: std::ops::Range<usize>| -> String {
-            let letters: String = typed.get(range).unwrap_or_default().iter().collect();
-            model.text(&letters)
-        };
-        let under = match typed.get(cursor) {
-            Some(letter) => Span::styled(model.text(&letter.to_string()), theme.style(Part::Cursor)),
-            None => Span::styled("_", theme.style(Part::Key)),
-        };
-        let behind = typed.len().min(first + room).max(cursor + 1).min(typed.len());
-        Line::from(vec![
-            Span::styled("> ", theme.style(Part::Key)),
-            Span::raw(text(first..cursor)),
-            under,
-            Span::raw(text((cursor + 1).min(behind)..behind)),
-        ])
     }
 }
 

@@ -88,6 +88,7 @@ impl Detail {
             | Event::Backend { .. }
             | Event::NotBegun(_)
             | Event::Refused(_)
+            | Event::Acknowledged { .. }
             | Event::Refreshed
             | Event::Taken => false,
         };

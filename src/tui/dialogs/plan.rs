@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::Pressed;
@@ -209,6 +211,8 @@ impl PlanDialog {
     }
 
     fn new(model: &Model, plans: Plans, retry: Option<Vec<SiteId>>) -> Self {
+        let mut plans = plans;
+        plans.judge_keys(model);
         Self {
             rows: plans.careful.outlooks(|id| model.state(id)),
             plans,
@@ -218,6 +222,23 @@ impl PlanDialog {
                 retry,
                 ..Phrase::default()
             }),
+        }
+    }
+
+    /// The keys that it may send.
+    pub(in crate::tui) fn keys(&self) -> BTreeSet<&PublishableKey> {
+        self.plans.boldest().put_keys()
+    }
+
+    /// Stripe has said something of a key while the plan is read: what it tells of that, and what it asks for, are of
+    /// now. What was typed was meant for what stood there before.
+    pub(in crate::tui) fn judge_keys(&mut self, model: &Model) {
+        let changed = self.plans.judge_keys(model);
+        if let Asks::Word(phrase) = &mut self.asks
+            && changed
+        {
+            phrase.typed.clear();
+            phrase.wrong = false;
         }
     }
 
@@ -287,6 +308,14 @@ impl Plans {
     /// The one that is meant where there is only one: it does all that can be done.
     fn boldest(&self) -> &Plan {
         self.bolder.as_ref().unwrap_or(&self.careful)
+    }
+
+    /// Takes in what Stripe says of the keys; whether what is asked for changes by that.
+    fn judge_keys(&mut self, model: &Model) -> bool {
+        let standing = |key: &PublishableKey| model.stripe.standing(key);
+        let careful = self.careful.judge_keys(standing);
+        let bolder = self.bolder.as_mut().is_some_and(|plan| plan.judge_keys(standing));
+        careful || bolder
     }
 
     /// Whether words confirm one of them, not a single letter.

@@ -1,5 +1,6 @@
+use crate::rules::acknowledgement::Acknowledgement;
 use crate::rules::moment::Moment;
-use crate::rules::note::note;
+use crate::rules::note::acknowledged_note;
 use crate::rules::outcome::Problem;
 use crate::rules::state::{Served, SiteState};
 use crate::rules::status::{Look, push_looks, verify_looks};
@@ -11,13 +12,15 @@ pub struct Looked<'a> {
     pub site: &'a Site,
     /// What is known of it.
     pub state: &'a SiteState,
+    /// What the operator says of it, if it is known to be bad.
+    pub acknowledgement: Option<&'a Acknowledgement>,
     /// Writes a time of day, as the NOTE column does.
     pub clock: &'a dyn Fn(Moment) -> String,
 }
 
 impl Looked<'_> {
     pub(super) fn note(&self) -> String {
-        note(self.state, self.clock).to_lowercase()
+        acknowledged_note(self.acknowledgement, self.state, self.clock).to_lowercase()
     }
 }
 
@@ -98,8 +101,8 @@ pub static FIELDS: [Field; 11] = [
     Field {
         name: "is",
         also: None,
-        words: || vec!["owed", "failed", "held", "busy", "disabled"],
-        help: "is:owed, is:failed, is:held (back), is:busy, is:disabled",
+        words: || vec!["owed", "failed", "held", "busy", "disabled", "acknowledged"],
+        help: "is:owed, is:failed, is:held (back), is:busy, is:disabled, is:acknowledged",
         matches: is,
     },
     Field {
@@ -172,6 +175,7 @@ fn is(looked: &Looked<'_>, value: &str) -> bool {
         || (named("held") && plan().asks())
         || (named("busy") && (state.is_busy() || state.push.is_open()))
         || (named("disabled") && !looked.site.enabled)
+        || (named("acknowledged") && looked.acknowledgement.is_some())
 }
 
 fn words_of(looks: impl Iterator<Item = Look>) -> Vec<&'static str> {

@@ -69,6 +69,7 @@ impl Model {
             self.filter.matches(&Looked {
                 site,
                 state,
+                acknowledgement: self.acknowledged.of(&site.url, self.now.wall),
                 clock: &clock,
             })
         });
@@ -85,7 +86,15 @@ impl Model {
     pub(in crate::tui) fn sort_by(&mut self, sort: Sort) {
         let height = self.table_height();
         let each = self.sites.iter().zip(&self.states);
-        let keys = each.map(|(site, state)| (sort.by)(site, state));
+        let clock = |moment| clock(moment, self.now, &self.options.zone);
+        let keys = each.map(|(site, state)| {
+            sort.key(&Looked {
+                site,
+                state,
+                acknowledgement: self.acknowledged.of(&site.url, self.now.wall),
+                clock: &clock,
+            })
+        });
         self.list.sort_by(sort, keys, height);
     }
 

@@ -300,7 +300,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_states_are_twenty_three() {
-        assert_eq!(looks().count(), 23);
+    fn the_states_are_twenty_four() {
+        assert_eq!(looks().count(), 24);
     }
 }

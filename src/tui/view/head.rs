@@ -12,6 +12,8 @@ use crate::tui::theme::Part;
 
 /// Where the content of the lines below the header begins, in columns.
 const LABEL: usize = 10;
+/// What the key needs at least, in columns: some dots, and its last characters.
+const KEY_ROOM: usize = 8;
 
 /// ` stripe-propagate  ops@bastion  shops.toml  240 sites          run 12  LIVE pk_live_…AbCd  sending`
 pub(super) fn header(model: &Model, frame: &mut Frame, area: Rect) {
@@ -275,17 +277,21 @@ pub(super) fn key(screen: &Screen, frame: &mut Frame, area: Rect) {
     strip.push(&format!("{:<LABEL$}", " key"), part);
     // A key of today has 107 characters: where it is to be read, all of them fit into 120 columns.
     let margin = if field.is_shown() { 1 } else { 4 };
-    let room = usize::from(area.width).saturating_sub(LABEL + margin);
+    let (verdict, part) = verdict(model);
+    let said = said(model).filter(|_| !field.is_shown());
+    let all = usize::from(area.width).saturating_sub(LABEL + margin);
+    let room = said
+        .as_ref()
+        .map_or(all, |said| said.room_before(&model.text(&verdict), all));
     let shown = field.shown(model.glyph("•", "*"), room);
     let cursor = LABEL + field.cursor_column().min(width(&shown));
     strip.push(&shown, Part::Text);
     if !shown.is_empty() || field.is_editing() {
         strip.push("  ", Part::Text);
     }
-    let (verdict, part) = verdict(model);
     // A key that is to be compared has the whole line.
     if !field.is_shown() || field.key().is_none() {
-        strip.push(&verdict, part);
+        push_verdicts(&mut strip, (&verdict, part), said);
     }
     strip.draw(frame, area);
     if field.is_editing() && screen.dialog.is_none() {
@@ -294,6 +300,58 @@ pub(super) fn key(screen: &Screen, frame: &mut Frame, area: Rect) {
                 .unwrap_or(u16::MAX)
                 .min(area.width.saturating_sub(1));
         frame.set_cursor_position(Position::new(column, area.y));
+    }
+}
+
+/// What Stripe says of the key in the field.
+struct Said {
+    text: String,
+    part: Part,
+    is_dead: bool,
+}
+
+impl Said {
+    /// The dots that have room before it, of `all`: they make way for both verdicts, or for one that must be read.
+    fn room_before(&self, verdict: &str, all: usize) -> usize {
+        let own = width(&self.text) + 2;
+        let with_both = all.saturating_sub(width(verdict) + 2 + own);
+        match (with_both >= KEY_ROOM, self.is_dead) {
+            (true, _) => with_both,
+            (false, true) => all.saturating_sub(own).max(KEY_ROOM).min(all),
+            (false, false) => all,
+        }
+    }
+}
+
+fn said(model: &Model) -> Option<Said> {
+    let key = model.field.entered()?;
+    let (text, role, is_dead) = match model.stripe.asked(&key)? {
+        Ok(standing) if standing.is_dead() => (standing.verdict().to_owned(), Role::Bad, true),
+        Ok(standing) => (standing.verdict().to_owned(), Role::Good, false),
+        // Why not stands in the messages, and in the plan.
+        Err(_) => ("Stripe could not be asked".to_owned(), Role::Warning, false),
+    };
+    Some(Said {
+        text: model.text(&text),
+        part: Part::Status(role),
+        is_dead,
+    })
+}
+
+/// What is said of the key: where there is no room for both, that Stripe says it is dead, else what it looks like.
+fn push_verdicts(strip: &mut Strip, (verdict, part): (&str, Part), said: Option<Said>) {
+    let Some(said) = said else {
+        return strip.push(verdict, part);
+    };
+    let has_room = width(&strip.model.text(verdict)) + 2 + width(&said.text) <= strip.left;
+    if has_room || !said.is_dead {
+        strip.push(verdict, part);
+    }
+    if has_room {
+        strip.push("  ", Part::Text);
+    }
+    if has_room || said.is_dead {
+        strip.push(&said.text, said.part);
     }
 }
 

@@ -30,7 +30,7 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
-fn look_verdict(number: u8) -> LookVerdict {
+pub(super) fn look_verdict(number: u8) -> LookVerdict {
     match number {
         0..=3 => serves("A"),
         4 | 5 => serves("B"),
@@ -43,7 +43,7 @@ fn look_verdict(number: u8) -> LookVerdict {
     }
 }
 
-fn put_verdict(number: u8) -> PutVerdict {
+pub(super) fn put_verdict(number: u8) -> PutVerdict {
     match number {
         0..=5 => PutVerdict::Stored,
         6 | 7 => TIMEOUT,

@@ -171,6 +171,11 @@ impl Page<'_> {
         if !wave.is_empty() {
             self.fact("wave", &wave);
         }
+        if let Some(known) = model.acknowledgement(id) {
+            let until = known.until_in_words(&|at| model.clock(at));
+            let text = format!("{until} by {}: {}", known.by, known.reason);
+            self.fact("known", &text);
+        }
         self.fact("next", &next(model, id));
     }
 

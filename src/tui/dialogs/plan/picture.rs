@@ -256,6 +256,13 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
     if is_run && plan.kind == Kind::Push && model.may_be_of_other_account(&plan.key) {
         lines.push(Line::styled(model.text(OTHER_ACCOUNT), warning));
     }
+    if let Some(why) = dialog
+        .keys()
+        .into_iter()
+        .find_map(|key| model.stripe.in_vain(key))
+    {
+        lines.push(Line::styled(model.text(&why.to_string()), warning));
+    }
     if plan.keys() > 1 {
         lines.push(Line::raw("to each site goes what it had"));
     }

@@ -1,0 +1,81 @@
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use anyhow::bail;
+
+use super::session::Session;
+use super::signals::Signals;
+use crate::key::PublishableKey;
+use crate::rules::plan::Plan;
+use crate::rules::standing::{NotAsked, Purpose, Standing};
+
+/// Asks Stripe of the keys that a run without a screen sends, before it sends anything; takes seconds at most.
+///
+/// # Errors
+/// When a key is dead and is not to be sent all the same (`allowed`).
+pub(super) async fn ask_first(
+    session: &Session,
+    keys: &BTreeSet<PublishableKey>,
+    allowed: bool,
+    signals: &mut Signals,
+) -> anyhow::Result<Vec<(PublishableKey, Standing)>> {
+    let asked = signals
+        .unless_stopped(async { Ok(ask(session, keys).await) })
+        .await?;
+    if let Some(why) = asked.in_vain {
+        let _closed = writeln!(std::io::stderr(), "warning: {why}; the key is sent all the same");
+    }
+    for (key, standing) in &asked.dead {
+        if !allowed {
+            bail!(
+                "nothing sent: {key} {} (--allow-unknown-key sends it all the same)",
+                standing.sentence()
+            );
+        }
+        session.standings.allow(key.clone());
+    }
+    Ok(asked.dead)
+}
+
+/// What came of asking.
+#[derive(Default)]
+struct Answers {
+    dead: Vec<(PublishableKey, Standing)>,
+    /// Why Stripe could not be asked of a key, if it could not.
+    in_vain: Option<NotAsked>,
+}
+
+async fn ask(session: &Session, keys: &BTreeSet<PublishableKey>) -> Answers {
+    let mut questions = tokio::task::JoinSet::new();
+    for key in keys.iter().cloned() {
+        let standings = std::sync::Arc::clone(&session.standings);
+        questions.spawn(async move {
+            let asked = standings.of(&key, Purpose::Push).await;
+            (key, asked)
+        });
+    }
+    let mut answers = Answers::default();
+    for (key, asked) in questions.join_all().await {
+        match asked {
+            Some(Ok(standing)) if standing.is_dead() => answers.dead.push((key, standing)),
+            Some(Err(why)) => answers.in_vain = Some(why),
+            Some(Ok(_)) | None => {}
+        }
+    }
+    answers.dead.sort();
+    answers
+}
+
+/// As [`ask_first`], of the keys of a plan, which tells of the dead ones then.
+pub(super) async fn ask_of_plan(
+    session: &Session,
+    plan: &mut Plan,
+    allowed: bool,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let keys = plan.put_keys().into_iter().cloned().collect();
+    let dead = ask_first(session, &keys, allowed, signals).await?;
+    let standing = |key: &PublishableKey| dead.iter().find(|(other, _)| other == key).map(|(_, said)| *said);
+    plan.judge_keys(standing);
+    Ok(())
+}
