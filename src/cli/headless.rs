@@ -40,9 +40,8 @@ pub(super) struct PushArgs {
     /// Wait at most so long for proofs, once all is sent and looked at ("90s", "5 min", 0).
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
-    /// Leave out sites that serve the key already, as far as was seen within the hour. What they serve may be a fallback.
-    #[arg(long)]
-    skip_equal: bool,
+    #[command(flatten)]
+    skip: SkipArgs,
     #[command(flatten)]
     allow: AllowArgs,
     /// Also send a key that is as long as none of those that the sites serve: it may not be whole.
@@ -51,6 +50,14 @@ pub(super) struct PushArgs {
     /// Also send a key that Stripe does not know or has expired: shops that serve it take no payments.
     #[arg(long)]
     allow_unknown_key: bool,
+}
+
+/// What the operator leaves out of a push.
+#[derive(Debug, Clone, Copy, Args)]
+struct SkipArgs {
+    /// Leave out sites that serve the key already, as far as was seen within the hour: it may be a fallback.
+    #[arg(long)]
+    skip_equal: bool,
 }
 
 /// What a script says to the questions that a push can raise.
@@ -170,7 +177,7 @@ fn plan(
             .unwrap_or(&unknown)
     };
     let mut plan = Plan::new(key, selection, &session.sites, state, args.allow.into());
-    plan.skip_equal(args.skip_equal, state);
+    plan.skip_equal(args.skip.skip_equal, state);
     plan.in_waves(&config.rollout, &session.sites, state, now)
 }
 

@@ -77,7 +77,7 @@ impl Evidence {
         if let Some(serves) = state.now.key().filter(is_other) {
             count(&mut self.served, serves, more);
         }
-        if state.now.key().filter(is_old).is_none() && !state.is_seen() {
+        if !state.now.key().as_ref().is_some_and(is_old) && !state.is_seen() {
             if more {
                 self.unseen.insert(place);
             } else {
