@@ -213,4 +213,5 @@ pub fn some_names(names: &[&str]) -> String {
 }
 
 /// What no call shows (contract.md).
-const UNSEEN: &str = "Not seen from here: a shop takes payments with its own SECRET key. Try one payment.";
+pub const UNSEEN: &str =
+    "Not seen from here: a shop takes payments with its own SECRET key. Try one payment.";

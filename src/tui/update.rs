@@ -8,6 +8,7 @@ use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
 use super::{Effect, Input, Message, PreflightOrder, Reading, first, looks_pasted, orders, stripe, watch};
 use crate::engine::{Command, Event, Level, RunInfo};
+use crate::report::UNSEEN;
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
 use crate::rules::run::RunPhase;
@@ -333,6 +334,10 @@ fn take_run(model: &mut Model, run: RunInfo) {
             RunPhase::Sending => "goes on".to_owned(),
             RunPhase::Settling => "nothing is left to send; proofs are due".to_owned(),
             RunPhase::Settled => {
+                if model.expiry().is_some_and(|expiry| expiry.is_safe()) {
+                    // Before the answer from which one may conclude otherwise.
+                    model.say(Level::Info, UNSEEN);
+                }
                 // Behind the time of day and the run.
                 let room = usize::from(model.size.0).saturating_sub(" 14:02:12 run 1234: settled; ".len());
                 let expiry = model.expiry().map(|expiry| model.expiry_within(&expiry, room));

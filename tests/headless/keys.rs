@@ -83,6 +83,34 @@ fn a_key_that_may_be_of_another_account_is_warned_of_and_goes() {
     assert!(back.err.contains(hint), "{}", back.err);
 }
 
+/// Of an old key that `pushed` may serve for a while: all other sites that serve it are named, and no other one.
+fn names_who_serves(stage: &Stage, keys: &Value, pushed: &str) {
+    let keys = keys.as_array().unwrap();
+    let may = |key: &&Value| {
+        let sites = key["may"].as_array().unwrap();
+        sites
+            .iter()
+            .any(|may| may["site"] == pushed && may["until"].is_string())
+    };
+    let old = keys.iter().find(may).unwrap_or_else(|| panic!("{keys:?}"));
+    let sites = old["sites"].as_array().unwrap();
+    let mut serving: Vec<&str> = sites.iter().map(|site| site.as_str().unwrap()).collect();
+    serving.sort_unstable();
+    assert_eq!(old["serving"], serving.len());
+    assert_eq!(old["may_expire"], false);
+    let mask = old["key"].as_str().unwrap();
+    let tail = &mask[mask.len() - 4..];
+    let serves = |index: usize| {
+        let keys = stage.fleet.serves_now(index);
+        keys.iter().flatten().all(|key| key.ends_with(tail))
+    };
+    let sites = stage.fleet.sites().iter().enumerate();
+    let truth = sites.filter(|(index, site)| site.name != pushed && serves(*index));
+    let mut truth: Vec<&str> = truth.map(|(_, site)| site.name.as_str()).collect();
+    truth.sort_unstable();
+    assert_eq!(serving, truth);
+}
+
 #[test]
 fn the_status_tells_from_the_store_alone_which_sites_hold_an_old_key() {
     let stage = Stage::of(6);
@@ -91,76 +119,19 @@ fn the_status_tells_from_the_store_alone_which_sites_hold_an_old_key() {
     assert_eq!(nothing.code, Some(0), "{}", nothing.err);
     assert!(nothing.out.contains("no run on record has replaced a key"));
     let pushed = stage.name(Fault::Healthy).to_owned();
-    let caching = stage
-        .fleet
-        .sites()
-        .iter()
-        .find(|site| site.fault == Fault::CachingProcesses);
-    let push = [
-        "push",
-        "--key-stdin",
-        "--yes",
-        "--json",
-        "--wait",
-        "0",
-        "--site",
-        &pushed,
-    ];
     assert_eq!(stage.run(&["verify"], "").code, Some(0));
-    let ended = stage.run(&push, stage.key());
+    let push = ["push", "--key-stdin", "--yes", "--json", "--wait", "0", "--site"];
+    let ended = stage.run(&[&push[..], &[&pushed]].concat(), stage.key());
     assert_eq!(ended.code, Some(3), "{}", ended.err);
     let summary = ended.events("summary").remove(0);
+    names_who_serves(&stage, &summary["old_keys"], &pushed);
     let requests = stage.requests();
-
-    let table = stage.run(&["status"], "");
-    assert_eq!(table.code, Some(0), "{}", table.err);
-    let heads: Vec<&str> = table.out.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(heads, ["SITE", "NOW", "EXPECTED", "PUSH", "VERIFY", "AT", "NOTE"]);
-    assert_eq!(table.out.lines().count(), 7);
-    let one = stage.run(&["status", "--site", &pushed], "");
-    assert_eq!(one.out.lines().count(), 2, "{}", one.out);
-    assert!(one.out.contains("stored"), "{}", one.out);
 
     let told = stage.run(&["status", "--json"], "");
     let document: Value = serde_json::from_str(&told.out).unwrap();
-    assert_eq!(
-        (&document["v"], document["sites"].as_array().unwrap().len()),
-        (&1.into(), 6)
-    );
-    // The site that was pushed may serve the old key until its settle time is over; all others of the fleet that were
-    // seen to serve it do.
-    for keys in [&document["old_keys"], &summary["old_keys"]] {
-        let keys = keys.as_array().unwrap();
-        let may = |key: &&Value| {
-            let sites = key["may"].as_array().unwrap();
-            sites
-                .iter()
-                .any(|may| may["site"] == pushed.as_str() && may["until"].is_string())
-        };
-        let old = keys.iter().find(may).unwrap_or_else(|| panic!("{keys:?}"));
-        let mut serving: Vec<&str> = old["sites"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|site| site.as_str().unwrap())
-            .collect();
-        serving.sort_unstable();
-        assert_eq!(old["serving"], serving.len());
-        assert_eq!(old["may_expire"], false);
-        let serves = |index: &usize| {
-            let keys = stage.fleet.serves_now(*index);
-            let mask = old["key"].as_str().unwrap();
-            let tail = &mask[mask.len() - 4..];
-            keys.iter().flatten().all(|key| key.ends_with(tail))
-        };
-        let mut truth: Vec<&str> = (0..6)
-            .filter(|index| stage.fleet.sites()[*index].name != pushed)
-            .filter(serves)
-            .map(|index| stage.fleet.sites()[index].name.as_str())
-            .collect();
-        truth.sort_unstable();
-        assert_eq!(serving, truth, "{caching:?}");
-    }
+    assert_eq!(document["v"], 1);
+    assert_eq!(document["sites"].as_array().unwrap().len(), 6);
+    names_who_serves(&stage, &document["old_keys"], &pushed);
     let answer = stage.run(&["status", "--old-key"], "");
     assert_eq!(answer.code, Some(0), "{}", answer.err);
     for words in [
@@ -171,6 +142,14 @@ fn the_status_tells_from_the_store_alone_which_sites_hold_an_old_key() {
     ] {
         assert!(answer.out.contains(words), "{words}: {}", answer.out);
     }
+    let table = stage.run(&["status"], "");
+    assert_eq!(table.code, Some(0), "{}", table.err);
+    let heads: Vec<&str> = table.out.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heads, ["SITE", "NOW", "EXPECTED", "PUSH", "VERIFY", "AT", "NOTE"]);
+    assert_eq!(table.out.lines().count(), 7);
+    let one = stage.run(&["status", "--site", &pushed], "");
+    assert_eq!(one.out.lines().count(), 2, "{}", one.out);
+    assert!(one.out.contains("stored"), "{}", one.out);
     assert_eq!(stage.requests(), requests, "no site is asked");
     stage.keeps_secrets(&answer);
 }

@@ -1,6 +1,7 @@
 //! A site that serves a live key gets no test key, nor the reverse, without the operator's word.
 
 use super::*;
+use crate::rules::run::RunId;
 use crate::rules::state::RetryPlan;
 
 fn live(tail: &str) -> PublishableKey {
@@ -100,7 +101,7 @@ fn what_was_stored_a_moment_ago_counts_where_a_cache_still_shows_the_key_before(
 #[test]
 fn a_run_that_is_taken_up_and_a_retry_hold_it_back_too() {
     let mut left = served_live(1);
-    left.state.run = Some(crate::rules::run::RunId(7));
+    left.state.run = Some(RunId(7));
     let held = left
         .push("New")
         .dies(false)

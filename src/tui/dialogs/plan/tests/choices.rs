@@ -79,6 +79,32 @@ fn one_key_leaves_out_what_serves_the_key_already_and_takes_it_in_again() {
 }
 
 #[test]
+fn a_rollback_and_a_retry_of_an_earlier_run_keep_the_mode_of_what_is_served_too() {
+    let mut model = model(3, 0, (120, 40));
+    for site in 0..2 {
+        shows(&mut model, site, &key("live", "AbCd"));
+    }
+    let test = key("test", "0000");
+    let back = |site| PutBack {
+        site,
+        before: Served::Key(test.clone()),
+        was_pushed: true,
+        was_changed: true,
+    };
+    let put_back: Vec<PutBack> = model.all().into_iter().map(back).collect();
+    let rollback = PlanDialog::of_rollback(&model, RunId(7), &put_back).unwrap();
+    let targets: Vec<_> = model.all().into_iter().map(|site| (site, test.clone())).collect();
+    let retry = PlanDialog::of_retry(&model, Some(RunId(7)), &targets).unwrap();
+    for dialog in [rollback, retry] {
+        let careful = &dialog.plans.careful;
+        assert_eq!((careful.puts(), careful.skipped(SkipReason::OtherMode)), (1, 2));
+        assert_eq!(careful.allow, Allow::default());
+        let bolder = dialog.plans.bolder.as_ref().unwrap();
+        assert_eq!(bolder.confirm(), Confirm::Phrase("3 over-live".to_owned()));
+    }
+}
+
+#[test]
 fn where_nothing_serves_the_key_there_is_nothing_to_leave_out() {
     let mut model = model(3, 0, (80, 24));
     let mut dialog = push(&model);
