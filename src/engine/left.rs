@@ -172,7 +172,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         for index in 0..self.slots.len() {
             if self.slots[index].state.run == Some(left.id) {
                 let site = SiteId::at(index);
-                self.join_wave(site, waves.get(&site).copied().unwrap_or_default());
+                // What has ended before says nothing of what goes out now.
+                if let Some(wave) = waves.get(&site) {
+                    self.join_wave(site, *wave);
+                }
                 kept_out += usize::from(!self.take_up(SiteId::at(index)));
             }
         }

@@ -321,6 +321,27 @@ impl Schedule {
         self.unblock(index, now);
     }
 
+    /// Makes ready the next of the retries that wait for this backend's budget, or sees to it that it is asked again.
+    fn unblock_retry(&mut self, index: usize, now: Moment) {
+        let backend = &self.backends[index];
+        if backend.retries.is_empty() {
+            return;
+        }
+        match backend.pacing.may_call(backend.out, true, now) {
+            Ok(()) => {
+                while let Some(ticket) = self.backends[index].retries.pop_front() {
+                    if let Some(want) = self.wanted(ticket) {
+                        self.ready[want.lane as usize].push_back(ticket);
+                        break;
+                    }
+                }
+            }
+            // The end of what is out asks again.
+            Err(Wait::Turn) => {}
+            Err(Wait::Until(at) | Wait::Budget(at)) => self.wake_backend(index, at),
+        }
+    }
+
     /// Makes ready those that wait for this backend, as many as it takes now.
     fn unblock(&mut self, index: usize, now: Moment) {
         let backend = &self.backends[index];
@@ -339,15 +360,7 @@ impl Schedule {
                 self.ready[lane].push_front(ticket);
             }
         }
-        let backend = &self.backends[index];
-        if room > 0 && backend.pacing.may_call(backend.out, true, now).is_ok() {
-            while let Some(ticket) = self.backends[index].retries.pop_front() {
-                if let Some(want) = self.wanted(ticket) {
-                    self.ready[want.lane as usize].push_back(ticket);
-                    break;
-                }
-            }
-        }
+        self.unblock_retry(index, now);
     }
 }
 

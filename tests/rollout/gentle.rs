@@ -19,26 +19,14 @@ fn sixteen() -> Settings {
 #[tokio::test(start_paused = true)]
 async fn sites_of_a_weak_backend_are_all_verified() {
     for problem in [Problem::Unavailable, Problem::ServerError] {
-        let weak = |asked: Asked| {
+        let weak = move |asked: Asked| {
             if asked.at_once > 4 {
-                (Reply::Bad(Problem::Unavailable), SOON)
+                (Reply::Bad(problem), SOON)
             } else {
                 well(asked)
             }
         };
-        let broken = |asked: Asked| {
-            if asked.at_once > 4 {
-                (Reply::Bad(Problem::ServerError), SOON)
-            } else {
-                well(asked)
-            }
-        };
-        let behaviour = if problem == Problem::Unavailable {
-            weak
-        } else {
-            broken
-        };
-        let mut play = Play::begins(sites(200, ONE_BACKEND), behaviour, sixteen(), &all_at_once());
+        let mut play = Play::begins(sites(200, ONE_BACKEND), weak, sixteen(), &all_at_once());
         play.runs_to_its_end().await;
         assert_eq!(play.count("stored", "verified"), 200, "{problem:?}");
         let shown = &play.backends["server-1"];

@@ -13,8 +13,9 @@ use stripe_propagate::site::SiteId;
 use stripe_propagate::store::Store;
 
 mod gentle;
+mod laws;
 mod world;
-use world::{Asked, Behaviour, Play, Reply, sites, well};
+use world::{Asked, Play, Reply, sites, well};
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -26,7 +27,11 @@ fn all_at_once() -> rollout::Settings {
     }
 }
 
-fn begins(count: usize, behaviour: Behaviour, rollout: &rollout::Settings) -> Play {
+fn begins(
+    count: usize,
+    behaviour: impl Fn(Asked) -> (Reply, Duration) + Send + Sync + 'static,
+    rollout: &rollout::Settings,
+) -> Play {
     Play::begins(sites(count, None), behaviour, Settings::default(), rollout)
 }
 

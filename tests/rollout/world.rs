@@ -47,7 +47,7 @@ pub(super) enum Reply {
 }
 
 /// What a site replies, and how long that takes.
-pub(super) type Behaviour = fn(Asked) -> (Reply, Duration);
+pub(super) type Behaviour = Box<dyn Fn(Asked) -> (Reply, Duration) + Send + Sync>;
 
 /// Answers at once, and well.
 pub(super) fn well(_: Asked) -> (Reply, Duration) {
@@ -204,13 +204,13 @@ impl Play {
     /// A push of a new live key to all sites begins.
     pub(super) fn begins(
         sites: Arc<[Site]>,
-        behaviour: Behaviour,
+        behaviour: impl Fn(Asked) -> (Reply, Duration) + Send + Sync + 'static,
         settings: Settings,
         rollout: &rollout::Settings,
     ) -> Self {
         let world = Arc::new(World {
             clock: Clock::with_wall(|| Timestamp::UNIX_EPOCH),
-            behaviour,
+            behaviour: Box::new(behaviour),
             record: Mutex::default(),
         });
         let store = Arc::new(MemoryStore::default());
@@ -279,6 +279,14 @@ impl Play {
         while self.run.as_ref().map(|run| run.phase) != Some(phase) || (self.is_calling() && !sends) {
             let event = tokio::time::timeout(DAY, self.events.recv()).await;
             let event = event.unwrap_or_else(|_| panic!("nothing happens any more: {:?}", self.run));
+            self.take(event.unwrap());
+        }
+    }
+
+    /// Takes in what happens within so many seconds.
+    pub(super) async fn for_seconds(&mut self, seconds: u64) {
+        let until = tokio::time::Instant::now() + Duration::from_secs(seconds);
+        while let Ok(event) = tokio::time::timeout_at(until, self.events.recv()).await {
             self.take(event.unwrap());
         }
     }

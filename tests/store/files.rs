@@ -209,8 +209,9 @@ fn a_store_of_the_first_version_is_copied_and_goes_on() {
     let home = Sqlite::default();
     drop(home.open());
     let raw = Connection::open(home.path()).unwrap();
-    raw.execute_batch("DROP TABLE standings; PRAGMA user_version = 1")
-        .unwrap();
+    let later =
+        "DROP TABLE standings; DROP TABLE acknowledgements; DROP TABLE notices; PRAGMA user_version = 1";
+    raw.execute_batch(later).unwrap();
     drop(raw);
     let db = home.open();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
