@@ -26,6 +26,8 @@ mod follow;
 mod acknowledge;
 /// `resume`.
 mod resume;
+/// `status`.
+mod status_command;
 /// `check`.
 mod check;
 /// `export`.
@@ -100,6 +102,7 @@ Examples:
   pass show stripe/pk | stripe-propagate push --key-stdin --yes --json
   stripe-propagate check --auth                       could each site be pushed to?
   stripe-propagate verify                             what does each site serve?
+  stripe-propagate status --old-key                   may the old key expire? Asks no site
   stripe-propagate verify --watch                     tell what changes, until it is stopped
   stripe-propagate acknowledge --site NAME --reason 'moves house'
   stripe-propagate resume --yes                       finish a run that broke off
@@ -129,6 +132,12 @@ enum Command {
     /// A certificate that ends within 21 days is a warning. Ends with 0 if all is well or a warning, else with 1.
     #[command(after_help = CHECK_HELP)]
     Check(check::CheckArgs),
+    /// What is known of each site, from the store alone: no site is asked.
+    ///
+    /// With --old-key whether the keys that were replaced may expire, and which sites stand in the way. As JSON it is
+    /// one document with both. Goes on beside a run, and needs no master key.
+    #[command(after_help = STATUS_HELP)]
+    Status(status_command::StatusArgs),
     /// Take up a run that was not finished: look at what may have been stored, then push the rest.
     Resume(resume::ResumeArgs),
     /// Say of sites that they are known to be bad: they are left out of the halt, the exit status and the bell.
@@ -148,6 +157,10 @@ Example:
 const CHECK_HELP: &str = "\
 Example:
   stripe-propagate check --auth --site shop.example.com";
+
+const STATUS_HELP: &str = "\
+Example:
+  stripe-propagate status --old-key";
 
 /// Which sites, and how the results are told.
 #[derive(Debug, Clone, Args)]
@@ -233,6 +246,7 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(Command::Push(args)) => in_runtime(headless::push(&cli.globals, args)),
         Some(Command::Verify(args)) => in_runtime(headless::verify(&cli.globals, args)),
         Some(Command::Check(args)) => in_runtime(check::run(&cli.globals, args)),
+        Some(Command::Status(args)) => in_runtime(status_command::run(&cli.globals, args)),
         Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
         Some(Command::Acknowledge(args)) => in_runtime(acknowledge::run(&cli.globals, args)),
         Some(Command::Export(args)) => in_runtime(export::run(&cli.globals, args)),

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::key::PublishableKey;
 use crate::rules::acknowledgement::Acknowledgement;
+use crate::rules::alarm::Alarm;
 use crate::rules::moment::{Moment, ORIGIN};
 use crate::rules::outcome::Cause;
 use crate::rules::plan::Plan;
@@ -37,6 +38,8 @@ mod run;
 mod orders;
 /// Waves, what halts a run, and whose turn a master key is on trial.
 mod careful;
+/// What is told at once.
+mod alarms;
 /// What other processes have left, or have done meanwhile.
 mod left;
 /// Sites that the operator knows to be bad.
@@ -339,6 +342,8 @@ pub enum Event {
     Message(Message),
     /// Something holds the run, or a part of it: why, and the sentence for it.
     Halted(Halt, String),
+    /// Sites show something that cannot wait: what, and the sentence for it, which is a message too.
+    Alarm(Alarm, String),
     /// What a backend takes has changed.
     Backend {
         /// Which ([`Site::backend`]).

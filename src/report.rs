@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::key::PublishableKey;
 use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
-use crate::rules::expiry::Expiry;
+use crate::rules::expiry::{Expiry, SitesOfOldKeys};
 use crate::rules::moment::{Moment, clock};
 use crate::rules::note::acknowledged_note;
 use crate::rules::state::SiteState;
@@ -19,6 +19,10 @@ use crate::text::{Count, pad, width};
 
 /// One JSON object a line.
 pub mod json;
+/// Old keys and the sites that serve them, or may.
+pub mod old_keys;
+/// What is known of each site, from the store alone.
+pub mod status;
 /// A preflight: a line a site, for people and as JSON.
 pub mod preflight;
 /// A run on record as one document: CSV, JSON, Markdown, HTML.
@@ -111,8 +115,7 @@ const HEADS: [&str; 7] = ["SITE", "NOW", "PUSH", "VERIFY", "HTTP", "TRY", "NOTE"
 
 /// The results as a plain table, a line a site.
 pub fn table(results: &Results<'_>) -> String {
-    let mut rows = vec![HEADS.map(str::to_owned)];
-    rows.extend(results.rows().map(|(site, state)| {
+    let rows = results.rows().map(|(site, state)| {
         [
             site.name.to_string(),
             state.now.words(|key| results.mask(key)),
@@ -122,8 +125,15 @@ pub fn table(results: &Results<'_>) -> String {
             state.puts.to_string(),
             results.note(site, state),
         ]
-    }));
-    let mut columns = [0; HEADS.len()];
+    });
+    aligned(HEADS, rows)
+}
+
+/// Rows below their heads, each column as wide as its longest cell.
+fn aligned<const N: usize>(heads: [&str; N], cells: impl Iterator<Item = [String; N]>) -> String {
+    let mut rows = vec![heads.map(str::to_owned)];
+    rows.extend(cells);
+    let mut columns = [0; N];
     for row in &rows {
         for (column, cell) in columns.iter_mut().zip(row) {
             *column = width(cell).max(*column);
@@ -175,6 +185,8 @@ pub fn summary(results: &Results<'_>, seconds: u64) -> String {
     if let Some(expiry) = results.expiry() {
         let sentence = expiry.sentence(&|key| results.mask(key), &|moment| results.clock(moment));
         let _written = writeln!(text, "{sentence}");
+        let old_keys = SitesOfOldKeys::of_expiry(&expiry, results.states, results.now);
+        text.push_str(&old_keys::lines(results, &old_keys));
         let unseen: Vec<&str> = expiry
             .unseen
             .iter()
@@ -201,4 +213,5 @@ pub fn some_names(names: &[&str]) -> String {
 }
 
 /// What no call shows (contract.md).
-const UNSEEN: &str = "Not seen from here: a shop takes payments with its own SECRET key. Try one payment.";
+pub const UNSEEN: &str =
+    "Not seen from here: a shop takes payments with its own SECRET key. Try one payment.";

@@ -16,6 +16,8 @@ pub mod retry;
 pub mod state;
 /// What a site's state says in one sentence.
 pub mod note;
+/// What an answer shows that is told at once, and in few sentences where many sites show it.
+pub mod alarm;
 /// Who goes first, what waits for it, and when a run halts.
 pub mod rollout;
 /// A master key that no site has taken yet in a run goes to few of them.

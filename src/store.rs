@@ -427,6 +427,8 @@ pub trait Store: Send + Sync + 'static {
         count: usize,
     ) -> impl Future<Output = Result<Vec<Seen>, StoreError>> + Send;
 
+    /// Whether any site was ever seen to serve this key.
+    fn was_served(&self, key: &PublishableKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// What Stripe said of a key last, and when, where that was remembered.
     fn standing(
         &self,

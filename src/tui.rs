@@ -166,6 +166,8 @@ pub enum Wanted {
     PutBack(RunId, Option<Vec<SiteId>>),
     /// What is on record of a site.
     Past(SiteId),
+    /// Whether any site was ever seen to serve this key.
+    WasServed(PublishableKey),
     /// A run as a document in a file.
     Export {
         /// Which run.
@@ -201,6 +203,8 @@ pub enum Reading {
     PutBack(RunId, Vec<PutBack>),
     /// What is on record of a site.
     Past(SiteId, Box<Past>),
+    /// Whether any site was ever seen to serve this key.
+    WasServed(PublishableKey, bool),
     /// The file was written.
     Exported(PathBuf),
     /// The file is there already.

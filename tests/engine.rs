@@ -37,6 +37,9 @@ struct Case {
     /// Orders given after this many seconds: `pause`, `go_on`, `cancel`, `retry`, `verify`.
     #[serde(default)]
     orders: BTreeMap<String, u64>,
+    /// What is told at once: at which second, and of which site what.
+    #[serde(default)]
+    alarms: Vec<(u64, String)>,
     sites: Vec<Story>,
 }
 
@@ -255,8 +258,9 @@ async fn play(file: &Path) {
     handle.send(Command::Push(plan));
     give_orders(case.orders, &handle, &sites);
     drop(handle);
-    let (states, phase) = watch(events, sites.len()).await;
+    let (states, phase, alarms) = watch(events, sites.len(), stage.clock).await;
     assert_eq!(phase, Some(RunPhase::Settled), "{about}");
+    assert_eq!(alarms, case.alarms, "{about}");
     assert!(
         stage.most_out.load(Ordering::Relaxed) <= settings.concurrency,
         "{about}"
@@ -298,13 +302,23 @@ fn give_orders(orders: BTreeMap<String, u64>, handle: &Handle, sites: &[Site]) {
 }
 
 /// Until the engine ends, which it does when all orders are given and nothing is open.
-async fn watch(mut events: UnboundedReceiver<Event>, count: usize) -> (Vec<SiteState>, Option<RunPhase>) {
+async fn watch(
+    mut events: UnboundedReceiver<Event>,
+    count: usize,
+    clock: Clock,
+) -> (Vec<SiteState>, Option<RunPhase>, Vec<(u64, String)>) {
+    let mut alarms = Vec::new();
     let mut states = vec![SiteState::default(); count];
     let mut phase = None;
     while let Some(event) = events.recv().await {
         match event {
             Event::Site { site, state } => states[site.index()] = *state,
             Event::Run(info) => phase = Some(info.phase),
+            Event::Alarm(alarm, text) => {
+                let name = text.trim_start_matches("ALARM: ").split(' ').next().unwrap();
+                let seconds = clock.now().since_start.as_secs();
+                alarms.push((seconds, format!("{name} {}", alarm.word())));
+            }
             Event::NotBegun(error) => panic!("{error}"),
             Event::Refused(why) => panic!("{why}"),
             Event::Attempt(_)
@@ -316,7 +330,7 @@ async fn watch(mut events: UnboundedReceiver<Event>, count: usize) -> (Vec<SiteS
             | Event::Taken => {}
         }
     }
-    (states, phase)
+    (states, phase, alarms)
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,6 +120,7 @@ impl Trial {
                 Event::Attempt(_)
                 | Event::Message(_)
                 | Event::Halted(..)
+                | Event::Alarm(..)
                 | Event::Backend { .. }
                 | Event::Acknowledged { .. }
                 | Event::Refreshed

@@ -12,6 +12,8 @@ use stripe_propagate::config;
 use stripe_propagate::demo::faults::Fault;
 
 mod stage;
+#[path = "headless/keys.rs"]
+mod keys;
 
 /// What a command came to.
 struct Ended {

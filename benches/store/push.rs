@@ -123,6 +123,7 @@ async fn push<Db: Store>(shops: &Shops, store: Db, key: PublishableKey) -> anyho
             | Event::Attempt(_)
             | Event::Run(_)
             | Event::Halted(..)
+            | Event::Alarm(..)
             | Event::Backend { .. }
             | Event::Acknowledged { .. }
             | Event::Refreshed

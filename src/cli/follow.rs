@@ -11,6 +11,7 @@ use super::status::{Interrupted, Status};
 use crate::engine::{Attempt, Command, Event, RunInfo, sleep_until};
 use crate::key::PublishableKey;
 use crate::report::{self, Results, ServedKeys, json};
+use crate::rules::alarm::Alarm;
 use crate::rules::moment::Moment;
 use crate::rules::run::{Halt, RunPhase};
 use crate::rules::state::SiteState;
@@ -237,6 +238,7 @@ impl Follower {
             Event::NotBegun(error) => self.printer.happens(format!("nothing sent: {error}")),
             Event::Message(message) => self.printer.happens(message.text),
             Event::Halted(halt, text) => self.take_halt(halt, &text, session),
+            Event::Alarm(alarm, text) => self.tell_alarm(alarm, &text, session),
             // The session takes note of what is acknowledged.
             Event::Acknowledged { .. } | Event::Backend { .. } | Event::Refreshed | Event::Taken => {}
         }
@@ -308,6 +310,15 @@ impl Follower {
             self.printer.out(json::halted(halt, text, run, now));
         }
         self.leave_halted(session);
+    }
+
+    /// A message has told it where results are for people.
+    fn tell_alarm(&self, alarm: Alarm, text: &str, session: &Session) {
+        if self.followed.telling == Telling::Json {
+            let run = self.followed.run.as_ref().map(|run| run.id.0);
+            self.printer
+                .out(json::alarm(alarm, text, run, session.clock.now()));
+        }
     }
 
     /// Asks whether the next wave may begin. The run waits for the answer; what settles does not.

@@ -17,11 +17,13 @@ use super::watch::watch;
 use super::{Common, Globals, log};
 use crate::config::{Config, Searched};
 use crate::engine::{Attempts, Command, Left};
+use crate::key::PublishableKey;
 use crate::report::some_names;
-use crate::rules::plan::{Confirm, Danger, Plan};
+use crate::rules::plan::{Confirm, Danger, OTHER_ACCOUNT, Plan, begins_otherwise};
 use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::SkipReason;
 use crate::site::{Site, SiteId};
+use crate::store::Store;
 use crate::text::Count;
 use crate::tui::model::KNOWN_FOR;
 
@@ -39,6 +41,8 @@ pub(super) struct PushArgs {
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
     #[command(flatten)]
+    skip: SkipArgs,
+    #[command(flatten)]
     allow: AllowArgs,
     /// Also send a key that is as long as none of those that the sites serve: it may not be whole.
     #[arg(long)]
@@ -46,6 +50,14 @@ pub(super) struct PushArgs {
     /// Also send a key that Stripe does not know or has expired: shops that serve it take no payments.
     #[arg(long)]
     allow_unknown_key: bool,
+}
+
+/// What the operator leaves out of a push.
+#[derive(Debug, Clone, Copy, Args)]
+struct SkipArgs {
+    /// Leave out sites that serve the key already, as far as was seen within the hour: it may be a fallback.
+    #[arg(long)]
+    skip_equal: bool,
 }
 
 /// What a script says to the questions that a push can raise.
@@ -109,18 +121,11 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
     }
     log::start(&config.log, globals);
     let mut session = Session::of_config(&config, globals, Left::Alone).await?;
-    let allow = args.allow.into();
-    let unknown = SiteState::default();
-    let now = session.clock.now();
-    // What was seen long ago is no reason to leave a site out, or to say that somebody changed it.
-    let lately = |state: &&SiteState| state.looked_at.is_some_and(|at| now.since(at) < KNOWN_FOR);
-    let state = |id: SiteId| {
-        Some(&session.known[id.index()])
-            .filter(lately)
-            .unwrap_or(&unknown)
-    };
-    let plan = Plan::new(key, selection, &session.sites, state, allow);
-    let mut plan = plan.in_waves(&config.rollout, &session.sites, state, now);
+    let hint = hint(&session, &key).await?;
+    if let Some(hint) = hint.filter(|_| args.yes) {
+        let _closed = writeln!(std::io::stderr(), "warning: {hint}");
+    }
+    let mut plan = plan(&session, &config, key, selection, &args);
     if let Err(error) = ask_of_plan(&session, &mut plan, args.allow_unknown_key, &mut signals).await {
         session.close().await;
         return Err(error);
@@ -136,7 +141,8 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
             danger.sentence()
         );
     }
-    if !args.yes && !confirmed(&plan, &session.sites, args.key.stdin, &mut signals).await? {
+    let stdin_is_taken = args.key.stdin;
+    if !args.yes && !confirmed(&plan, &session.sites, hint, stdin_is_taken, &mut signals).await? {
         let _closed = writeln!(std::io::stderr(), "nothing sent");
         return Ok(Status::NothingSent);
     }
@@ -151,6 +157,37 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
     let status = carry_out(&mut session, plan, args.yes, args.wait, telling, &mut signals).await?;
     session.close().await;
     Ok(status)
+}
+
+/// The plan of the push.
+fn plan(
+    session: &Session,
+    config: &Config,
+    key: PublishableKey,
+    selection: Vec<SiteId>,
+    args: &PushArgs,
+) -> Plan {
+    let unknown = SiteState::default();
+    let now = session.clock.now();
+    // What was seen long ago is no reason to leave a site out, or to say that somebody changed it.
+    let lately = |state: &&SiteState| state.looked_at.is_some_and(|at| now.since(at) < KNOWN_FOR);
+    let state = |id: SiteId| {
+        Some(&session.known[id.index()])
+            .filter(lately)
+            .unwrap_or(&unknown)
+    };
+    let mut plan = Plan::new(key, selection, &session.sites, state, args.allow.into());
+    plan.skip_equal(args.skip.skip_equal, state);
+    plan.in_waves(&config.rollout, &session.sites, state, now)
+}
+
+/// What is said of a key that may be of another Stripe account.
+async fn hint(session: &Session, key: &PublishableKey) -> anyhow::Result<Option<&'static str>> {
+    let served = session.known.iter().filter_map(|state| state.now.key());
+    if !begins_otherwise(key, served) || session.store.was_served(key).await? {
+        return Ok(None);
+    }
+    Ok(Some(OTHER_ACCOUNT))
 }
 
 /// Gives the plan to the engine and follows it to its end.
@@ -286,6 +323,7 @@ fn near(sites: &[Site], name: &str) -> String {
 async fn confirmed(
     plan: &Plan,
     sites: &[Site],
+    hint: Option<&str>,
     stdin_is_taken: bool,
     signals: &mut Signals,
 ) -> anyhow::Result<bool> {
@@ -309,7 +347,12 @@ async fn confirmed(
         Count(plan.rows.len(), "site"),
         some_names(&names)
     )?;
-    for reason in [SkipReason::Disabled, SkipReason::WrongMode, SkipReason::OtherMode] {
+    for reason in [
+        SkipReason::Disabled,
+        SkipReason::WrongMode,
+        SkipReason::OtherMode,
+        SkipReason::Equal,
+    ] {
         if plan.skipped(reason) > 0 {
             writeln!(
                 err,
@@ -321,6 +364,9 @@ async fn confirmed(
     }
     if let Some(rollout) = plan.rollout_in_words(|site| sites[site.index()].name.to_string()) {
         writeln!(err, "{rollout}")?;
+    }
+    if let Some(hint) = hint {
+        writeln!(err, "{hint}")?;
     }
     for danger in &plan.dangers {
         writeln!(err, "{}", danger.sentence())?;

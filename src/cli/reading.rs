@@ -29,6 +29,10 @@ pub(super) async fn read(store: &impl Store, sites: &[Site], wanted: Wanted) -> 
         Ok(match wanted {
             Wanted::Runs => Reading::Runs(store.runs(RUNS).await?),
             Wanted::Run(run) => Reading::Run(run, store.run_sites(run).await?),
+            Wanted::WasServed(key) => {
+                let was_served = store.was_served(&key).await?;
+                Reading::WasServed(key, was_served)
+            }
             Wanted::Attempts(run, site) => {
                 let attempts = store.attempts(Some(run), Some(&site), LINES).await?;
                 Reading::Attempts(site, attempts)

@@ -122,6 +122,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 let next = known.wait_left(now);
                 self.schedule.forget(site);
                 self.change(site, |state| *state = known);
+                self.sound(site);
                 self.follow(site, next, now);
             }
             // That was read is nothing that has happened: a reading that was asked for before it, and is newer, counts.

@@ -12,6 +12,7 @@ use super::schedule::{Lane, Schedule, Want};
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
 use crate::key::PublishableKey;
 use crate::rules::acknowledgement::Acknowledged;
+use crate::rules::alarm::Alarms;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::probation::Probation;
@@ -102,6 +103,8 @@ pub(super) struct Engine<Api, Db> {
     pub(super) later: Vec<Vec<(SiteId, Call)>>,
     /// Which master keys the run may send to how many sites.
     pub(super) probation: Probation,
+    /// What was told at once.
+    pub(super) alarms: Alarms,
     /// Sites that the operator knows to be bad: they are left out of what halts a run.
     pub(super) acknowledged: Acknowledged,
     /// Sites of the run whose PUT is still to come or out.
@@ -166,6 +169,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             waves: Waves::new(Rollout::default()),
             later: Vec::new(),
             probation: Probation::default(),
+            alarms: Alarms::default(),
             acknowledged: Acknowledged::default(),
             open: 0,
             busy: 0,
@@ -183,6 +187,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.wait_for_what_is_left();
         loop {
             self.advance();
+            self.sound_counted();
             self.fill_slots();
             self.tell_phase().await;
             // What the store said meanwhile may have ordered something.
@@ -194,7 +199,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             if idle {
                 break;
             }
-            let timer = [self.schedule.next_timer(), self.key_timer()];
+            let timer = [self.schedule.next_timer(), self.key_timer(), self.alarm_timer()];
             let timer = timer.into_iter().flatten().min();
             let wait = timer.map(|at| self.clock.instant_of(at));
             tokio::select! {
@@ -220,6 +225,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Nothing more is sent: what was answered goes on record.
     async fn finish(&mut self) {
         let now = self.clock.now();
+        self.sound_rest();
         self.await_records().await;
         if let Some(run) = self.run.as_ref().map(|run| run.id).filter(|_| self.open == 0) {
             self.let_go_of_store(run, now).await;
@@ -235,6 +241,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     fn fill_slots(&mut self) {
         let now = self.clock.now();
         while let Some((site, call, lane)) = self.schedule.take(now) {
+            let call = self.slots[site.index()].state.call_now(call, now);
             if call == Call::Put && !self.may_put(site, now) {
                 self.schedule.give_back(site, lane, now);
             } else {
@@ -299,6 +306,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         self.hear(site, call, &finished, now);
         let next = self.take_in(site, call, finished, now);
+        self.sound(site);
         if let Some(pending) = self.slots[site.index()].pending.take() {
             self.release(site, lane);
             let recorded = self.slots[site.index()].on_record.take();

@@ -2,8 +2,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Results;
+use super::old_keys::{OldKeysBody, body};
 use crate::engine::{Attempt, RunInfo};
 use crate::key::KeyMode;
+use crate::rules::alarm::Alarm;
+use crate::rules::expiry::{Expiry, SitesOfOldKeys};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::run::Halt;
@@ -58,18 +61,27 @@ pub fn run_started(run: &RunInfo, results: &Results<'_>) -> String {
 }
 
 #[derive(Serialize)]
-struct HaltedBody<'a> {
+struct WhyBody<'a> {
     why: &'static str,
     note: &'a str,
 }
 
 /// The run halted, or a part of it.
 pub fn halted(halt: Halt, text: &str, run: Option<u64>, now: Moment) -> String {
-    let body = HaltedBody {
+    let body = WhyBody {
         why: halt.word(),
         note: text,
     };
     line("halted", now.wall, run, &body)
+}
+
+/// Sites show something that cannot wait.
+pub fn alarm(alarm: Alarm, text: &str, run: Option<u64>, now: Moment) -> String {
+    let body = WhyBody {
+        why: alarm.word(),
+        note: text,
+    };
+    line("alarm", now.wall, run, &body)
 }
 
 #[derive(Serialize)]
@@ -147,10 +159,11 @@ pub fn result(site: &Site, state: &SiteState, run: Option<u64>, results: &Result
 }
 
 #[derive(Serialize)]
-struct Summary {
+struct Summary<'a> {
     push: serde_json::Map<String, serde_json::Value>,
     verify: serde_json::Map<String, serde_json::Value>,
-    old_keys: Vec<OldKeyBody>,
+    #[serde(flatten)]
+    old_keys: OldKeysBody<'a>,
     /// Sites that are bad, and acknowledged: they do not count.
     acknowledged: usize,
     /// Sites of which nobody knows what they serve.
@@ -161,26 +174,14 @@ struct Summary {
     exit: u8,
 }
 
-#[derive(Serialize)]
-struct OldKeyBody {
-    key: String,
-    serving: usize,
-    until: Option<String>,
-}
-
 /// All of it in numbers.
 pub fn summary(results: &Results<'_>, run: Option<u64>, seconds: u64, exit: u8) -> String {
     let tally = results.tally();
     let expiry = results.expiry();
-    let old_keys = expiry
-        .iter()
-        .flat_map(|expiry| &expiry.old)
-        .map(|old| OldKeyBody {
-            key: results.mask(&old.key),
-            serving: old.serving,
-            until: old.until.map(|until| format!("{:.3}", until.wall)),
-        });
-    let body = Summary {
+    let sites = |expiry: &Expiry| SitesOfOldKeys::of_expiry(expiry, results.states, results.now);
+    let old_keys = expiry.as_ref().map(sites).unwrap_or_default();
+    let is_hidden = results.hidden_for.is_some();
+    let summary = Summary {
         push: tally
             .push_words()
             .map(|(word, count)| (word.to_owned(), count.into()))
@@ -189,14 +190,14 @@ pub fn summary(results: &Results<'_>, run: Option<u64>, seconds: u64, exit: u8) 
             .verify_words()
             .map(|(word, count)| (word.to_owned(), count.into()))
             .collect(),
-        old_keys: old_keys.collect(),
+        old_keys: body(results, &old_keys, |old| !is_hidden && old_keys.may_expire(old)),
         acknowledged: tally.ending(Ending::Acknowledged),
         unseen: expiry.as_ref().map_or(0, |expiry| expiry.unseen.len()),
-        old_keys_may_expire: expiry.as_ref().map(crate::rules::expiry::Expiry::is_safe),
+        old_keys_may_expire: expiry.as_ref().map(Expiry::is_safe),
         seconds,
         exit,
     };
-    line("summary", results.now.wall, run, &body)
+    line("summary", results.now.wall, run, &summary)
 }
 
 #[derive(Serialize)]

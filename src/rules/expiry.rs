@@ -8,7 +8,11 @@ use crate::text::{Count, list};
 /// What the answer comes from, kept up to date site by site.
 mod evidence;
 
+/// Which sites are behind the answer.
+mod sites;
+
 pub use evidence::Evidence;
+pub use sites::{KeyAtSites, May, SitesOfOldKeys};
 
 /// A key that the run replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub struct OldKey {
 /// The answer to the question behind a rotation: may the old key expire now?
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
-    /// The old keys of the run's mode, the most served first.
+    /// The old keys, the most served first: those of the run's mode, and those of the other one that it replaced.
     pub old: Vec<OldKey>,
     /// Sites of which nobody knows what they serve, by their place in the list.
     pub unseen: Vec<usize>,
@@ -312,6 +316,17 @@ mod tests {
                 states[place] = state;
             }
             let all = Expiry::of(&states, &key("New1"), at(seconds));
+            let sites = SitesOfOldKeys::of_expiry(&all, &states, at(seconds));
+            prop_assert_eq!(&sites.unseen, &all.unseen);
+            prop_assert_eq!(sites.unproven.len(), all.unproven);
+            for old in &all.old {
+                let at_sites = sites.keys.iter().find(|at_sites| at_sites.key == old.key).unwrap();
+                prop_assert_eq!(at_sites.serving.len(), old.serving);
+                prop_assert_eq!(at_sites.until, old.until);
+                prop_assert!(!all.is_safe() || sites.may_expire(at_sites));
+            }
+            prop_assert_eq!(all.is_safe(), sites.keys.iter().all(|old| sites.may_expire(old))
+                && sites.unseen.is_empty() && sites.unproven.is_empty());
             prop_assert_eq!(evidence.expiry(at(seconds)), all);
         }
     }

@@ -19,6 +19,11 @@ pub use outlook::Outlook;
 mod danger;
 pub use danger::Danger;
 use danger::{dangers, dead_keys, other_length};
+/// Sites that serve the key already.
+mod equal;
+/// Whether a key may be of another Stripe account.
+mod account;
+pub use account::{OTHER_ACCOUNT, begins_otherwise};
 
 /// What a run does to one site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -383,15 +388,11 @@ pub fn left_out(site: &Site, key: &PublishableKey) -> Option<SkipReason> {
 fn action(key: &PublishableKey, site: &Site, known: &SiteState, allow: Allow) -> PlanAction {
     if let Some(reason) = left_out(site, key) {
         PlanAction::Skip(reason)
-    } else if serves_other_mode(key, known) && !allow.mode_change {
+    } else if known.serves_other_mode_than(key) && !allow.mode_change {
         PlanAction::Skip(SkipReason::OtherMode)
     } else {
         PlanAction::Put
     }
-}
-
-fn serves_other_mode(key: &PublishableKey, known: &SiteState) -> bool {
-    known.now.key().is_some_and(|serves| serves.mode() != key.mode())
 }
 
 #[cfg(test)]

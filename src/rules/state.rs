@@ -353,10 +353,10 @@ impl SiteState {
         old
     }
 
-    /// Whether it was last seen to serve a key of the other mode than the one that is expected.
+    /// Whether it serves a key of the other mode than the one that is expected, as far as is known.
     fn serves_other_mode(&self) -> bool {
-        let modes = self.now.key().zip(self.expected.as_ref());
-        modes.is_some_and(|(serves, expected)| serves.mode() != expected.mode())
+        let expected = self.expected.as_ref();
+        expected.is_some_and(|expected| self.serves_other_mode_than(expected))
     }
 
     fn first_call(&self, now: Moment) -> Call {

@@ -188,6 +188,11 @@ impl Tally {
         keys
     }
 
+    /// The same, in no order.
+    pub fn served(&self) -> impl Iterator<Item = &PublishableKey> {
+        self.serves.keys()
+    }
+
     /// How many sites were seen to serve no key.
     pub fn serves_none(&self) -> usize {
         self.no_key

@@ -226,6 +226,10 @@ impl Store for MemoryStore {
         Ok(lock(&self.data).timeline(site, count))
     }
 
+    async fn was_served(&self, key: &PublishableKey) -> Result<bool, StoreError> {
+        Ok(lock(&self.data).was_served(key))
+    }
+
     async fn standing(&self, key: &PublishableKey) -> Result<Option<(Standing, Timestamp)>, StoreError> {
         Ok(lock(&self.data).standings.get(key).copied())
     }

@@ -377,6 +377,11 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn was_served(&self, key: &PublishableKey) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.read(move |conn, _| reads::was_served(conn, &key)).await
+    }
+
     async fn standing(&self, key: &PublishableKey) -> Result<Option<(Standing, Timestamp)>, StoreError> {
         let key = key.clone();
         self.read(move |conn, _| standings::standing(conn, &key)).await

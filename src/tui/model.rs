@@ -40,6 +40,8 @@ mod figures;
 mod shown;
 /// What has how much room on this terminal.
 mod room;
+/// A key that may be of another Stripe account.
+mod account;
 /// What Stripe says of keys.
 mod stripe;
 /// How keys, times and texts are written on this terminal.
@@ -167,6 +169,9 @@ pub struct Model {
     pub(super) failed: usize,
     /// Sites that a retry asks about first.
     pub(super) held_back: usize,
+    /// A key that begins otherwise than those that sites serve, and whether a site ever served it as far as is on
+    /// record: none while that is being read.
+    pub(super) strange_key: Option<(PublishableKey, Option<bool>)>,
     /// How many preflights were ordered.
     pub(super) preflights: u64,
     pub(super) now: Moment,
@@ -217,6 +222,7 @@ impl Model {
             left: Vec::new(),
             failed: 0,
             held_back: 0,
+            strange_key: None,
             preflights: 0,
             now,
         };

@@ -8,6 +8,7 @@ use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
 use super::{Effect, Input, Message, PreflightOrder, Reading, first, looks_pasted, orders, stripe, watch};
 use crate::engine::{Command, Event, Level, RunInfo};
+use crate::report::UNSEEN;
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
 use crate::rules::run::RunPhase;
@@ -26,6 +27,7 @@ use typing::{paste, press_in_field, press_in_filter, stray_paste, take_offered_r
 pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect> {
     screen.model.now = now;
     let had_dialog = screen.dialog.is_some();
+    let had_plan = matches!(screen.dialog, Some(Dialog::Plan(_)));
     let had_preflight = matches!(screen.dialog, Some(Dialog::Preflight(_)));
     let mut effects = take(screen, message);
     if had_preflight && !matches!(screen.dialog, Some(Dialog::Preflight(_))) {
@@ -34,6 +36,9 @@ pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect>
     }
     if !had_dialog {
         screen.model.behind_since = now;
+    }
+    if !had_plan && matches!(screen.dialog, Some(Dialog::Plan(_))) {
+        effects.extend(screen.model.ask_of_strange_key());
     }
     effects.extend(first::take_loaded(screen));
     first::mind_reading(&mut screen.model, &effects);
@@ -177,7 +182,7 @@ fn take_event(model: &mut Model, event: Event) {
             model.backends.insert(backend, shown);
         }
         // A message has told it, and the run says why it holds.
-        Event::Halted(..) | Event::Refreshed => {}
+        Event::Halted(..) | Event::Alarm(..) | Event::Refreshed => {}
         Event::Acknowledged {
             sites,
             acknowledgement,
@@ -227,6 +232,7 @@ fn take_reading(screen: &mut Screen, reading: Reading) -> Vec<Effect> {
                 return detail.take(site, *past);
             }
         }
+        Reading::WasServed(key, was_served) => model.take_was_served(&key, was_served),
         Reading::PutBack(run, sites) => match PlanDialog::of_rollback(model, run, &sites) {
             Ok(plan) => take_rollback(screen, plan),
             Err(why) => {
@@ -328,6 +334,10 @@ fn take_run(model: &mut Model, run: RunInfo) {
             RunPhase::Sending => "goes on".to_owned(),
             RunPhase::Settling => "nothing is left to send; proofs are due".to_owned(),
             RunPhase::Settled => {
+                if model.expiry().is_some_and(|expiry| expiry.is_safe()) {
+                    // Before the answer from which one may conclude otherwise.
+                    model.say(Level::Info, UNSEEN);
+                }
                 // Behind the time of day and the run.
                 let room = usize::from(model.size.0).saturating_sub(" 14:02:12 run 1234: settled; ".len());
                 let expiry = model.expiry().map(|expiry| model.expiry_within(&expiry, room));
@@ -350,19 +360,7 @@ fn take_run(model: &mut Model, run: RunInfo) {
     model.set_run(Some(run));
 }
 
-/// A secret that a site shows is told at once, whatever else goes on.
 fn take_state(model: &mut Model, id: SiteId, state: SiteState) {
-    let exposes = |state: &SiteState| state.verify == Verify::ExposedSecret;
-    let old = model.state(id);
-    if (exposes(&state) && !exposes(old)) || (state.alarm && !old.alarm) {
-        let name = &model.site(id).name;
-        let what = if exposes(&state) {
-            "shows a SECRET key to the public: have it rolled in Stripe now"
-        } else {
-            "answered with a secret in it (not kept)"
-        };
-        model.say(Level::Error, format!("ALARM: {name} {what}"));
-    }
     if let Some(failure) = unasked_failure(model, id, &state) {
         model.live.take_failure(failure);
     }

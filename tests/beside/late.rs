@@ -145,6 +145,10 @@ impl Store for Late {
         self.db.timeline(site, count).await
     }
 
+    async fn was_served(&self, key: &PublishableKey) -> Result<bool, StoreError> {
+        self.db.was_served(key).await
+    }
+
     async fn standing(&self, key: &PublishableKey) -> Result<Option<(Standing, Timestamp)>, StoreError> {
         self.db.standing(key).await
     }

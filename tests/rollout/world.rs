@@ -293,6 +293,7 @@ impl Play {
             Event::NotBegun(error) => panic!("{error}"),
             Event::Refused(why) => panic!("{why}"),
             Event::Attempt(_)
+            | Event::Alarm(..)
             | Event::Message(_)
             | Event::Acknowledged { .. }
             | Event::Refreshed

@@ -2,10 +2,11 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 use stripe_propagate::engine::{Event, Level, Message as Told};
+use stripe_propagate::key::PublishableKey;
 use stripe_propagate::store::StoreError;
 use stripe_propagate::tui::model::Start;
 use stripe_propagate::tui::update::update;
-use stripe_propagate::tui::{Input, Message};
+use stripe_propagate::tui::{Effect, Input, Message, Reading, Wanted};
 
 use super::stories::{Story, amid_a_run, holder, many};
 use super::trial::{Display, NAMES, Trial, at, key, new_key};
@@ -43,6 +44,28 @@ pub(super) fn plan_of_many(display: Display) -> Trial {
 fn a_plan_and_the_palette_on_the_smallest_screen() {
     insta::assert_snapshot!("plan_many_60x15", many((60, 15)).types("P").picture());
     insta::assert_snapshot!("palette_60x15", amid_a_run((60, 15)).types(":").picture());
+}
+
+#[test]
+fn a_plan_asks_the_store_of_a_key_that_begins_otherwise_and_tells_what_it_says() {
+    let mut screen = Trial::new(&NAMES, (120, 40), |start| start.key = Some(new_key()));
+    let other = format!("pk_live_51OtherAccounts{}Old1", &new_key().as_str()[23..101]);
+    let other = PublishableKey::parse(&other).unwrap();
+    screen.state(0, Story::serving(&other).0);
+    let opens = Message::Input(vec![Input::Key(KeyEvent::from(KeyCode::Char('P')))]);
+    let effects = screen.tell_effects(&opens);
+    assert!(
+        effects.contains(&Effect::Read(Wanted::WasServed(new_key()))),
+        "{effects:?}"
+    );
+    let hint = "no site serves this key or ever did";
+    assert!(!screen.picture().contains(hint));
+    screen.tell(Message::Read(Reading::WasServed(new_key(), false)));
+    let text = screen.picture();
+    assert!(
+        text.contains(hint) && text.contains("type live 9 to push"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use stripe_propagate::engine::{Attempt, Event, RunInfo};
+use stripe_propagate::engine::{self, Attempt, Event, Level, RunInfo};
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict};
 use stripe_propagate::rules::retry::Policy;
@@ -129,9 +129,24 @@ pub(super) fn amid_a_run_of(display: impl Into<Display>, change: impl FnOnce(&mu
     screen.now = 14;
     for (index, story) in (0..).zip(states) {
         screen.state(index, story.0);
+        if index == SECRET {
+            let text = format!(
+                "ALARM: {} shows a SECRET key to the public: have it rolled in Stripe now",
+                NAMES[SECRET as usize]
+            );
+            let (at, level) = (at(14), Level::Error);
+            screen.tell(Message::Engine(Event::Message(engine::Message {
+                at,
+                level,
+                text,
+            })));
+        }
     }
     screen
 }
+
+/// The site that shows a secret amid a run: the engine tells so.
+const SECRET: u32 = 7;
 
 /// Amid a run whose answers have been coming for half a minute, slower and slower; one of the last failed.
 pub(super) fn with_latencies(display: impl Into<Display>) -> Trial {

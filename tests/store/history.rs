@@ -70,6 +70,9 @@ pub(crate) async fn the_timeline_tells_what_was_seen_and_who_sent_it(home: &impl
         ]
     );
     assert_eq!(db.timeline(&url("a"), 2).await.unwrap(), seen[2..]);
+    for (tail, was_served) in [("Old", true), ("New", true), ("Other", false)] {
+        assert_eq!(home.open().was_served(&key(tail)).await.unwrap(), was_served);
+    }
 }
 
 pub(crate) async fn the_runs_of_a_site_are_told_newest_first(home: &impl Home) {

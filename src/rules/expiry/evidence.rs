@@ -15,6 +15,8 @@ pub struct Evidence {
     served: BTreeMap<PublishableKey, usize>,
     /// Old keys that sites served before their PUT: named, so that they can be called safe.
     before: BTreeMap<PublishableKey, usize>,
+    /// Keys of the other mode that sites served before the run put its own there: old ones too.
+    replaced: BTreeMap<PublishableKey, usize>,
     /// Old keys that caches may still answer, and until when.
     cached: BTreeMap<PublishableKey, BTreeMap<Moment, usize>>,
     /// Places of sites of which nobody knows what they serve.
@@ -44,6 +46,7 @@ impl Evidence {
             key,
             served: BTreeMap::new(),
             before: BTreeMap::new(),
+            replaced: BTreeMap::new(),
             cached: BTreeMap::new(),
             unseen: BTreeSet::new(),
             unproven: 0,
@@ -69,10 +72,12 @@ impl Evidence {
 
     fn change(&mut self, place: usize, state: &SiteState, more: bool) {
         let key = self.key.clone();
-        let is_old = |other: &&PublishableKey| **other != key && other.mode() == key.mode();
-        if let Some(serves) = state.now.key().filter(is_old) {
+        let is_other = |other: &&PublishableKey| **other != key;
+        let is_old = |other: &&PublishableKey| is_other(other) && other.mode() == key.mode();
+        if let Some(serves) = state.now.key().filter(is_other) {
             count(&mut self.served, serves, more);
-        } else if !state.is_seen() {
+        }
+        if !state.now.key().as_ref().is_some_and(is_old) && !state.is_seen() {
             if more {
                 self.unseen.insert(place);
             } else {
@@ -81,6 +86,11 @@ impl Evidence {
         }
         if let Some(before) = state.before.key().filter(is_old) {
             count(&mut self.before, before, more);
+        } else if let Some(before) = state.before.key().filter(is_other)
+            && state.was_put()
+            && state.expected.as_ref() == Some(&key)
+        {
+            count(&mut self.replaced, before, more);
         }
         let until = state.settle_end();
         if state.is_unproven() {
@@ -90,7 +100,7 @@ impl Evidence {
             }
         }
         let Some(until) = until else { return };
-        for cached in state.cached_keys().filter(is_old) {
+        for cached in state.cached_keys().filter(is_other) {
             let ends = self.cached.entry(cached.clone()).or_default();
             count(ends, &until, more);
             if ends.is_empty() {
@@ -108,7 +118,9 @@ impl Evidence {
             .served
             .keys()
             .chain(self.before.keys())
+            .chain(self.replaced.keys())
             .chain(cached)
+            .filter(|old| old.mode() == self.key.mode() || self.replaced.contains_key(*old))
             .collect();
         let old = keys.into_iter().map(|key| OldKey {
             key: key.clone(),

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{PlanAction, PlanRow};
+use super::{Plan, PlanAction, PlanRow};
 use crate::key::{KeyMode, PublishableKey};
 use crate::rules::standing::Standing;
 use crate::rules::state::{Allow, SiteState};
@@ -103,6 +103,29 @@ impl Danger {
     }
 }
 
+impl Plan {
+    /// Allows no more than what the operator reads in the plan: who says that a site which was changed by somebody else
+    /// may go says nothing of a key of the other mode there.
+    pub fn allow_what_is_told<'a>(&mut self, state: impl Fn(SiteId) -> &'a SiteState) {
+        let is_told = |is: &dyn Fn(&Danger) -> bool| self.dangers.iter().any(is);
+        let was_held_back = |reason| {
+            let mut puts = self.rows.iter().filter(|row| row.action == PlanAction::Put);
+            puts.any(|row| state(row.site).push == Push::Skipped(reason))
+        };
+        let other_mode = is_told(&|danger| matches!(danger, Danger::OverOtherMode { .. }));
+        let allow = Allow {
+            mode_change: other_mode || was_held_back(SkipReason::OtherMode),
+            unrecognised: was_held_back(SkipReason::NotThisApi),
+            changed: was_held_back(SkipReason::ChangedMeanwhile),
+        };
+        self.allow = Allow {
+            mode_change: self.allow.mode_change && allow.mode_change,
+            unrecognised: self.allow.unrecognised && allow.unrecognised,
+            changed: self.allow.changed && allow.changed,
+        };
+    }
+}
+
 /// What makes these rows more than routine.
 pub(super) fn dangers<'a>(
     rows: &[PlanRow],
@@ -112,8 +135,8 @@ pub(super) fn dangers<'a>(
     let puts = || rows.iter().filter(|row| row.action == PlanAction::Put);
     let over = |mode: KeyMode| {
         let over = |row: &&PlanRow| {
-            let serves = state(row.site).now.key().map(PublishableKey::mode);
-            row.key.mode() != mode && serves == Some(mode)
+            let mut serves = state(row.site).may_serve();
+            row.key.mode() != mode && serves.any(|key| key.mode() == mode)
         };
         puts().filter(over).count()
     };

@@ -53,7 +53,7 @@ impl Outlook {
             Self::Doubtful
         } else if !known.is_seen() {
             Self::NeverSeen
-        } else if row.serves.key() == Some(&row.key) {
+        } else if known.serves_already(&row.key) {
             Self::ServesAlready
         } else {
             Self::Changes
@@ -68,7 +68,7 @@ impl Outlook {
 
 /// Which question about the site the operator has answered with a word.
 fn all_the_same(row: &PlanRow, known: &SiteState, allow: Allow) -> Option<SkipReason> {
-    let other_mode = row.serves.key().is_some_and(|key| key.mode() != row.key.mode());
+    let other_mode = known.serves_other_mode_than(&row.key);
     match known.push {
         Push::Skipped(reason @ SkipReason::NotThisApi) if allow.unrecognised => Some(reason),
         Push::Skipped(reason @ SkipReason::ChangedMeanwhile) if allow.changed => Some(reason),

@@ -138,6 +138,46 @@ impl SiteState {
         known.filter(|_| self.window.is_some())
     }
 
+    /// What is asked of it now, where `call` was ordered: a run may wait for hours between two waves or in a pause, and
+    /// what was known of the site then is too old to send a PUT by.
+    pub fn call_now(&self, call: Call, now: Moment) -> Call {
+        match call {
+            Call::Put if self.tries == 0 => self.first_call(now),
+            call => call,
+        }
+    }
+
+    /// Whether it serves another key than expected, and none that it may have had before.
+    pub fn shows_unknown_key(&self) -> bool {
+        let is_judged = matches!(self.verify, Verify::Mismatch | Verify::Drifted);
+        let may_be_old = |key| self.blind || self.previous.contains(key) || self.before.key() == Some(key);
+        is_judged && self.now.key().is_some_and(|key| !may_be_old(key))
+    }
+
+    /// Whether a PUT of what is expected was stored, or may have been.
+    pub fn was_put(&self) -> bool {
+        let put = self.last_put.as_ref().map(|put| &put.key);
+        put.is_some() && put == self.expected.as_ref()
+    }
+
+    /// Keys that it serves as far as is known: the one that the last look showed, and, while caches may have hidden that
+    /// from the look, the one that was put there last.
+    pub fn may_serve(&self) -> impl Iterator<Item = &PublishableKey> {
+        let put = self.last_put.as_ref();
+        let hidden = put.filter(|put| self.shown_at < Some(put.settled_at));
+        self.now.key().into_iter().chain(hidden.map(|put| &put.key))
+    }
+
+    /// Whether it serves a key of the other mode than `key`, as far as is known.
+    pub fn serves_other_mode_than(&self, key: &PublishableKey) -> bool {
+        self.may_serve().any(|serves| serves.mode() != key.mode())
+    }
+
+    /// Whether its last look showed `key`, and nothing says that it may serve another one.
+    pub fn serves_already(&self, key: &PublishableKey) -> bool {
+        self.is_seen() && self.now.key() == Some(key) && self.may_serve().all(|serves| serves == key)
+    }
+
     /// Whether it serves `key` though no PUT of it from here is known: somebody else's may be so young that caches
     /// hide another key.
     pub fn serves_unpushed(&self, key: &PublishableKey) -> bool {

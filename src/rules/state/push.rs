@@ -32,11 +32,12 @@ impl SiteState {
         if self.stopping {
             return self.end_push(Push::Cancelled);
         }
+        if self.serves_other_mode() && !self.allow.mode_change {
+            // Also where this look showed nothing: what was seen before it counts.
+            self.hold_back(SkipReason::OtherMode, policy, now);
+            return self.judge_verdict(&answer.verdict, policy, now);
+        }
         match &answer.verdict {
-            LookVerdict::Serves(_) if self.serves_other_mode() && !self.allow.mode_change => {
-                self.hold_back(SkipReason::OtherMode, policy, now);
-                self.judge_verdict(&answer.verdict, policy, now)
-            }
             LookVerdict::Serves(_) if changed => {
                 self.hold_back(SkipReason::ChangedMeanwhile, policy, now);
                 self.judge_verdict(&answer.verdict, policy, now)

@@ -8,6 +8,7 @@ use crate::rules::outcome::Answer;
 mod dead;
 mod laws;
 mod left;
+mod modes;
 
 fn key(tail: &str) -> PublishableKey {
     PublishableKey::parse(&format!("pk_test_51ExampleExampleExample{tail}")).unwrap()

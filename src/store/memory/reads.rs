@@ -125,6 +125,11 @@ impl Data {
         let site = self.sites.get(site);
         newest(site.map(|site| site.seen.clone()).unwrap_or_default(), count)
     }
+
+    pub(super) fn was_served(&self, key: &PublishableKey) -> bool {
+        let mut seen = self.sites.values().flat_map(|site| &site.seen);
+        seen.any(|seen| seen.served.key() == Some(key))
+    }
 }
 
 fn newest<T>(mut all: Vec<T>, count: usize) -> Vec<T> {

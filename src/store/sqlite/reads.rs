@@ -1,8 +1,10 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, Result, Row, params};
 
-use super::columns::{at, key, limit, maybe, maybe_run, number, run, time, value};
+use super::columns::{at, json, key, limit, maybe, maybe_run, number, run, time, value};
 use super::lock::Lives;
+use crate::key::PublishableKey;
+use crate::rules::state::Served;
 use crate::site::SiteUrl;
 use crate::store::{PlannedSite, RunId, RunSite, Seen, SiteRun, StoredAttempt};
 use crate::text::CleanText;
@@ -143,6 +145,14 @@ pub(super) fn timeline(conn: &Connection, site: &SiteUrl, count: usize) -> Resul
             .query_map(params![site.to_string(), limit(count)], of_row)?
             .collect(),
     )
+}
+
+/// Whether any site was ever seen to serve this key. A row a site and key: all of them are read through in milliseconds,
+/// which an index that each look keeps up to date would not save.
+pub(super) fn was_served(conn: &Connection, key: &PublishableKey) -> Result<bool> {
+    let served = json(&Served::Key(key.clone()))?;
+    let mut query = conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM seen WHERE served = ?1)")?;
+    query.query_row([served], |row| row.get(0))
 }
 
 fn in_order<T>(newest_first: Result<Vec<T>>) -> Result<Vec<T>> {

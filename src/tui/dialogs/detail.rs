@@ -84,6 +84,7 @@ impl Detail {
             Event::Run(_) => true,
             Event::Message(_)
             | Event::Halted(..)
+            | Event::Alarm(..)
             | Event::Backend { .. }
             | Event::NotBegun(_)
             | Event::Refused(_)

@@ -8,6 +8,7 @@ use crate::key::{PublishableKey, SECRET_PREFIXES};
 use crate::rules::plan::{Confirm, Outlook, Plan, PutBack};
 use crate::rules::run::{Kind, RunId};
 use crate::rules::state::Allow;
+use crate::rules::status::SkipReason;
 use crate::site::SiteId;
 use crate::tui::Effect;
 use crate::tui::model::Model;
@@ -27,6 +28,8 @@ pub struct PlanDialog {
     plans: Plans,
     /// The places of the careful plan's rows with what is expected of each, what needs attention first.
     rows: Vec<(Outlook, usize)>,
+    /// Whether sites that serve the key already are left out.
+    skips_equal: bool,
     scroll: usize,
     asks: Asks,
 }
@@ -116,12 +119,39 @@ impl PlanDialog {
         Self::careful_or_bolder(model, &plan).ok_or_else(|| "there are no sites to push to".to_owned())
     }
 
+    /// Whether sites that serve the key already can be left out, or taken in again: of a plan that begins a run.
+    fn has_equal(&self) -> bool {
+        let begins = matches!(&self.asks, Asks::Nothing | Asks::Word(Phrase { retry: None, .. }));
+        let is_equal = |(outlook, _): &(Outlook, usize)| {
+            matches!(
+                outlook,
+                Outlook::ServesAlready | Outlook::LeftOut(SkipReason::Equal)
+            )
+        };
+        begins && self.rows.iter().any(is_equal)
+    }
+
+    /// Leaves them out, or takes them in again: numbers and phrase are others at once.
+    fn turn_equal(&mut self, model: &Model) {
+        if !self.has_equal() {
+            return;
+        }
+        self.skips_equal = !self.skips_equal;
+        let plans = std::iter::once(&mut self.plans.careful).chain(&mut self.plans.bolder);
+        for plan in plans {
+            plan.skip_equal(self.skips_equal, |id| model.state(id));
+            *plan = in_waves(model, plan.clone());
+        }
+        self.rows = self.plans.careful.outlooks(|id| model.state(id));
+        self.scroll = 0;
+        if let Asks::Word(phrase) = &mut self.asks {
+            phrase.wrong = false;
+        }
+    }
+
     /// The plan that leaves out what is dangerous, and the one that does not.
     fn careful_or_bolder(model: &Model, plan: &dyn Fn(Allow) -> Option<Plan>) -> Option<Self> {
-        let plan = |allow| {
-            let rollout = &model.options.rollout;
-            Some(plan(allow)?.in_waves(rollout, &model.sites, |id| model.state(id), model.now))
-        };
+        let plan = |allow| Some(in_waves(model, plan(allow)?));
         let careful = plan(Allow::default())?;
         let allow = Allow {
             mode_change: true,
@@ -169,7 +199,8 @@ impl PlanDialog {
         let key = |id: &SiteId| model.state(*id).planned_key().unwrap_or(&run.key).clone();
         let targets: Vec<(SiteId, PublishableKey)> = sites.iter().map(|id| (*id, key(id))).collect();
         let state = |id| model.state(id);
-        let plan = Plan::retry(Some(run.id), &targets, &model.sites, state, allow)?;
+        let mut plan = Plan::retry(Some(run.id), &targets, &model.sites, state, allow)?;
+        plan.allow_what_is_told(state);
         // What the plan leaves out is not retried.
         let retried = plan.put_sites().collect();
         let plans = Plans {
@@ -185,6 +216,7 @@ impl PlanDialog {
         Self {
             rows: plans.careful.outlooks(|id| model.state(id)),
             plans,
+            skips_equal: false,
             scroll: 0,
             asks: Asks::Word(Phrase {
                 retry,
@@ -211,6 +243,11 @@ impl PlanDialog {
     }
 
     pub(super) fn press(&mut self, model: &mut Model, press: KeyEvent) -> Pressed {
+        let control = press.modifiers.contains(KeyModifiers::CONTROL);
+        if control && press.code == KeyCode::Char('e') {
+            self.turn_equal(model);
+            return Pressed::Stays;
+        }
         if let Some(to) = self.scrolled(model, press) {
             self.scroll = to;
             return Pressed::Stays;
@@ -381,6 +418,12 @@ fn may_begin(model: &Model) -> Result<(), String> {
         return Err(format!("a run is still sending: {pause} pauses or cancels it"));
     }
     Ok(())
+}
+
+/// With waves as the config says.
+fn in_waves(model: &Model, plan: Plan) -> Plan {
+    let rollout = &model.options.rollout;
+    plan.in_waves(rollout, &model.sites, |id| model.state(id), model.now)
 }
 
 fn plan(model: &Model, key: PublishableKey, sites: &[SiteId], allow: Allow) -> Plan {

@@ -5,7 +5,8 @@ use ratatui::widgets::Paragraph;
 
 use super::super::{inside, open_box, wrapped};
 use super::{Asks, Phrase, PlanDialog, Plans};
-use crate::rules::plan::{Confirm, Outlook, Plan, PlanAction};
+use crate::rules::plan::{Confirm, OTHER_ACCOUNT, Outlook, Plan, PlanAction};
+use crate::rules::run::Kind;
 use crate::rules::state::Allow;
 use crate::rules::status::{Role, SkipReason};
 use crate::text::{Count, list};
@@ -234,7 +235,7 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
         .chain(groups().filter(|group| !changes(group)));
     let mut lines = Vec::new();
     for group in ordered {
-        let Some(text) = remark(plan, model, group) else {
+        let Some(text) = remark(plan, model, group, dialog.has_equal()) else {
             continue;
         };
         let calm = changes(&group) || group.iter().all(|row| matches!(row.0, Outlook::LeftOut(_)));
@@ -251,6 +252,9 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
     );
     if let Some(rollout) = plan.rollout_in_words(name).filter(|_| is_run) {
         lines.push(Line::raw(model.text(&rollout)));
+    }
+    if is_run && plan.kind == Kind::Push && model.may_be_of_other_account(&plan.key) {
+        lines.push(Line::styled(model.text(OTHER_ACCOUNT), warning));
     }
     if let Some(why) = dialog
         .keys()
@@ -273,7 +277,7 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
 }
 
 /// What is said of sites of which the same is to be expected; nothing where a danger or a line of its own says it.
-fn remark(plan: &Plan, model: &Model, group: &[(Outlook, usize)]) -> Option<String> {
+fn remark(plan: &Plan, model: &Model, group: &[(Outlook, usize)], may_turn: bool) -> Option<String> {
     let (outlook, _) = group.first()?;
     let count = group.len();
     let names = || names(plan, model, group);
@@ -283,7 +287,13 @@ fn remark(plan: &Plan, model: &Model, group: &[(Outlook, usize)]) -> Option<Stri
         Outlook::Changes => format!("{count} will change"),
         Outlook::ServesAlready => {
             let serve = if count == 1 { "serves" } else { "serve" };
-            format!("{count} {serve} it already: pushed all the same, it may be a fallback")
+            // In one line of the smaller screen.
+            let pushed = if may_turn {
+                "pushed too, it may be a fallback (^E leaves out)"
+            } else {
+                "pushed all the same, it may be a fallback"
+            };
+            format!("{count} {serve} it already: {pushed}")
         }
         Outlook::Refused(reason) => {
             let why = match reason {
@@ -292,6 +302,17 @@ fn remark(plan: &Plan, model: &Model, group: &[(Outlook, usize)]) -> Option<Stri
                 _ => "the config takes no such key there",
             };
             format!("{count} refused by mode ({}): {why}", names())
+        }
+        Outlook::LeftOut(SkipReason::Equal) => {
+            let (serve, them) = if count == 1 {
+                ("serves", "it")
+            } else {
+                ("serve", "them")
+            };
+            format!(
+                "{count} left out ({}): {serve} it already (^E pushes {them} all the same)",
+                names()
+            )
         }
         Outlook::LeftOut(reason) => format!("{count} left out ({}): {}", names(), reason.sentence()),
         Outlook::NotReversible => format!(
@@ -392,7 +413,7 @@ fn in_short(outlook: Outlook) -> &'static str {
         Outlook::NotReversible => "not reversible",
         Outlook::NeverSeen => "never looked at",
         Outlook::Changes => "",
-        Outlook::ServesAlready => "serves it already",
+        Outlook::ServesAlready | Outlook::LeftOut(SkipReason::Equal) => "serves it already",
         Outlook::LeftOut(SkipReason::Disabled) => "disabled",
         Outlook::LeftOut(SkipReason::Unchanged) => "not changed then",
         Outlook::LeftOut(_) => "left as it is",

@@ -19,6 +19,8 @@ use crate::tui::keys::Bindings;
 use crate::tui::model::{Options, Start};
 use crate::tui::theme::Theme;
 
+mod choices;
+
 const SIZES: [(u16, u16); 3] = [(60, 15), (80, 24), (120, 40)];
 
 fn key(mode: &str, tail: &str) -> PublishableKey {
