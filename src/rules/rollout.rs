@@ -210,8 +210,7 @@ impl Settings {
             Canary::Automatic => {
                 let keys: BTreeSet<&PublishableKey> = puts.iter().map(|put| put.key).collect();
                 let is_new_and_live = |key: &&PublishableKey| key.mode() == KeyMode::Live && !is_served(key);
-                let is_any = keys.iter().any(|key| is_new_and_live(&key));
-                usize::from(puts.len() > MANY_SITES && is_any)
+                usize::from(puts.len() > MANY_SITES && keys.iter().any(is_new_and_live))
             }
             Canary::Share(share) => share.of(puts.len()),
             Canary::Named(names) => {
