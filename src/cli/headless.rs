@@ -120,7 +120,9 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
             .unwrap_or(&unknown)
     };
     let plan = Plan::new(key, selection, &session.sites, state, allow);
-    let mut plan = plan.in_waves(&config.rollout, &session.sites, state, now);
+    // Who goes first is judged by all that is known: that ranks by age itself.
+    let known = |id: SiteId| &session.known[id.index()];
+    let mut plan = plan.in_waves(&config.rollout, &session.sites, known, now);
     if let Err(error) = ask_of_plan(&session, &mut plan, args.allow_unknown_key, &mut signals).await {
         session.close().await;
         return Err(error);
@@ -148,9 +150,9 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
     let loaded = signals.unless_stopped(load).await;
     loaded.context("nothing sent")?;
     let telling = telling(args.common.json);
-    let status = carry_out(&mut session, plan, args.yes, args.wait, telling, &mut signals).await?;
+    let status = carry_out(&mut session, plan, args.yes, args.wait, telling, &mut signals).await;
     session.close().await;
-    Ok(status)
+    status
 }
 
 /// Gives the plan to the engine and follows it to its end.
@@ -220,9 +222,9 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
         telling: telling(args.common.json),
         held: Held::GoesOn,
     };
-    let status = follow(&mut session, followed, &mut signals).await?;
+    let status = follow(&mut session, followed, &mut signals).await;
     session.close().await;
-    Ok(status)
+    status
 }
 
 pub(super) fn telling(json: bool) -> Telling {
