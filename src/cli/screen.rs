@@ -387,12 +387,7 @@ async fn after(
         Left::ByOperator(Leave::RunWaits) => let_go(run.as_ref(), Alone::Waits),
         Left::ByOperator(_) => Telling::Plain,
     };
-    let held = if model.is_demo() && left == Left::ByOperator(Leave::RunGoesOn) {
-        // No screen can attach to it.
-        Held::GoesOn
-    } else {
-        Held::Waits
-    };
+    let held = held_without_screen(&model, left);
     let followed = Followed {
         selection: session.all(),
         states: model.into_states(),
@@ -405,6 +400,15 @@ async fn after(
         held,
     };
     follow(session, followed, signals).await
+}
+
+/// What becomes of a run that is held when its screen is left, or later.
+fn held_without_screen(model: &Model, left: Left) -> Held {
+    if model.is_demo() && left == Left::ByOperator(Leave::RunGoesOn) {
+        // No other screen can attach to it.
+        return Held::GoesOn;
+    }
+    Held::Waits
 }
 
 fn tell_of_the_other(holder: &Holder, model: &Model) {

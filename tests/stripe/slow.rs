@@ -17,15 +17,12 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let path = request.split(' ').nth(1).unwrap_or_default();
-    let (status, body) = match path.strip_suffix("/api/stripe-pk") {
-        Some(shop) => {
-            let key = key_with(&format!("Shop{}", shop.trim_start_matches('/')));
-            (200, format!(r#"{{"success":true,"publishable_key":"{key}"}}"#))
-        }
-        None => {
-            std::thread::sleep(TAKES);
-            (401, r#"{"error":{"code":"api_key_expired"}}"#.to_owned())
-        }
+    let (status, body) = if let Some(shop) = path.strip_suffix("/api/stripe-pk") {
+        let key = key_with(&format!("Shop{}", shop.trim_start_matches('/')));
+        (200, format!(r#"{{"success":true,"publishable_key":"{key}"}}"#))
+    } else {
+        std::thread::sleep(TAKES);
+        (401, r#"{"error":{"code":"api_key_expired"}}"#.to_owned())
     };
     let length = body.len();
     write!(
