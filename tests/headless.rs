@@ -10,6 +10,13 @@ use serde_json::Value;
 use stage::Stage;
 use stripe_propagate::config;
 use stripe_propagate::demo::faults::Fault;
+use stripe_propagate::engine::Clock;
+use stripe_propagate::key::PublishableKey;
+use stripe_propagate::rules::outcome::{Answer, LookVerdict};
+use stripe_propagate::rules::state::SiteState;
+use stripe_propagate::store::sqlite::SqliteStore;
+use stripe_propagate::store::{Operator, Record, Recorded, Store};
+use stripe_propagate::text::CleanText;
 
 mod stage;
 #[path = "headless/keys.rs"]
@@ -453,6 +460,55 @@ fn a_canary_that_fails_stops_all_else_until_somebody_goes_on() {
     let ended = stage.run(&["resume", "--yes", "--json", "--wait", "0"], "");
     assert_eq!(ended.code, Some(1), "some fail by design: {}", ended.err);
     assert!(stage.sites_with_a_put().len() > 15);
+}
+
+impl Stage {
+    /// The site showed so long ago what it serves, and that is on record.
+    fn was_seen(&self, index: usize, ago: Duration) {
+        let config = config::load(&self.path("config.toml")).unwrap();
+        let at = Clock::start().now() - ago;
+        let served = self.fleet.serves_now(index)[0].clone().unwrap();
+        let answer = Answer {
+            verdict: LookVerdict::Serves(PublishableKey::parse(&served).unwrap()),
+            http: Some(200),
+            took: Duration::from_millis(20),
+            retry_after: None,
+            detail: CleanText::default(),
+            alarm: false,
+        };
+        let mut state = SiteState::default();
+        state.order_look(None, 1, at);
+        state.looked(&answer, &config.policy(), at, 0.0);
+        let record = Record {
+            site: config.sites[index].url.clone(),
+            at,
+            outcome: None,
+            state,
+            note: CleanText::default(),
+        };
+        let folder = self.path("state/stripe-propagate");
+        std::fs::create_dir_all(&folder).unwrap();
+        let store = SqliteStore::open(&folder.join("store.db"), Operator::default()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let recorded = runtime.block_on(store.record(record)).unwrap();
+        assert_eq!(recorded, Recorded::Known);
+    }
+}
+
+#[test]
+fn a_look_of_yesterday_tells_which_site_goes_first() {
+    let stage = Stage::of(3);
+    stage.rolls_out("canary = 1\nstop_after = \"never\"");
+    let seen = 2;
+    stage.was_seen(seen, Duration::from_hours(26));
+    let ended = stage.run(
+        &["push", "--key-stdin", "--yes", "--json", "--wait", "0"],
+        stage.key(),
+    );
+    assert_eq!(ended.code, Some(3), "{}", ended.err);
+    let mut puts = ended.events("attempt").into_iter();
+    let first = puts.find(|line| line["request"] == "put").unwrap();
+    assert_eq!(first["site"], stage.fleet.sites()[seen].name.as_str());
 }
 
 #[test]

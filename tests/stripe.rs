@@ -15,6 +15,8 @@ use stage::Stage;
 #[path = "stripe/late.rs"]
 mod late;
 mod pty;
+#[path = "stripe/slow.rs"]
+mod slow;
 mod stage;
 
 /// What a command came to.

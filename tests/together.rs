@@ -166,8 +166,13 @@ fn a_run_that_is_left_paused_waits_for_another_screen() {
         .key("Enter")
         .sees("P reviews and pushes");
     first.key("P").confirms("24");
-    first.sees("retrying").key("c").sees("stay paused").sees("paused");
-    first.key("Esc").sees_no("stay paused").key("q");
+    first.sees("retrying").key("c").sees("stay paused");
+    // The question comes before the run has taken the pause: until then it would be left as one that sends.
+    first
+        .key("Esc")
+        .sees_no("stay paused")
+        .sees("4qGu  paused")
+        .key("q");
     first.sees("leave it as it is").key("p");
     first.sees("run 1 stays as it is (PID ").is_restored();
     assert_eq!(first.wait_exit(), 0);
@@ -229,6 +234,104 @@ fn a_paused_run_of_which_the_line_dropped_goes_on_from_another_screen() {
     }
     second.key("q");
     assert_eq!(second.wait_exit(), 0);
+}
+
+impl Stage {
+    /// With another `[rollout]`.
+    fn rolled_out(self, rollout: &str) -> Self {
+        let config = std::fs::read_to_string(self.path("config.toml")).unwrap();
+        let other = config.replace("canary = 0\nstop_after = \"never\"", rollout);
+        assert_ne!(other, config);
+        std::fs::write(self.path("config.toml"), other).unwrap();
+        self
+    }
+
+    /// A screen with the fleet's key in its field, when it has looked at each site.
+    fn with_key(&self, screen: Run) -> Pty {
+        let mut pty = screen.start();
+        pty.sees("\u{2022} seen").sees_no("checking");
+        pty.key("e")
+            .sees("paste or type a publishable key")
+            .type_(self.key());
+        pty.sees("\u{2713} test publishable key")
+            .key("Enter")
+            .sees("P reviews and pushes");
+        pty
+    }
+
+    fn sites_with_a_put(&self) -> usize {
+        let record = self.fleet.record();
+        let saw = |index: &usize| !record.puts(*index).is_empty();
+        (0..self.fleet.sites().len()).filter(saw).count()
+    }
+}
+
+#[test]
+fn a_run_that_is_left_running_goes_on_between_waves_only_where_somebody_says_so() {
+    let waves = "canary = 0\nstop_after = \"never\"\nwaves = [\"30%\", \"60%\", \"100%\"]\npause = \"ask\"";
+    let stage = Stage::quick(3).rolled_out(waves);
+    // No process stands before it that could give the shell back: it stays and tells.
+    let mut first = stage.with_key(stage.screen().env("STRIPE_PROPAGATE_FRONT", "none"));
+    first.key("P").confirms_with_y().sees("4qGu  paused").key("q");
+    first.sees("let it go on, without the screen").key("l");
+    first.sees("run 1 goes on without the screen: ").is_restored();
+    first.sees("run 1 is paused: opening the screen within an hour");
+    // The second wave goes. Nobody has said that of the third.
+    let mut second = stage.screen().start();
+    second.sees("attached").sees("4qGu  paused");
+    assert_eq!(stage.sites_with_a_put(), 2);
+    second.key("c").sees("stay paused").key("g");
+    second.sees("settled").sees("all is on record").key("q");
+    assert_eq!((second.wait_exit(), first.wait_exit()), (0, 0));
+    assert_eq!(stage.sites_with_a_put(), 3);
+}
+
+#[test]
+fn a_run_that_halted_and_was_let_go_on_ends_as_its_sites_do() {
+    let stage = Stage::quick(24);
+    let sites = stage.fleet.sites();
+    let canary = sites
+        .iter()
+        .position(|site| site.fault == Fault::SaysNotStored)
+        .unwrap();
+    let name = &sites[canary].name;
+    let rollout = format!("canary = [\"{name}\"]\nstop_after = \"never\"\npause = \"ask\"");
+    let stage = stage.rolled_out(&rollout);
+    let mut first = stage.with_key(stage.screen());
+    stage.fleet.hold_next_put(canary);
+    first.key("P").confirms("24");
+    first.sees("4qGu  sending").signal(Signal::HUP);
+    let mut second = stage.screen().start();
+    second.sees("attached").sees("4qGu  sending");
+    // It halts when its screen is gone.
+    stage.fleet.let_go(canary);
+    second.sees("4qGu  halted");
+    assert_eq!(stage.sites_with_a_put(), 1);
+    stage.heal();
+    second.key("c").sees("stay halted").key("g");
+    second.sees("all is on record").key("q");
+    assert_eq!(second.wait_exit(), 0);
+    assert_eq!(first.wait_exit(), 1, "the canary has failed, and that is all");
+}
+
+#[test]
+fn an_interrupt_at_the_question_between_waves_cancels_the_rest_and_tells_so() {
+    let waves = "canary = 0\nstop_after = \"never\"\nwaves = [\"60%\", \"100%\"]\npause = \"ask\"";
+    let stage = Stage::quick(3).rolled_out(waves);
+    std::fs::write(stage.path("key"), stage.key()).unwrap();
+    let file = stage.path("key").display().to_string();
+    let push = stage.screen().arg("push").arg("--key-file").arg(file);
+    let mut push = push.start();
+    push.sees("type y to push").type_("y").key("Enter");
+    push.sees("does the run go on?").key("^C");
+    push.sees("stopping: what is out ends, the rest is cancelled");
+    assert_eq!(push.wait_exit(), 130);
+    push.sees("cancelled").never_saw("nothing was sent");
+    assert_eq!(stage.sites_with_a_put(), 2);
+    // What was cancelled is on record as that: it is not left over.
+    let resumed = stage.command(&["resume", "--yes"]).output().unwrap();
+    let said = String::from_utf8_lossy(&resumed.stderr);
+    assert!(said.contains("there is nothing to resume"), "{said}");
 }
 
 #[test]

@@ -13,9 +13,10 @@ use crate::key::PublishableKey;
 use crate::report::{self, Results, ServedKeys, json};
 use crate::rules::alarm::Alarm;
 use crate::rules::moment::Moment;
+use crate::rules::outcome::Problem;
 use crate::rules::run::{Halt, RunPhase};
 use crate::rules::state::SiteState;
-use crate::rules::status::Verify;
+use crate::rules::status::{Push, Verify};
 use crate::site::SiteId;
 
 /// A held run of which the terminal is gone waits so long for another screen; then it is left as halted.
@@ -53,7 +54,7 @@ pub(super) struct Followed {
 /// What becomes of a run that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Held {
-    /// It waits for the screen of another process to say that it goes on.
+    /// It waits for the screen of another process to say that it goes on: its own was left.
     Waits,
     /// Between waves the operator is asked. A halt leaves it over: nobody is there to say that it goes on.
     Asks,
@@ -81,7 +82,7 @@ pub(super) async fn follow(
                     session.take_note(&event);
                     watch.take(event, session)?;
                     if watch.halted == Halted::Asks {
-                        watch.ask_for_next_wave(session, signals).await?;
+                        watch.ask_for_next_wave(session, signals, &mut interrupted).await;
                     }
                 }
                 None => break,
@@ -93,7 +94,7 @@ pub(super) async fn follow(
         }
     }
     if !interrupted {
-        watch.await_records(session).await?;
+        watch.await_records(session, signals, &mut interrupted).await?;
     }
     let status = watch.finish(session, interrupted);
     tokio::select! {
@@ -130,17 +131,19 @@ struct Follower {
     /// When the operator wanted an end.
     stopped_at: Option<Instant>,
     halted: Halted,
+    /// Whether what a held run had not sent was given up here.
+    gave_up: bool,
 }
 
-/// Whether the run, or a part of it, has halted by itself.
+/// What is to be done about a run that has halted by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Halted {
+    /// Nothing: it has not, or others say what becomes of it.
     No,
     /// The operator is to be asked before the next wave.
     Asks,
     /// The rest of the run is left over when what is out has ended.
     Leaves,
-    Yes,
 }
 
 /// Whether a site is not sent yet, or not looked at since.
@@ -167,6 +170,7 @@ impl Follower {
             busy: states().filter(|state| state.is_busy()).count(),
             open: states().filter(|state| is_open(state)).count(),
             halted: Halted::No,
+            gave_up: false,
             sent_at: None,
             sent_told: false,
             held_until: grace(
@@ -274,17 +278,32 @@ impl Follower {
                 crate::text::Count(run.puts, "site")
             ));
         }
-        let held = run.phase.is_held();
-        if !held {
+        if !run.phase.is_held() {
             self.held_until = None;
-        } else if self.followed.held == Held::Waits {
-            self.held_until = self.held_until.or_else(|| Some(Instant::now() + GRACE));
+            // It may have been held before: then somebody at another screen has said that it goes on.
+            self.halted = Halted::No;
+        } else if self.followed.held == Held::Waits || run.halt.is_none() {
+            self.await_screen(&run);
         } else if run.halt == Some(Halt::Unrecorded) {
             // Nobody is here to go on: the store takes no records.
             session.local.handle.send(Command::Cancel);
+            self.gave_up = true;
         }
         self.followed.key = Some(run.key.clone());
         self.followed.run = Some(run);
+    }
+
+    /// Only the screen of another process can say that the run goes on: it holds since none of them is here, or since
+    /// one of them has paused it.
+    fn await_screen(&mut self, run: &RunInfo) {
+        if self.held_until.is_none() {
+            self.held_until = Some(Instant::now() + GRACE);
+            self.printer.happens(format!(
+                "run {} is {}: opening the screen within an hour attaches to it, after that it is left unfinished",
+                run.id.0,
+                run.phase.word()
+            ));
+        }
     }
 
     /// The run holds by itself, or a part of it. Where nobody can say that it goes on, it is left over when what is
@@ -300,11 +319,9 @@ impl Follower {
             return;
         }
         let goes_on = matches!(halt, Halt::Unrecorded | Halt::RefusedKey { .. });
-        self.halted = if goes_on || self.followed.held == Held::Waits {
-            Halted::Yes
-        } else {
-            Halted::Leaves
-        };
+        if !goes_on && self.followed.held != Held::Waits {
+            self.halted = Halted::Leaves;
+        }
         if self.followed.telling == Telling::Json {
             let run = self.followed.run.as_ref().map(|run| run.id.0);
             self.printer.out(json::halted(halt, text, run, now));
@@ -322,7 +339,7 @@ impl Follower {
     }
 
     /// Asks whether the next wave may begin. The run waits for the answer; what settles does not.
-    async fn ask_for_next_wave(&mut self, session: &Session, signals: &mut Signals) -> anyhow::Result<()> {
+    async fn ask_for_next_wave(&mut self, session: &Session, signals: &mut Signals, interrupted: &mut bool) {
         self.halted = Halted::No;
         let goes_on = asked(
             "does the run go on? type go, or anything else to leave it: ",
@@ -332,24 +349,30 @@ impl Follower {
         .await;
         match goes_on {
             Ok(true) => session.local.handle.send(Command::GoOn),
-            Ok(false) => {
+            Err(error) if error.is::<Interrupted>() => {
+                // Behind the question.
+                self.printer.happens("");
+                self.stop(session, interrupted);
+            }
+            no => {
+                if let Err(error) = no {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "nobody could be asked whether the run goes on"
+                    );
+                }
                 self.halted = Halted::Leaves;
                 self.leave_halted(session);
             }
-            Err(error) if error.is::<Interrupted>() => {
-                session.local.handle.send(Command::Stop);
-                return Err(error);
-            }
-            Err(error) => return Err(error),
         }
-        Ok(())
     }
 
     /// Leaves a halted run as soon as nothing of it is out.
     fn leave_halted(&mut self, session: &Session) {
         let out = || self.followed.states.iter().any(SiteState::is_calling);
         if self.halted == Halted::Leaves && !out() {
-            self.halted = Halted::Yes;
+            self.halted = Halted::No;
+            self.gave_up = true;
             self.printer
                 .happens("what was not sent is left over: `stripe-propagate resume` goes on with it");
             session.local.handle.send(Command::Leave);
@@ -390,9 +413,15 @@ impl Follower {
     }
 
     /// What the store says to the last records counts: it may know of another process's PUT that this one does not.
-    async fn await_records(&mut self, session: &mut Session) -> anyhow::Result<()> {
+    /// So does what Stripe says of the keys that the last looks have shown, however many they are.
+    async fn await_records(
+        &mut self,
+        session: &mut Session,
+        signals: &mut Signals,
+        interrupted: &mut bool,
+    ) -> anyhow::Result<()> {
         session.local.handle.send(Command::Leave);
-        let deadline = Instant::now() + LAST_RECORDS;
+        let mut deadline = Instant::now() + LAST_RECORDS;
         loop {
             tokio::select! {
                 event = session.events.recv() => match event {
@@ -402,8 +431,18 @@ impl Follower {
                     }
                     None => return Ok(()),
                 },
-                // A look is still out: what it would show is not waited for.
-                () = tokio::time::sleep_until(deadline) => return Ok(()),
+                () = signals.stop() => {
+                    *interrupted = true;
+                    return Ok(());
+                }
+                () = tokio::time::sleep_until(deadline) => {
+                    if !session.standings.is_asking() {
+                        // A look is still out: what it would show is not waited for.
+                        return Ok(());
+                    }
+                    // Each question has a limit of its own.
+                    deadline = Instant::now() + LAST_RECORDS;
+                }
             }
         }
     }
@@ -411,6 +450,7 @@ impl Follower {
     /// Nobody came: what is not sent is left over, and `resume` takes it up.
     fn leave_held(&mut self, session: &Session) {
         self.held_until = None;
+        self.gave_up = true;
         tracing::warn!("nobody has said within an hour that the run goes on: it is left as halted");
         session.local.handle.send(Command::Leave);
     }
@@ -433,12 +473,25 @@ impl Follower {
         session.local.handle.send(Command::Stop);
     }
 
+    /// Whether the run ends as halted: it is held still, or was until what it had not sent was given up, or some of
+    /// its sites were left out since others refuse their master key.
+    fn has_halted(&self) -> bool {
+        let held = |run: &RunInfo| run.phase.is_held() || self.is_refused(run);
+        self.gave_up || self.followed.run.as_ref().is_some_and(held)
+    }
+
+    fn is_refused(&self, run: &RunInfo) -> bool {
+        let states = self.followed.states.iter();
+        let mut of_run = states.filter(|state| state.run == Some(run.id));
+        of_run.any(|state| state.push == Push::NotStarted && state.problem == Some(Problem::RefusedElsewhere))
+    }
+
     /// Tells the results.
     fn finish(&self, session: &Session, interrupted: bool) -> Status {
         let results = self.results(session);
         let status = if interrupted {
             Status::Interrupted
-        } else if self.halted != Halted::No {
+        } else if self.has_halted() {
             Status::Halted
         } else {
             Status::of(&results.tally(), self.followed.run.is_none())

@@ -154,9 +154,9 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
     let loaded = signals.unless_stopped(load).await;
     loaded.context("nothing sent")?;
     let telling = telling(args.common.json);
-    let status = carry_out(&mut session, plan, args.yes, args.wait, telling, &mut signals).await?;
+    let status = carry_out(&mut session, plan, args.yes, args.wait, telling, &mut signals).await;
     session.close().await;
-    Ok(status)
+    status
 }
 
 /// The plan of the push.
@@ -178,7 +178,9 @@ fn plan(
     };
     let mut plan = Plan::new(key, selection, &session.sites, state, args.allow.into());
     plan.skip_equal(args.skip.skip_equal, state);
-    plan.in_waves(&config.rollout, &session.sites, state, now)
+    // Who goes first is judged by all that is known: that ranks by age itself.
+    let known = |id: SiteId| &session.known[id.index()];
+    plan.in_waves(&config.rollout, &session.sites, known, now)
 }
 
 /// What is said of a key that may be of another Stripe account.
@@ -257,9 +259,9 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
         telling: telling(args.common.json),
         held: Held::GoesOn,
     };
-    let status = follow(&mut session, followed, &mut signals).await?;
+    let status = follow(&mut session, followed, &mut signals).await;
     session.close().await;
-    Ok(status)
+    status
 }
 
 pub(super) fn telling(json: bool) -> Telling {

@@ -61,13 +61,20 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
             }
             return Ok(worst);
         };
-        let ended = if let Some(ended) = resume(&mut session, &run, &args, &mut signals).await? {
-            session.close().await;
-            ended
-        } else {
+        let ended = match resume(&mut session, &run, &args, &mut signals).await {
+            Ok(Some(ended)) => {
+                session.close().await;
+                ended
+            }
             // Nobody has told its engine to end: beside the next one it would look at what settles.
-            session.end().await;
-            Status::NothingSent
+            Ok(None) => {
+                session.end().await;
+                Status::NothingSent
+            }
+            Err(error) => {
+                session.close().await;
+                return Err(error);
+            }
         };
         if ended == Status::Interrupted {
             return Ok(ended);

@@ -329,9 +329,9 @@ async fn leave(
     screen: Screen,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
-    let status = after(&mut session, left, screen.model, signals).await?;
+    let status = after(&mut session, left, screen.model, signals).await;
     session.close().await;
-    Ok(status)
+    status
 }
 
 /// What becomes of the run when the screen is left.
@@ -387,6 +387,7 @@ async fn after(
         Left::ByOperator(Leave::RunWaits) => let_go(run.as_ref(), Alone::Waits),
         Left::ByOperator(_) => Telling::Plain,
     };
+    let held = held_without_screen(&model, left);
     let followed = Followed {
         selection: session.all(),
         states: model.into_states(),
@@ -396,13 +397,18 @@ async fn after(
         wait: None,
         telling,
         interrupted: left == Left::Terminated,
-        held: if telling == Telling::Silent || left == Left::ByOperator(Leave::RunWaits) {
-            Held::Waits
-        } else {
-            Held::GoesOn
-        },
+        held,
     };
     follow(session, followed, signals).await
+}
+
+/// What becomes of a run that is held when its screen is left, or later.
+fn held_without_screen(model: &Model, left: Left) -> Held {
+    if model.is_demo() && left == Left::ByOperator(Leave::RunGoesOn) {
+        // No other screen can attach to it.
+        return Held::GoesOn;
+    }
+    Held::Waits
 }
 
 fn tell_of_the_other(holder: &Holder, model: &Model) {

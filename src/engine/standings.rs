@@ -68,6 +68,12 @@ impl<Db: Store> Standings<Db> {
         self.stripe.is_some()
     }
 
+    /// Whether an answer is waited for.
+    pub fn is_asking(&self) -> bool {
+        let known = self.lock();
+        known.keys.values().any(|turn| Arc::strong_count(turn) > 1)
+    }
+
     /// What was said until now counts no more: each key is asked anew.
     pub fn ask_afresh(&self) {
         self.lock().not_before = Some(self.clock.now().wall);

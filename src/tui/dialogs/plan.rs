@@ -41,6 +41,11 @@ struct Plans {
     careful: Plan,
     /// The plan that does not, where that is another one.
     bolder: Option<Plan>,
+    /// What confirms the careful one. It is of all rows, and a paste brings a million letters: none of them may cost
+    /// a walk through those.
+    confirm: Confirm,
+    /// What confirms the bolder one.
+    confirm_bolder: Option<Confirm>,
 }
 
 /// What it takes until something is sent.
@@ -158,7 +163,7 @@ impl PlanDialog {
             ..Allow::default()
         };
         let bolder = plan(allow).filter(|bolder| bolder.puts() > careful.puts());
-        Some(Self::new(model, Plans { careful, bolder }, None))
+        Some(Self::new(model, Plans::new(careful, bolder), None))
     }
 
     /// The plan that sends again what the operator cancelled in the run that goes on, or went last.
@@ -203,11 +208,7 @@ impl PlanDialog {
         plan.allow_what_is_told(state);
         // What the plan leaves out is not retried.
         let retried = plan.put_sites().collect();
-        let plans = Plans {
-            careful: plan,
-            bolder: None,
-        };
-        Some(Self::new(model, plans, Some(retried)))
+        Some(Self::new(model, Plans::new(plan, None), Some(retried)))
     }
 
     fn new(model: &Model, plans: Plans, retry: Option<Vec<SiteId>>) -> Self {
@@ -262,9 +263,19 @@ impl PlanDialog {
     /// Where the list is after this key press, if it scrolls. Letters belong to the phrase, where one is asked for.
     fn scrolled(&self, model: &Model, press: KeyEvent) -> Option<usize> {
         let control = press.modifiers.contains(KeyModifiers::CONTROL);
-        let is_letter = matches!(press.code, KeyCode::Char(_)) && !control;
-        if is_letter && matches!(self.asks, Asks::Word(_)) {
-            // How far the list goes costs a drawing of all of it, and a paste brings a million letters.
+        let scrolls = match press.code {
+            KeyCode::Down
+            | KeyCode::Up
+            | KeyCode::PageDown
+            | KeyCode::PageUp
+            | KeyCode::Home
+            | KeyCode::End => true,
+            KeyCode::Char('d' | 'u') if control => true,
+            KeyCode::Char('j' | 'k' | 'g' | 'G') if !control => matches!(self.asks, Asks::Nothing),
+            _ => false,
+        };
+        if !scrolls {
+            // How far the list goes costs a drawing of all of it, and a paste brings a million letters and line ends.
             return None;
         }
         let reach = picture::reach(self, model);
@@ -272,21 +283,14 @@ impl PlanDialog {
         let page = reach.page.max(1);
         let half = (page / 2).max(1);
         let to = match press.code {
-            KeyCode::Down => at + 1,
-            KeyCode::Up => at.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => at + 1,
+            KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
             KeyCode::PageDown => at + page,
             KeyCode::PageUp => at.saturating_sub(page),
-            KeyCode::Char('d') if control => at + half,
-            KeyCode::Char('u') if control => at.saturating_sub(half),
-            KeyCode::Home => 0,
-            KeyCode::End => reach.last,
-            KeyCode::Char(letter) if !control => match letter {
-                'j' => at + 1,
-                'k' => at.saturating_sub(1),
-                'g' => 0,
-                'G' => reach.last,
-                _ => return None,
-            },
+            KeyCode::Char('d') => at + half,
+            KeyCode::Char('u') => at.saturating_sub(half),
+            KeyCode::Home | KeyCode::Char('g') => 0,
+            KeyCode::End | KeyCode::Char('G') => reach.last,
             _ => return None,
         };
         Some(to.min(reach.last))
@@ -305,6 +309,15 @@ fn is_read(press: KeyEvent) -> bool {
 }
 
 impl Plans {
+    fn new(careful: Plan, bolder: Option<Plan>) -> Self {
+        Self {
+            confirm: careful.confirm(),
+            confirm_bolder: bolder.as_ref().map(Plan::confirm),
+            careful,
+            bolder,
+        }
+    }
+
     /// The one that is meant where there is only one: it does all that can be done.
     fn boldest(&self) -> &Plan {
         self.bolder.as_ref().unwrap_or(&self.careful)
@@ -315,20 +328,28 @@ impl Plans {
         let standing = |key: &PublishableKey| model.stripe.standing(key);
         let careful = self.careful.judge_keys(standing);
         let bolder = self.bolder.as_mut().is_some_and(|plan| plan.judge_keys(standing));
+        if careful || bolder {
+            self.confirm = self.careful.confirm();
+            self.confirm_bolder = self.bolder.as_ref().map(Plan::confirm);
+        }
         careful || bolder
     }
 
     /// Whether words confirm one of them, not a single letter.
     fn ask_for_words(&self) -> bool {
-        self.careful.confirm() != Confirm::Yes || self.bolder.is_some()
+        self.confirm != Confirm::Yes || self.bolder.is_some()
     }
 
     /// The one that these words confirm.
     fn confirmed(&self, typed: &str) -> Option<&Plan> {
         let typed = typed.split_whitespace().collect::<Vec<_>>().join(" ");
-        let matches = |plan: &&Plan| plan.confirm() == Confirm::Phrase(typed.clone());
-        let careful = Some(&self.careful).filter(matches);
-        careful.or_else(|| self.bolder.as_ref().filter(matches))
+        let typed = Confirm::Phrase(typed);
+        if self.confirm == typed {
+            return Some(&self.careful);
+        }
+        self.bolder
+            .as_ref()
+            .filter(|_| self.confirm_bolder.as_ref() == Some(&typed))
     }
 }
 
@@ -368,9 +389,7 @@ impl Phrase {
             KeyCode::Backspace => {
                 self.typed.pop();
             }
-            KeyCode::Char('y')
-                if !control && plans.careful.confirm() == Confirm::Yes && self.typed.is_empty() =>
-            {
+            KeyCode::Char('y') if !control && plans.confirm == Confirm::Yes && self.typed.is_empty() => {
                 return self.order(&plans.careful);
             }
             KeyCode::Char(character) if !control => return self.take_letter(character, plans, model),
