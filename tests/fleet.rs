@@ -122,7 +122,7 @@ impl Trial {
                 | Event::Halted(..)
                 | Event::Backend { .. }
                 | Event::Acknowledged { .. }
-                | Event::Refreshed
+                | Event::Refreshed { .. }
                 | Event::Taken => {}
             }
         }

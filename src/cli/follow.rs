@@ -238,7 +238,7 @@ impl Follower {
             Event::Message(message) => self.printer.happens(message.text),
             Event::Halted(halt, text) => self.take_halt(halt, &text, session),
             // The session takes note of what is acknowledged.
-            Event::Acknowledged { .. } | Event::Backend { .. } | Event::Refreshed | Event::Taken => {}
+            Event::Acknowledged { .. } | Event::Backend { .. } | Event::Refreshed { .. } | Event::Taken => {}
         }
         Ok(())
     }

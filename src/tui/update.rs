@@ -177,7 +177,7 @@ fn take_event(model: &mut Model, event: Event) {
             model.backends.insert(backend, shown);
         }
         // A message has told it, and the run says why it holds.
-        Event::Halted(..) | Event::Refreshed => {}
+        Event::Halted(..) | Event::Refreshed { .. } => {}
         Event::Acknowledged {
             sites,
             acknowledgement,

@@ -267,7 +267,7 @@ impl Play {
             Event::Attempt(_)
             | Event::Message(_)
             | Event::Acknowledged { .. }
-            | Event::Refreshed
+            | Event::Refreshed { .. }
             | Event::Taken => {}
         }
     }
