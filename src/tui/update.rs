@@ -25,6 +25,7 @@ use typing::{paste, press_in_field, press_in_filter, stray_paste, take_offered_r
 /// What a message makes of the screen, and what it wants done.
 pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect> {
     screen.model.now = now;
+    screen.model.mind_ended_acknowledgements();
     let had_dialog = screen.dialog.is_some();
     let had_preflight = matches!(screen.dialog, Some(Dialog::Preflight(_)));
     let mut effects = take(screen, message);
