@@ -47,7 +47,6 @@ pub(super) async fn watch(
             end = signals.ended() => break end,
         };
         match wants {
-            Wants::Nothing => {}
             Wants::Order(command) => session.local.order(command),
             Wants::Judgement(of) => {
                 let found = watching.judge(&session.acknowledged, of).await;
@@ -56,7 +55,7 @@ pub(super) async fn watch(
             Wants::Remark(remark) => teller.printer.happens(remark),
             // While one goes on it is tried again behind the next look.
             Wants::Retry(plan) if !teller.is_sending => session.local.order(Command::Push(plan)),
-            Wants::Retry(_) => {}
+            Wants::Nothing | Wants::Retry(_) => {}
         }
     };
     let farewell = async {

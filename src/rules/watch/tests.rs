@@ -262,7 +262,7 @@ fn a_reading_that_began_before_it_was_ordered_is_not_the_one_that_is_waited_for(
 #[test]
 fn what_becomes_known_between_two_rounds_is_not_kept_for_the_next_one() {
     let now = |second: u64| Moment::from((second * 1_000_000_000, 0));
-    let mut rounds = Rounds::new(Duration::from_mins(60), now(0));
+    let mut rounds = Rounds::new(Duration::from_hours(1), now(0));
     let watched = [SiteId(0)];
     let through = |rounds: &mut Rounds, at: u64| {
         assert_eq!(rounds.tick(now(at)), Todo::Read);
