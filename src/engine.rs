@@ -363,7 +363,10 @@ pub enum Event {
     /// An order was not given: nothing is sent. Why, for the operator.
     Refused(String),
     /// What is on record was read; the events before this one tell what was new.
-    Refreshed,
+    Refreshed {
+        /// What other processes had written by then was read.
+        since: Moment,
+    },
     /// A push, a retry or a resumption was taken, or was not; the events before this one tell which.
     Taken,
 }

@@ -92,11 +92,12 @@ impl Notifier {
     }
 
     /// Ends when all is told, at the latest after `limit`.
-    pub async fn finish(self, limit: Duration) {
+    pub async fn finish(mut self, limit: Duration) {
         drop(self.queue);
-        let ending = self.work.abort_handle();
-        if tokio::time::timeout(limit, self.work).await.is_err() {
-            ending.abort();
+        if tokio::time::timeout(limit, &mut self.work).await.is_err() {
+            self.work.abort();
+            // Once it has let go of it, a command that hangs is ended, and all that this has started.
+            let _aborted = self.work.await;
         }
     }
 }
@@ -140,5 +141,61 @@ impl Teller {
         tracing::error!("{text}");
         // Nobody may be left who reads it.
         let _gone = self.failed.send(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use jiff::Timestamp;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::rules::watch::Finding;
+
+    fn notice() -> Notice {
+        Notice {
+            finding: Finding::Drifted,
+            over: false,
+            at: Timestamp::UNIX_EPOCH,
+            site: None,
+            url: None,
+            group: None,
+            now: None,
+            expected: None,
+            note: String::new(),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_command_that_hangs_ends_with_all_that_it_has_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        // What it has started holds the pipe open.
+        let script = "sleep 60 > \"$0\" & wait";
+        let argv = ["sh", "-c", script, pipe.to_str().unwrap()].map(str::to_owned);
+        let (failed, _failures) = unbounded_channel();
+        let settings = Settings {
+            command: Some(argv.into()),
+            webhook: None,
+            hidden: Vec::new(),
+            http: HttpSettings {
+                connect_timeout: Duration::from_secs(1),
+                timeout: Duration::from_secs(1),
+                proxy: None,
+                ca_pem: None,
+                sites: 1,
+            },
+        };
+        let notifier = Notifier::start(settings, failed).unwrap();
+        notifier.tell(vec![notice()]);
+        let mut held = std::fs::File::open(&pipe).unwrap();
+        notifier.finish(Duration::ZERO).await;
+        let (tell, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(held.read(&mut [0]).unwrap()));
+        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(0), "it lives on");
     }
 }

@@ -213,7 +213,7 @@ impl Process {
                 Event::Site { site, state } => self.states[site.index()] = *state,
                 Event::Run(run) => self.phase = Some(run.phase),
                 Event::NotBegun(error) => self.refused.push(error.to_string()),
-                Event::Refreshed => self.refreshed += 1,
+                Event::Refreshed { .. } => self.refreshed += 1,
                 _ => {}
             }
         }

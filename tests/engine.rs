@@ -326,7 +326,7 @@ async fn watch(
             | Event::Halted(..)
             | Event::Backend { .. }
             | Event::Acknowledged { .. }
-            | Event::Refreshed
+            | Event::Refreshed { .. }
             | Event::Taken => {}
         }
     }

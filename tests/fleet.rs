@@ -123,7 +123,7 @@ impl Trial {
                 | Event::Alarm(..)
                 | Event::Backend { .. }
                 | Event::Acknowledged { .. }
-                | Event::Refreshed
+                | Event::Refreshed { .. }
                 | Event::Taken => {}
             }
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use stage::Stage;
+use stripe_propagate::demo::FleetOptions;
 use stripe_propagate::demo::faults::Fault;
 
 mod stage;
@@ -51,6 +52,16 @@ impl Stage {
         let settle = config.lines().find(|line| line.starts_with("settle")).unwrap();
         let config = config.replace(settle, "settle = \"0s\"");
         std::fs::write(self.path("config.toml"), format!("{config}\n{more}")).unwrap();
+    }
+
+    fn change(&self, from: &str, to: &str) {
+        let config = std::fs::read_to_string(self.path("config.toml")).unwrap();
+        assert!(config.contains(from), "{from}");
+        std::fs::write(self.path("config.toml"), config.replace(from, to)).unwrap();
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("ours/stripe-propagate/stripe-propagate.log")).unwrap()
     }
 
     fn named(&self, fault: Fault) -> (usize, &str) {
@@ -309,12 +320,88 @@ fn a_command_that_fails_is_told_and_holds_up_nothing() {
     assert_eq!(notices[0]["finding"], "exposed_secret");
     watch.look();
     watch.ends(Signal::TERM);
-    let log = stage.path("ours/stripe-propagate/stripe-propagate.log");
-    let log = std::fs::read_to_string(log).unwrap();
+    let log = stage.log();
     assert!(
         log.contains("[notify] command: failed") && log.contains("no paper"),
         "{log}"
     );
     assert!(log.contains("watch: ") && log.contains("exposed_secret"), "{log}");
     assert!(!log.contains("sk_live_51Demo"));
+}
+
+#[test]
+fn a_dead_key_is_told_when_stripe_says_so_and_not_one_interval_later() {
+    let stage = Stage::of(24);
+    let site = stage.fleet.sites().iter().find(|site| site.has_expired_key);
+    let site = &site.unwrap().name;
+    stage.configure("[watch]\ninterval = \"1h\"\n");
+    let watch = stage.watch(&[site], None);
+    // Its looks show the key, and Stripe is asked then: one look tells of it, or what comes behind it does.
+    let told = std::iter::repeat_with(|| watch.line()).find(|line| line["event"] == "notice");
+    let told = told.unwrap();
+    assert_eq!(
+        (&told["finding"], &told["site"]),
+        (&"dead_key".into(), &site.as_str().into())
+    );
+    assert_eq!(watch.ends(Signal::TERM).0, Some(0));
+}
+
+#[test]
+fn a_dead_key_that_is_owed_is_not_sent_by_itself() {
+    let stage = Stage::of(24);
+    let (back, dead) = stage.named(Fault::Dead);
+    stage.configure("[watch]\ninterval = \"1s\"\npush_owed = true\n");
+    let push = [
+        "push",
+        "--key-stdin",
+        "--yes",
+        "--allow-unknown-key",
+        "--site",
+        dead,
+    ];
+    let mut child = stage.command("ours", &push).spawn().unwrap();
+    let key = format!("{:A<107}", "pk_test_51DemoExpired");
+    child.stdin.take().unwrap().write_all(key.as_bytes()).unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+    stage.heal();
+    let watch = stage.watch(&[dead], None);
+    for _ in 0..4 {
+        watch.look();
+    }
+    let (status, said) = watch.ends(Signal::TERM);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(stage.fleet.record().puts(back).len(), 0, "{said}");
+    let log = stage.log();
+    let told = "1 site owed a key answer again, and get it by hand only: Stripe has expired the key";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
+}
+
+#[test]
+fn a_retry_that_halts_ends_and_the_next_one_can_begin() {
+    let ordered = |stage: &Stage| {
+        // It has its turn first.
+        stage.named(Fault::NeedsTwoRetries).0 < stage.named(Fault::AsksToSlowDown).0
+    };
+    let of_seed = |seed| Stage::with(FleetOptions { sites: 24, seed });
+    let stage = (1..20).map(of_seed).find(ordered).unwrap();
+    let (fails, twice) = stage.named(Fault::NeedsTwoRetries);
+    let (waits, once) = stage.named(Fault::AsksToSlowDown);
+    stage.configure("[watch]\ninterval = \"1s\"\npush_owed = true\n");
+    stage.change("attempts = 3", "attempts = 1\nconcurrency = 1");
+    assert_eq!(stage.push("ours", stage.key(), &[twice, once]), Some(1));
+    stage.change("stop_after = \"never\"", "stop_after = 1");
+    let watch = stage.watch(&[twice, once], None);
+    // It fails once more, which halts that retry; the one behind it has it stored.
+    let stored = stage
+        .fleet
+        .wait_until(PATIENCE, |record| record.puts(fails).len() == 3);
+    assert!(stored, "{}", stage.log());
+    watch.look();
+    watch.look();
+    let (status, said) = watch.ends(Signal::TERM);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(stage.fleet.stored(fails).as_deref(), Some(stage.key()));
+    let puts = |index: usize| stage.fleet.record().puts(index).len();
+    let what = "what a halt did not reach is the operator's to send";
+    assert_eq!((puts(fails), puts(waits)), (3, 1), "{what}: {}", stage.log());
 }

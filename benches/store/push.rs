@@ -126,7 +126,7 @@ async fn push<Db: Store>(shops: &Shops, store: Db, key: PublishableKey) -> anyho
             | Event::Alarm(..)
             | Event::Backend { .. }
             | Event::Acknowledged { .. }
-            | Event::Refreshed
+            | Event::Refreshed { .. }
             | Event::Taken => {}
         }
     }

@@ -70,7 +70,7 @@ impl Mirror {
             }
             Event::Run(run) => self.run = Some(run.clone()),
             // Of what is on record here, who is attached knows nothing.
-            Event::Refreshed => return,
+            Event::Refreshed { .. } => return,
             _ => {}
         }
         let event = Arc::new(event.clone());

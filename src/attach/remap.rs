@@ -68,7 +68,7 @@ impl Remap {
             Event::NotBegun(StoreError::Busy(_))
             | Event::Run(_)
             | Event::Backend { .. }
-            | Event::Refreshed
+            | Event::Refreshed { .. }
             | Event::Taken => {}
         }
         Some(event)

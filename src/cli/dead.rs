@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::bail;
 
-use super::session::Session;
+use super::session::{Db, Session};
 use super::signals::Signals;
+use crate::engine::Standings;
 use crate::key::PublishableKey;
 use crate::rules::plan::Plan;
 use crate::rules::standing::{NotAsked, Purpose, Standing};
@@ -20,7 +22,7 @@ pub(super) async fn ask_first(
     signals: &mut Signals,
 ) -> anyhow::Result<Vec<(PublishableKey, Standing)>> {
     let asked = signals
-        .unless_stopped(async { Ok(ask(session, keys).await) })
+        .unless_stopped(async { Ok(ask(&session.standings, keys).await) })
         .await?;
     if let Some(why) = asked.in_vain {
         let _closed = writeln!(std::io::stderr(), "warning: {why}; the key is sent all the same");
@@ -45,10 +47,10 @@ struct Answers {
     in_vain: Option<NotAsked>,
 }
 
-async fn ask(session: &Session, keys: &BTreeSet<PublishableKey>) -> Answers {
+async fn ask(standings: &Arc<Standings<Db>>, keys: &BTreeSet<PublishableKey>) -> Answers {
     let mut questions = tokio::task::JoinSet::new();
     for key in keys.iter().cloned() {
-        let standings = std::sync::Arc::clone(&session.standings);
+        let standings = Arc::clone(standings);
         questions.spawn(async move {
             let asked = standings.of(&key, Purpose::Push).await;
             (key, asked)
@@ -74,8 +76,20 @@ pub(super) async fn ask_of_plan(
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
     let keys = plan.put_keys().into_iter().cloned().collect();
-    let dead = ask_first(session, &keys, allowed, signals).await?;
+    judge(plan, &ask_first(session, &keys, allowed, signals).await?);
+    Ok(())
+}
+
+/// A plan that nobody looks at before it is sent, with what Stripe says of its keys; why it could not be asked, if it
+/// could not.
+pub(super) async fn judged(standings: Arc<Standings<Db>>, mut plan: Plan) -> (Plan, Option<NotAsked>) {
+    let keys = plan.put_keys().into_iter().cloned().collect();
+    let answers = ask(&standings, &keys).await;
+    judge(&mut plan, &answers.dead);
+    (plan, answers.in_vain)
+}
+
+fn judge(plan: &mut Plan, dead: &[(PublishableKey, Standing)]) {
     let standing = |key: &PublishableKey| dead.iter().find(|(other, _)| other == key).map(|(_, said)| *said);
     plan.judge_keys(standing);
-    Ok(())
 }

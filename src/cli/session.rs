@@ -22,7 +22,7 @@ use crate::engine::{self, Clock, Command, Event, Handle, Left, Rates, RunInfo, S
 use crate::notify;
 use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::retry::Policy;
-use crate::rules::rollout::Rollout;
+use crate::rules::rollout::{self, Rollout};
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::secret::{MasterKey, SecretSource, Surroundings, open_plain};
@@ -290,6 +290,11 @@ impl Session {
                 ..self.http.clone()
             },
         }
+    }
+
+    /// When a run halts.
+    pub(super) fn rollout(&self) -> &rollout::Settings {
+        &self.settings.rollout
     }
 
     /// Every site, in the order of the list.

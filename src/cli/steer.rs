@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::reading;
 use super::session::Session;
-use super::watching::Watching;
+use super::watching::{Wants, Watching};
 use crate::attach::{Attached, Changed, Found, Watch, find};
 use crate::demo::Fleet;
 use crate::engine::{Command, Event, Level, Message as Told, sleep_until};
@@ -113,7 +113,7 @@ impl Steer {
                     Changed::Store => self.read_soon(),
                 },
                 () = sleep_until(self.watching.as_ref().and_then(Watching::due)) => self.watch_ticks().await,
-                Some(failure) = next_failure(&mut self.watching) => self.warn(failure),
+                wants = beside_watch(&mut self.watching) => self.watch_wants(wants).await,
                 () = sleep_until(self.read_at.filter(|_| self.reads_since.is_none())) => self.read_again().await,
             }
         }
@@ -200,7 +200,7 @@ impl Steer {
 
     async fn take_own(&mut self, event: Event) {
         self.session.take_note(&event);
-        if event == Event::Refreshed {
+        if matches!(event, Event::Refreshed { .. }) {
             self.watch_takes(&event).await;
             return self.refreshed().await;
         }
@@ -418,9 +418,9 @@ fn split(look: &Command, own: &HashSet<SiteId>) -> (Option<Command>, Option<Comm
     (of(true), of(false))
 }
 
-async fn next_failure(watching: &mut Option<Watching>) -> Option<String> {
+async fn beside_watch(watching: &mut Option<Watching>) -> Wants {
     match watching {
-        Some(watching) => watching.failure().await,
+        Some(watching) => watching.beside().await,
         None => pending().await,
     }
 }

@@ -7,7 +7,7 @@ use super::status::Status;
 use super::watching::{Found, Wants, Watching};
 use crate::engine::{Command, Event, sleep_until};
 use crate::report::json;
-use crate::rules::run::RunPhase;
+use crate::rules::run::{Halt, RunPhase};
 use crate::site::SiteId;
 use crate::text::Count;
 
@@ -35,27 +35,27 @@ pub(super) async fn watch(
                 Some(event) => {
                     session.take_note(&event);
                     teller.take(&event);
+                    if let Some(word) = goes_on(&event) {
+                        session.local.order(word);
+                    }
                     watching.take(&event)
                 }
                 None => anyhow::bail!("the part that looks has ended by a fault of the program: please report it"),
             },
             () = sleep_until(watching.due()) => watching.tick(),
-            Some(failure) = watching.failure() => {
-                teller.printer.happens(failure);
-                Wants::Nothing
-            }
+            wants = watching.beside() => wants,
             end = signals.ended() => break end,
         };
         match wants {
-            Wants::Nothing => {}
             Wants::Order(command) => session.local.order(command),
-            Wants::Judgement => {
-                let found = watching.judge(&session.acknowledged).await;
+            Wants::Judgement(of) => {
+                let found = watching.judge(&session.acknowledged, of).await;
                 teller.tell(&found, &watching);
-                if let Some(plan) = found.retry.filter(|_| !teller.is_sending) {
-                    session.local.order(Command::Push(plan));
-                }
             }
+            Wants::Remark(remark) => teller.printer.happens(remark),
+            // While one goes on it is tried again behind the next look.
+            Wants::Retry(plan) if !teller.is_sending => session.local.order(Command::Push(plan)),
+            Wants::Nothing | Wants::Retry(_) => {}
         }
     };
     let farewell = async {
@@ -75,6 +75,20 @@ pub(super) async fn watch(
         End::Interrupted => Status::Interrupted,
         End::Terminated => Status::Good,
     })
+}
+
+/// How a retry goes on that holds by itself: nobody is here to say so. What it did not reach is cancelled, and is the
+/// operator's to send.
+fn goes_on(event: &Event) -> Option<Command> {
+    let Event::Halted(halt, _) = event else {
+        return None;
+    };
+    match halt {
+        Halt::NextWave { .. } => Some(Command::GoOn),
+        // It does not hold: only sites that use that master key are left out.
+        Halt::RefusedKey { .. } => None,
+        Halt::Canary | Halt::StopAfter { .. } | Halt::DeadKey | Halt::Unrecorded => Some(Command::Cancel),
+    }
 }
 
 /// What is out of a run ends, and goes on record; looks that are out do not matter.
@@ -140,18 +154,17 @@ impl Teller {
             tracing::warn!("watch: {remark}");
             self.printer.happens(remark.clone());
         }
+        let Some(tally) = &found.tally else { return };
         let next = watching.next();
         if self.telling == Telling::Json {
-            return self
-                .printer
-                .out(json::watch(&found.tally, watching.moment(), next));
+            return self.printer.out(json::watch(tally, watching.moment(), next));
         }
-        let words = found.tally.verify_words();
+        let words = tally.verify_words();
         let words: Vec<String> = words.map(|(word, count)| format!("{count} {word}")).collect();
         self.printer.out(format!(
             "{} looked at {}: {}; next look {}",
             watching.now(),
-            Count(found.tally.sites(), "site"),
+            Count(tally.sites(), "site"),
             words.join(", "),
             watching.clock(next)
         ));

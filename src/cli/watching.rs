@@ -1,19 +1,25 @@
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::dead::judged;
 use super::session::{Db, Session};
 use crate::config::WatchSettings;
-use crate::engine::{Attempts, Clock, Command, Event};
+use crate::engine::{Attempts, Clock, Command, Event, Standings};
 use crate::key::PublishableKey;
 use crate::notify::Notifier;
 use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::plan::Plan;
+use crate::rules::rollout;
+use crate::rules::standing::NotAsked;
 use crate::rules::state::SiteState;
+use crate::rules::status::Verify;
 use crate::rules::tally::Tally;
 use crate::rules::watch::{Change, Notice, Rounds, Seen, Todo, retry_of};
 use crate::site::{Site, SiteId};
@@ -34,6 +40,11 @@ pub(super) struct Watching {
     zone: TimeZone,
     notifier: Notifier,
     failures: UnboundedReceiver<String>,
+    /// When a retry halts.
+    rollout: rollout::Settings,
+    standings: Arc<Standings<Db>>,
+    /// A retry of owed sites that are back, while Stripe is asked of its keys.
+    asks: JoinSet<(Plan, Option<NotAsked>)>,
     /// Why owed sites that are back did not get their key, as it was told last.
     held_back: Option<String>,
 }
@@ -45,19 +56,30 @@ pub(super) enum Wants {
     /// This order.
     Order(Command),
     /// [`Watching::judge`].
-    Judgement,
+    Judgement(Judgement),
+    /// That the operator is told this.
+    Remark(String),
+    /// That this retry of owed sites that are back is sent, if nobody else sends.
+    Retry(Plan),
+}
+
+/// What is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// A look at all sites.
+    OfLook,
+    /// What became known since the last one.
+    Between,
 }
 
 /// What a look at all sites has found.
 pub(super) struct Found {
     /// What is new.
     pub(super) notices: Vec<Notice>,
-    /// The retry of owed sites that are back: to be sent where nobody else sends.
-    pub(super) retry: Option<Plan>,
     /// What else the operator has to know.
     pub(super) remarks: Vec<String>,
-    /// How many of the watched sites are in which state.
-    pub(super) tally: Tally,
+    /// How many of the watched sites are in which state, behind a look at all of them.
+    pub(super) tally: Option<Tally>,
 }
 
 impl Watching {
@@ -80,6 +102,9 @@ impl Watching {
             zone: TimeZone::system(),
             notifier,
             failures,
+            rollout: session.rollout().clone(),
+            standings: Arc::clone(&session.standings),
+            asks: JoinSet::new(),
             held_back: None,
         })
     }
@@ -96,24 +121,26 @@ impl Watching {
 
     /// It is time. Looks that are still out by now are not waited for any longer.
     pub(super) fn tick(&mut self) -> Wants {
-        let todo = self.rounds.tick();
+        let todo = self.rounds.tick(self.clock.now());
         self.wants(todo)
     }
 
     /// The engine tells something.
     pub(super) fn take(&mut self, event: &Event) -> Wants {
+        let now = self.clock.now();
         let todo = match event {
             Event::Site { site, state } => match self.states.get_mut(site.index()) {
                 Some(known) => {
+                    if state.verify == Verify::DeadKey && known.verify != Verify::DeadKey {
+                        // Stripe answers behind the look that has shown the key.
+                        self.rounds.became_known(now);
+                    }
                     known.clone_from(state);
-                    self.rounds.take(*site, state)
+                    self.rounds.take(*site, state, now)
                 }
                 None => Todo::Nothing,
             },
-            Event::Refreshed => {
-                let now = self.clock.now();
-                self.rounds.read(&self.watched, self.sites.len(), now)
-            }
+            Event::Refreshed { since } => self.rounds.read(&self.watched, self.sites.len(), *since, now),
             _ => Todo::Nothing,
         };
         self.wants(todo)
@@ -129,23 +156,29 @@ impl Watching {
                 attempts: Attempts::Policy,
                 background: true,
             }),
-            Todo::Judge => Wants::Judgement,
+            Todo::Judge => Wants::Judgement(Judgement::OfLook),
+            Todo::JudgeAgain => Wants::Judgement(Judgement::Between),
         }
     }
 
-    /// What a command or a webhook did not take.
-    pub(super) async fn failure(&mut self) -> Option<String> {
-        self.failures.recv().await
+    /// What comes by itself: what a command or a webhook did not take, and what Stripe says of a retry's keys.
+    pub(super) async fn beside(&mut self) -> Wants {
+        tokio::select! {
+            Some(failure) = self.failures.recv() => Wants::Remark(failure),
+            Some(Ok((plan, in_vain))) = self.asks.join_next() => self.retry(plan, in_vain),
+            else => pending().await,
+        }
     }
 
-    /// What the look has found. What is new is on record as told, logged, and on its way to command and webhook then.
-    pub(super) async fn judge(&mut self, acknowledged: &Acknowledged) -> Found {
+    /// What was found. What is new is on record as told, logged, and on its way to command and webhook then. A look
+    /// has a retry follow: [`Watching::beside`] tells it.
+    pub(super) async fn judge(&mut self, acknowledged: &Acknowledged, of: Judgement) -> Found {
         let now = self.clock.now();
         let mut found = Found {
             notices: Vec::new(),
-            retry: None,
             remarks: Vec::new(),
-            tally: Tally::of(self.watched.iter().map(|id| &self.states[id.index()])),
+            tally: (of == Judgement::OfLook)
+                .then(|| Tally::of(self.watched.iter().map(|id| &self.states[id.index()]))),
         };
         let seen = Seen {
             sites: &self.sites,
@@ -169,17 +202,33 @@ impl Watching {
             );
         }
         self.notifier.tell(found.notices.clone());
-        let begun = self.rounds.begun().filter(|_| self.settings.push_owed);
+        let wanted = self.settings.push_owed && of == Judgement::OfLook && self.asks.is_empty();
+        let begun = self.rounds.begun().filter(|_| wanted);
         if let Some(plan) = begun.and_then(|begun| retry_of(&seen, begun)) {
-            let held_back = held_back(&plan);
-            if held_back.is_none() {
-                found.retry = Some(plan);
-            } else if held_back != self.held_back {
-                found.remarks.extend(held_back.clone());
-            }
-            self.held_back = held_back;
+            let state = |id: SiteId| &self.states[id.index()];
+            let plan = plan.in_waves(&self.rollout, &self.sites, state, now);
+            self.asks.spawn(judged(Arc::clone(&self.standings), plan));
         }
         found
+    }
+
+    /// Stripe was asked of a retry's keys.
+    fn retry(&mut self, plan: Plan, in_vain: Option<NotAsked>) -> Wants {
+        let held_back = held_back(&plan);
+        let before = std::mem::replace(&mut self.held_back, held_back.clone());
+        match held_back {
+            None => {
+                if let Some(why) = in_vain {
+                    tracing::warn!("watch: {why}; what is owed is sent all the same");
+                }
+                Wants::Retry(plan)
+            }
+            told if told == before => Wants::Nothing,
+            Some(new) => {
+                tracing::warn!("watch: {new}");
+                Wants::Remark(new)
+            }
+        }
     }
 
     async fn new_changes(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StoreError> {
@@ -195,8 +244,7 @@ impl Watching {
         let served: BTreeSet<&PublishableKey> = served.collect();
         let mask = |key: &PublishableKey| key.mask_among(served.iter().copied());
         let clock = |at| clock(at, now, &self.zone);
-        let notice = |change| Notice::of(change, seen, &mask, &clock);
-        changes.iter().filter_map(notice).collect()
+        Notice::of_changes(changes, seen, &mask, &clock)
     }
 
     /// Now, as a time of day.

@@ -59,10 +59,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.read_acknowledged().await;
         let (number, asked) = self.asked();
         let read = self.read(&asked);
+        let since = self.clock.now();
         self.reads.spawn(async move {
             let known = read.await;
             let read = Read { number, asked, known };
-            (read, tells_all)
+            (read, tells_all, since)
         });
     }
 

@@ -93,8 +93,8 @@ pub(super) struct Engine<Api, Db> {
     /// Sites of each run that will change by themselves; no run without any.
     pub(super) busy_of: HashMap<RunId, usize>,
     pub(super) records: Records,
-    /// What is read beside all else, and whether all sites are told of again then.
-    pub(super) reads: JoinSet<(Read, bool)>,
+    /// What is read beside all else, whether all sites are told of again then, and since when it is read.
+    pub(super) reads: JoinSet<(Read, bool, Moment)>,
     /// Why the run holds by itself, if it does.
     pub(super) halt: Option<Halt>,
     /// How far the waves of the run have come.
@@ -512,16 +512,19 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     /// What was read beside all else is there.
-    fn refreshed(&mut self, done: Result<(Read, bool), JoinError>) {
+    fn refreshed(&mut self, done: Result<(Read, bool, Moment), JoinError>) {
         // A store that panics has told nothing: what is known here is what is known.
-        let (read, tells_all) = done.map_or((None, true), |(read, tells_all)| (Some(read), tells_all));
+        let (read, tells_all, since) = match done {
+            Ok((read, tells_all, since)) => (Some(read), tells_all, since),
+            Err(_) => (None, true, self.clock.now()),
+        };
         if let Some(read) = read.filter(|_| !self.stopping) {
             self.take_read(read);
         }
         if tells_all {
             self.tell_all();
         }
-        self.tell(Event::Refreshed);
+        self.tell(Event::Refreshed { since });
     }
 
     /// Tells of each site what is known of it.

@@ -133,6 +133,12 @@ impl Acknowledged {
         self.0.get(site)
     }
 
+    /// When the next one that holds at `now` ends.
+    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let ends = self.0.values().filter_map(|known| known.until);
+        ends.filter(|until| *until > now).min()
+    }
+
     /// The site is acknowledged from now on, or not any more.
     pub fn set(&mut self, site: SiteUrl, acknowledgement: Option<Acknowledgement>) {
         match acknowledgement {

@@ -161,8 +161,7 @@ fn said(state: &SiteState) -> Said {
         | Verify::Settling
         | Verify::Superseded
         | Verify::Failed(_) => Said::Nothing,
-        // By its word, so that it is told as soon as there is one that says so.
-        verify if verify.look().word == Finding::DeadKey.word() => Said::Is(Finding::DeadKey),
+        Verify::DeadKey => Said::Is(Finding::DeadKey),
         _ => Said::Clean,
     }
 }

@@ -241,7 +241,7 @@ pub(crate) struct Ended {
 }
 
 /// Runs a command without standard input, with these variables and without the `hidden` ones. What is left of it, and of
-/// what it has started, is ended with it, at the latest after `limit`.
+/// what it has started, is ended with it, at the latest after `limit`, or when nobody waits for it any longer.
 ///
 /// # Errors
 /// When it cannot be started, or does not end in time: in words.
@@ -271,11 +271,12 @@ pub(crate) async fn run_bounded(
     let mut child = command
         .spawn()
         .map_err(|error| format!("cannot be started: {error}"))?;
-    let group = child.id();
+    // Declared behind the child: it ends before that is reaped, so that its number is nobody else's.
+    let group = Group(child.id());
     let (out, said) = (child.stdout.take(), child.stderr.take());
     let work = async { tokio::join!(read_bounded(out), read_bounded(said), child.wait()) };
     let ended = tokio::time::timeout(limit, work).await;
-    end_group(group);
+    drop(group);
     let Ok((out, said, status)) = ended else {
         return Err(format!("did not end within {} s", limit.as_secs()));
     };
@@ -283,14 +284,17 @@ pub(crate) async fn run_bounded(
     Ok(Ended { status, out, said })
 }
 
-/// Ends what is left of the command's process group.
-fn end_group(leader: Option<u32>) {
-    let pid = leader
-        .and_then(|leader| i32::try_from(leader).ok())
-        .and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // Mostly nothing is left of it, which is no error.
-        let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+/// A command's process group, by its leader. What is left of it is ended with this, also where nobody waits for the
+/// command any longer.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let leader = self.0.and_then(|leader| i32::try_from(leader).ok());
+        if let Some(pid) = leader.and_then(rustix::process::Pid::from_raw) {
+            // Mostly nothing is left of it, which is no error.
+            let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
     }
 }
 

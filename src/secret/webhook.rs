@@ -1,9 +1,10 @@
 use std::fmt;
-use std::net::IpAddr;
 
 use secrecy::{ExposeSecret, SecretString};
-use url::{Host, Url};
+use url::Url;
 use zeroize::Zeroize;
+
+use crate::site::is_loopback;
 
 /// The longest address, in bytes.
 const MAX_LENGTH: usize = 4096;
@@ -52,15 +53,6 @@ fn check(raw: &str) -> Result<Url, WebhookRefusal> {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
         _ => Err(WebhookRefusal::Insecure),
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
     }
 }
 

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use figures::Figures;
@@ -124,6 +125,8 @@ pub struct Model {
     pub(super) watch: Option<Moment>,
     /// Sites that the operator knows to be bad.
     pub(super) acknowledged: Acknowledged,
+    /// When the next acknowledgement ends.
+    acknowledged_until: Option<Timestamp>,
     pub(super) operator: String,
     pub(super) config: String,
     pub(super) searched: Vec<PathBuf>,
@@ -190,6 +193,7 @@ impl Model {
             tally: Tally::of(&states),
             watch: None,
             acknowledged: Acknowledged::default(),
+            acknowledged_until: None,
             list: List::new(&start.sites, &states),
             filter: Filter::default(),
             figures: Figures::of(start.run.as_ref().map(|run| (run.id, &run.key)), &states),
@@ -437,7 +441,8 @@ impl Model {
             .rests_until()
             // What is over is done with the next frame, and that may have to wait for the terminal.
             .filter(|rested| *rested > self.now);
-        [rested, self.field.wake_at()].into_iter().flatten().min()
+        let waits = [rested, self.field.wake_at(), self.acknowledged_until()];
+        waits.into_iter().flatten().min()
     }
 
     pub(super) fn say(&mut self, level: Level, text: impl Into<String>) {
@@ -494,6 +499,11 @@ impl Model {
         self.held_back = self.held_back + after.1 - before.1;
         self.list.set_failed(id, after);
         self.states[id.index()] = state;
+        self.place(id);
+    }
+
+    /// Gives a site the place in the list that it has now.
+    fn place(&mut self, id: SiteId) {
         let looked = Looked {
             site: &self.sites[id.index()],
             state: &self.states[id.index()],

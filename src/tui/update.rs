@@ -26,6 +26,7 @@ use typing::{paste, press_in_field, press_in_filter, stray_paste, take_offered_r
 /// What a message makes of the screen, and what it wants done.
 pub fn update(screen: &mut Screen, message: Message, now: Moment) -> Vec<Effect> {
     screen.model.now = now;
+    screen.model.mind_ended_acknowledgements();
     let had_dialog = screen.dialog.is_some();
     let had_plan = matches!(screen.dialog, Some(Dialog::Plan(_)));
     let had_preflight = matches!(screen.dialog, Some(Dialog::Preflight(_)));
@@ -182,7 +183,7 @@ fn take_event(model: &mut Model, event: Event) {
             model.backends.insert(backend, shown);
         }
         // A message has told it, and the run says why it holds.
-        Event::Halted(..) | Event::Alarm(..) | Event::Refreshed => {}
+        Event::Halted(..) | Event::Alarm(..) | Event::Refreshed { .. } => {}
         Event::Acknowledged {
             sites,
             acknowledgement,

@@ -67,14 +67,14 @@ async fn watched(process: &mut Process, clock: Clock, told: &mut Told, hours: u6
         let todo = tokio::select! {
             event = process.events.recv() => match event.unwrap() {
                 Event::Site { site, state } => {
-                    let todo = rounds.take(site, &state);
+                    let todo = rounds.take(site, &state, clock.now());
                     process.states[site.index()] = *state;
                     todo
                 }
-                Event::Refreshed => rounds.read(&watched, watched.len(), clock.now()),
+                Event::Refreshed { since } => rounds.read(&watched, watched.len(), since, clock.now()),
                 _ => Todo::Nothing,
             },
-            () = engine::sleep_until(due) => rounds.tick(),
+            () = engine::sleep_until(due) => rounds.tick(clock.now()),
         };
         match todo {
             Todo::Nothing => {}
@@ -85,7 +85,7 @@ async fn watched(process: &mut Process, clock: Clock, told: &mut Told, hours: u6
                 attempts: engine::Attempts::Policy,
                 background: true,
             }),
-            Todo::Judge => {
+            Todo::Judge | Todo::JudgeAgain => {
                 let changes = told.changes(&Seen {
                     sites: &process.sites,
                     states: &process.states,

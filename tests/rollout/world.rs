@@ -296,7 +296,7 @@ impl Play {
             | Event::Alarm(..)
             | Event::Message(_)
             | Event::Acknowledged { .. }
-            | Event::Refreshed
+            | Event::Refreshed { .. }
             | Event::Taken => {}
         }
     }

@@ -122,3 +122,34 @@ fn a_secret_is_no_reason() {
         "{picture}"
     );
 }
+
+#[test]
+fn a_site_whose_acknowledgement_ended_needs_attention_again() {
+    let mut screen = amid_a_run(Display::from((120, 40)));
+    screen.picture();
+    // The first one shows a secret, which is never acknowledged away.
+    let bad = screen.screen.model.visible()[1];
+    let until = |screen: &mut Trial, seconds: u64| {
+        let acknowledgement = Acknowledgement {
+            reason: CleanText::note("moves to another host"),
+            until: Some(at(seconds).wall),
+            by: CleanText::note("ada@desk"),
+            at: at(10).wall,
+        };
+        screen.tell(Message::Engine(Event::Acknowledged {
+            sites: vec![bad],
+            acknowledgement: Some(acknowledgement),
+        }));
+        screen.picture();
+        screen.screen.model.visible()[1]
+    };
+    // As it is read at the start: this one is over.
+    let now = screen.now;
+    assert_eq!(until(&mut screen, now - 1), bad);
+    assert_ne!(until(&mut screen, now + 60), bad);
+    assert_eq!(screen.screen.model.wake_at(), Some(at(now + 60)));
+    screen.now = now + 60;
+    screen.tell(Message::Wake).picture();
+    assert_eq!(screen.screen.model.visible()[1], bad);
+    assert_eq!(screen.screen.model.wake_at(), None);
+}

@@ -1,6 +1,7 @@
 use super::Steer;
-use crate::cli::watching::{Wants, Watching};
+use crate::cli::watching::{Judgement, Wants, Watching};
 use crate::engine::{Command, Event};
+use crate::rules::plan::Plan;
 use crate::text::Count;
 use crate::tui::{Message, WatchNews};
 
@@ -39,7 +40,7 @@ impl Steer {
         }
     }
 
-    async fn watch_wants(&mut self, wants: Wants) {
+    pub(super) async fn watch_wants(&mut self, wants: Wants) {
         match wants {
             Wants::Nothing => {}
             // What is on record is read by the engine of this process alone.
@@ -50,15 +51,17 @@ impl Steer {
                     self.say(Message::Watch(WatchNews::Next(next)));
                 }
             }
-            Wants::Judgement => self.watch_judges().await,
+            Wants::Judgement(of) => self.watch_judges(of).await,
+            Wants::Remark(remark) => self.warn(remark),
+            Wants::Retry(plan) => self.watch_retries(plan),
         }
     }
 
-    async fn watch_judges(&mut self) {
+    async fn watch_judges(&mut self, of: Judgement) {
         let Some(watching) = &mut self.watching else {
             return;
         };
-        let found = watching.judge(&self.session.acknowledged).await;
+        let found = watching.judge(&self.session.acknowledged, of).await;
         for notice in found.notices {
             let text = notice.sentence();
             let over = notice.over;
@@ -67,9 +70,12 @@ impl Steer {
         for remark in found.remarks {
             self.warn(remark);
         }
+    }
+
+    fn watch_retries(&mut self, plan: Plan) {
         // Where somebody sends it is tried again at the next look.
         let sends = self.own_run || self.remote.is_some();
-        if let Some(plan) = found.retry.filter(|_| !sends && !self.watches) {
+        if !sends && !self.watches {
             let sites = Count(plan.puts(), "site");
             self.warn(format!("watch: {sites} owed a key answer again, and get it"));
             self.session.local.order(Command::Push(plan));

@@ -1,11 +1,15 @@
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{About, Change, Finding, Seen};
+use super::{About, Change, Finding, Modes, Seen};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
 use crate::rules::status::Verify;
+use crate::site::{SiteId, SiteUrl};
+use crate::text::CleanText;
 
 /// A change with all that is told of it. Keys are masked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,15 +35,33 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// What is told of `change`; `mask` writes a key, `clock` a time of day. None where nothing is known any more of
-    /// what it is about.
-    pub fn of(
-        change: &Change,
+    /// What is told of `changes`; `mask` writes a key, `clock` a time of day. Nothing of one where nothing is known any
+    /// more of what it is about.
+    pub fn of_changes(
+        changes: &[Change],
         seen: &Seen<'_>,
         mask: &dyn Fn(&PublishableKey) -> String,
         clock: &dyn Fn(Moment) -> String,
-    ) -> Option<Self> {
-        let notice = Self {
+    ) -> Vec<Self> {
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        let watched = seen.watched.iter();
+        let places: HashMap<&SiteUrl, SiteId> =
+            watched.map(|id| (&seen.sites[id.index()].url, *id)).collect();
+        let modes = seen.modes();
+        let of = |change: &Change| {
+            let notice = Self::bare(change, seen);
+            match &change.about {
+                About::Site(url) => Some(notice.of_site(seen, *places.get(url)?, mask, clock)),
+                About::Group(group) => Some(notice.of_group(group.as_ref(), modes.get(group)?)),
+            }
+        };
+        changes.iter().filter_map(of).collect()
+    }
+
+    fn bare(change: &Change, seen: &Seen<'_>) -> Self {
+        Self {
             finding: change.finding,
             over: change.over,
             at: seen.at,
@@ -49,34 +71,28 @@ impl Notice {
             now: None,
             expected: None,
             note: String::new(),
-        };
-        match &change.about {
-            About::Site(url) => notice.of_site(seen, &url.to_string(), mask, clock),
-            About::Group(group) => {
-                let modes = seen.modes();
-                let modes = modes.get(group)?;
-                Some(Self {
-                    group: group.as_ref().map(ToString::to_string),
-                    note: if change.over {
-                        "its sites serve keys of one mode again".to_owned()
-                    } else {
-                        modes.sentence()
-                    },
-                    ..notice
-                })
-            }
+        }
+    }
+
+    fn of_group(self, group: Option<&CleanText>, modes: &Modes<'_>) -> Self {
+        Self {
+            group: group.map(ToString::to_string),
+            note: if self.over {
+                "its sites serve keys of one mode again".to_owned()
+            } else {
+                modes.sentence()
+            },
+            ..self
         }
     }
 
     fn of_site(
         self,
         seen: &Seen<'_>,
-        url: &str,
+        id: SiteId,
         mask: &dyn Fn(&PublishableKey) -> String,
         clock: &dyn Fn(Moment) -> String,
-    ) -> Option<Self> {
-        let mut watched = seen.watched.iter();
-        let id = watched.find(|id| seen.sites[id.index()].url.to_string() == url)?;
+    ) -> Self {
         let (site, state) = (&seen.sites[id.index()], &seen.states[id.index()]);
         let serves_it = matches!(state.verify, Verify::Verified | Verify::Serving);
         let note = match self.finding {
@@ -85,15 +101,15 @@ impl Notice {
             _ if serves_it => "serves the expected key again".to_owned(),
             finding => format!("is not {} any more: {}", finding.word(), state.verify.look().word),
         };
-        Some(Self {
+        Self {
             site: Some(site.name.to_string()),
-            url: Some(url.to_owned()),
+            url: Some(site.url.to_string()),
             group: site.group.as_ref().map(ToString::to_string),
             now: state.now.key().map(mask),
             expected: state.expected.as_ref().map(mask),
             note,
             ..self
-        })
+        }
     }
 
     /// Whom it is about, in words.

@@ -203,18 +203,18 @@ fn a_round_ends_with_its_last_site_and_the_next_one_comes_in_time() {
     let watched = [SiteId(0), SiteId(2)];
     assert_eq!(rounds.due(), Some(now(0)));
     assert_eq!(
-        rounds.read(&watched, 3, now(0)),
+        rounds.read(&watched, 3, now(0), now(0)),
         Todo::Nothing,
         "somebody else read it"
     );
-    assert_eq!(rounds.tick(), Todo::Read);
+    assert_eq!(rounds.tick(now(0)), Todo::Read);
     assert_eq!(rounds.due(), None);
     assert_eq!(
-        rounds.take(SiteId(0), &state(Verify::Seen)),
+        rounds.take(SiteId(0), &state(Verify::Seen), now(0)),
         Todo::Nothing,
         "of the reading"
     );
-    assert_eq!(rounds.read(&watched, 3, now(0)), Todo::Look);
+    assert_eq!(rounds.read(&watched, 3, now(0), now(0)), Todo::Look);
     for (site, verify) in [
         (0, Verify::Queued),
         (0, Verify::Seen),
@@ -225,25 +225,91 @@ fn a_round_ends_with_its_last_site_and_the_next_one_comes_in_time() {
         (2, Verify::Checking),
     ] {
         assert_eq!(
-            rounds.take(SiteId(site), &state(verify)),
+            rounds.take(SiteId(site), &state(verify), now(0)),
             Todo::Nothing,
             "{site} {verify:?}"
         );
     }
     let failed = state(Verify::Failed(Cause::Dns));
-    assert_eq!(rounds.take(SiteId(2), &failed), Todo::Read);
-    assert_eq!(rounds.read(&watched, 3, now(9)), Todo::Judge);
+    assert_eq!(rounds.take(SiteId(2), &failed, now(0)), Todo::Read);
+    assert_eq!(rounds.read(&watched, 3, now(0), now(9)), Todo::Judge);
     assert_eq!(rounds.due(), Some(now(60)));
     // The machine slept: what was missed is not made up for.
-    rounds.tick();
-    assert_eq!(rounds.read(&watched, 3, now(1000)), Todo::Look);
+    rounds.tick(now(1000));
+    assert_eq!(rounds.read(&watched, 3, now(1000), now(1000)), Todo::Look);
     assert_eq!(rounds.due(), Some(now(1030)));
     // One never answers, and of the other a run goes on.
     let mut sends = state(Verify::Checking);
     sends.push = Push::Sending;
-    assert_eq!(rounds.take(SiteId(0), &sends), Todo::Nothing);
-    assert_eq!(rounds.tick(), Todo::Read);
-    assert_eq!(rounds.read(&watched, 3, now(1031)), Todo::Judge);
+    assert_eq!(rounds.take(SiteId(0), &sends, now(0)), Todo::Nothing);
+    assert_eq!(rounds.tick(now(1030)), Todo::Read);
+    assert_eq!(rounds.read(&watched, 3, now(1031), now(1031)), Todo::Judge);
+}
+
+#[test]
+fn a_reading_that_began_before_it_was_ordered_is_not_the_one_that_is_waited_for() {
+    let now = |second: u64| Moment::from((second * 1_000_000_000, 0));
+    let mut rounds = Rounds::new(Duration::from_mins(1), now(0));
+    let watched = [SiteId(0)];
+    rounds.tick(now(1));
+    rounds.read(&watched, 1, now(1), now(1));
+    assert_eq!(rounds.take(SiteId(0), &state(Verify::Seen), now(5)), Todo::Read);
+    // It was out already, and has not seen the push of another process that the look has met.
+    assert_eq!(rounds.read(&watched, 1, now(4), now(6)), Todo::Nothing);
+    assert_eq!(rounds.read(&watched, 1, now(5), now(7)), Todo::Judge);
+}
+
+#[test]
+fn what_becomes_known_between_two_rounds_is_not_kept_for_the_next_one() {
+    let now = |second: u64| Moment::from((second * 1_000_000_000, 0));
+    let mut rounds = Rounds::new(Duration::from_hours(1), now(0));
+    let watched = [SiteId(0)];
+    let through = |rounds: &mut Rounds, at: u64| {
+        assert_eq!(rounds.tick(now(at)), Todo::Read);
+        assert_eq!(rounds.read(&watched, 1, now(at), now(at)), Todo::Look);
+        // The round tells of it by itself.
+        rounds.became_known(now(at));
+        assert_eq!(rounds.take(SiteId(0), &state(Verify::Seen), now(at)), Todo::Read);
+        assert_eq!(rounds.read(&watched, 1, now(at), now(at)), Todo::Judge);
+    };
+    through(&mut rounds, 0);
+    assert_eq!(rounds.due(), Some(now(3600)));
+    rounds.became_known(now(10));
+    rounds.became_known(now(11));
+    assert_eq!(rounds.due(), Some(now(11)), "soon, and all of it together");
+    assert_eq!(rounds.tick(now(11)), Todo::Read);
+    assert_eq!(rounds.read(&watched, 1, now(11), now(12)), Todo::JudgeAgain);
+    assert_eq!(rounds.due(), Some(now(3600)));
+    // Just before the next one it is told with that.
+    rounds.became_known(now(3600));
+    through(&mut rounds, 3600);
+    assert_eq!(rounds.due(), Some(now(7200)));
+}
+
+#[test]
+fn many_changes_are_told_in_no_time() {
+    const SITES: usize = 20_000;
+    let sites: Vec<Site> = (0..SITES).map(|index| site(&format!("shop{index}"))).collect();
+    let states = vec![state(Verify::Drifted); SITES];
+    let watched: Vec<SiteId> = (0..SITES).map(SiteId::at).collect();
+    let seen = Seen {
+        sites: &sites,
+        states: &states,
+        watched: &watched,
+        acknowledged: &Acknowledged::default(),
+        at: at(0),
+    };
+    let changes = Told::default().changes(&seen);
+    let begun = std::time::Instant::now();
+    let notices = Notice::of_changes(&changes, &seen, &|_| String::new(), &|_| String::new());
+    // Each of them searched all sites once: that takes minutes.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(notices.len(), SITES);
+    let names: Vec<_> = notices
+        .iter()
+        .filter_map(|notice| notice.site.as_deref())
+        .collect();
+    assert_eq!((names[0], names[SITES - 1]), ("shop0", "shop19999"));
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl Detail {
             | Event::NotBegun(_)
             | Event::Refused(_)
             | Event::Acknowledged { .. }
-            | Event::Refreshed
+            | Event::Refreshed { .. }
             | Event::Taken => false,
         };
         if concerns { self.read() } else { Vec::new() }

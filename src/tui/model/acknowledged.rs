@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use super::Model;
 use crate::rules::acknowledgement::Acknowledgement;
+use crate::rules::moment::Moment;
 use crate::rules::note::acknowledged_note;
 use crate::site::SiteId;
-use crate::tui::filter::Looked;
 
 impl Model {
     /// What the operator says of a site that is known to be bad, as long as that holds.
@@ -25,13 +27,30 @@ impl Model {
         for &id in sites {
             let url = self.site(id).url.clone();
             self.acknowledged.set(url, acknowledgement.cloned());
-            let looked = Looked {
-                site: &self.sites[id.index()],
-                state: &self.states[id.index()],
-                acknowledgement,
-                clock: &|moment| crate::rules::moment::clock(moment, self.now, &self.options.zone),
-            };
-            self.list.change(id, &looked, &self.filter);
+            // What is on record may be over already.
+            self.place(id);
         }
+        self.acknowledged_until = self.acknowledged.next_end(self.now.wall);
+    }
+
+    /// Sites whose acknowledgement has ended need attention again.
+    pub(in crate::tui) fn mind_ended_acknowledgements(&mut self) {
+        let now = self.now.wall;
+        if self.acknowledged_until.is_none_or(|until| until > now) {
+            return;
+        }
+        for id in self.all() {
+            let known = self.acknowledged.on_record(&self.site(id).url);
+            if known.is_some_and(|known| !known.is_in_force(now)) {
+                self.place(id);
+            }
+        }
+        self.acknowledged_until = self.acknowledged.next_end(now);
+    }
+
+    /// When that is next.
+    pub(super) fn acknowledged_until(&self) -> Option<Moment> {
+        let left = self.acknowledged_until?.duration_since(self.now.wall);
+        Some(self.now + Duration::try_from(left).unwrap_or_default())
     }
 }
