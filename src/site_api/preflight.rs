@@ -44,6 +44,7 @@ impl HttpSiteApi {
     /// # Errors
     /// Why the master key is not sent there.
     pub async fn reach(&self, site: &Site, now: Timestamp, tell: Tell<'_>) -> Result<Standing, &'static str> {
+        let _turn = self.backends.turn(site).await;
         if let Err(Broken(step)) = self.connect(site, now, tell).await {
             let why = format!("{} failed", step.head());
             for later in Step::ALL {
@@ -70,6 +71,7 @@ impl HttpSiteApi {
             let verdict = AuthVerdict::Problem(Problem::NoMasterKey);
             return problem(verdict, Duration::ZERO, CleanText::default(), None);
         };
+        let _turn = self.backends.turn(site).await;
         let client = self.lines.take_fresh();
         let request = client
             .put(site.url.put_url())
@@ -215,16 +217,17 @@ fn end_of(certificate: &[u8]) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
     use url::Url;
 
     use super::*;
+    use crate::key::PublishableKey;
     use crate::secret::MasterKey;
     use crate::site::{MasterKeyId, SiteMode, SiteUrl};
-    use crate::site_api::HttpSettings;
+    use crate::site_api::{HttpSettings, SiteApi};
 
     fn site(url: &str) -> Site {
         let url = SiteUrl::parse(url).unwrap();
@@ -247,6 +250,7 @@ mod tests {
             proxy,
             ca_pem: None,
             sites: 1,
+            per_backend: 2,
         })
         .unwrap()
     }
@@ -318,5 +322,55 @@ mod tests {
         let (words, reached) = steps(&api, &site("https://shop.example.com")).await;
         assert_eq!(words, ["skipped", "skipped", "skipped", "failed"]);
         assert!(!reached);
+    }
+    /// Answers each request after a moment, and counts how many are under way at once.
+    async fn crowded(listener: TcpListener, most: Arc<Mutex<(usize, usize)>>) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let most = Arc::clone(&most);
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 4096];
+                if stream.read(&mut bytes).await.unwrap_or(0) == 0 {
+                    return;
+                }
+                {
+                    let mut count = most.lock().unwrap();
+                    count.0 += 1;
+                    count.1 = count.1.max(count.0);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                most.lock().unwrap().0 -= 1;
+                let none =
+                    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let _gone = stream.write_all(none.as_bytes()).await;
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backend_is_not_called_more_often_at_once_for_a_preflight_beside_a_run() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let site = site(&format!("http://{}", listener.local_addr().unwrap()));
+        let most = Arc::new(Mutex::new((0, 0)));
+        let served = tokio::spawn(crowded(listener, Arc::clone(&most)));
+        let api = api(None);
+        api.set_master_key(MasterKeyId(0), MasterKey::parse("m4ster-key".to_owned()).unwrap());
+        let key = PublishableKey::parse("pk_test_51ExampleExampleExampleExampleAbCd").unwrap();
+        let limit = Duration::from_secs(20);
+        let (site, silent) = (&site, |_| {});
+        let all = tokio::join!(
+            api.look(site, limit, true),
+            api.look(site, limit, true),
+            api.put(site, &key),
+            api.put(site, &key),
+            api.reach(site, Timestamp::UNIX_EPOCH, &silent),
+            api.reach(site, Timestamp::UNIX_EPOCH, &silent),
+            api.authenticate(site),
+            api.authenticate(site),
+        );
+        assert_eq!(all.0.http, Some(503), "they reached it");
+        let (now, at_once) = *most.lock().unwrap();
+        assert!(now == 0 && at_once <= 2, "{at_once} at once");
+        served.abort();
     }
 }
