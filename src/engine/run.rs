@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::backends::Backends;
 use super::call::{Finished, Work};
 use super::heard::Heard;
 use super::records::{Read, Records};
@@ -113,6 +114,8 @@ pub(super) struct Engine<Api, Db> {
     pub(super) ending: Ending,
     /// What Stripe says of keys.
     pub(super) heard: Heard<Db>,
+    /// What was told of backends.
+    pub(super) backends: Backends,
     dice: fastrand::Rng,
 }
 
@@ -172,6 +175,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             stopping: false,
             ending: Ending::Leaves,
             heard: Heard::default(),
+            backends: Backends::default(),
             dice: fastrand::Rng::new(),
         }
     }
@@ -495,6 +499,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if ended.is_some() {
             self.end_run(info.id, now).await;
         }
+        self.tell_of_backends(now);
         self.tell(Event::Run(info));
     }
 
