@@ -10,7 +10,7 @@ use super::schedule::{Lane, Schedule, Want};
 use super::{Clock, Settings, sleep_until};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{AuthVerdict, Problem};
-use crate::rules::preflight::trial::{Standing, Trials, Turn};
+use crate::rules::preflight::trial::{Suitability, Trials, Turn};
 use crate::rules::preflight::{self, Done, Step};
 use crate::rules::state::Call;
 use crate::site::{Site, SiteId};
@@ -44,7 +44,7 @@ pub enum News {
 
 /// What came of a task.
 enum Finished {
-    Reached(SiteId, Result<Standing, &'static str>),
+    Reached(SiteId, Result<Suitability, &'static str>),
     Answered(SiteId, AuthVerdict),
 }
 
@@ -136,9 +136,9 @@ impl Work<'_> {
                 tracing::info!(
                     site = %site.name,
                     step = done.step.word(),
-                    result = done.finding.word(),
+                    result = done.result.word(),
                     ms = done.milliseconds(),
-                    note = %done.finding.sentence(),
+                    note = %done.result.sentence(),
                     "preflight"
                 );
                 let _gone = tell.send(News::Step(id, done));
@@ -147,7 +147,7 @@ impl Work<'_> {
                 let answer = api.authenticate(site).await;
                 say(Done {
                     step: Step::Auth,
-                    finding: preflight::auth(&answer),
+                    result: preflight::auth(&answer),
                     took: answer.took,
                 });
                 return Finished::Answered(id, answer.verdict);
@@ -173,11 +173,11 @@ impl Work<'_> {
                 self.say(News::Over(*site));
                 Vec::new()
             }
-            Ok((_, Finished::Reached(site, standing))) => {
-                if let Err(why) = standing {
+            Ok((_, Finished::Reached(site, suitability))) => {
+                if let Err(why) = suitability {
                     self.leave_out(*site, why);
                 }
-                self.trials.reached(key, *site, standing.ok(), now)
+                self.trials.reached(key, *site, suitability.ok(), now)
             }
             Ok((_, Finished::Answered(site, verdict))) => {
                 self.say(News::Over(*site));

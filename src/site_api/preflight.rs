@@ -15,8 +15,8 @@ use super::answer::{self, Raw};
 use super::client::{API_KEY, HttpSiteApi, ask, problem};
 use super::failure::classify_connection;
 use crate::rules::outcome::{Answer, AuthVerdict, Cause, Problem};
-use crate::rules::preflight::trial::Standing;
-use crate::rules::preflight::{self, Done, Finding, Step};
+use crate::rules::preflight::trial::Suitability;
+use crate::rules::preflight::{self, Done, Step, StepResult};
 use crate::site::Site;
 use crate::text::CleanText;
 
@@ -43,7 +43,12 @@ impl HttpSiteApi {
     ///
     /// # Errors
     /// Why the master key is not sent there.
-    pub async fn reach(&self, site: &Site, now: Timestamp, tell: Tell<'_>) -> Result<Standing, &'static str> {
+    pub async fn reach(
+        &self,
+        site: &Site,
+        now: Timestamp,
+        tell: Tell<'_>,
+    ) -> Result<Suitability, &'static str> {
         let _turn = self.backends.turn(site).await;
         if let Err(Broken(step)) = self.connect(site, now, tell).await {
             let why = format!("{} failed", step.head());
@@ -59,10 +64,10 @@ impl HttpSiteApi {
         self.lines.put_back(client);
         tell(Done {
             step: Step::Get,
-            finding: preflight::get(&answer),
+            result: preflight::get(&answer),
             took: answer.took,
         });
-        preflight::standing(&answer.verdict)
+        preflight::suitability(&answer.verdict)
     }
 
     /// Asks whether the site accepts its master key, by a PUT without a value, which stores nothing.
@@ -119,7 +124,7 @@ impl HttpSiteApi {
         stream: TcpStream,
         until: Instant,
         now: Timestamp,
-    ) -> Result<((), Finding), Finding> {
+    ) -> Result<((), StepResult), StepResult> {
         let name = ServerName::try_from(host.to_owned());
         let name = name.map_err(|_| failed(&io::Error::other("no name for a certificate")))?;
         let mut stream = match timeout_at(until, self.lines.connector().connect(name, stream)).await {
@@ -138,29 +143,29 @@ impl HttpSiteApi {
 async fn timed<T>(
     step: Step,
     tell: Tell<'_>,
-    work: impl Future<Output = Result<(T, Finding), Finding>>,
+    work: impl Future<Output = Result<(T, StepResult), StepResult>>,
 ) -> Result<T, Broken> {
     let begin = Instant::now();
-    let (result, finding) = match work.await {
-        Ok((value, finding)) => (Ok(value), finding),
-        Err(finding) => (Err(Broken(step)), finding),
+    let (ended, result) = match work.await {
+        Ok((value, result)) => (Ok(value), result),
+        Err(result) => (Err(Broken(step)), result),
     };
     let took = begin.elapsed();
-    tell(Done { step, finding, took });
-    result
+    tell(Done { step, result, took });
+    ended
 }
 
-async fn resolve(host: &str, port: u16, until: Instant) -> Result<(Vec<SocketAddr>, Finding), Finding> {
+async fn resolve(host: &str, port: u16, until: Instant) -> Result<(Vec<SocketAddr>, StepResult), StepResult> {
     if let Ok(address) = host.parse::<IpAddr>() {
-        let finding = Finding::Ok(CleanText::note(&format!("{address}, by the address itself")));
-        return Ok((vec![SocketAddr::new(address, port)], finding));
+        let result = StepResult::Ok(CleanText::note(&format!("{address}, by the address itself")));
+        return Ok((vec![SocketAddr::new(address, port)], result));
     }
     let found = match timeout_at(until, lookup_host((host, port))).await {
         Ok(Ok(found)) => found.take(TRIED).collect::<Vec<_>>(),
         Ok(Err(_)) => Vec::new(),
         Err(_) => {
             let sentence = "no name server answered within the limit";
-            return Err(Finding::Failed(Cause::Dns, CleanText::note(sentence)));
+            return Err(StepResult::Failed(Cause::Dns, CleanText::note(sentence)));
         }
     };
     if found.is_empty() {
@@ -175,13 +180,13 @@ async fn resolve(host: &str, port: u16, until: Instant) -> Result<(Vec<SocketAdd
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let finding = Finding::Ok(CleanText::note(&format!("{}{more}", named.join(", "))));
-    Ok((found, finding))
+    let result = StepResult::Ok(CleanText::note(&format!("{}{more}", named.join(", "))));
+    Ok((found, result))
 }
 
 /// The first of the addresses that takes a connection. Each gets its share of the time: one that swallows what is
 /// sent to it does not take that of the others.
-async fn open(addresses: &[SocketAddr], until: Instant) -> Result<(TcpStream, Finding), Finding> {
+async fn open(addresses: &[SocketAddr], until: Instant) -> Result<(TcpStream, StepResult), StepResult> {
     let mut last = io::Error::from(io::ErrorKind::TimedOut);
     for (place, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - place).unwrap_or(u32::MAX);
@@ -193,7 +198,7 @@ async fn open(addresses: &[SocketAddr], until: Instant) -> Result<(TcpStream, Fi
                     place => format!("; {place} before it did not"),
                 };
                 let sentence = format!("{address} takes connections{before}");
-                return Ok((stream, Finding::Ok(CleanText::note(&sentence))));
+                return Ok((stream, StepResult::Ok(CleanText::note(&sentence))));
             }
             Ok(Err(error)) => last = error,
             Err(_) => last = io::ErrorKind::TimedOut.into(),
@@ -202,7 +207,7 @@ async fn open(addresses: &[SocketAddr], until: Instant) -> Result<(TcpStream, Fi
     Err(failed(&last))
 }
 
-fn failed(error: &io::Error) -> Finding {
+fn failed(error: &io::Error) -> StepResult {
     let (problem, words) = classify_connection(error);
     preflight::failed(problem, None, &words)
 }
@@ -258,7 +263,7 @@ mod tests {
     /// The words of the steps, and what speaks for the site.
     async fn steps(api: &HttpSiteApi, site: &Site) -> (Vec<&'static str>, bool) {
         let told = Mutex::new(Vec::new());
-        let tell = |done: Done| told.lock().unwrap().push(done.finding.word());
+        let tell = |done: Done| told.lock().unwrap().push(done.result.word());
         let reached = api.reach(site, Timestamp::UNIX_EPOCH, &tell).await;
         (told.into_inner().unwrap(), reached.is_ok())
     }

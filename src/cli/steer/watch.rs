@@ -69,7 +69,7 @@ impl Steer {
         }
         // Where somebody sends it is tried again at the next look.
         let sends = self.own_run || self.remote.is_some();
-        if let Some(plan) = found.retry.filter(|_| !sends && !self.watches) {
+        if let Some(plan) = found.retry.filter(|_| !sends && !self.read_only) {
             let sites = Count(plan.puts(), "site");
             self.warn(format!("watch: {sites} owed a key answer again, and get it"));
             self.session.local.order(Command::Push(plan));

@@ -9,7 +9,7 @@ const REFUSED: &str = "other sites refused this master key: it goes to no more o
 
 /// What the GET says for a site as the one on which a master key is tried, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum Suitability {
     /// It serves a key, so it has been set up: a wrong master key leaves no trace there.
     Serves,
     /// It has no key.
@@ -39,7 +39,7 @@ struct Trial {
     /// Sites whose GET is still to come.
     to_come: usize,
     /// The best first.
-    waiting: BTreeSet<(Standing, SiteId)>,
+    waiting: BTreeSet<(Suitability, SiteId)>,
     /// Those that are asked, and since when; none before that, while a site waits for its backend.
     out: BTreeMap<SiteId, Option<Moment>>,
     accepted: bool,
@@ -56,17 +56,19 @@ impl Trials {
         trials
     }
 
-    /// The GET of a site has ended; without a standing it is out of question. What is to be done now.
+    /// The GET of a site has ended; without a suitability it is out of question. What is to be done now.
     pub fn reached(
         &mut self,
         key: MasterKeyId,
         site: SiteId,
-        standing: Option<Standing>,
+        suitability: Option<Suitability>,
         now: Moment,
     ) -> Vec<Turn> {
         let trial = self.keys.entry(key).or_default();
         trial.to_come = trial.to_come.saturating_sub(1);
-        trial.waiting.extend(standing.map(|standing| (standing, site)));
+        trial
+            .waiting
+            .extend(suitability.map(|suitability| (suitability, site)));
         trial.turns(now)
     }
 
@@ -134,7 +136,7 @@ impl Trial {
     /// Whether one may be asked as soon as none is out.
     fn has_next(&self) -> bool {
         // A better one may still come: on a fresh site a wrong key leaves a trace.
-        let may_go = |best: &(Standing, SiteId)| best.0 == Standing::Serves || self.to_come == 0;
+        let may_go = |best: &(Suitability, SiteId)| best.0 == Suitability::Serves || self.to_come == 0;
         self.waiting.first().is_some_and(may_go)
     }
 
@@ -173,7 +175,7 @@ mod tests {
     #[test]
     fn the_others_wait_for_the_first_and_are_asked_when_it_accepts() {
         let mut trials = trials(3);
-        let serves = Some(Standing::Serves);
+        let serves = Some(Suitability::Serves);
         assert_eq!(
             trials.reached(KEY, SiteId(0), serves, at(0)),
             [Turn::Ask(SiteId(0))]
@@ -193,7 +195,7 @@ mod tests {
     fn two_refusals_end_it_and_an_answer_that_proves_nothing_does_not() {
         let mut trials = trials(6);
         for site in 0..5 {
-            let turns = trials.reached(KEY, SiteId(site), Some(Standing::Serves), at(0));
+            let turns = trials.reached(KEY, SiteId(site), Some(Suitability::Serves), at(0));
             assert_eq!(turns.len(), usize::from(site == 0));
         }
         assert_eq!(
@@ -206,18 +208,21 @@ mod tests {
         );
         let rest = trials.answered(KEY, SiteId(2), REFUSES, at(0));
         assert_eq!(rest, [3, 4].map(|site| Turn::Skip(SiteId(site), REFUSED)));
-        let late = trials.reached(KEY, SiteId(5), Some(Standing::Serves), at(0));
+        let late = trials.reached(KEY, SiteId(5), Some(Suitability::Serves), at(0));
         assert_eq!(late, [Turn::Skip(SiteId(5), REFUSED)]);
     }
 
     #[test]
     fn a_fresh_site_is_the_first_only_where_there_is_no_other() {
         let mut trials = trials(3);
-        assert_eq!(trials.reached(KEY, SiteId(0), Some(Standing::Fresh), at(0)), []);
+        assert_eq!(
+            trials.reached(KEY, SiteId(0), Some(Suitability::Fresh), at(0)),
+            []
+        );
         assert_eq!(trials.reached(KEY, SiteId(1), None, at(0)), []);
         let mut none = trials.clone();
         assert_eq!(none.reached(KEY, SiteId(2), None, at(0)), [Turn::Ask(SiteId(0))]);
-        let serves = Some(Standing::Serves);
+        let serves = Some(Suitability::Serves);
         assert_eq!(
             trials.reached(KEY, SiteId(2), serves, at(0)),
             [Turn::Ask(SiteId(2))]
@@ -228,7 +233,7 @@ mod tests {
     fn one_that_hangs_is_passed_over_after_two_seconds_and_counts_when_it_answers() {
         let mut trials = trials(100);
         for site in 0..100 {
-            trials.reached(KEY, SiteId(site), Some(Standing::Serves), at(0));
+            trials.reached(KEY, SiteId(site), Some(Suitability::Serves), at(0));
         }
         assert_eq!(trials.next_at(), None, "its backend has no room yet");
         trials.begun(KEY, SiteId(0), at(1));
@@ -286,7 +291,7 @@ mod tests {
         /// each site that may be asked has an end, at the latest two seconds for each after the last GET.
         #[test]
         fn a_wrong_key_is_seen_by_two(sites in proptest::collection::vec((0..4u8, 0..3u8), 1..40)) {
-            let standings = [Some(Standing::Serves), Some(Standing::Fresh), Some(Standing::Unseen), None];
+            let suitabilities = [Some(Suitability::Serves), Some(Suitability::Fresh), Some(Suitability::Unseen), None];
             let mut played = Played {
                 trials: trials(sites.len()),
                 now: 0,
@@ -295,10 +300,10 @@ mod tests {
                 refused: 0,
                 ended: 0,
             };
-            for (index, (standing, _)) in sites.iter().enumerate() {
-                let standing = standings[usize::from(*standing)];
-                played.ended += usize::from(standing.is_none());
-                let turns = played.trials.reached(KEY, SiteId::at(index), standing, at(played.now));
+            for (index, (suitability, _)) in sites.iter().enumerate() {
+                let suitability = suitabilities[usize::from(*suitability)];
+                played.ended += usize::from(suitability.is_none());
+                let turns = played.trials.reached(KEY, SiteId::at(index), suitability, at(played.now));
                 played.play(turns);
             }
             prop_assert!(played.refused <= 2);

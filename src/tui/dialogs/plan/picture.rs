@@ -254,7 +254,7 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
     }
     if let Some(why) = dialog
         .keys()
-        .into_iter()
+        .iter()
         .find_map(|key| model.stripe.in_vain(key))
     {
         lines.push(Line::styled(model.text(&why.to_string()), warning));
