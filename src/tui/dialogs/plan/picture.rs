@@ -252,11 +252,7 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
     if let Some(rollout) = plan.rollout_in_words(name).filter(|_| is_run) {
         lines.push(Line::raw(model.text(&rollout)));
     }
-    if let Some(why) = dialog
-        .keys()
-        .iter()
-        .find_map(|key| model.stripe.in_vain(key))
-    {
+    if let Some(why) = dialog.keys().iter().find_map(|key| model.stripe.in_vain(key)) {
         lines.push(Line::styled(model.text(&why.to_string()), warning));
     }
     if plan.keys() > 1 {
