@@ -26,6 +26,8 @@ use crate::text::CleanText;
 /// Who may call now: slots, limits of a backend, what waits and until when. Pure.
 mod schedule;
 pub use schedule::Shown;
+/// What was told of how backends are treated. Pure.
+mod backends;
 /// What a push would meet, tried without one.
 pub mod preflight;
 /// One request, with its intent before and its outcome after.

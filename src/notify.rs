@@ -187,6 +187,7 @@ mod tests {
                 timeout: Duration::from_secs(1),
                 proxy: None,
                 ca_pem: None,
+                per_backend: 1,
                 sites: 1,
             },
         };

@@ -26,6 +26,8 @@ pub trait SiteApi: Send + Sync + 'static {
     fn hang_up(&self, _site: &Site) {}
 }
 
+/// How many calls a backend has at once.
+mod backends;
 /// Connections, each with an end.
 mod lines;
 /// The two calls over HTTP.

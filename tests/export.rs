@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use stripe_propagate::key::PublishableKey;
-use stripe_propagate::report::export::old_keys::{OldKeys, Standing};
+use stripe_propagate::report::export::old_keys::{OldKeyState, OldKeys};
 use stripe_propagate::report::export::{Format, RunExport, render};
 use stripe_propagate::rules::moment::Moment;
 use stripe_propagate::rules::outcome::Cause;
@@ -309,7 +309,7 @@ fn a_rollback_makes_what_it_takes_back_the_old_key() {
         judged.sentence(&PublishableKey::mask),
         "pk_live_…New1 may expire, as far as can be seen from here"
     );
-    assert_eq!(judged.standings, [Standing::Proven, Standing::Proven]);
+    assert_eq!(judged.states, [OldKeyState::Proven, OldKeyState::Proven]);
 }
 
 #[test]

@@ -48,6 +48,7 @@ impl Trial {
             proxy: None,
             ca_pem: Some(fleet.ca_pem().as_bytes().to_vec()),
             sites,
+            per_backend: config.push.per_backend,
         })
         .unwrap();
         api.set_master_key(

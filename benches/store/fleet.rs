@@ -86,6 +86,7 @@ impl Shops {
             proxy: None,
             ca_pem: Some(offer.ca_pem.into_bytes()),
             sites: count,
+            per_backend: 2,
         })?;
         api.set_master_key(MasterKeyId(0), MasterKey::parse(offer.master_key)?);
         Ok(Self {

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -21,6 +21,8 @@ pub(super) struct Mirror {
     run: Option<RunInfo>,
     messages: VecDeque<Arc<Event>>,
     attempts: VecDeque<Arc<Event>>,
+    /// The newest of each backend that anything was told of.
+    backends: BTreeMap<Arc<str>, Arc<Event>>,
     listeners: BTreeMap<u64, Backlog>,
     next_listener: u64,
     ended: bool,
@@ -46,6 +48,7 @@ impl Mirror {
             run: None,
             messages: VecDeque::new(),
             attempts: VecDeque::new(),
+            backends: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_listener: 0,
             ended: false,
@@ -69,6 +72,13 @@ impl Mirror {
                 return;
             }
             Event::Run(run) => self.run = Some(run.clone()),
+            Event::Backend { backend, .. } => {
+                self.backends.insert(Arc::clone(backend), Arc::new(event.clone()));
+                for backlog in self.listeners.values_mut() {
+                    backlog.backends.insert(Arc::clone(backend));
+                }
+                return;
+            }
             // Of what is on record here, who is attached knows nothing.
             Event::Refreshed { .. } => return,
             _ => {}
@@ -95,8 +105,8 @@ impl Mirror {
         }
     }
 
-    /// A new listener: it is told the state of each site, the run, the newest messages and attempts, then what
-    /// happens. The second value wakes it.
+    /// A new listener: it is told the state of each site, the run, the newest messages and attempts, how backends are
+    /// treated, then what happens. The second value wakes it.
     pub(super) fn listen(&mut self) -> (u64, Arc<Notify>) {
         let mut backlog = Backlog::new(self.states.len());
         let run = self.run.clone().map(|run| Arc::new(Event::Run(run)));
@@ -104,6 +114,7 @@ impl Mirror {
         for event in run.into_iter().chain(newest) {
             backlog.push(event);
         }
+        backlog.backends.extend(self.backends.keys().cloned());
         let wake = Arc::clone(&backlog.wake);
         let listener = self.next_listener;
         self.next_listener += 1;
@@ -131,6 +142,8 @@ impl Mirror {
             } else if let Some(site) = backlog.next_site() {
                 let state = Box::new(self.states[site.index()].clone());
                 events.push(Arc::new(Event::Site { site, state }));
+            } else if let Some(backend) = backlog.backends.pop_first() {
+                events.extend(self.backends.get(&backend).cloned());
             } else {
                 break;
             }
@@ -154,13 +167,14 @@ fn push_newest<T>(queue: &mut VecDeque<T>, item: T, limit: usize) {
 ///
 /// Sites are told in the order in which they changed first, each with the state that it has by then. An event
 /// of another kind waits until each site that had changed before it was told, so that who reads it knows no
-/// less of any site than the engine did.
+/// less of any site than the engine did. Backends come last, each as it is treated by then: nothing else depends on them.
 #[derive(Debug)]
 struct Backlog {
     changed: VecDeque<SiteId>,
     has_changed: Vec<bool>,
     /// How many sites were told, each counted as often as it was.
     told: u64,
+    backends: BTreeSet<Arc<str>>,
     /// Messages, attempts, others: each kind is bounded on its own.
     waiting: [VecDeque<Waiting>; 3],
     /// How many events have waited.
@@ -185,6 +199,7 @@ impl Backlog {
             changed: (0..sites).map(SiteId::at).collect(),
             has_changed: vec![true; sites],
             told: 0,
+            backends: BTreeSet::new(),
             waiting: [VecDeque::new(), VecDeque::new(), VecDeque::new()],
             pushed: 0,
             too_slow: false,
@@ -237,7 +252,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Level, Message};
+    use crate::engine::{Level, Message, Shown};
     use crate::rules::moment::Moment;
 
     fn site(index: u32, http: u16) -> Event {
@@ -313,6 +328,32 @@ mod tests {
         assert!(matches!(mirror.next(listener, 1), Next::TooSlow));
         mirror.forget(listener);
         assert!(matches!(mirror.next(listener, 1), Next::End));
+    }
+
+    #[test]
+    fn who_comes_late_is_told_how_each_backend_is_treated_by_now_and_nobody_is_given_up_for_it() {
+        let backend = |name: usize, calls| Event::Backend {
+            backend: format!("server-{name}").into(),
+            shown: Shown {
+                at_once: 1,
+                most: 2,
+                open_until: None,
+                held_until: None,
+                calls,
+                retries: 0,
+            },
+        };
+        let mut mirror = Mirror::new(Vec::new());
+        let (early, _wake) = mirror.listen();
+        for calls in 0..3 * OTHERS {
+            mirror.apply(&backend(calls % 2, calls));
+        }
+        let (late, _wake) = mirror.listen();
+        let newest =
+            [backend(0, 3 * OTHERS - 2), backend(1, 3 * OTHERS - 1)].map(|event| format!("{event:?}"));
+        assert_eq!(told(&mut mirror, early), newest);
+        assert_eq!(told(&mut mirror, late), newest);
+        assert!(matches!(mirror.next(late, 1), Next::Nothing));
     }
 
     #[test]

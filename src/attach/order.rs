@@ -122,6 +122,7 @@ mod tests {
         let key = PublishableKey::parse(&format!("pk_live_{}", "x".repeat(247))).unwrap();
         let row = |site| PlanRow {
             wave: 0,
+            is_dead: false,
             site: SiteId(u32::MAX - site),
             action: PlanAction::Skip(crate::rules::status::SkipReason::ChangedMeanwhile),
             key: key.clone(),

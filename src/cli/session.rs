@@ -315,6 +315,7 @@ fn http_settings(config: &Config, ca_pem: Option<Vec<u8>>) -> HttpSettings {
         proxy: config.push.proxy.clone(),
         ca_pem,
         sites: config.sites.len(),
+        per_backend: config.push.per_backend,
     }
 }
 

@@ -36,9 +36,10 @@ pub(super) struct Steer {
     setup: UnboundedSender<SetupOrder>,
     tell: UnboundedSender<Message>,
     /// Whether the screen only watches.
-    watches: bool,
+    read_only: bool,
     remote: Option<Remote>,
-    watch: Option<Watch>,
+    /// Notices other processes.
+    others: Option<Watch>,
     /// Whether a run of this process goes on.
     own_run: bool,
     /// When the store is read again, since another process has written to it.
@@ -71,18 +72,18 @@ impl Steer {
         setup: UnboundedSender<SetupOrder>,
         fleet: Option<Arc<Fleet>>,
         tell: UnboundedSender<Message>,
-        watches: bool,
+        read_only: bool,
     ) -> Self {
-        let watch = Watch::new(&session.folder);
-        let watch = watch.inspect_err(|error| tracing::warn!(%error, "other processes are not noticed"));
+        let others = Watch::new(&session.folder);
+        let others = others.inspect_err(|error| tracing::warn!(%error, "other processes are not noticed"));
         Self {
             session,
             fleet,
             setup,
             tell,
-            watches,
+            read_only,
             remote: None,
-            watch: watch.ok(),
+            others: others.ok(),
             own_run: false,
             read_at: None,
             rests_until: Instant::now(),
@@ -108,7 +109,7 @@ impl Steer {
                     Some(event) => self.take_remote(event).await,
                     None => self.detached(),
                 },
-                changed = next_change(&mut self.watch) => match changed {
+                changed = next_change(&mut self.others) => match changed {
                     Changed::Runs => self.look_for_runs().await,
                     Changed::Store => self.read_soon(),
                 },
@@ -320,7 +321,7 @@ impl Steer {
                 }
                 // It is asked before the screen knows that it is attached, too: who only watches has nothing looked at
                 // there.
-                if let Some(there) = there.filter(|_| !self.watches) {
+                if let Some(there) = there.filter(|_| !self.read_only) {
                     let _ended = remote.attached.orders.send(there);
                 }
             }
@@ -432,9 +433,9 @@ async fn next_event(remote: &mut Option<Remote>) -> Option<Event> {
     }
 }
 
-async fn next_change(watch: &mut Option<Watch>) -> Changed {
-    match watch {
-        Some(watch) => watch.changed().await,
+async fn next_change(others: &mut Option<Watch>) -> Changed {
+    match others {
+        Some(others) => others.changed().await,
         None => pending().await,
     }
 }

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::Finished;
 use super::run::Engine;
-use super::schedule::Health;
+use super::schedule::{Health, Shown};
 use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
@@ -270,8 +271,23 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             .schedule
             .answered(site, Health::of(problem), retry_after, now);
         if let Some(shown) = shown {
-            let backend = self.sites[site.index()].backend.clone();
+            self.tell_of_backend(site, shown, now);
+        } else if self.backends.is_due(&self.sites[site.index()].backend, now) {
+            self.tell_of_backend(site, self.schedule.shown(site, now), now);
+        }
+    }
+
+    fn tell_of_backend(&mut self, site: SiteId, shown: Shown, now: Moment) {
+        let backend = Arc::clone(&self.sites[site.index()].backend);
+        if self.backends.is_news(&backend, site, shown, now) {
             self.tell(Event::Backend { backend, shown });
+        }
+    }
+
+    /// The run has come to another point: what was told of backends is of now again.
+    pub(super) fn tell_of_backends(&mut self, now: Moment) {
+        for site in self.backends.sites() {
+            self.tell_of_backend(site, self.schedule.shown(site, now), now);
         }
     }
 

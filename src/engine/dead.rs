@@ -7,7 +7,7 @@ use super::run::{Ending, Engine};
 use super::standings::Standings;
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
-use crate::rules::plan::{Danger, Plan, PlanAction};
+use crate::rules::plan::{Plan, PlanAction};
 use crate::rules::run::Halt;
 use crate::rules::standing::{Purpose, Standing};
 use crate::rules::state::Served;
@@ -38,16 +38,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.heard.of_look(site, key, now)
     }
 
-    /// Asks what Stripe says of the keys of a run that begins. A plan that has told of dead ones was confirmed with
-    /// that.
+    /// Asks what Stripe says of the keys of a run that begins, but for those that the plan has told of as dead ones: it
+    /// was confirmed with that.
     pub(super) fn ask_of_plan(&mut self, plan: &Plan) {
-        let confirmed = plan
-            .dangers
-            .iter()
-            .any(|danger| matches!(danger, Danger::DeadKey { .. }));
         let puts = plan.rows.iter().filter(|row| row.action == PlanAction::Put);
-        let keys = puts.map(|row| row.key.clone()).filter(|_| !confirmed);
-        self.ask_of_run(keys.collect());
+        let unconfirmed = puts.filter(|row| !row.is_dead);
+        self.ask_of_run(unconfirmed.map(|row| row.key.clone()).collect());
     }
 
     /// As [`Engine::ask_of_plan`], of a run that is taken up.

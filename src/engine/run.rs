@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::backends::Backends;
 use super::call::{Finished, Work};
 use super::heard::Heard;
 use super::records::{Read, Records};
@@ -116,6 +117,8 @@ pub(super) struct Engine<Api, Db> {
     pub(super) ending: Ending,
     /// What Stripe says of keys.
     pub(super) heard: Heard<Db>,
+    /// What was told of backends.
+    pub(super) backends: Backends,
     dice: fastrand::Rng,
 }
 
@@ -176,6 +179,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             stopping: false,
             ending: Ending::Leaves,
             heard: Heard::default(),
+            backends: Backends::default(),
             dice: fastrand::Rng::new(),
         }
     }
@@ -503,6 +507,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if ended.is_some() {
             self.end_run(info.id, now).await;
         }
+        self.tell_of_backends(now);
         self.tell(Event::Run(info));
     }
 

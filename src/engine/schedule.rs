@@ -302,6 +302,12 @@ impl Schedule {
         &mut self.backends[index]
     }
 
+    /// What may be told of the backend of `site`.
+    pub(super) fn shown(&self, site: SiteId, now: Moment) -> Shown {
+        let index = self.places[site.index()].backend;
+        self.backends[index].pacing.shown(now)
+    }
+
     /// A call of `site` was answered, or was not. Returns what may be told of its backend, where that changed.
     pub(super) fn answered(
         &mut self,

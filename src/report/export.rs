@@ -164,7 +164,7 @@ impl<'a> Told<'a> {
         let rank = |place: &usize| {
             let site = &self.export.sites[*place];
             let rank = site.push.look().rank.max(site.verify.look().rank);
-            (Reverse(rank), self.old_keys.standings[*place])
+            (Reverse(rank), self.old_keys.states[*place])
         };
         places.sort_by_cached_key(rank);
         places

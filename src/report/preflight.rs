@@ -31,7 +31,7 @@ impl Table {
     /// The line of a site.
     pub fn line(self, site: &Site, report: &Report) -> String {
         let sign = |step: Step| {
-            let sign = report.step(step).map_or(" ", |done| done.finding.sign().0);
+            let sign = report.step(step).map_or(" ", |done| done.result.sign().0);
             pad(sign, step.head().len())
         };
         let signs = Step::ALL.map(sign).join("  ");
@@ -73,10 +73,10 @@ struct StepBody<'a> {
 pub fn json(site: &Site, report: &Report, at: Timestamp) -> String {
     let steps = report.steps().iter().map(|done| StepBody {
         step: done.step.word(),
-        result: done.finding.word(),
+        result: done.result.word(),
         ms: done.milliseconds(),
-        cause: done.finding.cause().map(Cause::word),
-        detail: done.finding.sentence().as_str(),
+        cause: done.result.cause().map(Cause::word),
+        detail: done.result.sentence().as_str(),
     });
     let body = CheckBody {
         site: site.name.as_str(),

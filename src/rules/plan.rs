@@ -52,6 +52,9 @@ pub struct PlanRow {
     /// Its wave, from 0.
     #[serde(default)]
     pub wave: usize,
+    /// Whether Stripe says that the key is dead, and the plan tells so.
+    #[serde(default)]
+    pub is_dead: bool,
 }
 
 /// A site that a rollback puts back.
@@ -119,6 +122,7 @@ impl Plan {
                 serves: known.now.clone(),
                 doubtful: false,
                 wave: 0,
+                is_dead: false,
             }
         };
         let rows: Vec<PlanRow> = selection.into_iter().map(row).collect();
@@ -163,6 +167,7 @@ impl Plan {
                 serves: known.now.clone(),
                 doubtful: own.is_some() && !back.was_pushed,
                 wave: 0,
+                is_dead: false,
             }
         };
         let rows: Vec<PlanRow> = put_back.iter().map(row).collect();
@@ -196,6 +201,7 @@ impl Plan {
                 serves: known.now.clone(),
                 doubtful: false,
                 wave: 0,
+                is_dead: false,
             }
         };
         let rows: Vec<PlanRow> = targets.iter().map(row).collect();
@@ -287,12 +293,19 @@ impl Plan {
     /// Takes in what Stripe says of the keys that go out, in the place of what was known before. Whether that changes
     /// what must be confirmed.
     pub fn judge_keys(&mut self, standing: impl Fn(&PublishableKey) -> Option<Standing>) -> bool {
-        let danger = dead_keys(&self.rows, standing);
+        let danger = dead_keys(&self.rows, &standing);
         let before = self.dangers.clone();
         self.dangers
             .retain(|known| !matches!(known, Danger::DeadKey { .. }));
         self.dangers.extend(danger);
-        self.dangers != before
+        let mut changes = self.dangers != before;
+        for row in self.rows.iter_mut().filter(|row| row.action == PlanAction::Put) {
+            let is_dead = standing(&row.key).is_some_and(Standing::is_dead);
+            // Also where as many keys are dead as before, but not the same ones.
+            changes |= row.is_dead != is_dead;
+            row.is_dead = is_dead;
+        }
+        changes
     }
 
     /// The different keys that go out.

@@ -9,7 +9,7 @@ use crate::text::CleanText;
 /// On which sites the master key is tried, and when.
 pub mod trial;
 
-use trial::Standing;
+use trial::Suitability;
 
 /// A certificate that ends sooner than this is a warning, in days: shorter than the 30 days before its end at which
 /// what renews certificates by itself has done so.
@@ -59,7 +59,7 @@ impl Step {
 
 /// What a step came to, with its sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
+pub enum StepResult {
     /// As it should be.
     Ok(CleanText),
     /// Good today, and not for long.
@@ -70,7 +70,7 @@ pub enum Finding {
     Skipped(CleanText),
 }
 
-impl Finding {
+impl StepResult {
     fn ok(sentence: &str) -> Self {
         Self::Ok(CleanText::note(sentence))
     }
@@ -167,7 +167,7 @@ pub struct Done {
     /// Which.
     pub step: Step,
     /// What it came to.
-    pub finding: Finding,
+    pub result: StepResult,
     /// How long it took.
     pub took: Duration,
 }
@@ -177,17 +177,17 @@ impl Done {
     pub fn skipped(step: Step, why: &str) -> Self {
         Self {
             step,
-            finding: Finding::skipped(why),
+            result: StepResult::skipped(why),
             took: Duration::ZERO,
         }
     }
 
     /// What it means for the site; none where nothing was done and nothing is missed.
     fn grade(&self) -> Option<Grade> {
-        match &self.finding {
+        match &self.result {
             // It was asked for, and nobody knows.
-            Finding::Skipped(_) if self.step == Step::Auth => Some(Grade::Warning),
-            finding => finding.grade(),
+            StepResult::Skipped(_) if self.step == Step::Auth => Some(Grade::Warning),
+            result => result.grade(),
         }
     }
 
@@ -236,13 +236,13 @@ impl Report {
             let worst = self.steps.iter().find(is_worst);
             return worst.map_or_else(
                 || "nothing was found out".to_owned(),
-                |done| format!("{}: {}", done.step.head(), done.finding.sentence()),
+                |done| format!("{}: {}", done.step.head(), done.result.sentence()),
             );
         }
         let said = [Step::Get, Step::Auth]
             .into_iter()
             .filter_map(|step| self.step(step));
-        let said: Vec<String> = said.map(|done| done.finding.sentence().to_string()).collect();
+        let said: Vec<String> = said.map(|done| done.result.sentence().to_string()).collect();
         said.join("; ")
     }
 }
@@ -285,7 +285,7 @@ impl Counts {
 }
 
 /// What a problem of the network, or of an answer, means: its sentence, the status, the site's own words.
-pub fn failed(problem: Problem, http: Option<u16>, detail: &CleanText) -> Finding {
+pub fn failed(problem: Problem, http: Option<u16>, detail: &CleanText) -> StepResult {
     let status = http.map(|status| format!(" ({status})")).unwrap_or_default();
     let words = if detail.is_empty() {
         String::new()
@@ -293,15 +293,15 @@ pub fn failed(problem: Problem, http: Option<u16>, detail: &CleanText) -> Findin
         format!(": {detail}")
     };
     let sentence = format!("{}{status}{words}", problem.row().sentence);
-    Finding::Failed(problem.cause(), CleanText::note(&sentence))
+    StepResult::Failed(problem.cause(), CleanText::note(&sentence))
 }
 
 /// What it means for a certificate that can be trusted to end then; none if it does not say so in a way that is
 /// understood.
-pub fn certificate(ends: Option<Timestamp>, now: Timestamp) -> Finding {
+pub fn certificate(ends: Option<Timestamp>, now: Timestamp) -> StepResult {
     let Some(ends) = ends else {
         let sentence = "the certificate is trusted, and when it ends cannot be read";
-        return Finding::Warning(CleanText::note(sentence));
+        return StepResult::Warning(CleanText::note(sentence));
     };
     // Whole days: what is left of the last one is no day.
     let days = ends.duration_since(now).as_hours() / 24;
@@ -309,24 +309,24 @@ pub fn certificate(ends: Option<Timestamp>, now: Timestamp) -> Finding {
     let plural = if days == 1 { "" } else { "s" };
     let sentence = CleanText::note(&format!("the certificate ends in {days} day{plural} ({date})"));
     if days < SOON {
-        Finding::Warning(sentence)
+        StepResult::Warning(sentence)
     } else {
-        Finding::Ok(sentence)
+        StepResult::Ok(sentence)
     }
 }
 
 const ALARM: &str = "ALARM: a secret stood in its answer (not kept)";
 
 /// What the answer to the GET means.
-pub fn get(answer: &Answer<LookVerdict>) -> Finding {
+pub fn get(answer: &Answer<LookVerdict>) -> StepResult {
     match &answer.verdict {
         LookVerdict::ExposedSecret => {
             let sentence = "ALARM: shows a SECRET key to the public: have it rolled in Stripe now";
-            Finding::Failed(Cause::BadAnswer, CleanText::note(sentence))
+            StepResult::Failed(Cause::BadAnswer, CleanText::note(sentence))
         }
-        _ if answer.alarm => Finding::Failed(Cause::BadAnswer, CleanText::note(ALARM)),
-        LookVerdict::Serves(key) => Finding::ok(&format!("serves {key}")),
-        LookVerdict::NoKey => Finding::ok("has no key yet"),
+        _ if answer.alarm => StepResult::Failed(Cause::BadAnswer, CleanText::note(ALARM)),
+        LookVerdict::Serves(key) => StepResult::ok(&format!("serves {key}")),
+        LookVerdict::NoKey => StepResult::ok("has no key yet"),
         LookVerdict::Problem(problem) => failed(*problem, answer.http, &answer.detail),
     }
 }
@@ -335,12 +335,12 @@ pub fn get(answer: &Answer<LookVerdict>) -> Finding {
 ///
 /// # Errors
 /// Why not: the sentence of the step that is left out.
-pub fn standing(verdict: &LookVerdict) -> Result<Standing, &'static str> {
+pub fn suitability(verdict: &LookVerdict) -> Result<Suitability, &'static str> {
     match verdict {
-        LookVerdict::Serves(_) => Ok(Standing::Serves),
-        LookVerdict::NoKey => Ok(Standing::Fresh),
+        LookVerdict::Serves(_) => Ok(Suitability::Serves),
+        LookVerdict::NoKey => Ok(Suitability::Fresh),
         // A version that has the PUT alone answers so, too.
-        LookVerdict::Problem(Problem::NoEndpoint) => Ok(Standing::Unseen),
+        LookVerdict::Problem(Problem::NoEndpoint) => Ok(Suitability::Unseen),
         LookVerdict::ExposedSecret => Err("it shows a secret: the master key is not sent there"),
         LookVerdict::Problem(Problem::StrangeJson | Problem::LoginAsked) => {
             Err("what answers is not this API: the master key is not sent there")
@@ -353,10 +353,10 @@ pub fn standing(verdict: &LookVerdict) -> Result<Standing, &'static str> {
 }
 
 /// What the answer to the harmless PUT means.
-pub fn auth(answer: &Answer<AuthVerdict>) -> Finding {
+pub fn auth(answer: &Answer<AuthVerdict>) -> StepResult {
     match answer.verdict {
-        _ if answer.alarm => Finding::Failed(Cause::BadAnswer, CleanText::note(ALARM)),
-        AuthVerdict::Accepted => Finding::ok("accepts the master key"),
+        _ if answer.alarm => StepResult::Failed(Cause::BadAnswer, CleanText::note(ALARM)),
+        AuthVerdict::Accepted => StepResult::ok("accepts the master key"),
         AuthVerdict::Problem(problem) => failed(problem, answer.http, &answer.detail),
     }
 }
@@ -367,10 +367,10 @@ mod tests {
     use crate::key::PublishableKey;
     use jiff::SignedDuration;
 
-    fn done(step: Step, finding: Finding) -> Done {
+    fn done(step: Step, result: StepResult) -> Done {
         Done {
             step,
-            finding,
+            result,
             took: Duration::ZERO,
         }
     }
@@ -392,34 +392,34 @@ mod tests {
         let ends_in = |hours| certificate(Some(now + SignedDuration::from_hours(hours)), now);
         assert_eq!(
             ends_in(21 * 24),
-            Finding::ok("the certificate ends in 21 days (2026-03-22)")
+            StepResult::ok("the certificate ends in 21 days (2026-03-22)")
         );
-        let Finding::Warning(sentence) = ends_in(21 * 24 - 1) else {
+        let StepResult::Warning(sentence) = ends_in(21 * 24 - 1) else {
             panic!("no warning")
         };
         assert_eq!(sentence.as_str(), "the certificate ends in 20 days (2026-03-22)");
         assert!(ends_in(25).sentence().as_str().contains("in 1 day ("));
         assert!(ends_in(1).sentence().as_str().contains("in 0 days"));
-        assert!(matches!(certificate(None, now), Finding::Warning(_)));
+        assert!(matches!(certificate(None, now), StepResult::Warning(_)));
     }
 
     #[test]
     fn a_report_is_as_its_worst_step_and_keeps_the_order() {
         let mut report = Report::default();
         assert_eq!(report.grade(), Grade::Bad, "nothing is known");
-        report.take(done(Step::Get, Finding::ok("serves pk_test_…AbCd")));
-        report.take(done(Step::Dns, Finding::ok("203.0.113.7")));
+        report.take(done(Step::Get, StepResult::ok("serves pk_test_…AbCd")));
+        report.take(done(Step::Dns, StepResult::ok("203.0.113.7")));
         assert_eq!(
             (report.grade(), report.sentence().as_str()),
             (Grade::Good, "serves pk_test_…AbCd")
         );
-        report.take(done(Step::Tls, Finding::Warning(CleanText::note("ends soon"))));
+        report.take(done(Step::Tls, StepResult::Warning(CleanText::note("ends soon"))));
         assert_eq!(
             (report.grade(), report.sentence().as_str()),
             (Grade::Warning, "TLS: ends soon")
         );
         report.take(Done::skipped(Step::Tcp, "a proxy"));
-        report.take(done(Step::Tls, Finding::ok("ends late")));
+        report.take(done(Step::Tls, StepResult::ok("ends late")));
         assert_eq!(report.grade(), Grade::Good, "what was left out says nothing");
         report.take(Done::skipped(Step::Auth, "refused elsewhere"));
         assert_eq!(
@@ -444,11 +444,11 @@ mod tests {
     #[test]
     fn the_master_key_goes_to_no_stranger() {
         let key = PublishableKey::parse("pk_test_51ExampleExampleExampleExampleAbCd").unwrap();
-        assert_eq!(standing(&LookVerdict::Serves(key)), Ok(Standing::Serves));
-        assert_eq!(standing(&LookVerdict::NoKey), Ok(Standing::Fresh));
-        assert!(standing(&LookVerdict::ExposedSecret).is_err());
+        assert_eq!(suitability(&LookVerdict::Serves(key)), Ok(Suitability::Serves));
+        assert_eq!(suitability(&LookVerdict::NoKey), Ok(Suitability::Fresh));
+        assert!(suitability(&LookVerdict::ExposedSecret).is_err());
         for row in &super::super::outcome::PROBLEMS {
-            let may = standing(&LookVerdict::Problem(row.problem)).is_ok();
+            let may = suitability(&LookVerdict::Problem(row.problem)).is_ok();
             assert_eq!(may, row.problem == Problem::NoEndpoint, "{:?}", row.problem);
         }
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 use super::moment::Moment;
 use crate::site::{MasterKeyId, SiteId};
 
-/// So many sites that refuse a master key are enough: a wrong one makes a fresh site write an export key to its own
-/// log (contract.md).
-const ENOUGH: usize = 2;
+/// So many sites that refuse a master key are enough: the second tells a wrong key from a site that has another one, and
+/// a wrong one makes a fresh site write an export key to its own log (contract.md).
+pub(super) const ENOUGH: usize = 2;
 /// A PUT that is out for so long is passed over: another site may tell sooner.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a site's answer to its PUT says of the master key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

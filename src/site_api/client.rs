@@ -7,6 +7,7 @@ use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::Instant;
 
 use super::answer::{self, Meaning, Raw};
+use super::backends::Backends;
 use super::lines::{ClientError, HttpSettings, Lines};
 use super::{SiteApi, failure};
 use crate::key::PublishableKey;
@@ -24,6 +25,7 @@ pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub struct HttpSiteApi {
     pub(super) lines: Lines,
     pub(super) timeout: Duration,
+    pub(super) backends: Backends,
     master_keys: RwLock<HashMap<MasterKeyId, Arc<MasterKey>>>,
 }
 
@@ -37,6 +39,7 @@ impl HttpSiteApi {
         Ok(Self {
             lines,
             timeout: settings.timeout,
+            backends: Backends::new(settings.per_backend),
             master_keys: RwLock::default(),
         })
     }
@@ -97,6 +100,7 @@ impl HttpSiteApi {
 
 impl SiteApi for HttpSiteApi {
     async fn look(&self, site: &Site, limit: Duration, close: bool) -> Answer<LookVerdict> {
+        let _turn = self.backends.turn(site).await;
         let client = self.lines.take(&site.url);
         let answer = self.look_on(&client, site, limit, close).await;
         if close {
@@ -116,6 +120,7 @@ impl SiteApi for HttpSiteApi {
                 None,
             );
         };
+        let _turn = self.backends.turn(site).await;
         let body = serde_json::json!({ "value": key.as_str() }).to_string();
         let client = self.lines.take(&site.url);
         let request = client

@@ -30,6 +30,8 @@ pub struct HttpSettings {
     pub ca_pem: Option<Vec<u8>>,
     /// How many sites there are: so many TLS sessions are remembered.
     pub sites: usize,
+    /// How many calls a backend takes at once, whoever makes them.
+    pub per_backend: usize,
 }
 
 /// Why there is no HTTP client.
@@ -209,6 +211,7 @@ mod tests {
             proxy: Some(Url::parse(&format!("http://{}", proxy.local_addr().unwrap())).unwrap()),
             ca_pem: None,
             sites: 1,
+            per_backend: 2,
         };
         let client = Lines::new(settings)
             .unwrap()

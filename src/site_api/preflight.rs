@@ -15,8 +15,8 @@ use super::answer::{self, Raw};
 use super::client::{API_KEY, HttpSiteApi, ask, problem};
 use super::failure::classify_connection;
 use crate::rules::outcome::{Answer, AuthVerdict, Cause, Problem};
-use crate::rules::preflight::trial::Standing;
-use crate::rules::preflight::{self, Done, Finding, Step};
+use crate::rules::preflight::trial::Suitability;
+use crate::rules::preflight::{self, Done, Step, StepResult};
 use crate::site::Site;
 use crate::text::CleanText;
 
@@ -43,7 +43,13 @@ impl HttpSiteApi {
     ///
     /// # Errors
     /// Why the master key is not sent there.
-    pub async fn reach(&self, site: &Site, now: Timestamp, tell: Tell<'_>) -> Result<Standing, &'static str> {
+    pub async fn reach(
+        &self,
+        site: &Site,
+        now: Timestamp,
+        tell: Tell<'_>,
+    ) -> Result<Suitability, &'static str> {
+        let _turn = self.backends.turn(site).await;
         if let Err(Broken(step)) = self.connect(site, now, tell).await {
             let why = format!("{} failed", step.head());
             for later in Step::ALL {
@@ -58,10 +64,10 @@ impl HttpSiteApi {
         self.lines.put_back(client);
         tell(Done {
             step: Step::Get,
-            finding: preflight::get(&answer),
+            result: preflight::get(&answer),
             took: answer.took,
         });
-        preflight::standing(&answer.verdict)
+        preflight::suitability(&answer.verdict)
     }
 
     /// Asks whether the site accepts its master key, by a PUT without a value, which stores nothing.
@@ -70,6 +76,7 @@ impl HttpSiteApi {
             let verdict = AuthVerdict::Problem(Problem::NoMasterKey);
             return problem(verdict, Duration::ZERO, CleanText::default(), None);
         };
+        let _turn = self.backends.turn(site).await;
         let client = self.lines.take_fresh();
         let request = client
             .put(site.url.put_url())
@@ -117,7 +124,7 @@ impl HttpSiteApi {
         stream: TcpStream,
         until: Instant,
         now: Timestamp,
-    ) -> Result<((), Finding), Finding> {
+    ) -> Result<((), StepResult), StepResult> {
         let name = ServerName::try_from(host.to_owned());
         let name = name.map_err(|_| failed(&io::Error::other("no name for a certificate")))?;
         let mut stream = match timeout_at(until, self.lines.connector().connect(name, stream)).await {
@@ -136,29 +143,29 @@ impl HttpSiteApi {
 async fn timed<T>(
     step: Step,
     tell: Tell<'_>,
-    work: impl Future<Output = Result<(T, Finding), Finding>>,
+    work: impl Future<Output = Result<(T, StepResult), StepResult>>,
 ) -> Result<T, Broken> {
     let begin = Instant::now();
-    let (result, finding) = match work.await {
-        Ok((value, finding)) => (Ok(value), finding),
-        Err(finding) => (Err(Broken(step)), finding),
+    let (ended, result) = match work.await {
+        Ok((value, result)) => (Ok(value), result),
+        Err(result) => (Err(Broken(step)), result),
     };
     let took = begin.elapsed();
-    tell(Done { step, finding, took });
-    result
+    tell(Done { step, result, took });
+    ended
 }
 
-async fn resolve(host: &str, port: u16, until: Instant) -> Result<(Vec<SocketAddr>, Finding), Finding> {
+async fn resolve(host: &str, port: u16, until: Instant) -> Result<(Vec<SocketAddr>, StepResult), StepResult> {
     if let Ok(address) = host.parse::<IpAddr>() {
-        let finding = Finding::Ok(CleanText::note(&format!("{address}, by the address itself")));
-        return Ok((vec![SocketAddr::new(address, port)], finding));
+        let result = StepResult::Ok(CleanText::note(&format!("{address}, by the address itself")));
+        return Ok((vec![SocketAddr::new(address, port)], result));
     }
     let found = match timeout_at(until, lookup_host((host, port))).await {
         Ok(Ok(found)) => found.take(TRIED).collect::<Vec<_>>(),
         Ok(Err(_)) => Vec::new(),
         Err(_) => {
             let sentence = "no name server answered within the limit";
-            return Err(Finding::Failed(Cause::Dns, CleanText::note(sentence)));
+            return Err(StepResult::Failed(Cause::Dns, CleanText::note(sentence)));
         }
     };
     if found.is_empty() {
@@ -173,13 +180,13 @@ async fn resolve(host: &str, port: u16, until: Instant) -> Result<(Vec<SocketAdd
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let finding = Finding::Ok(CleanText::note(&format!("{}{more}", named.join(", "))));
-    Ok((found, finding))
+    let result = StepResult::Ok(CleanText::note(&format!("{}{more}", named.join(", "))));
+    Ok((found, result))
 }
 
 /// The first of the addresses that takes a connection. Each gets its share of the time: one that swallows what is
 /// sent to it does not take that of the others.
-async fn open(addresses: &[SocketAddr], until: Instant) -> Result<(TcpStream, Finding), Finding> {
+async fn open(addresses: &[SocketAddr], until: Instant) -> Result<(TcpStream, StepResult), StepResult> {
     let mut last = io::Error::from(io::ErrorKind::TimedOut);
     for (place, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - place).unwrap_or(u32::MAX);
@@ -191,7 +198,7 @@ async fn open(addresses: &[SocketAddr], until: Instant) -> Result<(TcpStream, Fi
                     place => format!("; {place} before it did not"),
                 };
                 let sentence = format!("{address} takes connections{before}");
-                return Ok((stream, Finding::Ok(CleanText::note(&sentence))));
+                return Ok((stream, StepResult::Ok(CleanText::note(&sentence))));
             }
             Ok(Err(error)) => last = error,
             Err(_) => last = io::ErrorKind::TimedOut.into(),
@@ -200,7 +207,7 @@ async fn open(addresses: &[SocketAddr], until: Instant) -> Result<(TcpStream, Fi
     Err(failed(&last))
 }
 
-fn failed(error: &io::Error) -> Finding {
+fn failed(error: &io::Error) -> StepResult {
     let (problem, words) = classify_connection(error);
     preflight::failed(problem, None, &words)
 }
@@ -215,16 +222,17 @@ fn end_of(certificate: &[u8]) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
     use url::Url;
 
     use super::*;
+    use crate::key::PublishableKey;
     use crate::secret::MasterKey;
     use crate::site::{MasterKeyId, SiteMode, SiteUrl};
-    use crate::site_api::HttpSettings;
+    use crate::site_api::{HttpSettings, SiteApi};
 
     fn site(url: &str) -> Site {
         let url = SiteUrl::parse(url).unwrap();
@@ -247,6 +255,7 @@ mod tests {
             proxy,
             ca_pem: None,
             sites: 1,
+            per_backend: 2,
         })
         .unwrap()
     }
@@ -254,7 +263,7 @@ mod tests {
     /// The words of the steps, and what speaks for the site.
     async fn steps(api: &HttpSiteApi, site: &Site) -> (Vec<&'static str>, bool) {
         let told = Mutex::new(Vec::new());
-        let tell = |done: Done| told.lock().unwrap().push(done.finding.word());
+        let tell = |done: Done| told.lock().unwrap().push(done.result.word());
         let reached = api.reach(site, Timestamp::UNIX_EPOCH, &tell).await;
         (told.into_inner().unwrap(), reached.is_ok())
     }
@@ -318,5 +327,55 @@ mod tests {
         let (words, reached) = steps(&api, &site("https://shop.example.com")).await;
         assert_eq!(words, ["skipped", "skipped", "skipped", "failed"]);
         assert!(!reached);
+    }
+    /// Answers each request after a moment, and counts how many are under way at once.
+    async fn crowded(listener: TcpListener, most: Arc<Mutex<(usize, usize)>>) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let most = Arc::clone(&most);
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 4096];
+                if stream.read(&mut bytes).await.unwrap_or(0) == 0 {
+                    return;
+                }
+                {
+                    let mut count = most.lock().unwrap();
+                    count.0 += 1;
+                    count.1 = count.1.max(count.0);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                most.lock().unwrap().0 -= 1;
+                let none =
+                    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let _gone = stream.write_all(none.as_bytes()).await;
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backend_is_not_called_more_often_at_once_for_a_preflight_beside_a_run() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let site = site(&format!("http://{}", listener.local_addr().unwrap()));
+        let most = Arc::new(Mutex::new((0, 0)));
+        let served = tokio::spawn(crowded(listener, Arc::clone(&most)));
+        let api = api(None);
+        api.set_master_key(MasterKeyId(0), MasterKey::parse("m4ster-key".to_owned()).unwrap());
+        let key = PublishableKey::parse("pk_test_51ExampleExampleExampleExampleAbCd").unwrap();
+        let limit = Duration::from_secs(20);
+        let (site, silent) = (&site, |_| {});
+        let all = tokio::join!(
+            api.look(site, limit, true),
+            api.look(site, limit, true),
+            api.put(site, &key),
+            api.put(site, &key),
+            api.reach(site, Timestamp::UNIX_EPOCH, &silent),
+            api.reach(site, Timestamp::UNIX_EPOCH, &silent),
+            api.authenticate(site),
+            api.authenticate(site),
+        );
+        assert_eq!(all.0.http, Some(503), "they reached it");
+        let (now, at_once) = *most.lock().unwrap();
+        assert!(now == 0 && at_once <= 2, "{at_once} at once");
+        served.abort();
     }
 }

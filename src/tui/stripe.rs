@@ -18,18 +18,15 @@ impl Screen {
 /// What is to be asked now: of the key in the field once it is whole, and of each that the open plan sends.
 pub(super) fn questions(screen: &mut Screen) -> Vec<Effect> {
     let now = screen.model.now;
-    let mut keys: Vec<PublishableKey> = screen.model.field.entered().into_iter().collect();
-    if let Some(Dialog::Plan(plan)) = &screen.dialog {
-        keys.extend(plan.keys().into_iter().cloned());
-    }
+    let entered = screen.model.field.entered();
+    let planned = match &screen.dialog {
+        Some(Dialog::Plan(plan)) => Some(plan.keys()),
+        _ => None,
+    };
     let stripe = &mut screen.model.stripe;
-    let mut effects = Vec::new();
-    for key in keys {
-        if stripe.wants(&key, now) {
-            effects.push(Effect::AskStripe(key));
-        }
-    }
-    effects
+    let keys = entered.iter().chain(planned.into_iter().flatten());
+    let wanted = keys.filter(|key| stripe.wants(key, now));
+    wanted.cloned().map(Effect::AskStripe).collect()
 }
 
 /// Stripe was asked of a key. An open plan that sends it is judged by that at once.

@@ -35,6 +35,9 @@ async fn sites_of_a_weak_backend_are_all_verified() {
             "it got fewer calls at once"
         );
         assert!(shown.iter().all(|shown| shown.at_once <= 16));
+        // What is told last is of now.
+        let asked = play.world.record.lock().unwrap().asked.len();
+        assert_eq!(shown.last().map(|shown| shown.calls), Some(asked));
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use stripe_propagate::engine::Event;
 use stripe_propagate::engine::preflight::News;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem};
-use stripe_propagate::rules::preflight::{self, Done, Finding, Step};
+use stripe_propagate::rules::preflight::{self, Done, Step, StepResult};
 use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::site::SiteId;
 use stripe_propagate::text::CleanText;
@@ -20,21 +20,21 @@ fn told(number: u64, told: PreflightTold) -> Message {
     Message::Preflight(PreflightNews { number, told })
 }
 
-fn found(screen: &mut Trial, number: u64, site: u32, step: Step, finding: Finding, ms: u64) {
+fn found(screen: &mut Trial, number: u64, site: u32, step: Step, result: StepResult, ms: u64) {
     let done = Done {
         step,
-        finding,
+        result,
         took: Duration::from_millis(ms),
     };
     let news = News::Step(SiteId(site), done);
     screen.tell(told(number, PreflightTold::Found(news)));
 }
 
-fn ok(text: &str) -> Finding {
-    Finding::Ok(CleanText::note(text))
+fn ok(text: &str) -> StepResult {
+    StepResult::Ok(CleanText::note(text))
 }
 
-fn answered(verdict: LookVerdict, http: u16, detail: &str) -> Finding {
+fn answered(verdict: LookVerdict, http: u16, detail: &str) -> StepResult {
     preflight::get(&Answer {
         verdict,
         http: Some(http),
@@ -46,7 +46,7 @@ fn answered(verdict: LookVerdict, http: u16, detail: &str) -> Finding {
 }
 
 /// What is found of a site whose certificate ends in so many days, up to its GET.
-fn reaches(screen: &mut Trial, number: u64, site: u32, days: i64, get: impl Into<Option<Finding>>) {
+fn reaches(screen: &mut Trial, number: u64, site: u32, days: i64, get: impl Into<Option<StepResult>>) {
     let ends = at(0).wall + SignedDuration::from_hours(24 * days + 5);
     found(screen, number, site, Step::Dns, ok("203.0.113.7"), 3);
     found(
@@ -68,7 +68,7 @@ fn over(screen: &mut Trial, number: u64, site: u32) {
     screen.tell(told(number, PreflightTold::Found(News::Over(SiteId(site)))));
 }
 
-fn serves() -> Finding {
+fn serves() -> StepResult {
     answered(LookVerdict::Serves(key("live", "Old1")), 200, "")
 }
 
@@ -85,7 +85,7 @@ pub(super) fn midway(display: Display) -> Trial {
     let unknown = preflight::failed(Problem::Dns, None, &CleanText::default());
     found(&mut screen, 1, 3, Step::Dns, unknown, 8);
     for step in [Step::Tcp, Step::Tls, Step::Get] {
-        found(&mut screen, 1, 3, step, Finding::skipped("DNS failed"), 0);
+        found(&mut screen, 1, 3, step, StepResult::skipped("DNS failed"), 0);
     }
     over(&mut screen, 1, 3);
     let problem = LookVerdict::Problem(Problem::NotThisApi);

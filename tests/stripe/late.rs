@@ -217,6 +217,27 @@ async fn a_run_that_was_confirmed_with_the_word_for_it_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_key_that_was_confirmed_confirms_no_other_one() {
+    let mut process = Process::begin(6, Stripe::taking(4)).await;
+    let targets: Vec<(SiteId, PublishableKey)> = (0..6)
+        .map(|site| (SiteId(site), key(if site < 3 { "Expired" } else { "Unknown" })))
+        .collect();
+    let state = |id: SiteId| &process.states[id.index()];
+    let mut plan = Plan::retry(None, &targets, &process.sites, state, Allow::default()).unwrap();
+    let known = |key: &PublishableKey| key.as_str().ends_with("Expired").then_some(Standing::Expired);
+    assert!(plan.judge_keys(known));
+    process.handle.send(Command::Push(plan));
+    let rests = [Some(RunPhase::Halted), Some(RunPhase::Settled)];
+    process.until(|now| rests.contains(&now.phase)).await;
+    assert_eq!(process.phase, Some(RunPhase::Halted));
+    assert!(
+        process.errors[0].contains("is not known to Stripe"),
+        "{:?}",
+        process.errors
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_stripe_holds_no_put_up_and_its_word_counts_when_it_comes() {
     let mut process = Process::begin(4, Stripe::taking(3600)).await;
     process.push(&key("Expired"), None);

@@ -75,7 +75,7 @@ impl Steer {
     fn watch_retries(&mut self, plan: Plan) {
         // Where somebody sends it is tried again at the next look.
         let sends = self.own_run || self.remote.is_some();
-        if !sends && !self.watches {
+        if !sends && !self.read_only {
             let sites = Count(plan.puts(), "site");
             self.warn(format!("watch: {sites} owed a key answer again, and get it"));
             self.session.local.order(Command::Push(plan));

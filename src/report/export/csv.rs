@@ -74,7 +74,7 @@ fn of_site(told: &Told<'_>, place: usize, site: &RunSite) -> [String; 15] {
         told.mask(&planned.key),
         told.served_word(&site.before).unwrap_or_default(),
         told.served_word(&site.now).unwrap_or_default(),
-        told.old_keys.standings[place].word().to_owned(),
+        told.old_keys.states[place].word().to_owned(),
         site.at.map(utc).unwrap_or_default(),
         site.note.to_string(),
     ]

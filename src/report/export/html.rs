@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::bars::{Bar, draw};
-use super::old_keys::Standing;
+use super::old_keys::OldKeyState;
 use super::{BASIS, Told, clock_set, reason};
 use crate::report::{UNSEEN, some_names};
 use crate::rules::status::Role;
@@ -73,10 +73,10 @@ fn answer(told: &Told<'_>, text: &mut String) {
             &old.before,
         );
     }
-    for standing in [Standing::Unseen, Standing::Unproven] {
-        let places = told.old_keys.places(standing);
+    for state in [OldKeyState::Unseen, OldKeyState::Unproven] {
+        let places = told.old_keys.places(state);
         let count = Count(places.len(), "site");
-        item(&format!("{count} {}", standing.sentence()), &places);
+        item(&format!("{count} {}", state.sentence()), &places);
     }
     if more > 0 {
         let _written = writeln!(text, "<li>{}: see the table</li>", Count(more, "more old key"));

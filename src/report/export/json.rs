@@ -175,7 +175,7 @@ fn site<'a>(told: &Told<'_>, place: usize, site: &'a RunSite) -> SiteRow<'a> {
         key: told.mask(&planned.key),
         before: told.served_word(&site.before),
         now: told.served_word(&site.now),
-        old_key: told.old_keys.standings[place].word(),
+        old_key: told.old_keys.states[place].word(),
         at: site.at.map(utc),
         note: site.note.as_str(),
     }

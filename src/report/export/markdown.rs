@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use super::old_keys::Standing;
+use super::old_keys::OldKeyState;
 use super::{BASIS, Told, clock_set, reason};
 use crate::report::{UNSEEN, some_names};
 use crate::store::RunSite;
@@ -65,12 +65,12 @@ fn answer(told: &Told<'_>, text: &mut String) {
     if more > 0 {
         let _written = writeln!(text, "- {}: see the table", Count(more, "more old key"));
     }
-    for standing in [Standing::Unseen, Standing::Unproven] {
-        let places = told.old_keys.places(standing);
+    for state in [OldKeyState::Unseen, OldKeyState::Unproven] {
+        let places = told.old_keys.places(state);
         if !places.is_empty() {
             let names = cell(&some_names(&told.names(&places)));
             let count = Count(places.len(), "site");
-            let _written = writeln!(text, "- {count} {}: {names}", standing.sentence());
+            let _written = writeln!(text, "- {count} {}: {names}", state.sentence());
         }
     }
     let _written = writeln!(text, "- {}", cell(UNSEEN));

@@ -10,7 +10,7 @@ use crate::text::Count;
 
 /// What a site of a run on record says about the old keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum OldKeyState {
     /// Its last look showed an old key.
     ServesOld,
     /// No look showed what it serves.
@@ -23,7 +23,7 @@ pub enum Standing {
     LeftOut,
 }
 
-impl Standing {
+impl OldKeyState {
     /// All of them, what speaks against an expiry first.
     pub const ALL: [Self; 5] = [
         Self::ServesOld,
@@ -74,7 +74,7 @@ pub struct OldKeys {
     /// The old keys, the most served first: as many as there are sites, where each had its own.
     pub keys: Vec<OldKeySites>,
     /// What each site of the run says, in the run's order.
-    pub standings: Vec<Standing>,
+    pub states: Vec<OldKeyState>,
     /// With the keys that are named.
     expiry: Expiry,
 }
@@ -90,7 +90,7 @@ impl OldKeys {
             !put.contains(key) && key.mode() == site.planned.key.mode()
         };
         let mut known: BTreeMap<PublishableKey, OldKeySites> = BTreeMap::new();
-        let mut standings = Vec::with_capacity(sites.len());
+        let mut states = Vec::with_capacity(sites.len());
         for (place, site) in sites.iter().enumerate() {
             let seen = last_seen(site);
             let old = |served: &Served| served.key().filter(|key| is_old(site, key)).cloned();
@@ -114,25 +114,21 @@ impl OldKeys {
                 entry(key, false);
             }
             let serves_old = old(seen);
-            standings.push(standing(site, seen, serves_old.is_some()));
+            states.push(state(site, seen, serves_old.is_some()));
             if let Some(key) = serves_old {
                 entry(key, true);
             }
         }
         let mut keys: Vec<OldKeySites> = known.into_values().collect();
         keys.sort_by_key(|key| std::cmp::Reverse((key.now.len(), key.before.len())));
-        let expiry = expiry(&keys, &standings);
-        Self {
-            keys,
-            standings,
-            expiry,
-        }
+        let expiry = expiry(&keys, &states);
+        Self { keys, states, expiry }
     }
 
     /// Whether no site of the run is known or feared to serve an old key. A run without sites tells nothing.
     pub fn is_safe(&self) -> bool {
-        let bears_it_out = |one: &Standing| matches!(one, Standing::Proven | Standing::LeftOut);
-        !self.standings.is_empty() && self.standings.iter().all(bears_it_out)
+        let bears_it_out = |one: &OldKeyState| matches!(one, OldKeyState::Proven | OldKeyState::LeftOut);
+        !self.states.is_empty() && self.states.iter().all(bears_it_out)
     }
 
     /// The old keys that are named to people, and how many more there are.
@@ -143,7 +139,7 @@ impl OldKeys {
 
     /// The answer in one line. `mask` writes a key.
     pub fn sentence(&self, mask: &dyn Fn(&PublishableKey) -> String) -> String {
-        if self.standings.is_empty() {
+        if self.states.is_empty() {
             return "no site was in this run: it tells nothing about an old key".to_owned();
         }
         // The record holds no end of a settle time, so that no time of day is ever written.
@@ -159,9 +155,9 @@ impl OldKeys {
     }
 
     /// How many sites stand how, none of them zero.
-    pub fn counts(&self) -> impl Iterator<Item = (Standing, usize)> {
-        let count = |standing| self.standings.iter().filter(|one| **one == standing).count();
-        let counts = Standing::ALL.into_iter().map(move |one| (one, count(one)));
+    pub fn counts(&self) -> impl Iterator<Item = (OldKeyState, usize)> {
+        let count = |state| self.states.iter().filter(|one| **one == state).count();
+        let counts = OldKeyState::ALL.into_iter().map(move |one| (one, count(one)));
         counts.filter(|(_, count)| *count > 0)
     }
 
@@ -169,15 +165,15 @@ impl OldKeys {
     pub fn counted(&self) -> String {
         let counts = self
             .counts()
-            .map(|(standing, count)| format!("{} {}", Count(count, "site"), standing.sentence()));
+            .map(|(state, count)| format!("{} {}", Count(count, "site"), state.sentence()));
         counts.collect::<Vec<_>>().join("; ")
     }
 
     /// The places of the sites that stand so.
-    pub fn places(&self, standing: Standing) -> Vec<usize> {
-        let places = self.standings.iter().enumerate();
+    pub fn places(&self, state: OldKeyState) -> Vec<usize> {
+        let places = self.states.iter().enumerate();
         places
-            .filter(|(_, one)| **one == standing)
+            .filter(|(_, one)| **one == state)
             .map(|(place, _)| place)
             .collect()
     }
@@ -203,34 +199,34 @@ fn last_seen(site: &RunSite) -> &Served {
     }
 }
 
-fn standing(site: &RunSite, seen: &Served, serves_old: bool) -> Standing {
+fn state(site: &RunSite, seen: &Served, serves_old: bool) -> OldKeyState {
     let left_out = match site.push {
         Push::Skipped(reason) => Some(reason),
         _ => site.planned.left_out,
     };
     match seen {
-        _ if serves_old => Standing::ServesOld,
-        Served::Unknown => Standing::Unseen,
+        _ if serves_old => OldKeyState::ServesOld,
+        Served::Unknown => OldKeyState::Unseen,
         // It was dropped unread.
-        Served::Secret => Standing::Unproven,
+        Served::Secret => OldKeyState::Unproven,
         // Its caches may hold what an earlier run replaced.
-        _ if site.push.is_open() || site.verify.is_open() => Standing::Unproven,
-        _ if left_out.is_some_and(|reason| reason.is_intended() && site.puts == 0) => Standing::LeftOut,
+        _ if site.push.is_open() || site.verify.is_open() => OldKeyState::Unproven,
+        _ if left_out.is_some_and(|reason| reason.is_intended() && site.puts == 0) => OldKeyState::LeftOut,
         // Called dead is only what was proven: the old key is gone there, whatever Stripe says of the new one.
         Served::Key(key)
             if matches!(site.verify, Verify::Verified | Verify::DeadKey) && *key == site.planned.key =>
         {
-            Standing::Proven
+            OldKeyState::Proven
         }
-        Served::Key(_) | Served::NoKey => Standing::Unproven,
+        Served::Key(_) | Served::NoKey => OldKeyState::Unproven,
     }
 }
 
 /// In the terms of the rule, so that it speaks its words.
-fn expiry(keys: &[OldKeySites], standings: &[Standing]) -> Expiry {
-    let places = standings.iter().enumerate();
+fn expiry(keys: &[OldKeySites], states: &[OldKeyState]) -> Expiry {
+    let places = states.iter().enumerate();
     let unseen = places
-        .filter(|(_, one)| **one == Standing::Unseen)
+        .filter(|(_, one)| **one == OldKeyState::Unseen)
         .map(|(place, _)| place)
         .collect();
     let old = keys.iter().take(NAMED).map(|key| OldKey {
@@ -241,7 +237,7 @@ fn expiry(keys: &[OldKeySites], standings: &[Standing]) -> Expiry {
     Expiry {
         old: old.collect(),
         unseen,
-        unproven: standings.iter().filter(|one| **one == Standing::Unproven).count(),
+        unproven: states.iter().filter(|one| **one == OldKeyState::Unproven).count(),
         proven_at: None,
         hidden_for: None,
     }

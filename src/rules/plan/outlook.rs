@@ -127,6 +127,7 @@ mod tests {
     fn row(action: PlanAction, known: &SiteState) -> PlanRow {
         PlanRow {
             wave: 0,
+            is_dead: false,
             site: SiteId(0),
             action,
             key: key("pk_live"),

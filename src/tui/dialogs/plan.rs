@@ -26,6 +26,8 @@ const PHRASE_LIMIT: usize = 60;
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanDialog {
     plans: Plans,
+    /// The keys that it may send.
+    keys: BTreeSet<PublishableKey>,
     /// The places of the careful plan's rows with what is expected of each, what needs attention first.
     rows: Vec<(Outlook, usize)>,
     /// Whether sites that serve the key already are left out.
@@ -216,6 +218,7 @@ impl PlanDialog {
         plans.judge_keys(model);
         Self {
             rows: plans.careful.outlooks(|id| model.state(id)),
+            keys: plans.boldest().put_keys().into_iter().cloned().collect(),
             plans,
             skips_equal: false,
             scroll: 0,
@@ -227,8 +230,8 @@ impl PlanDialog {
     }
 
     /// The keys that it may send.
-    pub(in crate::tui) fn keys(&self) -> BTreeSet<&PublishableKey> {
-        self.plans.boldest().put_keys()
+    pub(in crate::tui) fn keys(&self) -> &BTreeSet<PublishableKey> {
+        &self.keys
     }
 
     /// Stripe has said something of a key while the plan is read: what it tells of that, and what it asks for, are of

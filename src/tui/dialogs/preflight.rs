@@ -266,7 +266,7 @@ impl Preflight {
         let over = found.is_some_and(|found| found.over) || self.ended;
         let sign = |step: Step| match report.and_then(|report| report.step(step)) {
             Some(done) => {
-                let (sign, role) = done.finding.sign();
+                let (sign, role) = done.result.sign();
                 (step, sign, role)
             }
             None if over || (step == Step::Auth && !self.auth) => (step, " ", Role::Quiet),
@@ -306,7 +306,7 @@ impl Preflight {
             _ => String::new(),
         };
         let sentence = match done {
-            Some(done) => done.finding.sentence().to_string(),
+            Some(done) => done.result.sentence().to_string(),
             None if step == Step::Auth && !self.auth => "not tried".to_owned(),
             None if self.ended => "stopped before it".to_owned(),
             None => String::new(),

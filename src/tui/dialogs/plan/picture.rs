@@ -256,11 +256,7 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
     if is_run && plan.kind == Kind::Push && model.may_be_of_other_account(&plan.key) {
         lines.push(Line::styled(model.text(OTHER_ACCOUNT), warning));
     }
-    if let Some(why) = dialog
-        .keys()
-        .into_iter()
-        .find_map(|key| model.stripe.in_vain(key))
-    {
+    if let Some(why) = dialog.keys().iter().find_map(|key| model.stripe.in_vain(key)) {
         lines.push(Line::styled(model.text(&why.to_string()), warning));
     }
     if plan.keys() > 1 {
