@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ pub(crate) async fn push(world: Arc<World>, sites: Arc<[Site]>, settings: &Setti
         ..Visit::default()
     };
     let mut ready: VecDeque<Visit> = (0..sites.len()).map(visit).collect();
-    let mut blocked: std::collections::HashMap<Arc<str>, (usize, VecDeque<Visit>)> = Default::default();
+    // Calls out, and who waits, by backend.
+    let mut blocked: HashMap<Arc<str>, (usize, VecDeque<Visit>)> = HashMap::new();
     let (mut turns, mut waits, mut verified) = (JoinSet::new(), JoinSet::new(), 0);
     loop {
         while turns.len() < settings.concurrency

@@ -16,6 +16,8 @@ const WEAK_TAKES: usize = 4;
 const CALLS_BEFORE_WAIT: usize = 20;
 /// How long it asks to be left alone.
 const WAIT: Duration = Duration::from_secs(30);
+/// One in so many calls fails on a flaky backend.
+const FLAKY_FAILS_ONE_IN: usize = 3;
 /// One in so many calls fails where all are unreliable.
 const FAILS_ONE_IN: usize = 20;
 /// The limit of a PUT.
@@ -30,12 +32,14 @@ pub(crate) enum Illness {
     None,
     /// Answers this above [`WEAK_TAKES`] calls at once.
     Weak(Problem),
-    /// Refuses connections for so long, in the middle of the run.
+    /// Refuses connections for so long, once it has had as many calls as it has sites.
     Down(Duration),
-    /// Does not answer for so long, in the middle of the run.
+    /// Does not answer for so long, once it has had as many calls as it has sites.
     Hangs(Duration),
     /// Answers 429 for [`WAIT`] after each [`CALLS_BEFORE_WAIT`] calls.
     AsksToWait,
+    /// Answers one in [`FLAKY_FAILS_ONE_IN`] calls with 500.
+    Flaky,
     /// Each call to any backend may fail.
     Unreliable,
 }
@@ -180,10 +184,12 @@ impl World {
             retry_after: None,
             takes,
         };
+        let flaky_fails = seen.dice.usize(..FLAKY_FAILS_ONE_IN) == 0;
         let backend = &mut seen.backends[number];
         match self.illness {
             Illness::Unreliable if fails => Reply::bad(Problem::ServerError, takes),
             _ if !self.is_sick(number) => well,
+            Illness::Flaky if flaky_fails => Reply::bad(Problem::ServerError, takes),
             Illness::Weak(problem) if backend.out > WEAK_TAKES => Reply::bad(problem, REFUSAL),
             Illness::Down(time) if is_ill(backend, self.behind, time) => {
                 Reply::bad(Problem::Connect, REFUSAL)

@@ -339,14 +339,28 @@ impl Schedule {
                 self.ready[lane].push_front(ticket);
             }
         }
-        let backend = &self.backends[index];
-        if room > 0 && backend.pacing.may_call(backend.out, true, now).is_ok() {
-            while let Some(ticket) = self.backends[index].retries.pop_front() {
-                if let Some(want) = self.wanted(ticket) {
+        self.unblock_retry(index, now);
+    }
+
+    /// Makes ready the first retry that waits for the budget of this backend, or has it looked at again in time:
+    /// perhaps nothing else is called there any more.
+    fn unblock_retry(&mut self, index: usize, now: Moment) {
+        while let Some(ticket) = self.backends[index].retries.front().copied() {
+            let Some(want) = self.wanted(ticket) else {
+                self.backends[index].retries.pop_front();
+                continue;
+            };
+            let backend = &mut self.backends[index];
+            match backend.pacing.may_call(backend.out, true, now) {
+                Ok(()) => {
+                    backend.retries.pop_front();
                     self.ready[want.lane as usize].push_back(ticket);
-                    break;
                 }
+                // What is out unblocks it.
+                Err(Wait::Turn) => {}
+                Err(Wait::Until(at) | Wait::Budget(at)) => self.wake_backend(index, at),
             }
+            return;
         }
     }
 }
