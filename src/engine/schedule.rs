@@ -165,6 +165,9 @@ impl Schedule {
         }
         self.timers.clear();
         self.wakings.clear();
+        for backend in &mut self.backends {
+            backend.woken_at = None;
+        }
         self.rate_lets_go = None;
     }
 
@@ -339,27 +342,6 @@ impl Schedule {
         self.unblock(index, now);
     }
 
-    /// Makes ready the next of the retries that wait for this backend's budget, or sees to it that it is asked again.
-    fn unblock_retry(&mut self, index: usize, now: Moment) {
-        let backend = &self.backends[index];
-        if backend.retries.is_empty() {
-            return;
-        }
-        match backend.pacing.may_call(backend.out, true, now) {
-            Ok(()) => {
-                while let Some(ticket) = self.backends[index].retries.pop_front() {
-                    if let Some(want) = self.wanted(ticket) {
-                        self.ready[want.lane as usize].push_back(ticket);
-                        break;
-                    }
-                }
-            }
-            // The end of what is out asks again.
-            Err(Wait::Turn) => {}
-            Err(Wait::Until(at) | Wait::Budget(at)) => self.wake_backend(index, at),
-        }
-    }
-
     /// Makes ready those that wait for this backend, as many as it takes now.
     fn unblock(&mut self, index: usize, now: Moment) {
         let backend = &self.backends[index];
@@ -379,6 +361,28 @@ impl Schedule {
             }
         }
         self.unblock_retry(index, now);
+    }
+
+    /// Makes ready the first retry that waits for the budget of this backend, or has it looked at again in time:
+    /// perhaps nothing else is called there any more.
+    fn unblock_retry(&mut self, index: usize, now: Moment) {
+        while let Some(ticket) = self.backends[index].retries.front().copied() {
+            let Some(want) = self.wanted(ticket) else {
+                self.backends[index].retries.pop_front();
+                continue;
+            };
+            let backend = &mut self.backends[index];
+            match backend.pacing.may_call(backend.out, true, now) {
+                Ok(()) => {
+                    backend.retries.pop_front();
+                    self.ready[want.lane as usize].push_back(ticket);
+                }
+                // What is out unblocks it.
+                Err(Wait::Turn) => {}
+                Err(Wait::Until(at) | Wait::Budget(at)) => self.wake_backend(index, at),
+            }
+            return;
+        }
     }
 }
 

@@ -183,3 +183,22 @@ async fn retries_are_at_most_a_fifth_of_a_shared_backends_calls() {
         "{retries} of {calls}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn retries_beyond_the_budget_go_though_nothing_else_is_left_to_call() {
+    let flaky = |asked: Asked| match (asked.is_put, asked.site % 2, asked.number) {
+        (true, 0, 1 | 2) => (Reply::Bad(Problem::TryAgain), SOON),
+        _ => (Reply::Well, Duration::from_millis(200)),
+    };
+    // No look comes later, which would make them ready.
+    let settings = Settings {
+        policy: Policy {
+            settle: Duration::ZERO,
+            ..Policy::default()
+        },
+        ..Settings::default()
+    };
+    let mut play = Play::begins(sites(60, ONE_BACKEND), flaky, settings, &all_at_once());
+    play.runs_to_its_end().await;
+    assert_eq!(play.count("stored", "verified"), 60);
+}
