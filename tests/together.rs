@@ -323,7 +323,7 @@ fn an_interrupt_at_the_question_between_waves_cancels_the_rest_and_tells_so() {
     let push = stage.screen().arg("push").arg("--key-file").arg(file);
     let mut push = push.start();
     push.sees("type y to push").type_("y").key("Enter");
-    push.sees("does the run go on?").key("^C");
+    push.sees("does the next wave go?").key("^C");
     push.sees("stopping: what is out ends, the rest is cancelled");
     assert_eq!(push.wait_exit(), 130);
     push.sees("cancelled").never_saw("nothing was sent");

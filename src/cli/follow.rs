@@ -341,8 +341,10 @@ impl Follower {
     /// Asks whether the next wave may begin. The run waits for the answer; what settles does not.
     async fn ask_for_next_wave(&mut self, session: &Session, signals: &mut Signals, interrupted: &mut bool) {
         self.halted = Halted::No;
+        // What was told before stands above the question.
+        self.printer.finish(true).await;
         let goes_on = asked(
-            "does the run go on? type go, or anything else to leave it: ",
+            "does the next wave go? type go, or anything else to leave the rest to `resume`: ",
             "go",
             signals,
         )

@@ -184,7 +184,7 @@ async fn tell_what_is_left(
     ));
     if foreign > 0 {
         say(&format!(
-            "{} of it are not in this config: nothing is known or done of them here",
+            "{} of it are not in this config, or a later run has them: nothing is done of them here",
             Count(foreign, "site")
         ));
     }

@@ -156,6 +156,17 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.tell(Event::Halted(halt, text));
     }
 
+    /// What had no turn is left to the next process.
+    pub(super) fn leave_what_waits(&mut self) {
+        let now = self.clock.now();
+        for index in 0..self.slots.len() {
+            let state = &self.slots[index].state;
+            if state.in_run && state.awaits_first_put() {
+                self.change(SiteId::at(index), |state| state.hold(now));
+            }
+        }
+    }
+
     /// A site that had no turn is not started, where the run is halted.
     pub(super) fn hold_too(&mut self, site: SiteId, now: Moment) {
         let state = &self.slots[site.index()].state;

@@ -47,7 +47,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.ending = Ending::Abandons;
                 self.stop();
             }
-            Command::Leave => self.stop(),
+            Command::Leave => {
+                self.leave_what_waits();
+                self.stop();
+            }
             Command::End => {
                 self.ending = Ending::GivesUp;
                 self.stop();

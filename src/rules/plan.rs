@@ -253,7 +253,7 @@ impl Plan {
         let puts = || self.rows.iter().filter(|row| row.action == PlanAction::Put);
         let mut parts = Vec::new();
         let first: Vec<SiteId> = puts().filter(|row| row.wave == 0).map(|row| row.site).collect();
-        if rollout.canary {
+        if rollout.canary && rollout.waves > 1 {
             let who = match first.as_slice() {
                 [site] => name(*site),
                 sites => Count(sites.len(), "site").to_string(),

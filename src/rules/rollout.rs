@@ -222,11 +222,17 @@ impl Settings {
             return Vec::new();
         }
         let mut places: Vec<usize> = (0..puts.len()).collect();
-        if self.canary == Canary::Automatic {
-            // One whose answers cannot be seen would never be seen to serve the key.
-            places.retain(|&place| !puts[place].state.cannot_be_seen());
+        // One whose answers cannot be seen would never be seen to serve the key.
+        let can_be_seen = |place: &usize| !puts[*place].state.cannot_be_seen();
+        if self.canary == Canary::Automatic || places.iter().any(can_be_seen) {
+            places.retain(can_be_seen);
         }
-        places.sort_by_key(|&place| puts[place].state.health(now));
+        places.sort_by_key(|&place| {
+            let put = &puts[place];
+            // What serves the key already proves nothing.
+            let serves_it = put.state.now.key() == Some(put.key);
+            (serves_it, put.state.health(now))
+        });
         places.truncate(count);
         places
     }
@@ -324,6 +330,23 @@ mod tests {
             0,
             "never looked at"
         );
+    }
+
+    #[test]
+    fn what_serves_the_key_already_or_failed_lately_goes_first_last() {
+        use crate::rules::outcome::Cause;
+        use crate::rules::status::Push;
+
+        let other = || looked(LookVerdict::Serves(key("pk_test_other")), 50);
+        let mut failed = other();
+        failed.push = Push::Failed(Cause::ServerError);
+        let states = [looked(LookVerdict::Serves(key("pk_test")), 1), failed, other()];
+        let settings = Settings {
+            canary: Canary::Share(Share::Sites(1)),
+            ..Settings::default()
+        };
+        assert_eq!(waves(&settings, "pk_test", &states).1, [1, 1, 0]);
+        assert_eq!(waves(&settings, "pk_test", &states[..2]).1, [1, 0]);
     }
 
     #[test]

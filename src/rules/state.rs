@@ -384,9 +384,9 @@ impl SiteState {
             return;
         }
         self.push = Push::Skipped(reason);
-        self.at = Some(now);
         self.puts = 0;
-        self.next_at = None;
+        // What an earlier run came to is no reason.
+        self.forget_answer(now);
     }
 
     /// Orders a look, with `attempts` GETs at most; `expected` replaces what the site should serve.

@@ -90,6 +90,8 @@ pub fn ending(state: &SiteState) -> Ending {
 /// The one word that sums a site up: VERIFY's, or PUSH's where nothing was stored.
 pub fn word(state: &SiteState) -> &'static str {
     match (state.push, state.verify) {
+        // It serves what was expected before, which says nothing of the run.
+        (Push::Skipped(_), _) => state.push.look().word,
         // What is proven is proven, whatever became of the PUT.
         (Push::Idle | Push::Stored, verify) | (_, verify @ (Verify::Verified | Verify::Superseded)) => {
             verify.look().word

@@ -22,7 +22,7 @@ use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::expiry::Expiry;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::rollout;
-use crate::rules::run::RunPhase;
+use crate::rules::run::{RunId, RunPhase};
 use crate::rules::state::{RetryPlan, SiteState};
 use crate::rules::tally::Tally;
 use crate::site::{Site, SiteId, SiteUrl};
@@ -119,6 +119,8 @@ pub struct Model {
     pub(super) sites: Arc<[Site]>,
     pub(super) states: Vec<SiteState>,
     pub(super) tally: Tally,
+    /// The run that is to be rolled back when nothing of it is sent any more: somebody asked for the plan of that.
+    pub(super) rolls_back_next: Option<RunId>,
     /// What the engine has told of backends, by their names.
     pub(super) backends: HashMap<Arc<str>, Shown>,
     /// When the watch looks at all sites next, if it is on.
@@ -201,6 +203,7 @@ impl Model {
             has_groups: start.sites.iter().any(|site| site.group.is_some()),
             sites: start.sites,
             states,
+            rolls_back_next: None,
             backends: HashMap::new(),
             operator: start.operator,
             config: start.config,

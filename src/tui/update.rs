@@ -6,7 +6,9 @@ use super::keys::Press;
 use super::live::Failure;
 use super::model::{Model, READ_ONLY};
 use super::screen::Screen;
-use super::{Effect, Input, Message, PreflightOrder, Reading, first, looks_pasted, orders, stripe, watch};
+use super::{
+    Effect, Input, Message, PreflightOrder, Reading, Wanted, first, looks_pasted, orders, stripe, watch,
+};
 use crate::engine::{Command, Event, Level, RunInfo};
 use crate::report::UNSEEN;
 use crate::rules::moment::Moment;
@@ -58,6 +60,14 @@ pub fn open(screen: &mut Screen, look: bool) -> Vec<Effect> {
 fn allowed(screen: &mut Screen, mut effects: Vec<Effect>) -> Vec<Effect> {
     if screen.model.options.read_only {
         only_watch(screen, &mut effects);
+    }
+    if let Some(run) = screen
+        .model
+        .rolls_back_next
+        .filter(|_| !screen.model.is_sending())
+    {
+        screen.model.rolls_back_next = None;
+        effects.push(Effect::Read(Wanted::PutBack(run, None)));
     }
     let orders = effects.iter().filter(|effect| effect.is_answered()).count();
     if orders > 0 {

@@ -2,8 +2,8 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 use stripe_propagate::config::{self, Place};
-use stripe_propagate::engine::Event;
-use stripe_propagate::rules::run::RunPhase;
+use stripe_propagate::engine::{Command, Event};
+use stripe_propagate::rules::run::{Halt, RunPhase};
 use stripe_propagate::tui::actions::bound;
 use stripe_propagate::tui::keys::Bindings;
 use stripe_propagate::tui::model::Clipboard;
@@ -208,4 +208,26 @@ fn in_tmux_it_says_what_tmux_needs() {
     screen.types("yu");
     let said = screen.picture();
     assert!(said.contains("tmux may need: set -s set-clipboard on"), "{said}");
+}
+
+#[test]
+fn a_rollback_behind_a_halt_is_planned_when_nothing_is_out_any_more() {
+    let mut screen = amid_a_run((120, 40));
+    let mut halted = run(RunPhase::Halted);
+    halted.halt = Some(Halt::Canary);
+    let id = halted.id;
+    screen.tell(Message::Engine(Event::Run(halted)));
+    assert_eq!(pressed(&mut screen, 'c'), []);
+    let said = screen.picture();
+    assert!(said.contains("The canary does not serve the key."), "{said}");
+    assert!(
+        said.contains("the rest follows when the canary serves the key"),
+        "{said}"
+    );
+    assert_eq!(pressed(&mut screen, 'u'), [Effect::Engine(Command::Cancel)]);
+    let settling = Message::Engine(Event::Run(run(RunPhase::Settling)));
+    let effects = update(&mut screen.screen, settling, at(15));
+    assert_eq!(effects, [Effect::Read(Wanted::PutBack(id, None))]);
+    let again = Message::Engine(Event::Run(run(RunPhase::Settling)));
+    assert_eq!(update(&mut screen.screen, again, at(16)), [], "once");
 }

@@ -113,7 +113,19 @@ impl SiteState {
             Served::Unknown | Served::Secret => 2,
         };
         let old = self.looked_at.is_none_or(|at| now.since(at) > LOOK_TELLS);
-        (seen, !self.recognised, old, self.took.unwrap_or(Duration::MAX))
+        // One that has failed lately may do so again.
+        let failed = matches!(self.push, Push::Failed(_) | Push::Unknown(_));
+        let odd = matches!(
+            self.verify,
+            Verify::Mismatch | Verify::Drifted | Verify::Failed(_)
+        );
+        (
+            seen,
+            failed || odd,
+            !self.recognised,
+            old,
+            self.took.unwrap_or(Duration::MAX),
+        )
     }
 
     /// Whether a request is out.

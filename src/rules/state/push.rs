@@ -6,6 +6,7 @@ use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::retry::{Policy, Retry};
 use crate::rules::status::{Push, SkipReason, Verify};
+use crate::text::CleanText;
 
 impl SiteState {
     /// The look before the PUT was answered.
@@ -206,6 +207,9 @@ impl SiteState {
         if self.push == Push::Cancelled {
             self.push = Push::NotStarted;
             self.problem = Some(Problem::RefusedElsewhere);
+            // What its look before was answered has nothing to do with it.
+            self.http = None;
+            self.detail = CleanText::default();
         }
         next
     }

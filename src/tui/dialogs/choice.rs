@@ -16,7 +16,7 @@ use crate::text::Count;
 use crate::tui::model::Model;
 use crate::tui::setup::{SetupOrder, shown};
 use crate::tui::theme::Part;
-use crate::tui::{Effect, Leave, Wanted};
+use crate::tui::{Effect, Leave};
 
 /// A run this old is asked about again: its key may have been replaced since.
 pub const OLD_RUN: Duration = Duration::from_hours(1);
@@ -352,10 +352,11 @@ impl Choice {
         Pressed::Closes(match &answer.meaning {
             Meaning::GoOn => vec![Effect::Engine(Command::GoOn)],
             Meaning::Cancel => vec![Effect::Engine(Command::Cancel)],
-            Meaning::CancelAndRollBack(run) => vec![
-                Effect::Engine(Command::Cancel),
-                Effect::Read(Wanted::PutBack(*run, None)),
-            ],
+            Meaning::CancelAndRollBack(run) => {
+                // What is out ends first: a plan can begin nothing before.
+                model.rolls_back_next = Some(*run);
+                vec![Effect::Engine(Command::Cancel)]
+            }
             Meaning::Do(deed, sites) => return Pressed::Does(*deed, sites.clone()),
             Meaning::Leave(leave) => vec![Effect::Quit(*leave)],
             Meaning::GoOnAndRetry(sites) => {

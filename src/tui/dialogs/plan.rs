@@ -144,11 +144,11 @@ impl PlanDialog {
             return;
         }
         self.skips_equal = !self.skips_equal;
-        let plans = std::iter::once(&mut self.plans.careful).chain(&mut self.plans.bolder);
-        for plan in plans {
-            plan.skip_equal(self.skips_equal, |id| model.state(id));
+        let skips_equal = self.skips_equal;
+        self.plans.change(|plan| {
+            plan.skip_equal(skips_equal, |id| model.state(id));
             *plan = in_waves(model, plan.clone());
-        }
+        });
         self.rows = self.plans.careful.outlooks(|id| model.state(id));
         self.scroll = 0;
         if let Asks::Word(phrase) = &mut self.asks {
@@ -328,14 +328,19 @@ impl Plans {
 
     /// Takes in what Stripe says of the keys; whether what is asked for changes by that.
     fn judge_keys(&mut self, model: &Model) -> bool {
-        let standing = |key: &PublishableKey| model.stripe.standing(key);
-        let careful = self.careful.judge_keys(standing);
-        let bolder = self.bolder.as_mut().is_some_and(|plan| plan.judge_keys(standing));
-        if careful || bolder {
-            self.confirm = self.careful.confirm();
-            self.confirm_bolder = self.bolder.as_ref().map(Plan::confirm);
+        let mut changed = false;
+        self.change(|plan| changed |= plan.judge_keys(|key| model.stripe.standing(key)));
+        changed
+    }
+
+    /// Changes both plans, and what confirms them.
+    fn change(&mut self, mut how: impl FnMut(&mut Plan)) {
+        how(&mut self.careful);
+        if let Some(bolder) = &mut self.bolder {
+            how(bolder);
         }
-        careful || bolder
+        self.confirm = self.careful.confirm();
+        self.confirm_bolder = self.bolder.as_ref().map(Plan::confirm);
     }
 
     /// Whether words confirm one of them, not a single letter.
