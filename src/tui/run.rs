@@ -251,7 +251,7 @@ impl Show<'_> {
                 }
                 Ok(left)
             }
-            Woke::Resized => self.resized(false),
+            Woke::Resized => self.resized(),
             Woke::Continued => self.continued(),
             Woke::Left(left) => Ok(Some(left)),
             Woke::Draw => Ok(None),
@@ -337,7 +337,7 @@ impl Show<'_> {
             | Effect::Watch(_)
             | Effect::Heal) => self.order(order),
             Effect::Copy(text) => self.copied = Some(text),
-            Effect::Redraw => return self.resized(true),
+            Effect::Redraw => return self.resized(),
             Effect::Suspend => return self.suspend(),
             Effect::Quit(leave) => return Ok(Some(Left::ByOperator(leave))),
         }
@@ -368,16 +368,15 @@ impl Show<'_> {
         Ok(())
     }
 
-    /// The terminal has another size, or is to be drawn afresh (`afresh`).
-    fn resized(&mut self, afresh: bool) -> anyhow::Result<Option<Left>> {
+    /// The terminal has another size, or is to be drawn afresh. All of it is, also where the size is what it was: the
+    /// terminal may have been smaller in between, and have lost what stood there.
+    fn resized(&mut self) -> anyhow::Result<Option<Left>> {
         // Asked of the terminal itself: crossterm would start another program if that fails.
         let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdout()) else {
             return Ok(None);
         };
         let (columns, rows) = (size.ws_col.max(1), size.ws_row.max(1));
-        if afresh || (columns, rows) != self.screen.model.size {
-            self.frames.resize(columns, rows)?;
-        }
+        self.frames.resize(columns, rows)?;
         self.take(Message::Resize { columns, rows }, true)
     }
 
@@ -399,7 +398,7 @@ impl Show<'_> {
             return Ok(Some(Left::HungUp));
         }
         self.tab.forget();
-        let left = self.resized(true)?;
+        let left = self.resized()?;
         Ok(left.or(self.take(Message::Resumed, true)?))
     }
 }
