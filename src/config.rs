@@ -23,6 +23,10 @@ mod outline;
 mod write;
 /// The `[[sites]]`, resolved.
 mod sites;
+/// The `[[sources]]`.
+mod sources;
+/// What came of reading them.
+mod listed;
 /// `[rollout]`.
 mod rollout;
 /// The form that every secret has.
@@ -36,9 +40,11 @@ mod placed;
 
 pub use error::ConfigError;
 pub use file::{Found, Searched, Surroundings, find, load, typed_path};
+pub use listed::{FailedSource, Listed, Origins, RowWarning};
 pub use outline::ConfigLine;
 pub use placed::{KeySetting, Placed};
 pub use secrets::DEFAULT_VARIABLE;
+pub use sources::{ListFormat, Source, SourceKind};
 pub use stripe::{StripeApi, StripeSettings};
 pub use watch::{NotifySettings, WatchSettings};
 pub use write::{add_sites, write_example};
@@ -51,8 +57,12 @@ const EXAMPLE: &str = include_str!("../config.example.toml");
 pub struct Config {
     /// The file that it was read from.
     pub path: PathBuf,
-    /// The sites, in the order of the file.
+    /// The sites: those of the file in its order, then those of the sources, once these are read.
     pub sites: Vec<Site>,
+    /// Where else sites stand.
+    pub sources: Vec<Source>,
+    /// What came of reading the sources, once they are.
+    pub listed: Listed,
     /// Where the master keys come from; a site's [`crate::site::MasterKeyId`] is an index into this. The
     /// first is the global one.
     pub master_keys: Vec<SecretSource>,
@@ -337,6 +347,8 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
     let sites = sites::resolve(&raw.sites, &mut master_keys, place, &at)?;
     Ok(Config {
         path: place.path.to_owned(),
+        sources: Vec::new(),
+        listed: Listed::default(),
         rollout: rollout::resolve(&raw.rollout, &sites, &at)?,
         sites,
         master_keys,

@@ -18,6 +18,8 @@ pub mod secret;
 pub mod config;
 /// The HTTP contract of a template site, as typed answers.
 pub mod site_api;
+/// Where sites come from besides the config: sources, and how they are merged.
+pub mod inventory;
 /// Stripe itself: asked whether it knows a publishable key.
 pub mod stripe;
 /// What a watch finds, told to a command and a webhook.

@@ -17,6 +17,45 @@ pub use source::{SecretError, SecretRefusal, SecretSource, Surroundings};
 pub(crate) use source::{open_plain, run_bounded};
 pub use webhook::{WebhookRefusal, WebhookUrl};
 
+/// A secret of another kind: the address of a database, with its password, or the value of a header. It cannot be
+/// printed, and its memory is wiped when it is dropped.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+/// Why a text is no such secret. Holds no part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EmptySecret {
+    /// Nothing but white space.
+    #[error("it is empty")]
+    Empty,
+}
+
+impl Secret {
+    /// White space around it is taken off, and `raw` is wiped.
+    ///
+    /// # Errors
+    /// When nothing is left.
+    pub fn parse(mut raw: String) -> Result<Self, EmptySecret> {
+        let secret = SecretString::from(raw.trim());
+        raw.zeroize();
+        if secret.expose_secret().is_empty() {
+            return Err(EmptySecret::Empty);
+        }
+        Ok(Self(secret))
+    }
+
+    /// The secret itself, for the library that needs it. It must not be kept or told.
+    pub(crate) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
+}
+
 /// The longest master key, in bytes.
 const MAX_LENGTH: usize = 4096;
 

@@ -9,6 +9,10 @@ use url::{Host, Url};
 use crate::key::KeyMode;
 use crate::text::CleanText;
 
+/// What a list of sites can say of one.
+mod field;
+pub use field::{FIELDS, Field};
+
 /// Where a key is stored on a site (contract.md).
 const PUT_PATH: &str = "api/export/settings/stripe_publishable_key";
 /// Where a site tells which key its pages use (contract.md).

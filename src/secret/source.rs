@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use zeroize::Zeroizing;
 
 use super::webhook::{WebhookRefusal, WebhookUrl};
-use super::{MasterKey, MasterKeyRefusal};
+use super::{EmptySecret, MasterKey, MasterKeyRefusal, Secret};
 use crate::text::{CleanText, list};
 
 /// How long a secret's command may take.
@@ -119,6 +119,14 @@ impl SecretSource {
         self.read_as(around, hidden, WebhookUrl::parse).await
     }
 
+    /// Reads a secret that is neither, as [`SecretSource::read`] does a master key.
+    ///
+    /// # Errors
+    /// [`SecretError`], never with the secret.
+    pub async fn read_secret(&self, around: Surroundings, hidden: &[String]) -> Result<Secret, SecretError> {
+        self.read_as(around, hidden, Secret::parse).await
+    }
+
     async fn read_as<T, Refusal: Into<SecretRefusal>>(
         &self,
         around: Surroundings,
@@ -155,6 +163,9 @@ pub enum SecretRefusal {
     /// It is no address of a webhook.
     #[error(transparent)]
     Webhook(#[from] WebhookRefusal),
+    /// There is nothing.
+    #[error(transparent)]
+    Empty(#[from] EmptySecret),
 }
 
 /// A text that was read, and where.

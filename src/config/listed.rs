@@ -1,0 +1,52 @@
+use std::fmt;
+
+use crate::text::CleanText;
+
+/// What came of reading the sources, beside the sites.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// For each site of the config, in its order, the places that describe it: the first is the one that listed it first.
+    pub origins: Vec<Origins>,
+    /// Rows that are no sites, and fields that nobody knows: the other rows count all the same.
+    pub warnings: Vec<RowWarning>,
+    /// Sources that could not be read: their sites are missing.
+    pub failed: Vec<FailedSource>,
+}
+
+/// The places that describe a site: "config", or the names of sources.
+pub type Origins = Vec<CleanText>;
+
+/// A row that is left out, or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowWarning {
+    /// The source's name.
+    pub source: CleanText,
+    /// Where in it ("line 12"), if it is about one place.
+    pub place: Option<String>,
+    /// What is wrong. Quotes no value.
+    pub text: CleanText,
+}
+
+impl fmt::Display for RowWarning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(formatter, "{}, {place}: {}", self.source, self.text),
+            None => write!(formatter, "{}: {}", self.source, self.text),
+        }
+    }
+}
+
+/// A source that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedSource {
+    /// Its name.
+    pub source: CleanText,
+    /// Why, and what to do. Quotes no secret.
+    pub reason: CleanText,
+}
+
+impl fmt::Display for FailedSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.source, self.reason)
+    }
+}

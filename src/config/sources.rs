@@ -1,0 +1,80 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::secret::SecretSource;
+use crate::site::{Field, MasterKeyId, SiteMode};
+use crate::text::CleanText;
+
+/// One of `[[sources]]`: where sites stand besides the config.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// How it is called in messages and in the list of sites: `name`, else its kind and place ("sql, line 12").
+    pub name: CleanText,
+    /// Where the sites stand.
+    pub kind: SourceKind,
+    /// How long reading it may take, as a whole.
+    pub timeout: Duration,
+    /// Rows that it may have; more than that, and it has failed.
+    pub max_rows: usize,
+    /// The group of its sites, where a row names none.
+    pub group: Option<CleanText>,
+    /// Which keys its sites may be given, where a row does not say.
+    pub mode: Option<SiteMode>,
+    /// The master key of its sites, where neither a row nor its group names one.
+    pub master_key: Option<MasterKeyId>,
+}
+
+/// The kinds of sources.
+#[derive(Debug, Clone)]
+pub enum SourceKind {
+    /// A file.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What it holds; none lets the end of its name tell.
+        format: Option<ListFormat>,
+    },
+    /// A query to a database.
+    Sql {
+        /// Where: `postgres://`, `mysql://`, `mariadb://` or `sqlite:`.
+        url: SecretSource,
+        /// One statement that reads.
+        query: String,
+    },
+    /// An answer of a web server.
+    Http {
+        /// https, or http to a loopback address.
+        url: Url,
+        /// Where in the answer the list is (RFC 6901); none is the whole answer.
+        pointer: Option<String>,
+        /// What the fields of a site are called in an object of the list, where not by their own names.
+        fields: BTreeMap<Field, String>,
+        /// A header of the request: its name, and where its value comes from.
+        header: Option<(String, SecretSource)>,
+    },
+    /// What a command prints.
+    Command {
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// As of an answer of a web server.
+        pointer: Option<String>,
+        /// As of an answer of a web server.
+        fields: BTreeMap<Field, String>,
+    },
+}
+
+/// What a file can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListFormat {
+    /// An address a line, with `#` comments.
+    Lines,
+    /// With a head that names the fields.
+    Csv,
+    /// A list of objects, or of addresses.
+    Json,
+    /// `[[sites]]`, as in the config.
+    Toml,
+}
