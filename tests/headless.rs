@@ -21,6 +21,8 @@ use stripe_propagate::text::CleanText;
 mod stage;
 #[path = "headless/keys.rs"]
 mod keys;
+#[path = "headless/list.rs"]
+mod list;
 
 /// What a command came to.
 struct Ended {
