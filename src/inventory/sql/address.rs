@@ -48,7 +48,7 @@ pub(super) enum Endpoint {
         /// The port.
         port: u16,
     },
-    /// At a Unix socket: of `PostgreSQL` the folder, and the port that is part of the name there.
+    /// At a Unix socket: of PostgreSQL the folder, and the port that is part of the name there.
     Socket {
         /// Where.
         path: PathBuf,
@@ -267,6 +267,8 @@ fn decoded(part: &str) -> Result<String, AddressRefusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -397,7 +399,7 @@ mod tests {
             ("sqlite:a b?.db", "a b?.db"),
         ] {
             assert!(
-                matches!(parse(url), Ok(Address::Sqlite(found)) if found == PathBuf::from(path)),
+                matches!(parse(url), Ok(Address::Sqlite(found)) if found == Path::new(path)),
                 "{url}"
             );
         }

@@ -4,10 +4,11 @@ use futures_util::TryStreamExt;
 use secrecy::ExposeSecret;
 use sqlx::mysql::{
     MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode, MySqlStatement,
+    MySqlTypeInfo,
 };
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Decode, Error, Executor, MySql, Row, SqlSafeStr, Statement,
-    TypeInfo, ValueRef,
+    Type, TypeInfo, ValueRef,
 };
 
 use super::address::{Endpoint, Server, Tls};
@@ -67,7 +68,7 @@ async fn prepare(
         .await
 }
 
-/// On the server as well. `MariaDB` and `MySQL` call it by different names, and in different units; where a server knows
+/// On the server as well. MariaDB and MySQL call it by different names, and in different units; where a server knows
 /// neither, ours holds alone.
 async fn limit_time(connection: &mut MySqlConnection, timeout: Duration) -> Result<(), Error> {
     let milliseconds = timeout.as_millis().max(1);
@@ -131,15 +132,15 @@ fn value(row: &MySqlRow, number: usize) -> Result<Option<String>, ValueRefusal> 
     if raw.is_null() {
         return Ok(None);
     }
-    let kind = raw.type_info().name().to_owned();
-    let text = match kind.as_str() {
+    let kind = raw.type_info().into_owned();
+    let text = match kind.name() {
         "BIT" => <u64 as Decode<MySql>>::decode(raw).map(|number| number.to_string()),
         name if is_integer(name) && name.ends_with("UNSIGNED") => {
             <u64 as Decode<MySql>>::decode(raw).map(|number| number.to_string())
         }
         name if is_integer(name) => <i64 as Decode<MySql>>::decode(raw).map(|number| number.to_string()),
-        name if is_text(name) => <&str as Decode<MySql>>::decode(raw).map(str::to_owned),
-        _ => return Err(ValueRefusal::Type(kind)),
+        _ if is_text(&kind) => <&str as Decode<MySql>>::decode(raw).map(str::to_owned),
+        name => return Err(ValueRefusal::Type(name.to_owned())),
     };
     text.map(Some).map_err(|_| ValueRefusal::Value("is not in UTF-8"))
 }
@@ -149,19 +150,9 @@ fn is_integer(kind: &str) -> bool {
     INTEGERS.contains(&kind.trim_end_matches(" UNSIGNED"))
 }
 
-fn is_text(kind: &str) -> bool {
-    const TEXTS: [&str; 9] = [
-        "CHAR",
-        "VARCHAR",
-        "TINYTEXT",
-        "TEXT",
-        "MEDIUMTEXT",
-        "LONGTEXT",
-        "ENUM",
-        "SET",
-        "DECIMAL",
-    ];
-    TEXTS.contains(&kind)
+/// By its character set, not its name: a column whose texts are compared by their bytes is called BLOB as well.
+fn is_text(kind: &MySqlTypeInfo) -> bool {
+    <str as Type<MySql>>::compatible(kind) || ["DECIMAL", "JSON", "SET"].contains(&kind.name())
 }
 
 fn number_of(error: &Error) -> Option<u16> {
