@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use crate::servers::{PASSWORD, PASSWORD_IN_URL, Server, server};
 
 /// Long enough for anything that is to succeed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -166,7 +166,7 @@ pub(crate) fn told(url: &str, outcome: Result<Rows, String>) -> String {
 }
 
 pub(crate) fn field(row: &Row, field: Field) -> Option<&str> {
-    row.fields.get(&field).map(|text| text.expose_secret())
+    row.fields.get(&field).map(ExposeSecret::expose_secret)
 }
 
 /// The text of a field in each row.

@@ -18,8 +18,8 @@ fn play(test: &str, child: &str, variables: &[(&str, &str)]) {
         .envs(variables.iter().copied())
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{variables:?}: {text}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{variables:?}: {told}");
     assert!(
         String::from_utf8_lossy(&output.stdout).contains("1 passed"),
         "no such test"
