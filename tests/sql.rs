@@ -128,6 +128,15 @@ fn a_query_that_writes_is_refused_and_has_written_nothing() {
             [Some("one"), Some("two")]
         );
     });
+    if let Some(database) = Database::with_sites(Kind::MariaDb, TWO) {
+        let file = database.server.unwrap().folder.join("written");
+        let error = database.refuse(&format!(
+            "SELECT url FROM sites INTO OUTFILE '{}'",
+            file.display()
+        ));
+        assert!(error.contains("no columns"), "{error}");
+        assert!(!file.exists());
+    }
     // What a function does behind a SELECT.
     if let Some(database) = Database::with_sites(Kind::Postgres, TWO) {
         database.run(
