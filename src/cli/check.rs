@@ -32,7 +32,7 @@ pub(super) struct CheckArgs {
 /// `check`: it needs no lock, and leaves nothing in the store.
 pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_with_sites(globals)?;
+    let config = config_with_sites(globals).await?;
     let mut selection = select(&config.sites, &args.common.sites)?;
     selection.retain(|id| config.sites[id.index()].enabled);
     if selection.is_empty() {

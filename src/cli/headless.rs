@@ -12,7 +12,8 @@ use super::key::{KeyArgs, refuse_strays};
 use super::printer::Telling;
 use super::session::{Session, find_config};
 use super::signals::{Signals, asked};
-use super::status::Status;
+use super::sources::{gathered, may_send};
+use super::status::{Interrupted, Status};
 use super::watch::watch;
 use super::{Common, Globals, log};
 use crate::config::{Config, Searched};
@@ -24,7 +25,7 @@ use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::SkipReason;
 use crate::site::{Site, SiteId};
 use crate::store::Store;
-use crate::text::Count;
+use crate::text::{CleanText, Count};
 use crate::tui::model::KNOWN_FOR;
 
 /// Flags of `push`.
@@ -50,6 +51,9 @@ pub(super) struct PushArgs {
     /// Also send a key that Stripe does not know or has expired: shops that serve it take no payments.
     #[arg(long)]
     allow_unknown_key: bool,
+    /// Also send when a source of sites could not be read, and its sites are missing.
+    #[arg(long)]
+    allow_failed_source: bool,
 }
 
 /// What the operator leaves out of a push.
@@ -112,7 +116,8 @@ pub(super) fn wait(text: &str) -> Result<Duration, String> {
 /// `push`.
 pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_with_sites(globals)?;
+    let config = config_with_sites(globals).await?;
+    may_send(&config, args.allow_failed_source)?;
     let selection = select(&config.sites, &args.common.sites)?;
     let mut signals = Signals::listen()?;
     let key = args.key.read(&mut signals).await?;
@@ -219,8 +224,8 @@ pub(super) async fn carry_out(
 /// `verify`.
 pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_with_sites(globals)?;
-    let mut selection = select(&config.sites, &args.common.sites)?;
+    let config = config_with_sites(globals).await?;
+    let selection = to_look_at(&config, &args)?;
     if args.watch && args.key.is_given() {
         bail!("--watch takes no key: what each site should serve is on record");
     }
@@ -230,17 +235,13 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     } else {
         None
     };
-    selection.retain(|id| config.sites[id.index()].enabled);
-    if selection.is_empty() {
-        bail!("all of these sites are disabled in the config: there is nothing to look at");
-    }
     log::start(&config.log, globals);
     let mut session = Session::of_config(&config, globals, Left::Alone).await?;
     if args.ask_stripe_again {
         session.standings.ask_afresh();
     }
     if args.watch {
-        return Box::pin(watch(session, selection, telling(args.common.json), &mut signals)).await;
+        return Box::pin(watch_on(config, session, globals, &args, &mut signals)).await;
     }
     session.local.handle.send(Command::Look {
         sites: selection.clone(),
@@ -261,16 +262,65 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     };
     let status = follow(&mut session, followed, &mut signals).await;
     session.close().await;
-    status
+    // Sites that are missing are not known to be good.
+    let listed = if config.listed.failed.is_empty() {
+        Status::Good
+    } else {
+        Status::Bad
+    };
+    status.map(|status| status.worse(listed))
+}
+
+/// The sites that `verify` looks at.
+fn to_look_at(config: &Config, args: &VerifyArgs) -> anyhow::Result<Vec<SiteId>> {
+    let mut selection = select(&config.sites, &args.common.sites)?;
+    selection.retain(|id| config.sites[id.index()].enabled);
+    if selection.is_empty() {
+        bail!("all of these sites are disabled in the config: there is nothing to look at");
+    }
+    Ok(selection)
+}
+
+/// Watches until a signal ends it. SIGUSR1 has config and sources read again: where these are wrong by then, it goes on
+/// with what there was.
+async fn watch_on(
+    mut config: Config,
+    mut session: Session,
+    globals: &Globals,
+    args: &VerifyArgs,
+    signals: &mut Signals,
+) -> anyhow::Result<Status> {
+    loop {
+        let selection = to_look_at(&config, args)?;
+        let watched = Box::pin(watch(session, selection, telling(args.common.json), signals)).await?;
+        if let Some(status) = watched {
+            return Ok(status);
+        }
+        let read = config_with_sites(globals).await;
+        match read.and_then(|config| to_look_at(&config, args).map(|_| config)) {
+            Ok(next) => {
+                let sites = Count(next.sites.len(), "site");
+                let _closed = writeln!(std::io::stderr(), "read again: {sites}");
+                config = next;
+            }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => {
+                let error = CleanText::new(&format!("{error:#}"), 2000);
+                let _closed = writeln!(std::io::stderr(), "warning: the config is as before: {error}");
+            }
+        }
+        session = Session::of_config(&config, globals, Left::Alone).await?;
+    }
 }
 
 pub(super) fn telling(json: bool) -> Telling {
     if json { Telling::Json } else { Telling::Plain }
 }
 
-pub(super) fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
+/// The config with all sites, those of its sources too: that is told where it takes a while, and what is odd with it.
+pub(super) async fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
     let config = match find_config(globals)? {
-        Ok(config) => config,
+        Ok(config) => gathered(config).await?,
         Err(Searched(places)) => {
             let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
             bail!(
@@ -281,8 +331,14 @@ pub(super) fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
         }
     };
     if config.sites.is_empty() {
+        let by_sources = match (config.sources.len(), config.listed.failed.is_empty()) {
+            (0, _) => "",
+            (_, true) => ", and its sources list none",
+            (_, false) => ", and the sources that list some could not be read",
+        };
         bail!(
-            "{} lists no sites: add [[sites]] with a url, as config.example.toml shows",
+            "{} lists no sites{by_sources}: add [[sites]] with a url, or [[sources]] that list them, as \
+             config.example.toml shows",
             config.path.display()
         );
     }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::dialogs::Dialog;
 use super::model::{Model, Start};
+use super::sources;
 use crate::rules::moment::Moment;
 
 /// The screen: what is behind the dialogs, and the dialog that is open.
@@ -28,6 +29,7 @@ impl Screen {
     pub fn new(start: Start, now: Moment) -> Self {
         let mut model = Model::new(start, now);
         model.tell_of_the_end();
+        sources::tell(&mut model);
         Self {
             model,
             dialog: None,
