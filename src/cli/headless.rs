@@ -12,7 +12,7 @@ use super::key::{KeyArgs, refuse_strays};
 use super::printer::Telling;
 use super::session::{Session, find_config};
 use super::signals::{Signals, asked};
-use super::sources::{gathered, may_send};
+use super::sources::{ListArgs, gathered, may_send};
 use super::status::{Interrupted, Status};
 use super::watch::watch;
 use super::{Common, Globals, log};
@@ -51,9 +51,8 @@ pub(super) struct PushArgs {
     /// Also send a key that Stripe does not know or has expired: shops that serve it take no payments.
     #[arg(long)]
     allow_unknown_key: bool,
-    /// Also send when a source of sites could not be read, and its sites are missing.
-    #[arg(long)]
-    allow_failed_source: bool,
+    #[command(flatten)]
+    list: ListArgs,
 }
 
 /// What the operator leaves out of a push.
@@ -117,7 +116,7 @@ pub(super) fn wait(text: &str) -> Result<Duration, String> {
 pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
     let config = config_with_sites(globals).await?;
-    may_send(&config, args.allow_failed_source)?;
+    may_send(&config, args.list)?;
     let selection = select(&config.sites, &args.common.sites)?;
     let mut signals = Signals::listen()?;
     let key = args.key.read(&mut signals).await?;
@@ -320,7 +319,7 @@ pub(super) fn telling(json: bool) -> Telling {
 /// The config with all sites, those of its sources too: that is told where it takes a while, and what is odd with it.
 pub(super) async fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
     let config = match find_config(globals)? {
-        Ok(config) => gathered(config).await?,
+        Ok(config) => Box::pin(gathered(config)).await?,
         Err(Searched(places)) => {
             let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
             bail!(

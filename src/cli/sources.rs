@@ -2,6 +2,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::bail;
+use clap::Args;
 
 use super::session::{ca_pem, http_settings};
 use super::signals::Signals;
@@ -37,7 +38,7 @@ pub(super) async fn gathered(config: Config) -> anyhow::Result<Config> {
     let config = if config.sources.is_empty() {
         config
     } else {
-        read(config).await?
+        Box::pin(read(config)).await?
     };
     tell(&config.listed);
     config.check_canary()?;
@@ -91,13 +92,21 @@ fn some(told: impl ExactSizeIterator<Item = String>, one: &str, many: &str) {
     }
 }
 
+/// What a script says to the questions about the list of sites.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct ListArgs {
+    /// Also send when a source of sites could not be read, and its sites are missing.
+    #[arg(long)]
+    allow_failed_source: bool,
+}
+
 /// Whether a command may send, since the list is whole, or the operator says that it need not be.
 ///
 /// # Errors
 /// Which sources failed, and what to do.
-pub(super) fn may_send(config: &Config, allowed: bool) -> anyhow::Result<()> {
+pub(super) fn may_send(config: &Config, args: ListArgs) -> anyhow::Result<()> {
     let failed = &config.listed.failed;
-    if failed.is_empty() || allowed {
+    if failed.is_empty() || args.allow_failed_source {
         return Ok(());
     }
     let names: Vec<&str> = failed.iter().map(|failed| failed.source.as_str()).collect();

@@ -70,15 +70,8 @@ pub(super) async fn watch(
             Wants::Nothing | Wants::Retry(_) => {}
         }
     };
-    let farewell = async {
-        leave(&mut session, &teller).await;
-        for failure in watching.finish(FAREWELL).await {
-            teller.printer.happens(failure);
-        }
-        teller.printer.finish(true).await;
-    };
     tokio::select! {
-        () = farewell => {}
+        () = farewell(&mut session, watching, teller) => {}
         // Once more: what has happened is on record all the same.
         _ = signals.ended() => {}
     }
@@ -88,6 +81,14 @@ pub(super) async fn watch(
         End::Terminated => Some(Status::Good),
         End::Reload => None,
     })
+}
+
+async fn farewell(session: &mut Session, watching: Watching, teller: Teller) {
+    leave(session, &teller).await;
+    for failure in watching.finish(FAREWELL).await {
+        teller.printer.happens(failure);
+    }
+    teller.printer.finish(true).await;
 }
 
 /// How a retry goes on that holds by itself: nobody is here to say so. What it did not reach is cancelled, and is the

@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ pub(super) async fn read(path: PathBuf, format: Option<ListFormat>, most: usize)
 }
 
 fn by_its_name(path: &Path) -> ListFormat {
-    let end = path.extension().map(|end| end.to_ascii_lowercase());
+    let end = path.extension().map(OsStr::to_ascii_lowercase);
     match end.as_ref().and_then(|end| end.to_str()) {
         Some("csv") => ListFormat::Csv,
         Some("json") => ListFormat::Json,

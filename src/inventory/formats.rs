@@ -23,7 +23,7 @@ const REMARKS: usize = 100;
 #[derive(Default)]
 pub(super) struct Rows {
     /// What can be looked into.
-    pub(super) rows: Vec<Row>,
+    pub(super) found: Vec<Row>,
     /// Rows that say nothing.
     pub(super) bad: Remarks,
     /// Names that no field has.
@@ -70,14 +70,14 @@ impl Remarks {
 impl Rows {
     pub(super) fn of(rows: Vec<Row>) -> Self {
         Self {
-            rows,
+            found: rows,
             ..Self::default()
         }
     }
 
     /// Good and bad ones.
     pub(super) fn count(&self) -> usize {
-        self.rows.len() + self.bad.count()
+        self.found.len() + self.bad.count()
     }
 
     /// Notes that a column or an entry has a name that is none of a field's.
@@ -100,7 +100,7 @@ impl Rows {
         if self.count() >= most {
             return Err(too_many(most));
         }
-        self.rows.push(Row { place, fields });
+        self.found.push(Row { place, fields });
         Ok(())
     }
 }

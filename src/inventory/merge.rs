@@ -80,7 +80,7 @@ impl Merging {
         };
         let count = rows.count();
         let Rows {
-            rows,
+            found,
             bad,
             unknown,
             odd,
@@ -91,9 +91,9 @@ impl Merging {
             good: 0,
             seen: HashMap::new(),
         };
-        for row in rows {
+        for row in found {
             let place = row.place;
-            match self.add(source, row, &mut told) {
+            match self.add(source, &row, &mut told) {
                 Ok(()) => told.good += 1,
                 Err(why) => told.bad.add(place, why),
             }
@@ -136,7 +136,7 @@ impl Merging {
     ///
     /// # Errors
     /// Why the row is left out.
-    fn add(&mut self, source: &Source, row: Row, told: &mut Told) -> Result<(), String> {
+    fn add(&mut self, source: &Source, row: &Row, told: &mut Told) -> Result<(), String> {
         let entry = row.parse().map_err(|refusal| refusal.to_string())?;
         if let Some(key) = &entry.master_key {
             check_key(key)?;
@@ -207,10 +207,11 @@ impl Merging {
     }
 
     fn master_key(&mut self, key: &SecretString) -> MasterKeyId {
-        let hash: [u8; 32] = Sha256::digest(key.expose_secret()).into();
+        let text = key.expose_secret().trim();
+        let hash: [u8; 32] = Sha256::digest(text).into();
         let keys = &mut self.master_keys;
         *self.known_keys.entry(hash).or_insert_with(|| {
-            keys.push(SecretSource::Value(key.clone()));
+            keys.push(SecretSource::Value(SecretString::from(text)));
             MasterKeyId(u32::try_from(keys.len() - 1).unwrap_or(u32::MAX))
         })
     }

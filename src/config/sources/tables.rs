@@ -337,7 +337,7 @@ impl Table<'_> {
     }
 
     fn fields(&self) -> Result<BTreeMap<Field, String>, ConfigError> {
-        let raw = self.raw.fields.iter().flat_map(|fields| fields.get_ref());
+        let raw = self.raw.fields.iter().flat_map(Spanned::get_ref);
         let field = |(name, called): (&Spanned<String>, &String)| {
             let field = Field::of_name(name.get_ref()).ok_or_else(|| {
                 let known = FIELDS.map(|(_, name)| name);

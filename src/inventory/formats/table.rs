@@ -15,6 +15,11 @@ pub(super) fn read(bytes: &[u8], most: usize) -> Result<Rows, String> {
         .trim(Trim::All)
         .comment(Some(b'#'))
         .from_reader(bytes);
+    let mut lines = Lines {
+        bytes,
+        at: 0,
+        line: 1,
+    };
     let mut rows = Rows::default();
     let mut record = ByteRecord::new();
     let mut columns: Option<Vec<Option<Field>>> = None;
@@ -22,7 +27,8 @@ pub(super) fn read(bytes: &[u8], most: usize) -> Result<Rows, String> {
         .read_byte_record(&mut record)
         .map_err(|_| "cannot be read as CSV")?
     {
-        let line = Place::Line(record.position().map_or(0, csv::Position::line));
+        let begin = record.position().map_or(0, csv::Position::byte);
+        let line = lines.of_row(usize::try_from(begin).unwrap_or(usize::MAX));
         let cells = StringRecord::from_byte_record_lossy(record.clone());
         let Some(columns) = &columns else {
             columns = Some(head(&cells, &mut rows)?);
@@ -52,6 +58,38 @@ pub(super) fn read(bytes: &[u8], most: usize) -> Result<Rows, String> {
         rows.push(line, fields, most)?;
     }
     Ok(rows)
+}
+
+/// Counts lines. The reader says where it began to look for a row, which may be before empty lines and comments.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the row for which the reader began to look here.
+    fn of_row(&mut self, begin: usize) -> Place {
+        self.go_on(begin.saturating_sub(self.at));
+        while let Some(skipped) = match self.rest() {
+            [b'\r' | b'\n', ..] => Some(1),
+            [b'#', comment @ ..] => Some(comment.iter().take_while(|byte| **byte != b'\n').count() + 1),
+            _ => None,
+        } {
+            self.go_on(skipped);
+        }
+        Place::Line(self.line)
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    fn go_on(&mut self, count: usize) {
+        let passed = self.rest().iter().take(count);
+        self.line += passed.filter(|byte| **byte == b'\n').map(|_| 1).sum::<u64>();
+        self.at += count;
+    }
 }
 
 /// Which field each column has.
