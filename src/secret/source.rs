@@ -340,7 +340,7 @@ pub(crate) async fn run_bounded_to(
     let ended = tokio::time::timeout(limit, work).await;
     drop(group);
     let Ok((out, said, status)) = ended else {
-        return Err(format!("did not end within {} s", limit.as_secs()));
+        return Err(format!("did not end within {limit:?}"));
     };
     let status = status.map_err(|error| error.to_string())?;
     Ok(Ended { status, out, said })
