@@ -216,8 +216,9 @@ impl Screen {
             gone => format!("{gone} marks were on sites that are gone; "),
         };
         let level = if gone > 0 { Level::Warning } else { level };
+        sources::tell_warnings(model);
         model.say(level, marks + &text);
-        sources::tell(model);
+        sources::tell_failed(model);
         if let Some(url) = model.setup.newest.clone()
             && !model.options.read_only
             && let Some(file) = &model.setup.file

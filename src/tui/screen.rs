@@ -29,7 +29,8 @@ impl Screen {
     pub fn new(start: Start, now: Moment) -> Self {
         let mut model = Model::new(start, now);
         model.tell_of_the_end();
-        sources::tell(&mut model);
+        sources::tell_warnings(&mut model);
+        sources::tell_failed(&mut model);
         Self {
             model,
             dialog: None,
