@@ -122,10 +122,8 @@ fn source(lines: &str) -> String {
     format!("[[sources]]\n{lines}\n")
 }
 
-#[test]
-fn sites_of_all_places_are_one_list_and_each_gets_its_key() {
-    let stage = Stage::of(60);
-    let urls: Vec<String> = (0..7).map(|which| stage.url(which)).collect();
+/// A config whose sites stand in each kind of place; the web server that lists one of them.
+fn in_all_places(stage: &Stage, urls: &[String]) -> Server {
     let list = format!(
         "\u{feff}# ours\r\n\r\n{}/ # moves house\r\nnowhere\r\n{}\r\n",
         urls[0], urls[1]
@@ -157,6 +155,14 @@ fn sites_of_all_places_are_one_list_and_each_gets_its_key() {
         ]
         .concat(),
     );
+    server
+}
+
+#[test]
+fn sites_of_all_places_are_one_list_and_each_gets_its_key() {
+    let stage = Stage::of(60);
+    let urls: Vec<String> = (0..7).map(|which| stage.url(which)).collect();
+    let server = in_all_places(&stage, &urls);
     let ended = stage.push(&[]);
     assert_eq!(ended.code, Some(1), "one has another master key: {}", ended.err);
     let mut all = urls.clone();
@@ -349,7 +355,7 @@ fn a_push_stops_when_a_source_fails_unless_it_is_allowed() {
 #[test]
 fn bad_and_foreign_rows_are_warnings_and_a_push_goes_on() {
     let stage = Stage::of(24);
-    let rows: String = (0..30).map(|row| format!("not-an-address-{row}\n")).collect();
+    let rows = "not-an-address\n".repeat(30);
     stage.write(
         "shops.txt",
         &format!("{}\nhttps://shop.evil.example\n{rows}", stage.url(0)),

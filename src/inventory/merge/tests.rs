@@ -21,7 +21,7 @@ fn source(name: &str, more: &str) -> String {
 }
 
 /// Rows with these fields.
-fn rows(of: &[&[(Field, &str)]]) -> Outcome {
+fn rows(of: &[&[(Field, &str)]]) -> Rows {
     let row = |(number, fields): (u64, &&[(Field, &str)])| Row {
         place: Place::Row(number),
         fields: fields
@@ -29,7 +29,7 @@ fn rows(of: &[&[(Field, &str)]]) -> Outcome {
             .map(|(field, text)| (*field, SecretString::from(*text)))
             .collect(),
     };
-    Ok(Rows::of((1..).zip(of).map(row).collect()))
+    Rows::of((1..).zip(of).map(row).collect())
 }
 
 fn site<'a>(config: &'a Config, host: &str) -> &'a Site {
@@ -67,7 +67,7 @@ fn what_is_set_beats_a_default_and_the_first_place_a_later_one() {
         ],
         &[B, (Field::Mode, "live"), (Field::Backend, "s3")],
     ]);
-    let config = merge(config(&text), vec![one, two]);
+    let config = merge(config(&text), vec![Ok(one), Ok(two)]);
     let (a, b) = (site(&config, "a.example"), site(&config, "b.example"));
     assert_eq!(config.sites.len(), 2);
     assert_eq!(
@@ -108,7 +108,7 @@ fn a_master_key_is_the_sites_own_then_the_groups_then_the_sources_then_the_globa
         &[(Field::Url, "https://d.example")],
         &[A, (Field::MasterKey, "not-this-one")],
     ]);
-    let config = merge(config(&text), vec![one, two]);
+    let config = merge(config(&text), vec![Ok(one), Ok(two)]);
     let keys = ["a", "b", "c", "d"].map(|host| key_of(&config, &format!("{host}.example")));
     assert_eq!(keys, ["own-key", "GROUP", "SOURCE", "TEMPLATE_MASTER_API_KEY"]);
     // Sites with one key share it, so that it is tried once.
@@ -132,7 +132,7 @@ fn a_bad_row_is_a_warning_and_loses_no_other() {
         ],
         &[A, (Field::Name, "again")],
     ]);
-    let config = merge(config(&text), vec![one]);
+    let config = merge(config(&text), vec![Ok(one)]);
     assert_eq!(config.sites.len(), 1);
     assert_eq!(config.sites[0].name.as_str(), "again");
     assert_eq!(
@@ -151,7 +151,7 @@ fn a_hundred_warnings_are_told_of_a_source() {
     let bad: &[(Field, &str)] = &[(Field::Name, "x")];
     let mut all = vec![bad; 512];
     all.push(&[A]);
-    let config = merge(config(&source("shops", "")), vec![rows(&all)]);
+    let config = merge(config(&source("shops", "")), vec![Ok(rows(&all))]);
     let told = warnings(&config);
     assert_eq!(told.len(), 101);
     assert_eq!(told[100], "shops: and 412 more");
@@ -162,7 +162,7 @@ fn a_source_without_a_good_row_has_failed_and_an_empty_one_is_odd() {
     let text = ["one", "two", "three"].map(|name| source(name, "")).concat();
     let all_bad = rows(&[&[(Field::Name, "x")], &[]]);
     let unread = Err("was not read".to_owned());
-    let config = merge(config(&text), vec![all_bad, unread, rows(&[])]);
+    let config = merge(config(&text), vec![Ok(all_bad), unread, Ok(rows(&[]))]);
     let failed: Vec<String> = config.listed.failed.iter().map(ToString::to_string).collect();
     assert_eq!(
         failed,
@@ -185,7 +185,7 @@ fn hosts_bound_what_a_source_may_add_and_not_the_config() {
         &[(Field::Url, "https://shops.example")],
         &[A, (Field::Name, "taken over")],
     ]);
-    let config = merge(config(&text), vec![one]);
+    let config = merge(config(&text), vec![Ok(one)]);
     let hosts: Vec<&str> = config.sites.iter().map(|site| site.url.host()).collect();
     assert_eq!(hosts, ["a.example", "x.shops.example"]);
     assert_eq!(
@@ -212,7 +212,7 @@ fn a_host_of_several_scripts_is_told_wherever_it_is_listed() {
         &[(Field::Url, "https://sh\u{43e}p.example")],
         &[(Field::Url, "https://p\u{430}y.example")],
     ]);
-    let config = merge(config(&text), vec![one]);
+    let config = merge(config(&text), vec![Ok(one)]);
     let told = warnings(&config);
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].starts_with("config: host xn--shp-"), "{}", told[0]);
@@ -231,7 +231,7 @@ fn names_are_unique_over_all_places() {
         source("one", "")
     );
     let one = rows(&[&[B, (Field::Name, "shop")]]);
-    let config = merge(config(&text), vec![one]);
+    let config = merge(config(&text), vec![Ok(one)]);
     let names: Vec<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
     assert_eq!(names, ["shop", "shop-2"]);
 }
