@@ -312,6 +312,7 @@ fn a_source_that_fails_says_why_and_loses_no_other() {
             ended.err
         );
         assert_eq!(ended.results(), [stage.url(0)]);
+        assert!(ended.out.contains("\"exit\":1"), "{}", ended.out);
         for (number, (_, expected)) in part.iter().enumerate() {
             let head = format!("warning: source s{number}: ");
             let told = ended.err.lines().find(|line| line.starts_with(&head));
@@ -346,6 +347,10 @@ fn a_push_stops_when_a_source_fails_unless_it_is_allowed() {
                 the others with --allow-failed-source";
     assert!(ended.err.contains(told), "{}", ended.err);
     assert_eq!(stage.run(&["resume", "--yes"]).code, Some(2));
+    assert_eq!(stage.run(&["check"]).code, Some(1));
+    let ended = stage.run(&["status"]);
+    assert_eq!(ended.code, Some(0), "it reads: {}", ended.err);
+    assert!(ended.err.contains("warning: source gone: "), "{}", ended.err);
     let ended = stage.push(&["--allow-failed-source"]);
     assert_eq!((ended.code, stage.puts()), (Some(0), 1), "{}", ended.err);
     let ended = stage.run(&["resume", "--yes", "--allow-failed-source"]);

@@ -261,13 +261,7 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     };
     let status = follow(&mut session, followed, &mut signals).await;
     session.close().await;
-    // Sites that are missing are not known to be good.
-    let listed = if config.listed.failed.is_empty() {
-        Status::Good
-    } else {
-        Status::Bad
-    };
-    status.map(|status| status.worse(listed))
+    status
 }
 
 /// The sites that `verify` looks at.

@@ -56,6 +56,8 @@ pub(super) type Db = SqliteStore;
 /// A config brought to life.
 pub(super) struct Session {
     pub(super) sites: Arc<[Site]>,
+    /// Whether sites are missing, since their source could not be read.
+    pub(super) lacks_sites: bool,
     /// How much at once, and how patiently.
     settings: Settings,
     /// What the store knew of each site when the session began.
@@ -116,6 +118,7 @@ impl Session {
         let master_keys = MasterKeys::new(config, &sites, api);
         Ok(Self {
             sites,
+            lacks_sites: !config.listed.failed.is_empty(),
             settings: settings(config, left),
             known,
             acknowledged: Acknowledged::default(),
