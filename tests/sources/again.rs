@@ -103,6 +103,22 @@ fn the_screen_tells_of_sources_and_its_plan_asks_for_a_word_when_one_failed() {
 }
 
 #[test]
+fn a_command_on_a_terminal_says_what_it_waits_for() {
+    let stage = Stage::of(6);
+    let (go, url) = (stage.path("go"), stage.url(0));
+    stage.lists(&source(&format!(
+        "kind = \"command\"\nname = \"slow list\"\ncommand = [\"sh\", \"-c\", \"until test -e {}; do sleep 0.01; done; echo {url}\"]",
+        go.display(),
+    )));
+    let run = Run::of(env!("CARGO_BIN_EXE_stripe-propagate")).size(120, 40);
+    let run = run.arg("--config").arg(stage.path("config.toml")).arg("verify");
+    let mut pty = run.start();
+    pty.sees("reading sites from slow list …");
+    std::fs::write(&go, "").unwrap();
+    assert_eq!(pty.wait_exit(), 0);
+}
+
+#[test]
 fn a_screen_is_left_at_once_while_a_source_is_being_read() {
     let stage = Stage::of(6);
     let lock = stage.path("lock");

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Place as ConfigPlace, parse};
+use crate::inventory::formats;
 use crate::site::{Field, Site, SiteMode};
 
 fn config(text: &str) -> Config {
@@ -236,10 +237,39 @@ fn names_are_unique_over_all_places() {
     assert_eq!(names, ["shop", "shop-2"]);
 }
 
+/// Lists of files, more or less broken.
+fn list_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just("https://a.example\n"),
+        Just("https://sh\u{43e}p.example/x?y # z\n"),
+        Just("url,name,mode\n"),
+        Just("https://b.example,b,live\n"),
+        Just("[{\"url\":\"https://c.example\",\"master_key\":\"k…\"},7]"),
+        Just("[[sites]]\nurl = \"https://d.example\"\nenabled = 3\n"),
+        Just("\0\u{feff}\"'"),
+    ];
+    let bytes = prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat().into_bytes());
+    prop_oneof![bytes, prop::collection::vec(any::<u8>(), 0..100)]
+}
+
 /// Which of a site's fields a place sets: name and mode.
 type Says = (Option<u8>, Option<bool>);
 
 proptest! {
+    /// Whatever stands in a list, it comes to sites with their places, or to a failure.
+    #[test]
+    fn no_list_is_too_odd_to_be_merged(bytes in list_bytes()) {
+        use crate::config::ListFormat::{Csv, Json, Lines, Toml};
+
+        let text: String = (0..4).map(|place| source(&format!("s{place}"), "")).collect();
+        let outcomes = [Lines, Csv, Json, Toml].map(|format| formats::read(&bytes, format, 50));
+        let config = merge(config(&text), outcomes.into());
+        prop_assert_eq!(config.listed.origins.len(), config.sites.len());
+        prop_assert!(config.listed.origins.iter().all(|places| !places.is_empty()));
+        let told = config.listed.failed.len() + config.listed.warnings.len() + config.sites.len();
+        prop_assert!(told > 0, "an empty list is told of");
+    }
+
     /// Each field is as the first place has it that has it at all, and the list has each site once, in the order in
     /// which the places name them.
     #[test]
