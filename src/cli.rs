@@ -40,6 +40,8 @@ mod screen;
 /// shell gets its terminal back when the screen is left while its run goes on: a process cannot let go of the shell
 /// that waits for it, but this one can end before the child does.
 mod front;
+/// Reading the sources of sites for a command, and what is told of that.
+mod sources;
 /// Where the screen's sites come from: the config, read again, and what is added to it.
 mod setup;
 /// The list of sites, compared with the one of the last run.

@@ -1,5 +1,6 @@
 //! The config file: its shape, its defaults, and errors that name line and column and quote no value.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::rules::retry::Policy;
 use crate::rules::rollout as rules;
 use crate::secret::SecretSource;
 use crate::site::{Site, SiteUrl};
+use crate::text::CleanText;
 
 /// Where the file is looked for, and whether it may be trusted.
 mod file;
@@ -27,6 +29,8 @@ mod sites;
 mod sources;
 /// What came of reading them.
 mod listed;
+/// `[inventory]`.
+mod inventory;
 /// `[rollout]`.
 mod rollout;
 /// The form that every secret has.
@@ -39,11 +43,14 @@ mod watch;
 mod placed;
 
 pub use error::ConfigError;
+pub(crate) use file::distrusted;
 pub use file::{Found, Searched, Surroundings, find, load, typed_path};
-pub use listed::{FailedSource, Listed, Origins, RowWarning};
+pub use inventory::InventorySettings;
+pub use listed::{CONFIG, FailedSource, Listed, Origins, RowWarning};
 pub use outline::ConfigLine;
 pub use placed::{KeySetting, Placed};
 pub use secrets::DEFAULT_VARIABLE;
+pub use sites::{Otherwise, SiteEntry};
 pub use sources::{ListFormat, Source, SourceKind};
 pub use stripe::{StripeApi, StripeSettings};
 pub use watch::{NotifySettings, WatchSettings};
@@ -59,8 +66,16 @@ pub struct Config {
     pub path: PathBuf,
     /// The sites: those of the file in its order, then those of the sources, once these are read.
     pub sites: Vec<Site>,
+    /// The sites of the file as they stand there, until the sources are read.
+    pub entries: Vec<SiteEntry>,
+    /// The master keys of groups.
+    groups: sites::Groups,
+    /// Where the names of canaries stand, where only the sources can tell whether there are such sites.
+    canary: Option<Placed>,
     /// Where else sites stand.
     pub sources: Vec<Source>,
+    /// What they may add.
+    pub inventory: InventorySettings,
     /// What came of reading the sources, once they are.
     pub listed: Listed,
     /// Where the master keys come from; a site's [`crate::site::MasterKeyId`] is an index into this. The
@@ -230,7 +245,48 @@ impl Config {
             return false;
         }
         self.sites.push(sites::by_default(url, &self.sites));
+        self.listed.origins.push(vec![CleanText::note("this session")]);
         true
+    }
+
+    /// The sites that these entries describe, each with what is the default and a name of its own.
+    pub fn complete(&self, entries: &[SiteEntry]) -> Vec<Site> {
+        sites::complete(entries, &self.groups)
+    }
+
+    /// Whether each canary that is named is a site: with sources that is known when they are read. One that could not be
+    /// read may have listed it.
+    ///
+    /// # Errors
+    /// With the place of the names, and what to write.
+    pub fn check_canary(&self) -> Result<(), ConfigError> {
+        match (&self.canary, &self.rollout.canary) {
+            (Some(place), rules::Canary::Named(names)) if self.listed.failed.is_empty() => {
+                if rollout::are_sites(names, &self.sites) {
+                    Ok(())
+                } else {
+                    let text = "canary names a site that is neither in this config nor in a source: write it as its `name`";
+                    Err(self.error(place, text))
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The environment variables that may hold a secret: no command that is started sees them.
+    pub fn secret_variables(&self) -> Vec<String> {
+        let of_sources = self.sources.iter().filter_map(|source| source.kind.secret());
+        let secrets = self
+            .master_keys
+            .iter()
+            .chain(&self.notify.webhook)
+            .chain(of_sources);
+        let named = secrets.flat_map(SecretSource::variables).cloned();
+        // It may hold the master key also where the config names another place for it.
+        let mut all: Vec<String> = named.chain([DEFAULT_VARIABLE.to_owned()]).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// The retry policy that `[push]` and `[verify]` describe.
@@ -251,6 +307,9 @@ impl Config {
 struct RawConfig {
     master_key: Option<Spanned<secrets::RawSecret>>,
     sites: Vec<Spanned<sites::RawSite>>,
+    sources: Vec<Spanned<sources::RawSource>>,
+    groups: BTreeMap<Spanned<String>, sites::RawGroup>,
+    inventory: inventory::RawInventory,
     push: RawPush,
     rollout: rollout::RawRollout,
     verify: RawVerify,
@@ -344,13 +403,22 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
         Some(secret) => secrets::resolve(secret, place, &at)?,
         None => SecretSource::Env(vec![DEFAULT_VARIABLE.to_owned()]),
     }];
-    let sites = sites::resolve(&raw.sites, &mut master_keys, place, &at)?;
+    let entries = sites::resolve(&raw.sites, &mut master_keys, place, &at)?;
+    let groups = sites::resolve_groups(&raw.groups, &mut master_keys, place, &at)?;
+    let sources = sources::resolve(&raw.sources, &mut master_keys, place, &at)?;
+    let sites = sites::complete(&entries, &groups);
+    let known = sources.is_empty().then_some(&*sites);
+    let canary = raw.rollout.canary_place(&at).filter(|_| known.is_none());
     Ok(Config {
         path: place.path.to_owned(),
-        sources: Vec::new(),
-        listed: Listed::default(),
-        rollout: rollout::resolve(&raw.rollout, &sites, &at)?,
+        sources,
+        inventory: inventory::resolve(&raw.inventory, &at)?,
+        listed: Listed::of_config(&sites),
+        rollout: rollout::resolve(&raw.rollout, known, &at)?,
+        canary,
         sites,
+        entries,
+        groups,
         master_keys,
         push: resolve_push(&raw.push, &at)?,
         verify: resolve_verify(&raw.verify, &at)?,

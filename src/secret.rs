@@ -14,7 +14,7 @@ mod webhook;
 mod source;
 
 pub use source::{SecretError, SecretRefusal, SecretSource, Surroundings};
-pub(crate) use source::{open_plain, run_bounded};
+pub(crate) use source::{open_plain, run_bounded, run_bounded_to};
 pub use webhook::{WebhookRefusal, WebhookUrl};
 
 /// A secret of another kind: the address of a database, with its password, or the value of a header. It cannot be

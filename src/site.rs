@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use unicode_security::MixedScript;
 use url::{Host, Url};
 
 use crate::key::KeyMode;
@@ -143,6 +144,13 @@ impl SiteUrl {
         let (readable, valid) = idna::domain_to_unicode(self.host());
         let readable = CleanText::new(&readable, MAX_URL);
         (valid.is_ok() && readable.as_str() != self.host()).then_some(readable)
+    }
+
+    /// Whether a part of the host is written in more than one script (Unicode TS 39), so that it may only look like
+    /// another host.
+    pub fn mixes_scripts(&self) -> bool {
+        let (readable, _) = idna::domain_to_unicode(self.host());
+        !readable.split('.').all(MixedScript::is_single_script)
     }
 
     /// The port, also where it is the scheme's own.
@@ -320,6 +328,22 @@ mod tests {
         assert_eq!(read("https://shop.example.com"), None);
         assert_eq!(read("http://127.0.0.1:8080"), None);
         assert_eq!(read("http://[::1]:9"), None);
+    }
+
+    #[test]
+    fn a_host_that_mixes_scripts_is_told_apart() {
+        // A Cyrillic a among Latin letters; a name that is all Greek below a Latin one is none.
+        assert!(url("https://sh\u{43e}p.example.com").mixes_scripts());
+        for plain in [
+            "https://shop-24.example.com",
+            "https://bücher.example",
+            "https://αβγ.example.com",
+            "https://ショップ東京.example",
+            "http://127.0.0.1:8080",
+            "http://[::1]:9",
+        ] {
+            assert!(!url(plain).mixes_scripts(), "{plain}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The screen: a model, messages that change it, and a picture of it. `update` and `draw` are pure; `run`
 //! does the I/O.
 
+/// What is odd with the list of sites.
+mod sources;
 /// Where the sites come from, what is ordered about that, and what is told of it.
 pub mod setup;
 /// Colours by role, not by widget.
@@ -107,6 +109,8 @@ pub enum Message {
     Healed(usize),
     /// The screen is back from being suspended.
     Resumed,
+    /// Somebody wants the config and its sites to be read again.
+    Reload,
 }
 
 /// One thing that the operator typed or pasted.

@@ -71,9 +71,9 @@ fn stripe_is_asked_unless_the_config_says_no_and_over_tls() {
 fn the_example_loads_with_every_line_uncommented() {
     let is_option = |line: &str| {
         line.starts_with('#')
-            && line[1..].starts_with(|first: char| first.is_ascii_lowercase() || first == '"')
+            && line[1..].starts_with(|first: char| first.is_ascii_lowercase() || "\"[".contains(first))
     };
-    let forms = ["env = ", "file = \"~", "command = ", "value = "];
+    let forms = ["env = ", "file = \"~", "command = ", "credential = ", "value = "];
     for form in forms {
         let in_master_key = |number: usize| {
             let before = EXAMPLE
@@ -95,7 +95,11 @@ fn the_example_loads_with_every_line_uncommented() {
         let config = parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         assert_eq!(bound(&config).unwrap().words("push all"), "P F9");
         assert_eq!(Theme::of(&config).unwrap().name, "default");
-        assert_eq!(config.master_keys.len(), 2);
+        // The global one, a site's, a group's and a source's.
+        assert_eq!(config.master_keys.len(), 4);
+        let kinds: Vec<&str> = config.sources.iter().map(|source| source.kind.word()).collect();
+        assert_eq!(kinds, ["file", "http", "command", "sql"]);
+        assert!(config.inventory.allows("shop.example.com") && !config.inventory.allows("example.org"));
         assert_eq!(config.sites[1].name.as_str(), "boutique");
         assert_eq!(config.push.retry_after_max, Duration::from_mins(5));
         assert_eq!(config.ca_file.as_deref(), Some(Path::new("/etc/shops/ca.pem")));
@@ -199,6 +203,95 @@ const ERRORS: &[(&str, &str)] = &[
         "[master_key]\nvalue = \"abc\n",
         ":2:13: this cannot be read: a text stands between two quotes",
     ),
+    ("[[sources]]\npath = \"shops.txt\"\n", ": missing field `kind`"),
+    (
+        "[[sources]]\nkind = \"ldap\"\n",
+        ":2:8: this must be one of \"file\", \"sql\", \"http\", \"command\"",
+    ),
+    (
+        "[[sources]]\nkind = \"file\"\n",
+        ":2:8: a source of kind \"file\" needs a line more: path = \"shops.txt\"",
+    ),
+    (
+        "[[sources]]\nkind = \"file\"\npath = \"shops.txt\"\nquery = \"select 1\"\n",
+        ":4:9: a source of kind \"file\" takes no query: it takes path and format",
+    ),
+    (
+        "[[sources]]\nkind = \"file\"\npath = \"a\"\nformat = \"xml\"\n",
+        ":4:10: this must be one of \"lines\", \"csv\", \"json\", \"toml\"",
+    ),
+    (
+        "[[sources]]\nkind = \"file\"\npath = \"a\"\nmax_rows = 1000001\n",
+        ":4:12: max_rows must be a number from 1 to 1000000",
+    ),
+    (
+        "[[sources]]\nkind = \"file\"\npath = \"a\"\ntimeout = \"0s\"\n",
+        ":4:11: timeout must be a time from \"1ms\" to \"1h\"",
+    ),
+    (
+        "[[sources]]\nkind = \"file\"\npath = \"a\"\npaht = \"b\"\n",
+        ":4:1: unknown field `paht`",
+    ),
+    (
+        "[[sources]]\nkind = \"file\"\nname = \"x\"\npath = \"a\"\n[[sources]]\nkind = \"file\"\nname = \"x\"\npath = \"b\"\n",
+        ":7:8: another source is called so",
+    ),
+    (
+        "[[sources]]\nkind = \"file\"\nname = \"config\"\npath = \"a\"\n",
+        ":3:8: the sites of this file are called so",
+    ),
+    (
+        "[[sources]]\nkind = \"sql\"\nurl = \"postgres://u:p@db\"\nquery = \"select url\"\n",
+        ":3:7: the address of a database is a secret",
+    ),
+    (
+        "[[sources]]\nkind = \"sql\"\nurl = { env = \"A\" }\n",
+        ":2:8: a source of kind \"sql\" needs a line more: query = ",
+    ),
+    (
+        "[[sources]]\nkind = \"http\"\nurl = { env = \"A\" }\n",
+        ":3:7: url of a source of kind \"http\" is plain text",
+    ),
+    (
+        "[[sources]]\nkind = \"http\"\nurl = \"http://shops.example.com\"\n",
+        ":3:7: url must begin with https://",
+    ),
+    (
+        "[[sources]]\nkind = \"http\"\nurl = \"https://u:p@shops.example.com\"\n",
+        ":3:7: a user name or password in the address",
+    ),
+    (
+        "[[sources]]\nkind = \"http\"\nurl = \"https://a.example\"\npointer = \"sites\"\n",
+        ":4:11: pointer begins with a slash",
+    ),
+    (
+        "[[sources]]\nkind = \"http\"\nurl = \"https://a.example\"\nfields = { site = \"url\" }\n",
+        ":4:12: a site has no such field: it has url, name, group",
+    ),
+    (
+        "[[sources]]\nkind = \"http\"\nurl = \"https://a.example\"\nheader = { name = \"a b\", value = { env = \"A\" } }\n",
+        ":4:19: name must be that of a header",
+    ),
+    (
+        "[[sources]]\nkind = \"command\"\ncommand = []\n",
+        ":3:11: command must be a list",
+    ),
+    (
+        "[inventory]\nallow_hosts = [\"https://a.example\"]\n",
+        ":2:16: allow_hosts holds hosts such as",
+    ),
+    (
+        "[master_key]\ncredential = \"../key\"\n",
+        ": credential must be the name that LoadCredential= gives it",
+    ),
+    (
+        "[master_key]\ncredential = \"key\"\nenv = \"A\"\n",
+        ": says twice where the secret is",
+    ),
+    (
+        "[groups.prod]\nkey = 3\n",
+        ":2:1: unknown field `key`, expected `master_key`",
+    ),
     ("SECRETVALUE = 1\n", ":1:1: this name is not known here"),
     (
         "[[sites]]\nname = \"x\"\nurll = \"https://a.example\"\n",
@@ -284,6 +377,40 @@ fn a_watch_and_its_notices_are_checked() {
     }
 }
 
+/// A site's own key goes first, then its group's, then the global one: the source's is between them (unit tests of
+/// `inventory::merge`). A group that no site has is no error.
+#[test]
+fn a_group_has_a_master_key() {
+    let config = parse(
+        "[groups.prod]\nmaster_key = { env = \"PROD\" }\n[groups.other]\nmaster_key = { env = \"OTHER\" }\n\
+         [[sites]]\nurl = \"https://a.example\"\ngroup = \"prod\"\n\
+         [[sites]]\nurl = \"https://b.example\"\ngroup = \"prod\"\nmaster_key = { env = \"OWN\" }\n\
+         [[sites]]\nurl = \"https://c.example\"\n",
+    )
+    .unwrap();
+    let variables: Vec<&str> = config
+        .sites
+        .iter()
+        .flat_map(|site| config.master_keys[site.master_key.0 as usize].variables())
+        .map(String::as_str)
+        .collect();
+    assert_eq!(variables, ["PROD", "OWN", "TEMPLATE_MASTER_API_KEY"]);
+}
+
+#[test]
+fn canaries_may_be_sites_that_only_a_source_lists() {
+    let canary = "[rollout]\ncanary = [\"elsewhere\"]\n";
+    assert!(complaint(canary).contains(":2:10: canary names a site"));
+    let with_source = format!("{canary}[[sources]]\nkind = \"file\"\npath = \"a\"\n");
+    let config = parse(&with_source).unwrap();
+    // As long as nothing says that the source has it.
+    let said = config.check_canary().unwrap_err().to_string();
+    assert!(
+        said.contains(":2:10: canary names a site that is neither in this config nor"),
+        "{said}"
+    );
+}
+
 #[test]
 fn debug_shows_no_secret() {
     let config = parse("[master_key]\nvalue = \"topsecret\"\n").unwrap();
@@ -293,7 +420,7 @@ fn debug_shows_no_secret() {
 proptest! {
     /// Wherever a secret was put by mistake, the error does not repeat it.
     #[test]
-    fn no_error_quotes_a_value(secret in "[a-z0-9]{16,24}", which in 0usize..20) {
+    fn no_error_quotes_a_value(secret in "[a-z0-9]{16,24}", which in 0usize..26) {
         let secret = format!("zq{secret}");
         let text = match which {
             0 => format!("master_key = \"{secret}\""),
@@ -314,6 +441,12 @@ proptest! {
             16 => format!("[verify]\nsettle = {secret}"),
             17 => format!("[store]\nretention = [\"{secret}\"]"),
             18 => format!("{secret} ="),
+            20 => format!("[[sources]]\nkind = \"sql\"\nquery = \"x\"\nurl = \"postgres://u:{secret}@db\""),
+            21 => format!("[[sources]]\nkind = \"http\"\nurl = \"https://u:{secret}@a.example\""),
+            22 => format!("[[sources]]\nkind = \"http\"\nurl = \"https://a.example\"\nheader = {{ name = \"A\", value = \"{secret}\" }}"),
+            23 => format!("[[sources]]\nkind = \"{secret}\""),
+            24 => format!("[master_key]\ncredential = \"/{secret}\""),
+            25 => format!("[groups.a]\nmaster_key = \"{secret}\""),
             12 => format!("[verify]\non_start = \"{secret}\""),
             _ => format!("[master_key]\nenv = \"{secret} x\""),
         };

@@ -49,7 +49,7 @@ pub(super) struct AcknowledgeArgs {
 /// `acknowledge`.
 pub(super) async fn run(globals: &Globals, args: AcknowledgeArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.stray)?;
-    let config = config_with_sites(globals)?;
+    let config = config_with_sites(globals).await?;
     let chosen = select(&config.sites, &args.sites)?;
     let sites: Vec<&Site> = chosen.iter().map(|id| &config.sites[id.index()]).collect();
     let now = Timestamp::now();

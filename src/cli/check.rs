@@ -32,7 +32,7 @@ pub(super) struct CheckArgs {
 /// `check`: it needs no lock, and leaves nothing in the store.
 pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_with_sites(globals)?;
+    let config = config_with_sites(globals).await?;
     let mut selection = select(&config.sites, &args.common.sites)?;
     selection.retain(|id| config.sites[id.index()].enabled);
     if selection.is_empty() {
@@ -60,6 +60,7 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
         table: Table::of(selection.iter().map(|id| sites[id.index()].name.as_str())),
         sites,
         selected: selection.len(),
+        lacks_sites: !config.listed.failed.is_empty(),
         telling: telling(args.common.json),
         reports: HashMap::new(),
         counts: Counts::default(),
@@ -80,6 +81,8 @@ struct Followed {
     table: Table,
     /// How many sites are checked.
     selected: usize,
+    /// Whether sites are missing, since their source could not be read.
+    lacks_sites: bool,
     /// Of the sites that are not over.
     reports: HashMap<SiteId, Report>,
     counts: Counts,
@@ -107,8 +110,8 @@ impl Followed {
                 },
             }
         };
-        // A site that got lost on the way is not known to be good.
-        let is_bad = self.counts.bad > 0 || self.counts.all() < self.selected;
+        // A site that got lost on the way, or before, is not known to be good.
+        let is_bad = self.lacks_sites || self.counts.bad > 0 || self.counts.all() < self.selected;
         let status = if interrupted {
             Status::Interrupted
         } else if is_bad {

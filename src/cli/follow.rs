@@ -496,7 +496,14 @@ impl Follower {
         } else if self.has_halted() {
             Status::Halted
         } else {
-            Status::of(&results.tally(), self.followed.run.is_none())
+            let looks = self.followed.run.is_none() && !self.followed.begins;
+            let status = Status::of(&results.tally(), self.followed.run.is_none());
+            // Sites that are missing from the list are not known to be good.
+            if looks && session.lacks_sites {
+                status.worse(Status::Bad)
+            } else {
+                status
+            }
         };
         let begin = self.followed.run.as_ref().map_or(self.begin, |run| run.started);
         let seconds = results.now.since(begin).as_secs();

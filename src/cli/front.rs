@@ -15,7 +15,7 @@ use crate::tui::run::giving_back;
 /// Tells the child which process waits for it.
 const MARK: &str = "STRIPE_PROPAGATE_FRONT";
 /// By which the child says that it goes on alone.
-const LET_GO: Signal = Signal::USR1;
+const LET_GO: Signal = Signal::USR2;
 
 /// Whether this process is to stand before the screen: it has a terminal, and nobody stands before it.
 pub(super) fn is_needed() -> bool {
@@ -40,7 +40,8 @@ async fn wait(
     mut arguments: impl Iterator<Item = OsString>,
     tab: impl FnOnce() -> TabSettings,
 ) -> anyhow::Result<u8> {
-    let mut let_go = signal(SignalKind::user_defined1())?;
+    let mut let_go = signal(SignalKind::user_defined2())?;
+    let mut reload = signal(SignalKind::user_defined1())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -62,6 +63,7 @@ async fn wait(
                 return Ok(code(status));
             }
             _ = let_go.recv() => return Ok(0),
+            _ = reload.recv() => forward(&child, Signal::USR1),
             _ = interrupt.recv() => forward(&child, Signal::INT),
             _ = terminate.recv() => forward(&child, Signal::TERM),
             _ = hangup.recv() => forward(&child, Signal::HUP),

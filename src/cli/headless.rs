@@ -13,7 +13,8 @@ use super::list::ask_of_list;
 use super::printer::Telling;
 use super::session::{Session, find_config};
 use super::signals::{Signals, asked};
-use super::status::Status;
+use super::sources::{ListArgs, gathered, may_send};
+use super::status::{Interrupted, Status};
 use super::watch::watch;
 use super::{Common, Globals, log};
 use crate::config::{Config, Searched};
@@ -25,7 +26,7 @@ use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::SkipReason;
 use crate::site::{Site, SiteId};
 use crate::store::Store;
-use crate::text::Count;
+use crate::text::{CleanText, Count};
 use crate::tui::model::KNOWN_FOR;
 
 /// Flags of `push`.
@@ -54,6 +55,8 @@ pub(super) struct PushArgs {
     /// Also go on where the list of sites changed by at least 5 sites and a tenth since the last run.
     #[arg(long)]
     allow_list_change: bool,
+    #[command(flatten)]
+    list: ListArgs,
 }
 
 /// What the operator leaves out of a push.
@@ -116,7 +119,8 @@ pub(super) fn wait(text: &str) -> Result<Duration, String> {
 /// `push`.
 pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_with_sites(globals)?;
+    let config = config_with_sites(globals).await?;
+    may_send(&config, args.list)?;
     let selection = select(&config.sites, &args.common.sites)?;
     let mut signals = Signals::listen()?;
     let key = args.key.read(&mut signals).await?;
@@ -227,8 +231,8 @@ pub(super) async fn carry_out(
 /// `verify`.
 pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_with_sites(globals)?;
-    let mut selection = select(&config.sites, &args.common.sites)?;
+    let config = config_with_sites(globals).await?;
+    let selection = to_look_at(&config, &args)?;
     if args.watch && args.key.is_given() {
         bail!("--watch takes no key: what each site should serve is on record");
     }
@@ -238,17 +242,13 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     } else {
         None
     };
-    selection.retain(|id| config.sites[id.index()].enabled);
-    if selection.is_empty() {
-        bail!("all of these sites are disabled in the config: there is nothing to look at");
-    }
     log::start(&config.log, globals);
     let mut session = Session::of_config(&config, globals, Left::Alone).await?;
     if args.ask_stripe_again {
         session.standings.ask_afresh();
     }
     if args.watch {
-        return Box::pin(watch(session, selection, telling(args.common.json), &mut signals)).await;
+        return Box::pin(watch_on(config, session, globals, &args, &mut signals)).await;
     }
     session.local.handle.send(Command::Look {
         sites: selection.clone(),
@@ -272,13 +272,56 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     status
 }
 
+/// The sites that `verify` looks at.
+fn to_look_at(config: &Config, args: &VerifyArgs) -> anyhow::Result<Vec<SiteId>> {
+    let mut selection = select(&config.sites, &args.common.sites)?;
+    selection.retain(|id| config.sites[id.index()].enabled);
+    if selection.is_empty() {
+        bail!("all of these sites are disabled in the config: there is nothing to look at");
+    }
+    Ok(selection)
+}
+
+/// Watches until a signal ends it. SIGUSR1 has config and sources read again: where these are wrong by then, it goes on
+/// with what there was.
+async fn watch_on(
+    mut config: Config,
+    mut session: Session,
+    globals: &Globals,
+    args: &VerifyArgs,
+    signals: &mut Signals,
+) -> anyhow::Result<Status> {
+    loop {
+        let selection = to_look_at(&config, args)?;
+        let watched = Box::pin(watch(session, selection, telling(args.common.json), signals)).await?;
+        if let Some(status) = watched {
+            return Ok(status);
+        }
+        let read = config_with_sites(globals).await;
+        match read.and_then(|config| to_look_at(&config, args).map(|_| config)) {
+            Ok(next) => {
+                let sites = Count(next.sites.len(), "site");
+                let _closed = writeln!(std::io::stderr(), "read again: {sites}");
+                config = next;
+            }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => {
+                let error = CleanText::new(&format!("{error:#}"), 2000);
+                let _closed = writeln!(std::io::stderr(), "warning: the config is as before: {error}");
+            }
+        }
+        session = Session::of_config(&config, globals, Left::Alone).await?;
+    }
+}
+
 pub(super) fn telling(json: bool) -> Telling {
     if json { Telling::Json } else { Telling::Plain }
 }
 
-pub(super) fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
+/// The config with all sites, those of its sources too: that is told where it takes a while, and what is odd with it.
+pub(super) async fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
     let config = match find_config(globals)? {
-        Ok(config) => config,
+        Ok(config) => Box::pin(gathered(config)).await?,
         Err(Searched(places)) => {
             let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
             bail!(
@@ -289,8 +332,14 @@ pub(super) fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
         }
     };
     if config.sites.is_empty() {
+        let by_sources = match (config.sources.len(), config.listed.failed.is_empty()) {
+            (0, _) => "",
+            (_, true) => ", and its sources list none",
+            (_, false) => ", and the sources that list some could not be read",
+        };
         bail!(
-            "{} lists no sites: add [[sites]] with a url, as config.example.toml shows",
+            "{} lists no sites{by_sources}: add [[sites]] with a url, or [[sources]] that list them, as \
+             config.example.toml shows",
             config.path.display()
         );
     }

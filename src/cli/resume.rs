@@ -9,6 +9,7 @@ use super::follow::{Followed, Held, follow};
 use super::headless::{config_with_sites, telling, wait};
 use super::session::Session;
 use super::signals::{Signals, asked};
+use super::sources::{ListArgs, may_send};
 use super::status::{Interrupted, Status};
 use super::{Globals, log};
 use crate::engine::{Command, Left, LeftRun};
@@ -37,6 +38,8 @@ pub(super) struct ResumeArgs {
     /// Also send a key that Stripe does not know or has expired: shops that serve it take no payments.
     #[arg(long)]
     allow_unknown_key: bool,
+    #[command(flatten)]
+    list: ListArgs,
     /// Wait at most so long for proofs, once all is sent and looked at ("90s", "5 min", 0).
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
@@ -44,7 +47,8 @@ pub(super) struct ResumeArgs {
 
 /// `resume`.
 pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<Status> {
-    let config = config_with_sites(globals)?;
+    let config = config_with_sites(globals).await?;
+    may_send(&config, args.list)?;
     let mut signals = Signals::listen()?;
     log::start(&config.log, globals);
     let mut worst = Status::Good;

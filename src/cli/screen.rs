@@ -56,7 +56,8 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
     front::mind_the_front();
     // From before the screen has them, so that none is lost when it is left.
     let mut signals = Signals::listen()?;
-    let (mut loaded, mut setup, mut taken) = match Box::pin(first_config(&globals, size)).await? {
+    let first = first_config(&globals, size, &mut signals);
+    let (mut loaded, mut setup, mut taken) = match Box::pin(first).await? {
         Ok(first) => first,
         Err(left) => return Ok(Ended::With(left)),
     };
@@ -113,9 +114,12 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
 async fn first_config(
     globals: &Globals,
     size: (u16, u16),
+    signals: &mut Signals,
 ) -> anyhow::Result<Result<(Loaded, Setup, Option<Taken>), Status>> {
     let setup = Setup::of(globals);
-    let error = match setup.load() {
+    // Sources may take a while: whoever breaks that off has not even seen the screen.
+    let load = async { Ok(setup.load().await) };
+    let error = match signals.unless_stopped(load).await? {
         Ok(loaded) => return Ok(Ok((loaded, setup, None))),
         Err(error) => error,
     };

@@ -14,9 +14,7 @@ use tokio::task::JoinHandle;
 use super::signals::{Signals, asked};
 use super::{Globals, list, who};
 use crate::attach::{About, Hub, Offer};
-use crate::config::{
-    self, Config, DEFAULT_VARIABLE, Found, NotifySettings, Searched, StoreSettings, WatchSettings,
-};
+use crate::config::{self, Config, Found, NotifySettings, Searched, StoreSettings, WatchSettings};
 use crate::engine::preflight::Preflight;
 use crate::engine::{self, Clock, Command, Event, Handle, Left, Rates, RunInfo, Settings, Standings};
 use crate::notify;
@@ -58,6 +56,8 @@ pub(super) type Db = SqliteStore;
 /// A config brought to life.
 pub(super) struct Session {
     pub(super) sites: Arc<[Site]>,
+    /// Whether sites are missing, since their source could not be read.
+    pub(super) lacks_sites: bool,
     /// How much at once, and how patiently.
     settings: Settings,
     /// What the store knew of each site when the session began.
@@ -118,6 +118,7 @@ impl Session {
         let master_keys = MasterKeys::new(config, &sites, api);
         Ok(Self {
             sites,
+            lacks_sites: !config.listed.failed.is_empty(),
             settings: settings(config, left),
             known,
             acknowledged: Acknowledged::default(),
@@ -276,15 +277,10 @@ impl Session {
 
     /// Who is told what a watch finds. A command of it sees no variable that holds a secret.
     pub(super) fn notify_settings(&self) -> notify::Settings {
-        let mut hidden = self.local.master_keys.variables();
-        // It may hold the master key also where the config names another place for it.
-        hidden.push(DEFAULT_VARIABLE.to_owned());
-        let webhook = self.notify.webhook.iter();
-        hidden.extend(webhook.flat_map(SecretSource::variables).cloned());
         notify::Settings {
             command: self.notify.command.clone(),
             webhook: self.notify.webhook.clone(),
-            hidden,
+            hidden: self.local.master_keys.hidden.clone(),
             http: HttpSettings {
                 sites: 1,
                 ..self.http.clone()
@@ -313,7 +309,8 @@ pub(super) fn http(config: &Config, ca_pem: Option<Vec<u8>>) -> Result<HttpSiteA
     HttpSiteApi::new(&http_settings(config, ca_pem))
 }
 
-fn http_settings(config: &Config, ca_pem: Option<Vec<u8>>) -> HttpSettings {
+/// How sites are reached.
+pub(super) fn http_settings(config: &Config, ca_pem: Option<Vec<u8>>) -> HttpSettings {
     HttpSettings {
         connect_timeout: config.push.connect_timeout,
         timeout: config.push.timeout,
@@ -483,6 +480,8 @@ fn read_ca_file(path: &Path) -> std::io::Result<Vec<u8>> {
 /// The master keys of the config, each read once, at its first need.
 pub(super) struct MasterKeys {
     sources: Vec<SecretSource>,
+    /// The variables that may hold secrets: a command must not see them.
+    hidden: Vec<String>,
     sites: Arc<[Site]>,
     api: Arc<HttpSiteApi>,
     /// Held while keys are read, so that no command is started twice.
@@ -494,6 +493,7 @@ impl MasterKeys {
     pub(super) fn new(config: &Config, sites: &Arc<[Site]>, api: Arc<HttpSiteApi>) -> Self {
         Self {
             sources: config.master_keys.clone(),
+            hidden: config.secret_variables(),
             sites: Arc::clone(sites),
             api,
             reading: Mutex::new(()),
@@ -513,7 +513,7 @@ impl MasterKeys {
             let source =
                 source.ok_or_else(|| anyhow!("a site names a master key that the config has not"))?;
             let key = source
-                .read(Surroundings::of_process(), &self.variables())
+                .read(Surroundings::of_process(), &self.hidden)
                 .await
                 .with_context(|| self.whose(id))?;
             self.api.set_master_key(id, key);
@@ -524,15 +524,6 @@ impl MasterKeys {
     /// Gives the global key, where it is known already.
     pub(super) fn set(&self, key: MasterKey) {
         self.api.set_master_key(MasterKeyId::default(), key);
-    }
-
-    /// The variables that hold master keys: a command must not see them.
-    fn variables(&self) -> Vec<String> {
-        self.sources
-            .iter()
-            .flat_map(SecretSource::variables)
-            .cloned()
-            .collect()
     }
 
     fn whose(&self, id: MasterKeyId) -> String {

@@ -1,10 +1,12 @@
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::Globals;
+use super::{Globals, sources};
 use crate::config::{self, Config, ConfigError, Found, LogSettings, Searched, Surroundings};
+use crate::inventory::{Around, gather};
 use crate::site::SiteUrl;
 use crate::tui::Message;
 use crate::tui::actions::bound;
@@ -44,9 +46,19 @@ impl Setup {
         }
     }
 
-    /// Reads the config, if there is one.
-    pub(super) fn load(&self) -> Result<Loaded, ConfigError> {
-        self.load_with(None)
+    /// Reads the config, if there is one, and the sources that it names.
+    pub(super) async fn load(&self) -> Result<Loaded, ConfigError> {
+        let read = self.read(None)?;
+        let around = read.around()?;
+        self.take_in(Read {
+            config: sources::patiently(read.config, around).await,
+            ..read
+        })
+    }
+
+    /// The config alone, if there is one.
+    pub(super) fn config(&self) -> Result<Config, ConfigError> {
+        self.read(None).map(|read| read.config)
     }
 
     /// What was read again last.
@@ -71,8 +83,8 @@ impl Setup {
         &self.added
     }
 
-    fn load_with(&self, newest: Option<&SiteUrl>) -> Result<Loaded, ConfigError> {
-        let (mut config, searched) = match config::find(&self.around) {
+    fn read(&self, newest: Option<SiteUrl>) -> Result<Read, ConfigError> {
+        let (config, searched) = match config::find(&self.around) {
             Found::File(path) => (config::load(&path)?, Vec::new()),
             Found::Nowhere(Searched(places)) => match &self.file {
                 Some(file) => return Err(gone(file)),
@@ -82,6 +94,22 @@ impl Setup {
         // These name what only the screen knows.
         Theme::of(&config)?;
         bound(&config)?;
+        Ok(Read {
+            config,
+            searched,
+            newest,
+        })
+    }
+
+    /// The sites of the session come last.
+    fn take_in(&self, read: Read) -> Result<Loaded, ConfigError> {
+        let Read {
+            mut config,
+            searched,
+            newest,
+        } = read;
+        config.check_canary()?;
+        let newest = newest.as_ref();
         let file = searched.is_empty().then(|| config.path.clone());
         // What the config lists by now is of the session no more.
         let added = self.added.iter().chain(newest).filter(|url| config.add_site(url));
@@ -89,30 +117,37 @@ impl Setup {
         let newest = newest.filter(|url| added.contains(url)).cloned();
         let log_waits = self.log.as_ref().is_some_and(|log| *log != config.log);
         Ok(Loaded {
-            config,
             searched,
             told: told::Setup {
                 file,
                 added,
                 newest,
                 log_waits,
+                failed: config.listed.failed.clone(),
+                warnings: config.listed.warnings.clone(),
                 ..told::Setup::default()
             },
+            config,
         })
     }
 
-    /// Does what the screen orders.
-    fn carry_out(&mut self, order: SetupOrder) -> SetupNews {
-        match order {
-            SetupOrder::Reload => self.reload(None),
-            SetupOrder::Add(url) => self.reload(Some(&url)),
-            SetupOrder::WriteSites { file, urls } => self.write_sites(&file, urls),
-            SetupOrder::WriteExample => self.write_example(),
+    /// Does what the screen orders, as far as that takes no longer than files do.
+    fn carry_out(&mut self, order: SetupOrder) -> Step {
+        let read = match order {
+            SetupOrder::Reload => self.read(None),
+            SetupOrder::Add(url) => self.read(Some(url)),
+            SetupOrder::WriteSites { file, urls } => return Step::Done(self.write_sites(&file, urls)),
+            SetupOrder::WriteExample => return Step::Done(self.write_example()),
+        };
+        match read {
+            Ok(read) => Step::Read(Box::new(read)),
+            Err(error) => Step::Done(SetupNews::Wrong(Wrong::from(&error))),
         }
     }
 
-    fn reload(&mut self, newest: Option<&SiteUrl>) -> SetupNews {
-        match self.load_with(newest) {
+    /// What was read is worked with when the screen lets go of what there was before.
+    fn take_next_from(&mut self, read: Result<Read, ConfigError>) -> SetupNews {
+        match read.and_then(|read| self.take_in(read)) {
             Ok(loaded) => {
                 self.next = Some(loaded);
                 SetupNews::Loaded
@@ -152,6 +187,39 @@ impl Setup {
     }
 }
 
+/// A config that was read.
+struct Read {
+    config: Config,
+    /// Where one was looked for, if there is none.
+    searched: Vec<PathBuf>,
+    /// A site that is to be added.
+    newest: Option<SiteUrl>,
+}
+
+impl Read {
+    fn around(&self) -> Result<Around, ConfigError> {
+        let around = sources::around(&self.config);
+        around.map_err(|error| of_file(&self.config.path, format!("{error:#}")))
+    }
+
+    /// With the sites of its sources, too.
+    async fn with_sources(self) -> Result<Self, ConfigError> {
+        let around = self.around()?;
+        Ok(Self {
+            config: gather(self.config, around).await,
+            ..self
+        })
+    }
+}
+
+/// How far an order was carried out.
+enum Step {
+    /// This came of it.
+    Done(SetupNews),
+    /// The config was read, and its sources are still to be.
+    Read(Box<Read>),
+}
+
 fn of_file(path: &Path, message: String) -> ConfigError {
     ConfigError {
         path: path.to_owned(),
@@ -170,7 +238,8 @@ fn gone(path: &Path) -> ConfigError {
 }
 
 /// Carries out what is ordered about the config, one after the other, and tells what came of it. On a thread that may
-/// block: files can be slow. Gives back what it was given when nobody orders any more.
+/// block: files can be slow. Gives back what it was given when nobody orders any more: sources that are being read then
+/// are given up.
 ///
 /// # Errors
 /// When that thread panicked.
@@ -179,17 +248,46 @@ pub(super) async fn serve(
     mut orders: UnboundedReceiver<SetupOrder>,
     tell: UnboundedSender<Message>,
 ) -> Result<Setup, JoinError> {
-    while let Some(order) = orders.recv().await {
-        let work = move || {
-            let news = setup.carry_out(order);
-            (setup, news)
+    let mut waiting: VecDeque<SetupOrder> = VecDeque::new();
+    loop {
+        let next = match waiting.pop_front() {
+            Some(order) => Some(order),
+            None => orders.recv().await,
         };
-        let news;
-        (setup, news) = spawn_blocking(work).await?;
+        let Some(order) = next else { break };
+        let work = move || {
+            let step = setup.carry_out(order);
+            (setup, step)
+        };
+        let step;
+        (setup, step) = spawn_blocking(work).await?;
+        let news = match step {
+            Step::Done(news) => news,
+            Step::Read(read) => match unless_left(read.with_sources(), &mut orders, &mut waiting).await {
+                Some(read) => setup.take_next_from(read),
+                None => break,
+            },
+        };
         // The screen is being left.
         let _left = tell.send(Message::Setup(news));
     }
     Ok(setup)
+}
+
+/// What `work` comes to; nothing, if nobody orders any more before that. What is ordered meanwhile has to wait.
+async fn unless_left<T>(
+    work: impl Future<Output = T>,
+    orders: &mut UnboundedReceiver<SetupOrder>,
+    waiting: &mut VecDeque<SetupOrder>,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Some(done),
+            order = orders.recv() => waiting.push_back(order?),
+        }
+    }
 }
 
 fn in_words(error: &ConfigError) -> String {
@@ -218,9 +316,19 @@ mod tests {
             },
             ..Setup::default()
         };
-        let loaded = setup.load().unwrap();
+        let loaded = setup.take_in(setup.read(None).unwrap()).unwrap();
         setup.keep(&loaded);
         (folder, path, setup)
+    }
+
+    impl Setup {
+        /// On configs without sources.
+        fn does(&mut self, order: SetupOrder) -> SetupNews {
+            match self.carry_out(order) {
+                Step::Done(news) => news,
+                Step::Read(read) => self.take_next_from(Ok(*read)),
+            }
+        }
     }
 
     fn new() -> SiteUrl {
@@ -237,37 +345,34 @@ mod tests {
             file: file.to_owned(),
             urls: vec![new()],
         };
-        let SetupNews::NotWritten(why) = setup.carry_out(order(&path)) else {
+        let SetupNews::NotWritten(why) = setup.does(order(&path)) else {
             panic!("it wrote into {}", other.display())
         };
         assert!(why.contains("the config is") && why.contains("xdg"), "{why}");
         assert!(!std::fs::read_to_string(&other).unwrap().contains("new.example"));
-        assert_eq!(
-            setup.carry_out(order(&other)),
-            SetupNews::SitesWritten(vec![new()])
-        );
+        assert_eq!(setup.does(order(&other)), SetupNews::SitesWritten(vec![new()]));
         std::fs::remove_file(&other).unwrap();
-        assert!(matches!(setup.carry_out(order(&other)), SetupNews::NotWritten(_)));
+        assert!(matches!(setup.does(order(&other)), SetupNews::NotWritten(_)));
     }
 
     #[test]
     fn a_config_that_vanishes_is_wrong_and_one_that_never_was_is_none() {
         let (_folder, path, mut setup) = opened();
         std::fs::remove_file(&path).unwrap();
-        let news = setup.carry_out(SetupOrder::Reload);
+        let news = setup.does(SetupOrder::Reload);
         let SetupNews::Wrong(wrong) = news else {
             panic!("{news:?}")
         };
         assert!(wrong.message.contains("it is gone"), "{}", wrong.message);
         setup.file = None;
-        assert_eq!(setup.carry_out(SetupOrder::Reload), SetupNews::Loaded);
+        assert_eq!(setup.does(SetupOrder::Reload), SetupNews::Loaded);
     }
 
     #[test]
     fn another_log_counts_at_the_next_start() {
         let (_folder, path, mut setup) = opened();
         let waits = |setup: &mut Setup| {
-            assert_eq!(setup.carry_out(SetupOrder::Reload), SetupNews::Loaded);
+            assert_eq!(setup.does(SetupOrder::Reload), SetupNews::Loaded);
             let next = setup.take_next().unwrap();
             setup.keep(&next);
             next.told.log_waits
@@ -282,12 +387,12 @@ mod tests {
     #[test]
     fn what_was_written_is_not_of_the_session_when_the_next_config_is_not_taken() {
         let (_folder, path, mut setup) = opened();
-        assert_eq!(setup.carry_out(SetupOrder::Add(new())), SetupNews::Loaded);
+        assert_eq!(setup.does(SetupOrder::Add(new())), SetupNews::Loaded);
         let next = setup.take_next().unwrap();
         setup.keep(&next);
         assert_eq!(setup.added(), [new()]);
         let (file, urls) = (path, vec![new()]);
-        setup.carry_out(SetupOrder::WriteSites { file, urls });
+        setup.does(SetupOrder::WriteSites { file, urls });
         assert_eq!(setup.added(), []);
     }
 

@@ -14,6 +14,8 @@ pub(super) struct Signals {
     terminate: Signal,
     /// A run goes on when its terminal is gone; a watch does not.
     hangup: Signal,
+    /// Where nobody asks for it, it does nothing.
+    reload: Signal,
 }
 
 /// Which signal ends a command that would go on for ever.
@@ -23,6 +25,8 @@ pub(super) enum End {
     Interrupted,
     /// SIGTERM: it is stopped as a service is.
     Terminated,
+    /// SIGUSR1: it begins anew, on what config and sources are by then.
+    Reload,
 }
 
 impl Signals {
@@ -32,6 +36,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            reload: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -41,6 +46,17 @@ impl Signals {
             _ = self.interrupt.recv() => End::Interrupted,
             _ = self.hangup.recv() => End::Interrupted,
             _ = self.terminate.recv() => End::Terminated,
+        }
+    }
+
+    /// Until an end is wanted, or config and sources are to be read again.
+    pub(super) async fn ended_or_reload(&mut self) -> End {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => End::Interrupted,
+            _ = self.hangup.recv() => End::Interrupted,
+            _ = self.terminate.recv() => End::Terminated,
+            _ = self.reload.recv() => End::Reload,
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) struct StatusArgs {
 /// `status`: from the store alone. No site is asked, and no run is held up.
 pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_with_sites(globals)?;
+    let config = config_with_sites(globals).await?;
     let selection = select(&config.sites, &args.common.sites)?;
     let store = open_store(&config.store, globals).await?.store;
     let now = Clock::start().now();

@@ -14,7 +14,8 @@ use crate::text::Count;
 /// How long what is out, and what is told to others, may take in the end.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Watches these sites until a signal ends it: a line for each change, and one for each look at all of them.
+/// Watches these sites until a signal ends it: a line for each change, and one for each look at all of them. Returns none
+/// where it is to begin anew, on what config and sources are by then.
 ///
 /// SIGTERM is how a service is stopped: that is a good end.
 pub(super) async fn watch(
@@ -22,14 +23,19 @@ pub(super) async fn watch(
     selection: Vec<SiteId>,
     telling: Telling,
     signals: &mut Signals,
-) -> anyhow::Result<Status> {
+) -> anyhow::Result<Option<Status>> {
     let mut teller = Teller {
         printer: Printer::start(telling)?,
         telling,
         is_sending: false,
     };
     let mut watching = Watching::begin(&session, selection)?;
+    let mut reloads = false;
     let end = loop {
+        // A run on the sites of before goes to its end first.
+        if reloads && !teller.is_sending {
+            break End::Reload;
+        }
         let wants = tokio::select! {
             event = session.events.recv() => match event {
                 Some(event) => {
@@ -44,7 +50,13 @@ pub(super) async fn watch(
             },
             () = sleep_until(watching.due()) => watching.tick(),
             wants = watching.beside() => wants,
-            end = signals.ended() => break end,
+            end = signals.ended_or_reload() => match end {
+                End::Reload => {
+                    reloads = true;
+                    Wants::Nothing
+                }
+                end => break end,
+            },
         };
         match wants {
             Wants::Order(command) => session.local.order(command),
@@ -58,23 +70,25 @@ pub(super) async fn watch(
             Wants::Nothing | Wants::Retry(_) => {}
         }
     };
-    let farewell = async {
-        leave(&mut session, &teller).await;
-        for failure in watching.finish(FAREWELL).await {
-            teller.printer.happens(failure);
-        }
-        teller.printer.finish(true).await;
-    };
     tokio::select! {
-        () = farewell => {}
+        () = farewell(&mut session, watching, teller) => {}
         // Once more: what has happened is on record all the same.
         _ = signals.ended() => {}
     }
     session.close().await;
     Ok(match end {
-        End::Interrupted => Status::Interrupted,
-        End::Terminated => Status::Good,
+        End::Interrupted => Some(Status::Interrupted),
+        End::Terminated => Some(Status::Good),
+        End::Reload => None,
     })
+}
+
+async fn farewell(session: &mut Session, watching: Watching, teller: Teller) {
+    leave(session, &teller).await;
+    for failure in watching.finish(FAREWELL).await {
+        teller.printer.happens(failure);
+    }
+    teller.printer.finish(true).await;
 }
 
 /// How a retry goes on that holds by itself: nobody is here to say so. What it did not reach is cancelled, and is the

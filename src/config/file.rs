@@ -94,16 +94,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 pub(super) fn read(path: &Path) -> Result<(String, Metadata), ConfigError> {
     let refuse = |message: String| ConfigError::of_file(path, message);
     let (file, about) = open_plain(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    let owner = Owner {
-        user: about.uid(),
-        group: about.gid(),
-        mode: about.mode(),
-    };
-    let me = (
-        rustix::process::getuid().as_raw(),
-        rustix::process::getgid().as_raw(),
-    );
-    if let Some(complaint) = distrust(owner, me) {
+    if let Some(complaint) = distrusted(&about) {
         return Err(refuse(format!("{complaint} {}", path.display())));
     }
     let mut text = String::new();
@@ -114,6 +105,21 @@ pub(super) fn read(path: &Path) -> Result<(String, Metadata), ConfigError> {
         return Err(refuse("is longer than 16 MiB: is it the right file?".to_owned()));
     }
     Ok((text, about))
+}
+
+/// Why a file that can name hosts cannot be trusted by this process's user, with the command that mends it (its path is
+/// to be put behind it).
+pub(crate) fn distrusted(about: &Metadata) -> Option<&'static str> {
+    let owner = Owner {
+        user: about.uid(),
+        group: about.gid(),
+        mode: about.mode(),
+    };
+    let me = (
+        rustix::process::getuid().as_raw(),
+        rustix::process::getgid().as_raw(),
+    );
+    distrust(owner, me)
 }
 
 /// Parses what stands, or would stand, in the file.

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::site::{Site, SiteUrl};
 use crate::text::CleanText;
 
 /// What came of reading the sources, beside the sites.
@@ -13,6 +14,24 @@ pub struct Listed {
     pub failed: Vec<FailedSource>,
 }
 
+impl Listed {
+    /// Of a config's own sites.
+    pub(super) fn of_config(sites: &[Site]) -> Self {
+        let config = CleanText::note(CONFIG);
+        Self {
+            origins: sites.iter().map(|_| vec![config.clone()]).collect(),
+            warnings: sites
+                .iter()
+                .filter_map(|site| RowWarning::of_scripts(&config, None, &site.url))
+                .collect(),
+            failed: Vec::new(),
+        }
+    }
+}
+
+/// How the config is called among the places that list sites.
+pub const CONFIG: &str = "config";
+
 /// The places that describe a site: "config", or the names of sources.
 pub type Origins = Vec<CleanText>;
 
@@ -25,6 +44,20 @@ pub struct RowWarning {
     pub place: Option<String>,
     /// What is wrong. Quotes no value.
     pub text: CleanText,
+}
+
+impl RowWarning {
+    /// A host that mixes scripts may only look like the one that is meant.
+    pub fn of_scripts(source: &CleanText, place: Option<String>, url: &SiteUrl) -> Option<Self> {
+        let readable = url.readable_host().filter(|_| url.mixes_scripts())?;
+        let host = url.host();
+        let text = format!("host {host} reads as {readable}, in more than one script: is it the right one?");
+        Some(Self {
+            source: source.clone(),
+            place,
+            text: CleanText::note(&text),
+        })
+    }
 }
 
 impl fmt::Display for RowWarning {

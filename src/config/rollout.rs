@@ -2,6 +2,7 @@ use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use super::error::{ConfigError, Places};
+use super::placed::Placed;
 use crate::rules::rollout::{Canary, Pause, Settings, Share, StopAfter};
 use crate::site::Site;
 
@@ -14,8 +15,34 @@ pub(super) struct RawRollout {
     stop_after: Option<Spanned<Value>>,
 }
 
-/// `[rollout]`; `sites` are those that a canary can name.
-pub(super) fn resolve(raw: &RawRollout, sites: &[Site], at: &Places<'_>) -> Result<Settings, ConfigError> {
+impl RawRollout {
+    /// Where the canary stands.
+    pub(super) fn canary_place(&self, at: &Places<'_>) -> Option<Placed> {
+        let canary = self.canary.as_ref()?;
+        Some(Placed {
+            text: String::new(),
+            place: at.line_and_column(canary.span().start),
+        })
+    }
+}
+
+/// What is wrong with a canary that is none of the sites.
+pub(super) const NO_SUCH_SITE: &str =
+    "canary names a site that is not in this config: write it as its `name`";
+
+/// Whether there is a site of each of these names.
+pub(super) fn are_sites(names: &[String], sites: &[Site]) -> bool {
+    names
+        .iter()
+        .all(|name| sites.iter().any(|site| site.name.as_str() == name))
+}
+
+/// `[rollout]`; `sites` are those that a canary can name, if they are known.
+pub(super) fn resolve(
+    raw: &RawRollout,
+    sites: Option<&[Site]>,
+    at: &Places<'_>,
+) -> Result<Settings, ConfigError> {
     Ok(Settings {
         canary: match &raw.canary {
             Some(canary) => resolve_canary(canary, sites, at)?,
@@ -41,7 +68,11 @@ fn share(value: &Value, least: i64) -> Option<Share> {
     }
 }
 
-fn resolve_canary(raw: &Spanned<Value>, sites: &[Site], at: &Places<'_>) -> Result<Canary, ConfigError> {
+fn resolve_canary(
+    raw: &Spanned<Value>,
+    sites: Option<&[Site]>,
+    at: &Places<'_>,
+) -> Result<Canary, ConfigError> {
     let refuse = |text: &str| at.error(Some(raw.span()), text);
     let Value::Array(names) = raw.get_ref() else {
         return share(raw.get_ref(), 0).map(Canary::Share).ok_or_else(|| {
@@ -53,13 +84,10 @@ fn resolve_canary(raw: &Spanned<Value>, sites: &[Site], at: &Places<'_>) -> Resu
         .map(|name| name.as_str().map(str::to_owned))
         .collect();
     let names = names.ok_or_else(|| refuse("canary must be a list of the names of sites"))?;
-    let is_known = |name: &String| sites.iter().any(|site| site.name.as_str() == name);
-    if names.iter().all(is_known) {
+    if sites.is_none_or(|sites| are_sites(&names, sites)) {
         Ok(Canary::Named(names))
     } else {
-        Err(refuse(
-            "canary names a site that is not in this config: write it as its `name`",
-        ))
+        Err(refuse(NO_SUCH_SITE))
     }
 }
 

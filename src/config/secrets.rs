@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
@@ -13,8 +14,7 @@ use crate::secret::SecretSource;
 /// The variable that holds the global master key, unless the config says otherwise.
 pub const DEFAULT_VARIABLE: &str = "TEMPLATE_MASTER_API_KEY";
 
-const FORMS: &str =
-    "{ env = \"NAME\" }, { file = \"PATH\" }, { command = [\"PROGRAM\", \"ARGUMENT\"] } or { value = \"…\" }";
+const FORMS: &str = "{ env = \"NAME\" }, { file = \"PATH\" }, { command = [\"PROGRAM\", \"ARGUMENT\"] }, { credential = \"NAME\" } or { value = \"…\" }";
 
 /// A secret as it stands in the file. Exactly one of its fields is set.
 #[derive(Default)]
@@ -26,6 +26,7 @@ struct Fields {
     env: Option<Names>,
     file: Option<PathBuf>,
     command: Option<Vec<String>>,
+    credential: Option<String>,
     value: Option<SecretString>,
 }
 
@@ -85,14 +86,37 @@ pub(super) fn resolve(
     place: Place<'_>,
     at: &Places<'_>,
 ) -> Result<SecretSource, ConfigError> {
-    let refuse = |message: String| at.error(Some(raw.span()), message);
+    resolve_at(raw.get_ref(), raw.span(), place, at)
+}
+
+/// As [`resolve`], of a secret that stands at `span`.
+pub(super) fn resolve_at(
+    raw: &RawSecret,
+    span: Range<usize>,
+    place: Place<'_>,
+    at: &Places<'_>,
+) -> Result<SecretSource, ConfigError> {
+    let refuse = |message: String| at.error(Some(span.clone()), message);
     let Fields {
         env,
         file,
         command,
+        credential,
         value,
-    } = &raw.get_ref().0;
+    } = &raw.0;
     match (env, file, command, value) {
+        _ if let Some(name) = credential => {
+            let others = [env.is_some(), file.is_some(), command.is_some(), value.is_some()];
+            if others.contains(&true) {
+                return Err(refuse(twice()));
+            }
+            if !is_credential(name) {
+                return Err(refuse(
+                    "credential must be the name that LoadCredential= gives it, without a slash".to_owned(),
+                ));
+            }
+            Ok(SecretSource::Credential(name.clone()))
+        }
         (Some(names), None, None, None)
             if names.0.iter().all(|name| is_variable(name)) && !names.0.is_empty() =>
         {
@@ -117,10 +141,18 @@ pub(super) fn resolve(
         (None, None, None, None) => Err(refuse(format!(
             "says not where the secret is: write one of {FORMS}"
         ))),
-        _ => Err(refuse(format!(
-            "says twice where the secret is: write only one of {FORMS}"
-        ))),
+        _ => Err(refuse(twice())),
     }
+}
+
+fn twice() -> String {
+    format!("says twice where the secret is: write only one of {FORMS}")
+}
+
+/// Whether it can be the name of a file in systemd's folder, and of nothing elsewhere.
+fn is_credential(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
+    !matches!(name, "" | "." | "..") && name.len() <= 255 && name.bytes().all(legal)
 }
 
 fn is_variable(name: &str) -> bool {

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -23,15 +23,56 @@ pub(super) struct RawSite {
     enabled: Option<bool>,
 }
 
-/// The sites, each with a name and an address of its own. Their master keys are added to `master_keys`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGroup {
+    master_key: Option<Spanned<RawSecret>>,
+}
+
+/// A site as the places that list it describe it. What none of them says is the default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteEntry {
+    /// Its address.
+    pub url: SiteUrl,
+    /// How it is called.
+    pub name: Option<CleanText>,
+    /// Those that belong together.
+    pub group: Option<CleanText>,
+    /// Which keys it may be given.
+    pub mode: Option<SiteMode>,
+    /// Which sites share a server.
+    pub backend: Option<CleanText>,
+    /// A master key of its own.
+    pub master_key: Option<MasterKeyId>,
+    /// Whether it is sent keys.
+    pub enabled: Option<bool>,
+    /// What its sources say of all of their sites: less than what any of them says of this one.
+    pub otherwise: Otherwise,
+}
+
+/// What a source says of all of its sites.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Otherwise {
+    /// Their group.
+    pub group: Option<CleanText>,
+    /// Which keys they may be given.
+    pub mode: Option<SiteMode>,
+    /// Their master key.
+    pub master_key: Option<MasterKeyId>,
+}
+
+/// The master keys of groups.
+pub(super) type Groups = BTreeMap<CleanText, MasterKeyId>;
+
+/// The sites as they stand in the config, each with an address of its own. Their master keys are added to
+/// `master_keys`.
 pub(super) fn resolve(
     raw: &[Spanned<RawSite>],
     master_keys: &mut Vec<SecretSource>,
     place: Place<'_>,
     at: &Places<'_>,
-) -> Result<Vec<Site>, ConfigError> {
-    let mut sites: Vec<Site> = Vec::with_capacity(raw.len());
-    let mut names = HashMap::new();
+) -> Result<Vec<SiteEntry>, ConfigError> {
+    let mut entries: Vec<SiteEntry> = Vec::with_capacity(raw.len());
     let mut places: HashMap<SiteUrl, usize> = HashMap::new();
     for entry in raw {
         let entry = entry.get_ref();
@@ -45,36 +86,78 @@ pub(super) fn resolve(
                 format!("this site is in line {first} already: take one of them out"),
             ));
         }
-        let name = match &entry.name {
-            Some(name) => text("name", name, at)?,
-            None => url.default_name(),
-        };
-        let backend: Arc<str> = match &entry.backend {
-            Some(backend) => text("backend", backend, at)?.as_str().into(),
-            None => url.backend().into(),
-        };
-        let master_key = match &entry.master_key {
-            Some(secret) => {
-                master_keys.push(secrets::resolve(secret, place, at)?);
-                MasterKeyId(u32::try_from(master_keys.len() - 1).unwrap_or(u32::MAX))
-            }
-            None => MasterKeyId::default(),
-        };
-        sites.push(Site {
-            name: unique(&name, &mut names),
+        let text =
+            |what, raw: &Option<Spanned<String>>| raw.as_ref().map(|raw| clean(what, raw, at)).transpose();
+        entries.push(SiteEntry {
             url,
-            group: entry
-                .group
-                .as_ref()
-                .map(|group| text("group", group, at))
-                .transpose()?,
-            mode: entry.mode.unwrap_or_default(),
-            backend,
-            master_key,
-            enabled: entry.enabled.unwrap_or(true),
+            name: text("name", &entry.name)?,
+            group: text("group", &entry.group)?,
+            mode: entry.mode,
+            backend: text("backend", &entry.backend)?,
+            master_key: key(entry.master_key.as_ref(), master_keys, place, at)?,
+            enabled: entry.enabled,
+            otherwise: Otherwise::default(),
         });
     }
-    Ok(sites)
+    Ok(entries)
+}
+
+/// `[groups.NAME]`. One that no site has is none too many: a source may list its sites.
+pub(super) fn resolve_groups(
+    raw: &BTreeMap<Spanned<String>, RawGroup>,
+    master_keys: &mut Vec<SecretSource>,
+    place: Place<'_>,
+    at: &Places<'_>,
+) -> Result<Groups, ConfigError> {
+    let mut groups = Groups::new();
+    for (name, group) in raw {
+        let clean = clean("the name of a group", name, at)?;
+        if let Some(key) = key(group.master_key.as_ref(), master_keys, place, at)? {
+            groups.insert(clean, key);
+        }
+    }
+    Ok(groups)
+}
+
+/// Adds a master key that stands in the config to `master_keys`.
+pub(super) fn key(
+    raw: Option<&Spanned<RawSecret>>,
+    master_keys: &mut Vec<SecretSource>,
+    place: Place<'_>,
+    at: &Places<'_>,
+) -> Result<Option<MasterKeyId>, ConfigError> {
+    let Some(secret) = raw else { return Ok(None) };
+    master_keys.push(secrets::resolve(secret, place, at)?);
+    Ok(Some(MasterKeyId(
+        u32::try_from(master_keys.len() - 1).unwrap_or(u32::MAX),
+    )))
+}
+
+/// Each entry with what is the default, and with a name of its own. A site's master key is its own, else its group's,
+/// else its source's, else the global one.
+pub(super) fn complete(entries: &[SiteEntry], groups: &Groups) -> Vec<Site> {
+    let mut names = HashMap::with_capacity(entries.len());
+    let complete = |entry: &SiteEntry| {
+        let url = &entry.url;
+        let name = entry.name.clone().unwrap_or_else(|| url.default_name());
+        let group = entry.group.as_ref().or(entry.otherwise.group.as_ref());
+        let of_group = || group.and_then(|group| groups.get(group)).copied();
+        let key = entry.master_key.or_else(of_group).or(entry.otherwise.master_key);
+        let backend: Arc<str> = match &entry.backend {
+            Some(backend) => backend.as_str().into(),
+            None => url.backend().into(),
+        };
+        Site {
+            name: unique(&name, &mut names),
+            url: url.clone(),
+            group: group.cloned(),
+            mode: entry.mode.or(entry.otherwise.mode).unwrap_or_default(),
+            backend,
+            master_key: key.unwrap_or_default(),
+            enabled: entry.enabled.unwrap_or(true),
+        }
+    };
+    entries.iter().map(complete).collect()
 }
 
 /// A site of which nothing is known but its address, beside `others`.
@@ -91,7 +174,8 @@ pub(super) fn by_default(url: &SiteUrl, others: &[Site]) -> Site {
     }
 }
 
-fn text(what: &str, raw: &Spanned<String>, at: &Places<'_>) -> Result<CleanText, ConfigError> {
+/// `raw` as the `what` of something, made safe.
+pub(super) fn clean(what: &str, raw: &Spanned<String>, at: &Places<'_>) -> Result<CleanText, ConfigError> {
     let clean = CleanText::new(raw.get_ref(), NAME_LIMIT);
     if clean.is_empty() {
         return Err(at.error(

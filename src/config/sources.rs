@@ -2,11 +2,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::header::HeaderName;
 use url::Url;
 
 use crate::secret::SecretSource;
 use crate::site::{Field, MasterKeyId, SiteMode};
 use crate::text::CleanText;
+
+/// Reading the tables.
+mod tables;
+pub(super) use tables::{RawSource, resolve};
 
 /// One of `[[sources]]`: where sites stand besides the config.
 #[derive(Debug, Clone)]
@@ -53,7 +58,7 @@ pub enum SourceKind {
         /// What the fields of a site are called in an object of the list, where not by their own names.
         fields: BTreeMap<Field, String>,
         /// A header of the request: its name, and where its value comes from.
-        header: Option<(String, SecretSource)>,
+        header: Option<(HeaderName, SecretSource)>,
     },
     /// What a command prints.
     Command {
@@ -66,8 +71,30 @@ pub enum SourceKind {
     },
 }
 
+impl SourceKind {
+    /// Its word in the config.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "file",
+            Self::Sql { .. } => "sql",
+            Self::Http { .. } => "http",
+            Self::Command { .. } => "command",
+        }
+    }
+
+    /// The secret that it takes, if it takes one.
+    pub fn secret(&self) -> Option<&SecretSource> {
+        match self {
+            Self::Sql { url, .. } => Some(url),
+            Self::Http { header, .. } => header.as_ref().map(|(_, value)| value),
+            Self::File { .. } | Self::Command { .. } => None,
+        }
+    }
+}
+
 /// What a file can hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ListFormat {
     /// An address a line, with `#` comments.
     Lines,

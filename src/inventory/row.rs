@@ -33,9 +33,9 @@ pub struct Row {
     pub fields: BTreeMap<Field, SecretString>,
 }
 
-/// What a source holds.
+/// What a database answered.
 #[derive(Default)]
-pub struct Rows {
+pub struct Answer {
     /// Those that could be read, in order.
     pub rows: Vec<Row>,
     /// Those that could not, and why: each is a warning, and does not lose the others. Quotes no value.

@@ -30,6 +30,8 @@ pub enum SecretSource {
     File(PathBuf),
     /// What a command prints: the program and its arguments.
     Command(Vec<String>),
+    /// A credential that systemd hands to a service, by its name.
+    Credential(String),
     /// In the config itself.
     Value(SecretString),
 }
@@ -40,6 +42,7 @@ impl fmt::Debug for SecretSource {
             Self::Env(names) => formatter.debug_tuple("Env").field(names).finish(),
             Self::File(path) => formatter.debug_tuple("File").field(path).finish(),
             Self::Command(argv) => formatter.debug_tuple("Command").field(&argv.first()).finish(),
+            Self::Credential(name) => formatter.debug_tuple("Credential").field(name).finish(),
             Self::Value(_) => formatter.write_str("Value(…)"),
         }
     }
@@ -80,6 +83,11 @@ pub enum SecretError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// systemd hands no credentials to this process.
+    #[error(
+        "the credential {0}: $CREDENTIALS_DIRECTORY is not set: systemd sets it for a service whose unit has LoadCredential={0}:PATH"
+    )]
+    NoCredentials(String),
     /// The command failed.
     #[error("the command {program}: {reason}")]
     Command {
@@ -137,6 +145,7 @@ impl SecretSource {
             Self::Env(names) => from_environment(names, around)?,
             Self::File(path) => from_file(path, around.user)?,
             Self::Command(argv) => from_command(argv, hidden).await?,
+            Self::Credential(name) => from_credential(name, around)?,
             Self::Value(value) => (value.expose_secret().to_owned(), "value in the config".to_owned()),
         };
         parse(text).map_err(|refusal| SecretError::Refused {
@@ -149,7 +158,7 @@ impl SecretSource {
     pub fn variables(&self) -> &[String] {
         match self {
             Self::Env(names) => names,
-            Self::File(_) | Self::Command(_) | Self::Value(_) => &[],
+            Self::File(_) | Self::Command(_) | Self::Credential(_) | Self::Value(_) => &[],
         }
     }
 }
@@ -203,22 +212,44 @@ fn from_file(path: &Path, user: u32) -> Result<Found, SecretError> {
         reason,
     };
     let (file, about) = open_plain(path).map_err(|error| refuse(error.to_string()))?;
-    if about.uid() != user && about.uid() != 0 {
-        return Err(refuse(
-            "belongs to another user: whoever owns it can change the key".to_owned(),
-        ));
-    }
+    refuse_strangers(&about, user).map_err(refuse)?;
     if about.mode() & 0o077 != 0 {
         return Err(refuse(format!(
             "others can read it: chmod 600 {}",
             path.display()
         )));
     }
-    let mut bytes = room();
-    file.take(READ_LIMIT)
-        .read_to_end(&mut bytes)
-        .map_err(|error| refuse(error.to_string()))?;
+    let bytes = read_file(file).map_err(|error| refuse(error.to_string()))?;
     Ok((text(&bytes), path.display().to_string()))
+}
+
+fn refuse_strangers(about: &Metadata, user: u32) -> Result<(), String> {
+    if about.uid() == user || about.uid() == 0 {
+        Ok(())
+    } else {
+        Err("belongs to another user: whoever owns it can change the key".to_owned())
+    }
+}
+
+fn read_file(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = room();
+    file.take(READ_LIMIT).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Only the service sees the folder, and an access list can say so where the file's mode does not: that is not asked.
+fn from_credential(name: &str, around: Surroundings) -> Result<Found, SecretError> {
+    let folder = (around.variable)("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+    let folder = folder.ok_or_else(|| SecretError::NoCredentials(name.to_owned()))?;
+    let path = Path::new(&folder).join(name);
+    let refuse = |reason: String| SecretError::File {
+        path: path.clone(),
+        reason,
+    };
+    let (file, about) = open_plain(&path).map_err(|error| refuse(error.to_string()))?;
+    refuse_strangers(&about, around.user).map_err(refuse)?;
+    let bytes = read_file(file).map_err(|error| refuse(error.to_string()))?;
+    Ok((text(&bytes), format!("the credential {name}")))
 }
 
 async fn from_command(argv: &[String], hidden: &[String]) -> Result<Found, SecretError> {
@@ -262,6 +293,20 @@ pub(crate) async fn run_bounded(
     variables: &[(&'static str, String)],
     limit: Duration,
 ) -> Result<Ended, String> {
+    run_bounded_to(argv, hidden, variables, limit, READ_LIMIT).await
+}
+
+/// As [`run_bounded`], with at most so many bytes of its standard output.
+///
+/// # Errors
+/// As of [`run_bounded`].
+pub(crate) async fn run_bounded_to(
+    argv: &[String],
+    hidden: &[String],
+    variables: &[(&'static str, String)],
+    limit: Duration,
+    most: u64,
+) -> Result<Ended, String> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err("names no program".to_owned());
     };
@@ -285,11 +330,17 @@ pub(crate) async fn run_bounded(
     // Declared behind the child: it ends before that is reaped, so that its number is nobody else's.
     let group = Group(child.id());
     let (out, said) = (child.stdout.take(), child.stderr.take());
-    let work = async { tokio::join!(read_bounded(out), read_bounded(said), child.wait()) };
+    let work = async {
+        tokio::join!(
+            read_bounded(out, most),
+            read_bounded(said, READ_LIMIT),
+            child.wait()
+        )
+    };
     let ended = tokio::time::timeout(limit, work).await;
     drop(group);
     let Ok((out, said, status)) = ended else {
-        return Err(format!("did not end within {} s", limit.as_secs()));
+        return Err(format!("did not end within {limit:?}"));
     };
     let status = status.map_err(|error| error.to_string())?;
     Ok(Ended { status, out, said })
@@ -319,11 +370,11 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-async fn read_bounded(from: Option<impl AsyncRead + Unpin>) -> Zeroizing<Vec<u8>> {
+async fn read_bounded(from: Option<impl AsyncRead + Unpin>, most: u64) -> Zeroizing<Vec<u8>> {
     let mut bytes = room();
     if let Some(from) = from {
         // An error ends the text; the command's status tells that it failed.
-        let _end = from.take(READ_LIMIT).read_to_end(&mut bytes).await;
+        let _end = from.take(most).read_to_end(&mut bytes).await;
     }
     bytes
 }

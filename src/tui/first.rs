@@ -3,7 +3,7 @@ use super::model::{Model, Start};
 use super::reread::compared;
 use super::screen::Screen;
 use super::setup::{SetupNews, SetupOrder, Wrong, shown};
-use super::{Effect, Leave};
+use super::{Effect, Leave, sources};
 use crate::engine::{Attempts, Command, Level, Message};
 use crate::rules::moment::Moment;
 use crate::rules::run::RunPhase;
@@ -216,7 +216,9 @@ impl Screen {
             gone => format!("{gone} marks were on sites that are gone; "),
         };
         let level = if gone > 0 { Level::Warning } else { level };
+        sources::tell_warnings(model);
         model.say(level, marks + &text);
+        sources::tell_failed(model);
         if let Some(url) = model.setup.newest.clone()
             && !model.options.read_only
             && let Some(file) = &model.setup.file

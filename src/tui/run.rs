@@ -109,6 +109,7 @@ struct Signals {
     interrupt: Signal,
     resized: Signal,
     continued: Signal,
+    reload: Signal,
 }
 
 impl Signals {
@@ -118,6 +119,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             resized: signal(SignalKind::window_change())?,
+            reload: signal(SignalKind::user_defined1())?,
             continued: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
         })
     }
@@ -285,6 +287,7 @@ impl Show<'_> {
             _ = ears.signals.interrupt.recv() => Woke::Left(Left::Terminated),
             _ = ears.signals.resized.recv() => Woke::Resized,
             _ = ears.signals.continued.recv() => Woke::Continued,
+            _ = ears.signals.reload.recv() => Woke::Prompt(Message::Reload),
             () = sleep_until(due) => Woke::Draw,
             () = self.terminal.ready(), if waits => Woke::Draw,
             () = sleep_until(wake) => Woke::Prompt(Message::Wake),

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::dialogs::Dialog;
 use super::model::{Model, Start};
+use super::sources;
 use crate::engine::Level;
 use crate::rules::moment::Moment;
 
@@ -33,6 +34,8 @@ impl Screen {
             let change = model.setup.list_change.to_string();
             model.say(Level::Warning, change);
         }
+        sources::tell_warnings(&mut model);
+        sources::tell_failed(&mut model);
         Self {
             model,
             dialog: None,

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use crate::config::{ConfigError, ConfigLine};
+use crate::config::{ConfigError, ConfigLine, FailedSource, RowWarning};
 use crate::rules::plan::ListChange;
 use crate::site::SiteUrl;
 use crate::text::{CleanText, NOTE_LIMIT};
@@ -25,6 +25,10 @@ pub struct Setup {
     pub list_change: ListChange,
     /// Whether its `[log]` is another one than that which the program began with, and logs by.
     pub log_waits: bool,
+    /// Sources of sites that could not be read.
+    pub failed: Vec<FailedSource>,
+    /// What is odd with the list of sites.
+    pub warnings: Vec<RowWarning>,
 }
 
 /// Something about the config that the screen wants done.

@@ -147,6 +147,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         Message::Watch(news) => watch::take(model, news),
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
+        Message::Reload => return first::reload(screen),
         Message::Healed(sites) => {
             let text = if sites == 0 {
                 "all sites of the demo are well already".to_owned()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, PgConnection};
-use stripe_propagate::inventory::row::{Row, Rows};
+use stripe_propagate::inventory::row::{Answer, Row};
 use stripe_propagate::inventory::sql;
 use stripe_propagate::secret::Secret;
 use stripe_propagate::site::Field;
@@ -115,7 +115,7 @@ impl Database {
         number(self.kind, &self.url, query)
     }
 
-    pub(crate) fn read(&self, query: &str) -> Rows {
+    pub(crate) fn read(&self, query: &str) -> Answer {
         read(&self.url, query, PATIENCE, 1000).unwrap()
     }
 
@@ -143,7 +143,7 @@ pub(crate) fn each_server(sites: &str, test: impl Fn(&Database)) {
 }
 
 /// What is tested.
-pub(crate) fn read(url: &str, query: &str, timeout: Duration, max_rows: usize) -> Result<Rows, String> {
+pub(crate) fn read(url: &str, query: &str, timeout: Duration, max_rows: usize) -> Result<Answer, String> {
     let url = Secret::parse(url.to_owned()).unwrap();
     Runtime::new()
         .unwrap()
@@ -156,7 +156,7 @@ pub(crate) fn refuse(url: &str, query: &str) -> String {
 }
 
 /// An error that tells no secret.
-pub(crate) fn told(url: &str, outcome: Result<Rows, String>) -> String {
+pub(crate) fn told(url: &str, outcome: Result<Answer, String>) -> String {
     let error = outcome.map(|rows| rows.rows.len()).unwrap_err();
     let place = url.split('@').nth(1).unwrap_or(url);
     for secret in [url, place, PASSWORD, PASSWORD_IN_URL, "topsecret", "127.0.0.1"] {
@@ -170,7 +170,7 @@ pub(crate) fn field(row: &Row, field: Field) -> Option<&str> {
 }
 
 /// The text of a field in each row.
-pub(crate) fn all(rows: &Rows, wanted: Field) -> Vec<Option<&str>> {
+pub(crate) fn all(rows: &Answer, wanted: Field) -> Vec<Option<&str>> {
     rows.rows.iter().map(|row| field(row, wanted)).collect()
 }
 

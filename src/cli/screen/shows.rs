@@ -65,9 +65,9 @@ pub(super) fn tab_here(config: &Config) -> TabSettings {
 /// What a screen on the operator's config shows outside of itself, or one on the demo (none). While a config is wrong,
 /// nothing.
 pub(in crate::cli) fn tab_of(globals: Option<&Globals>) -> TabSettings {
-    match globals.map(|globals| Setup::of(globals).load()) {
+    match globals.map(|globals| Setup::of(globals).config()) {
         None => tab_here(&Config::empty()),
-        Some(Ok(loaded)) => tab_here(&loaded.config),
+        Some(Ok(config)) => tab_here(&config),
         Some(Err(_)) => NO_TAB,
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 
 use super::columns::Columns;
-use crate::inventory::row::{Place, Row, Rows};
+use crate::inventory::row::{Answer, Place, Row};
 use crate::site::Field;
 
 /// The longest value, in bytes; no field of a site needs as much.
@@ -22,7 +22,7 @@ pub(super) enum ValueRefusal {
 pub(super) struct Collector {
     max_rows: usize,
     seen: usize,
-    rows: Rows,
+    rows: Answer,
 }
 
 impl Collector {
@@ -31,7 +31,7 @@ impl Collector {
         Self {
             max_rows,
             seen: 0,
-            rows: Rows::default(),
+            rows: Answer::default(),
         }
     }
 
@@ -94,7 +94,7 @@ impl Collector {
     }
 
     /// All that came.
-    pub(super) fn finish(mut self, columns: Columns) -> Rows {
+    pub(super) fn finish(mut self, columns: Columns) -> Answer {
         self.rows.unknown = columns.unknown;
         self.rows
     }

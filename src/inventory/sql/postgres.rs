@@ -16,7 +16,7 @@ use super::address::{Endpoint, Server, Tls};
 use super::collect::{Collector, ValueRefusal};
 use super::columns::Columns;
 use super::words;
-use crate::inventory::row::Rows;
+use crate::inventory::row::Answer;
 use crate::text::CleanText;
 
 /// How long saying goodbye may take.
@@ -28,7 +28,7 @@ pub(super) async fn read(
     query: &str,
     timeout: Duration,
     mut collector: Collector,
-) -> Result<Rows, String> {
+) -> Result<Answer, String> {
     let failed =
         |error: &Error, seen| refusal(error, timeout).unwrap_or_else(|| words::answering(error, seen));
     let connecting = |error: &Error| refusal(error, timeout).unwrap_or_else(|| words::connecting(error));

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::collect::{Collector, ValueRefusal};
 use super::columns::Columns;
 use super::words;
-use crate::inventory::row::Rows;
+use crate::inventory::row::Answer;
 use crate::text::CleanText;
 
 /// Ends the reading when nobody waits for it any more, as at the time limit.
@@ -34,7 +34,7 @@ pub(super) async fn read(
     query: &str,
     timeout: Duration,
     collector: Collector,
-) -> Result<Rows, String> {
+) -> Result<Answer, String> {
     let flag = Arc::new(AtomicBool::new(false));
     let mut stop = Stop {
         flag: Arc::clone(&flag),
@@ -78,7 +78,7 @@ fn answer(
     timeout: Duration,
     mut collector: Collector,
     stop: &AtomicBool,
-) -> Result<Rows, String> {
+) -> Result<Answer, String> {
     let mut statement = connection.prepare(query).map_err(|error| match error {
         // Its text quotes the query, which is no secret, and no value.
         Error::SqliteFailure(code, Some(text)) if code.code == ErrorCode::Unknown => {

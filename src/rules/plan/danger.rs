@@ -54,6 +54,11 @@ pub enum Danger {
         /// How many are not in it any more.
         went: usize,
     },
+    /// Sources of sites could not be read: their sites are missing from the plan.
+    FailedSource {
+        /// How many.
+        sources: usize,
+    },
 }
 
 impl Danger {
@@ -71,6 +76,7 @@ impl Danger {
             Self::OtherLength { .. } => "length",
             Self::DeadKey { .. } => "dead",
             Self::ListChanged { .. } => "list",
+            Self::FailedSource { .. } => "source",
         }
     }
 
@@ -112,11 +118,24 @@ impl Danger {
                 Count(came, "site"),
                 Count(went, "site")
             ),
+            Self::FailedSource { sources } => format!(
+                "{} could not be read: sites that only stand there get nothing",
+                Count(sources, "source")
+            ),
         }
     }
 }
 
 impl Plan {
+    /// So many sources of sites could not be read.
+    pub fn mind_failed_sources(&mut self, sources: usize) {
+        let is_so = |danger: &Danger| matches!(danger, Danger::FailedSource { .. });
+        self.dangers.retain(|danger| !is_so(danger));
+        if sources > 0 {
+            self.dangers.push(Danger::FailedSource { sources });
+        }
+    }
+
     /// Allows no more than what the operator reads in the plan: who says that a site which was changed by somebody else
     /// may go says nothing of a key of the other mode there.
     pub fn allow_what_is_told<'a>(&mut self, state: impl Fn(SiteId) -> &'a SiteState) {

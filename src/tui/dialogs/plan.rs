@@ -216,6 +216,8 @@ impl PlanDialog {
     fn new(model: &Model, plans: Plans, retry: Option<Vec<SiteId>>) -> Self {
         let mut plans = plans;
         plans.judge_keys(model);
+        let failed = model.setup.failed.len();
+        plans.change(|plan| plan.mind_failed_sources(failed));
         Self {
             rows: plans.careful.outlooks(|id| model.state(id)),
             keys: plans.boldest().put_keys().into_iter().cloned().collect(),

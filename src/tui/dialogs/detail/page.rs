@@ -105,7 +105,12 @@ impl Page<'_> {
         self.fact("name", site.name.as_str());
         self.fact("address", &site.url.to_string());
         if let Some(host) = site.url.readable_host() {
-            self.fact("", &format!("reads as {host}"));
+            let mixes = if site.url.mixes_scripts() {
+                ", in more than one script: is it the right one?"
+            } else {
+                ""
+            };
+            self.fact("", &format!("reads as {host}{mixes}"));
         }
         if let Some(group) = &site.group {
             self.fact("group", group.as_str());

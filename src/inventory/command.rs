@@ -1,0 +1,36 @@
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::LIST_LIMIT;
+use crate::secret::run_bounded_to;
+use crate::text::CleanText;
+
+/// What a command prints. It sees none of the variables that may hold a secret.
+///
+/// # Errors
+/// It cannot be started, fails, takes too long or prints too much: in words, with what it said on its standard error.
+pub(super) async fn run(
+    argv: &[String],
+    hidden: &[String],
+    timeout: Duration,
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    let program = argv.first().map_or("(empty)", String::as_str);
+    let refuse = |reason: String| format!("the command {program}: {reason}");
+    let ended = run_bounded_to(argv, hidden, &[], timeout, LIST_LIMIT + 1).await;
+    let ended = ended.map_err(refuse)?;
+    // Before its status: it fails when nobody reads any more.
+    if ended.out.len() as u64 > LIST_LIMIT {
+        return Err(refuse("prints more than 64 MiB: is it the right one?".to_owned()));
+    }
+    if ended.status.success() {
+        return Ok(ended.out);
+    }
+    let said = CleanText::note(&String::from_utf8_lossy(&ended.said));
+    let said = if said.is_empty() {
+        "it said nothing".to_owned()
+    } else {
+        format!("it said: {said}")
+    };
+    Err(refuse(format!("failed ({}); {said}", ended.status)))
+}

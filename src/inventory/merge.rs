@@ -1,0 +1,249 @@
+use std::collections::HashMap;
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use super::Outcome;
+use super::formats::{Remarks, Rows, unknown_in_words};
+use super::row::{Entry, Place, Row};
+use crate::config::{
+    CONFIG, Config, FailedSource, InventorySettings, Listed, Origins, Otherwise, RowWarning, SiteEntry,
+    Source,
+};
+use crate::secret::{MasterKey, SecretSource};
+use crate::site::{MasterKeyId, SiteUrl};
+use crate::text::{CleanText, Count};
+
+/// The longest reason or remark that is told, in characters.
+const LIMIT: usize = 600;
+
+/// The config with the sites of its sources, each of which has come to something. The config's own sites are first. Of a
+/// site that several places list, each field is as the first of them has it that has it at all.
+pub(super) fn merge(mut config: Config, outcomes: Vec<Outcome>) -> Config {
+    let mut merging = Merging::of(&config);
+    let sources = std::mem::take(&mut config.sources);
+    for (source, outcome) in sources.iter().zip(outcomes) {
+        merging.take(source, outcome);
+    }
+    config.sources = sources;
+    config.sites = config.complete(&merging.entries);
+    config.master_keys = merging.master_keys;
+    config.listed = merging.listed;
+    config
+}
+
+struct Merging {
+    entries: Vec<SiteEntry>,
+    places: HashMap<SiteUrl, usize>,
+    listed: Listed,
+    inventory: InventorySettings,
+    master_keys: Vec<SecretSource>,
+    /// The master keys of rows, by their hashes: sites with the same one share it.
+    known_keys: HashMap<[u8; 32], MasterKeyId>,
+}
+
+/// What is made of one source.
+struct Told {
+    bad: Remarks,
+    odd: Remarks,
+    good: usize,
+    /// Where in it each of its sites stood first.
+    seen: HashMap<usize, Place>,
+}
+
+impl Merging {
+    fn of(config: &Config) -> Self {
+        let entries = config.entries.clone();
+        let config_alone: Origins = vec![CleanText::note(CONFIG)];
+        let own = Listed {
+            origins: entries.iter().map(|_| config_alone.clone()).collect(),
+            warnings: config.listed.warnings.clone(),
+            failed: Vec::new(),
+        };
+        Self {
+            places: (0..)
+                .zip(&entries)
+                .map(|(place, entry)| (entry.url.clone(), place))
+                .collect(),
+            entries,
+            listed: own,
+            inventory: config.inventory.clone(),
+            master_keys: config.master_keys.clone(),
+            known_keys: HashMap::new(),
+        }
+    }
+
+    fn take(&mut self, source: &Source, outcome: Outcome) {
+        let rows = match outcome {
+            Ok(rows) => rows,
+            Err(reason) => return self.fail(source, &reason),
+        };
+        let count = rows.count();
+        let Rows {
+            found,
+            bad,
+            unknown,
+            odd,
+        } = rows;
+        let mut told = Told {
+            bad,
+            odd: Remarks::default(),
+            good: 0,
+            seen: HashMap::new(),
+        };
+        for row in found {
+            let place = row.place;
+            match self.add(source, &row, &mut told) {
+                Ok(()) => told.good += 1,
+                Err(why) => told.bad.add(place, why),
+            }
+        }
+        if told.good == 0 && count > 0 {
+            return self.fail(source, &all_bad(count, told.bad));
+        }
+        let names = (!unknown.is_empty()).then(|| unknown_in_words(&unknown));
+        for text in names.into_iter().chain(odd) {
+            self.warn(source, None, &text);
+        }
+        if count == 0 {
+            self.warn(source, None, "lists no sites");
+        }
+        let (kept, more) = told.bad.with(told.odd).into_kept();
+        for (place, text) in kept {
+            self.warn(source, Some(place), &text);
+        }
+        if more > 0 {
+            self.warn(source, None, &format!("and {more} more"));
+        }
+    }
+
+    fn fail(&mut self, source: &Source, reason: &str) {
+        self.listed.failed.push(FailedSource {
+            source: source.name.clone(),
+            reason: CleanText::new(reason, LIMIT),
+        });
+    }
+
+    fn warn(&mut self, source: &Source, place: Option<Place>, text: &str) {
+        self.listed.warnings.push(RowWarning {
+            source: source.name.clone(),
+            place: place.map(|place| place.to_string()),
+            text: CleanText::new(text, LIMIT),
+        });
+    }
+
+    /// Adds a row's site, or what the row says of one that is known.
+    ///
+    /// # Errors
+    /// Why the row is left out.
+    fn add(&mut self, source: &Source, row: &Row, told: &mut Told) -> Result<(), String> {
+        let entry = row.parse().map_err(|refusal| refusal.to_string())?;
+        if let Some(key) = &entry.master_key {
+            check_key(key)?;
+        }
+        let host = entry.url.host();
+        if !self.inventory.allows(host) {
+            let host = CleanText::note(host);
+            return Err(format!(
+                "host {host} is none of inventory.allow_hosts: it is left out"
+            ));
+        }
+        let at = match self.places.get(&entry.url) {
+            Some(at) => *at,
+            None => self.add_new(source, row.place, &entry.url, told),
+        };
+        if let Some(first) = told.seen.get(&at) {
+            told.odd.add(
+                row.place,
+                format!("this site is in {first} already: what both say is one"),
+            );
+        } else {
+            told.seen.insert(at, row.place);
+            let origins = &mut self.listed.origins[at];
+            if !origins.contains(&source.name) {
+                origins.push(source.name.clone());
+            }
+        }
+        self.complete(at, source, entry);
+        Ok(())
+    }
+
+    fn add_new(&mut self, source: &Source, place: Place, url: &SiteUrl, told: &mut Told) -> usize {
+        let at = self.entries.len();
+        if let Some(warning) = RowWarning::of_scripts(&source.name, None, url) {
+            told.odd.add(place, warning.text.as_str());
+        }
+        self.places.insert(url.clone(), at);
+        self.listed.origins.push(Vec::new());
+        self.entries.push(SiteEntry {
+            url: url.clone(),
+            name: None,
+            group: None,
+            mode: None,
+            backend: None,
+            master_key: None,
+            enabled: None,
+            otherwise: Otherwise::default(),
+        });
+        at
+    }
+
+    /// What is set already stays.
+    fn complete(&mut self, at: usize, source: &Source, entry: Entry) {
+        let wants_key = self.entries[at].master_key.is_none();
+        let key = entry.master_key.filter(|_| wants_key);
+        let key = key.map(|key| self.master_key(&key));
+        let known = &mut self.entries[at];
+        let otherwise = &mut known.otherwise;
+        set(&mut known.name, entry.name);
+        set(&mut known.group, entry.group);
+        set(&mut known.mode, entry.mode);
+        set(&mut known.backend, entry.backend);
+        set(&mut known.enabled, entry.enabled);
+        set(&mut known.master_key, key);
+        set(&mut otherwise.group, source.group.clone());
+        set(&mut otherwise.mode, source.mode);
+        set(&mut otherwise.master_key, source.master_key);
+    }
+
+    fn master_key(&mut self, key: &SecretString) -> MasterKeyId {
+        let text = key.expose_secret().trim();
+        let hash: [u8; 32] = Sha256::digest(text).into();
+        let keys = &mut self.master_keys;
+        *self.known_keys.entry(hash).or_insert_with(|| {
+            keys.push(SecretSource::Value(SecretString::from(text)));
+            MasterKeyId(u32::try_from(keys.len() - 1).unwrap_or(u32::MAX))
+        })
+    }
+}
+
+fn set<T>(known: &mut Option<T>, other: Option<T>) {
+    if known.is_none() {
+        *known = other;
+    }
+}
+
+/// A key that is none would be met only when a push needs it, and stop that.
+fn check_key(key: &SecretString) -> Result<(), String> {
+    let text = key.expose_secret().trim();
+    if text.ends_with('…') || text.ends_with("...") {
+        return Err("master_key: it is cut short (it ends with dots), and no site takes it".to_owned());
+    }
+    match MasterKey::parse(text.to_owned()) {
+        Ok(_) => Ok(()),
+        Err(refusal) => Err(format!("master_key: {refusal}")),
+    }
+}
+
+fn all_bad(count: usize, bad: Remarks) -> String {
+    let (kept, _) = bad.with(Remarks::default()).into_kept();
+    let first = kept.first().map(|(place, text)| format!(" ({place}: {text})"));
+    let first = first.unwrap_or_default();
+    match count {
+        1 => format!("its only row is no site{first}"),
+        _ => format!("none of its {} is a site{first}", Count(count, "row")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
