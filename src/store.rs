@@ -38,6 +38,12 @@ pub mod memory;
 pub struct Operator {
     /// The name of the process's user.
     pub user: CleanText,
+    /// The number of the process's real user; none in records of before it was kept.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// Who had logged in, as the kernel keeps it, also behind `sudo`; none for what no login has started.
+    #[serde(default)]
+    pub login: Option<CleanText>,
     /// `$SUDO_USER`: a claim.
     pub sudo_user: Option<CleanText>,
     /// The machine.

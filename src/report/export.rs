@@ -225,19 +225,27 @@ fn title(run: &RunRecord) -> String {
     }
 }
 
-/// Who began it. `sudo` and SSH are what the environment claims.
+/// Who began it: user and login are the kernel's. `sudo` and SSH are what the environment claims.
 fn who(by: &Operator) -> String {
     let claims = [
         by.sudo_user.as_ref().map(|user| format!("sudo by {user}")),
         by.ssh_client.as_ref().map(|client| format!("SSH from {client}")),
     ];
     let claims: Vec<String> = claims.into_iter().flatten().collect();
+    let by_number = by.uid.map_or_else(String::new, |uid| format!(" (uid {uid})"));
+    let login = by
+        .login
+        .as_ref()
+        .map_or_else(String::new, |login| format!(", login of {login}"));
     let claims = if claims.is_empty() {
         String::new()
     } else {
         format!(" (as its environment says: {})", claims.join(", "))
     };
-    format!("{} on {}{claims}, PID {}", by.user, by.host, by.pid)
+    format!(
+        "{}{by_number} on {}{login}{claims}, PID {}",
+        by.user, by.host, by.pid
+    )
 }
 
 /// What happened to the machine's clock, if it was set during the run.

@@ -15,7 +15,7 @@ use crate::store::{RunRecord, RunSite, StoredAttempt};
 use crate::text::{Count, width};
 use crate::tui::field::secret;
 use crate::tui::keys::Press;
-use crate::tui::model::{Model, READ_ONLY};
+use crate::tui::model::Model;
 use crate::tui::theme::Part;
 use crate::tui::{Effect, Reading, Wanted};
 
@@ -111,7 +111,7 @@ impl History {
         }
         match offered(model).meant(press) {
             Some(_) if model.options.read_only => {
-                model.say(Level::Info, READ_ONLY);
+                model.say(Level::Info, model.read_only_why());
                 return Pressed::Stays;
             }
             Some("roll back") => return self.roll_back(),
@@ -446,6 +446,8 @@ fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'st
     );
     let label = model.options.theme.style(Part::Label);
     let by = &open.run.by;
+    let login = by.login.as_ref().filter(|login| **login != by.user);
+    let login = login.map_or_else(String::new, |login| format!(" (login: {login})"));
     let sudo = by
         .sudo_user
         .as_ref()
@@ -457,7 +459,7 @@ fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'st
     let mut lines = vec![
         Line::styled(model.text(&run_line(&open.run, model, 0)), label),
         Line::styled(
-            model.text(&format!("      by {}{sudo} on {}{from}", by.user, by.host)),
+            model.text(&format!("      by {}{login}{sudo} on {}{from}", by.user, by.host)),
             label,
         ),
         Line::raw(""),
