@@ -19,7 +19,7 @@ use crate::config::{
     self, Config, DEFAULT_VARIABLE, Found, NotifySettings, Searched, StoreSettings, WatchSettings,
 };
 use crate::engine::preflight::Preflight;
-use crate::engine::{self, Clock, Command, Event, Handle, Left, Rates, RunInfo, Settings, Standings};
+use crate::engine::{self, Clock, Command, Event, Left, Rates, RunInfo, Settings, Standings};
 use crate::notify;
 use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::retry::Policy;
@@ -431,7 +431,8 @@ pub(super) fn store_at(path: &Path) -> anyhow::Result<StorePlace> {
     let store = SqliteStore::open(path, who::operator())?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).to_owned();
-    let file = path.to_owned();
+    // It is told to others, who have another working directory.
+    let file = std::path::absolute(path).unwrap_or_else(|_nowhere| path.to_owned());
     Ok(StorePlace { store, folder, file })
 }
 
