@@ -54,6 +54,20 @@ pub struct Operator {
     pub pid: u32,
 }
 
+impl Operator {
+    /// What the system says of who it was: `ada (uid 1000, logged in as bob)`.
+    pub fn in_words(&self) -> String {
+        let uid = self.uid.map(|uid| format!("uid {uid}"));
+        let login = self.login.as_ref().filter(|login| **login != self.user);
+        let login = login.map(|login| format!("logged in as {login}"));
+        let known: Vec<String> = uid.into_iter().chain(login).collect();
+        if known.is_empty() {
+            return self.user.to_string();
+        }
+        format!("{} ({})", self.user, known.join(", "))
+    }
+}
+
 /// What is known when a run begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {

@@ -5,6 +5,10 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use stripe_propagate::demo::record::Record;
 
 use machine::{ALICE, BOB, CAROL, Ended, Machine, ROOT, User, give, has_user_namespaces, say};
 
@@ -147,7 +151,7 @@ fn who_is_in_a_group_pushes_and_each_run_leaves_one_line_in_the_systems_log() {
     let store = machine.home(ALICE).join("state/stripe-propagate/store.db");
     for words in [
         "]: run 1 begins: push by alice (uid 2001",
-        "the environment claims sudo by eve, the environment claims SSH from 192.0.2.7), pk_",
+        "), whose environment claims sudo by eve and SSH from 192.0.2.7, pk_",
         "(test) to 1 site, store ",
         &store.display().to_string(),
     ] {
@@ -164,8 +168,10 @@ fn who_is_in_a_group_pushes_and_each_run_leaves_one_line_in_the_systems_log() {
     assert_eq!(machine.puts(), 1);
     assert!(machine.logged().is_empty());
     // A run on record says who began it.
-    let exported = machine.run(ALICE, &["export", "--run", "1", "--format", "json"]);
-    let exported: serde_json::Value = serde_json::from_str(&exported.out).unwrap();
+    let document = machine.home(ALICE).join("run.json");
+    let ended = machine.run(ALICE, &["export", &document.display().to_string()]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let exported: serde_json::Value = serde_json::from_slice(&std::fs::read(document).unwrap()).unwrap();
     assert_eq!(exported["run"]["by"]["user"], "alice");
     assert_eq!(exported["run"]["by"]["uid"], 2001);
     assert_eq!(
@@ -269,12 +275,39 @@ fn who_may_not_push_gets_the_screen_that_only_watches_and_says_what_is_missing()
     let Some(machine) = Machine::with(MEMBERS) else {
         return;
     };
+    let sites = machine.stage.fleet.sites();
+    let healthy = sites
+        .iter()
+        .position(|site| site.name == machine.well()[0])
+        .unwrap();
     let mut bobs = machine.screen(BOB).start();
     bobs.sees("this screen is read-only: you are bob (uid 2002), and only members of stripe-push may push");
     bobs.sees("watches");
     bobs.key("P").key("R").key("q").wait_exit();
     assert_eq!(machine.puts(), 0);
     let mut alices = machine.screen(ALICE).start();
-    alices.sees("no run goes on");
-    alices.never_saw("read-only").key("q").wait_exit();
+    alices.sees("no run goes on").never_saw("read-only");
+    alices.key("e").paste(machine.stage.key()).key("Enter");
+    alices
+        .sees("P reviews and pushes 24")
+        .key("P")
+        .sees("type 24 to push");
+    // It is read again before each push.
+    machine.policy("push_groups = [\"stripe-live\"]\n");
+    alices.type_("24").key("Enter");
+    alices.sees("you are alice (uid 2001), and only members of stripe-live may push");
+    assert_eq!(machine.puts(), 0);
+    assert!(machine.logged().is_empty());
+    machine.policy(MEMBERS);
+    alices.key("Esc").sees_no("nothing of yours was sent");
+    alices.key("P").sees("type 24 to push").type_("24").key("Enter");
+    alices.sees("run 1");
+    let saw = |record: &Record| !record.puts(healthy).is_empty();
+    assert!(machine.stage.fleet.wait_until(Duration::from_secs(20), saw));
+    let lines = machine.logged();
+    assert!(
+        matches!(&lines[..], [line] if line.contains("run 1 begins: push by alice")),
+        "{lines:?}"
+    );
+    alices.signal(Signal::TERM).wait_exit();
 }

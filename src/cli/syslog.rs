@@ -11,6 +11,8 @@ use crate::text::{CleanText, Count};
 
 /// Where the system's log listens; journald does at the same place.
 const SOCKET: &str = "/dev/log";
+/// The longest line, in bytes: a log cuts what is longer than 1 KiB (RFC 3164).
+const LONGEST: usize = 900;
 /// How long a log that is full may keep the line waiting. Nothing waits with it but the end of the process.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -42,34 +44,29 @@ async fn send(socket: &Path, line: &str, pid: u32) -> std::io::Result<()> {
     log.send(&datagram).await.map(drop)
 }
 
-/// `run 12 begins: push by anna (uid 1000, login bert, claims to be carl by sudo), pk_live_…AbCd (live) to 24 sites,
-/// store /var/lib/stripe-propagate/store.db`
+/// `run 12 begins: push by ada (uid 1000, logged in as bob), whose environment claims sudo by carl, pk_live_…AbCd (live)
+/// to 24 sites, store /var/lib/stripe-propagate/store.db`
 fn line(begun: &Begun, by: &Operator) -> String {
     let run = &begun.run;
-    let uid = by.uid.map_or_else(String::new, |uid| format!("uid {uid}"));
-    let login = by.login.as_ref().map(|login| format!("login {login}"));
-    let sudo = by.sudo_user.as_ref();
-    let sudo = sudo.map(|user| format!("the environment claims sudo by {user}"));
-    let from = by.ssh_client.as_ref();
-    let from = from.map(|client| format!("the environment claims SSH from {client}"));
-    let parts = [Some(uid), login, sudo, from];
-    let parts: Vec<String> = parts
-        .into_iter()
-        .flatten()
-        .filter(|part| !part.is_empty())
-        .collect();
+    let sudo = by.sudo_user.as_ref().map(|user| format!("sudo by {user}"));
+    let from = by.ssh_client.as_ref().map(|client| format!("SSH from {client}"));
+    let claims: Vec<String> = sudo.into_iter().chain(from).collect();
+    let claims = if claims.is_empty() {
+        String::new()
+    } else {
+        format!(", whose environment claims {}", claims.join(" and "))
+    };
     let text = format!(
-        "run {} begins: {} by {} ({}), {} ({}) to {}, store {}",
+        "run {} begins: {} by {}{claims}, {} ({}) to {}, store {}",
         run.id.0,
         begun.deed.word(),
-        by.user,
-        parts.join(", "),
+        by.in_words(),
         run.key,
         run.key.mode().word(),
         Count(run.puts, "site"),
         begun.file.display(),
     );
-    CleanText::new(&text, 900).to_string()
+    CleanText::new(&text, LONGEST).to_string()
 }
 
 #[cfg(test)]

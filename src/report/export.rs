@@ -232,20 +232,12 @@ fn who(by: &Operator) -> String {
         by.ssh_client.as_ref().map(|client| format!("SSH from {client}")),
     ];
     let claims: Vec<String> = claims.into_iter().flatten().collect();
-    let by_number = by.uid.map_or_else(String::new, |uid| format!(" (uid {uid})"));
-    let login = by
-        .login
-        .as_ref()
-        .map_or_else(String::new, |login| format!(", login of {login}"));
     let claims = if claims.is_empty() {
         String::new()
     } else {
         format!(" (as its environment says: {})", claims.join(", "))
     };
-    format!(
-        "{}{by_number} on {}{login}{claims}, PID {}",
-        by.user, by.host, by.pid
-    )
+    format!("{} on {}{claims}, PID {}", by.in_words(), by.host, by.pid)
 }
 
 /// What happened to the machine's clock, if it was set during the run.
