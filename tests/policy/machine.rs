@@ -20,31 +20,36 @@ use crate::stage::Stage;
 pub(crate) struct User {
     pub(crate) name: &'static str,
     pub(crate) uid: u32,
+    gid: u32,
     groups: &'static str,
 }
 
 pub(crate) const ROOT: User = User {
     name: "root",
     uid: 0,
+    gid: 0,
     groups: "0",
 };
 /// May push.
 pub(crate) const ALICE: User = User {
     name: "alice",
     uid: 2001,
+    gid: 2001,
     groups: "2100",
 };
 /// Is in no group that the policies name.
 pub(crate) const BOB: User = User {
     name: "bob",
     uid: 2002,
+    gid: 2002,
     groups: "2002",
 };
-/// May push live keys, too.
+/// May push live keys, too: by the process's own group, as `sudo -g` gives one.
 pub(crate) const CAROL: User = User {
     name: "carol",
     uid: 2003,
-    groups: "2100,2101",
+    gid: 2101,
+    groups: "2100",
 };
 
 /// What a machine has for all: its users and groups.
@@ -165,7 +170,7 @@ impl Machine {
             line.push("setpriv".to_owned());
             line.extend([
                 format!("--reuid={}", user.uid),
-                format!("--regid={}", user.uid),
+                format!("--regid={}", user.gid),
                 format!("--groups={}", user.groups),
                 "--inh-caps=-all".to_owned(),
             ]);
