@@ -5,6 +5,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -18,6 +19,12 @@ mod pty;
 mod stage;
 
 const MEMBERS: &str = "push_groups = [\"stripe-push\"]\n";
+/// The words for a live key that no Stripe knows, to sites that serve a test key.
+const ALLOWED: [&str; 3] = [
+    "--allow-mode-change",
+    "--allow-unknown-key",
+    "--allow-other-length",
+];
 
 /// A push of the fleet's key to `sites`, which waits for no proof.
 fn push<'a>(key: &'a str, sites: &[&'a str]) -> Vec<&'a str> {
@@ -37,12 +44,20 @@ impl Machine {
     /// A live key, to sites that serve a test key.
     fn pushes_live(&self, user: User, sites: &[&str]) -> Ended {
         let key = self.home(user).join("live.txt").display().to_string();
-        let allow = [
-            "--allow-mode-change",
-            "--allow-unknown-key",
-            "--allow-other-length",
-        ];
-        self.run(user, &[&push(&key, sites)[..], &allow].concat())
+        self.run(user, &[&push(&key, sites)[..], &ALLOWED].concat())
+    }
+
+    fn gives_live_keys(&self) {
+        let live = format!("pk_live_{}", "4eC39HqLyjW".repeat(9));
+        for user in [ALICE, CAROL, ROOT] {
+            std::fs::write(self.home(user).join("live.txt"), &live).unwrap();
+            self.own(user);
+        }
+    }
+
+    fn index(&self, name: &str) -> usize {
+        let mut sites = self.stage.fleet.sites().iter();
+        sites.position(|site| site.name == name).unwrap()
     }
 
     /// Somebody is refused, in words, and no site hears of it.
@@ -186,11 +201,7 @@ fn live_keys_and_large_pushes_have_rules_of_their_own_and_root_is_not_bound() {
     let Some(machine) = Machine::with(policy) else {
         return;
     };
-    let live = format!("pk_live_{}", "4eC39HqLyjW".repeat(9));
-    for user in [ALICE, CAROL, ROOT] {
-        std::fs::write(machine.home(user).join("live.txt"), &live).unwrap();
-        machine.own(user);
-    }
+    machine.gives_live_keys();
     let sites: Vec<String> = machine
         .well()
         .iter()
@@ -231,6 +242,55 @@ fn live_keys_and_large_pushes_have_rules_of_their_own_and_root_is_not_bound() {
     let ended = machine.pushes_live(CAROL, &sites);
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
     assert_eq!(machine.puts(), 8);
+}
+
+#[test]
+fn a_run_of_live_keys_that_broke_off_is_taken_up_by_those_only_who_may_push_them() {
+    let Some(machine) = Machine::with(MEMBERS) else {
+        return;
+    };
+    machine.gives_live_keys();
+    let site = machine.well()[0].to_owned();
+    let index = machine.index(&site);
+    machine.stage.fleet.hold_next_put(index);
+    let key = machine.home(ALICE).join("live.txt").display().to_string();
+    let config = machine.home(ALICE).join("config.toml").display().to_string();
+    let line = [
+        &["{program}", "--config", &config][..],
+        &push(&key, &[&site]),
+        &ALLOWED,
+    ];
+    let mut process = machine.process(ALICE, &line.concat());
+    let mut child = process
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    machine.waits_for_a_line();
+    // Its PUT is on its way, or was about to be.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    machine.policy(&format!("{MEMBERS}live_groups = [\"stripe-live\"]\n"));
+    let resume = ["resume", "--yes", "--allow-unknown-key", "--wait", "0"];
+    machine.refuses(
+        &machine.run(ALICE, &resume),
+        "you are alice (uid 2001), and only members of stripe-live may push live keys",
+    );
+    machine.stage.fleet.let_go(index);
+    machine.policy(MEMBERS);
+    let resumed = machine.run(ALICE, &resume);
+    assert!(
+        matches!(resumed.code, Some(0 | 3)),
+        "{}{}",
+        resumed.out,
+        resumed.err
+    );
+    let lines = machine.logged();
+    let resumes = "run 1 begins: resume by alice";
+    assert!(
+        matches!(&lines[..], [line] if line.contains(resumes)),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -275,11 +335,7 @@ fn who_may_not_push_gets_the_screen_that_only_watches_and_says_what_is_missing()
     let Some(machine) = Machine::with(MEMBERS) else {
         return;
     };
-    let sites = machine.stage.fleet.sites();
-    let healthy = sites
-        .iter()
-        .position(|site| site.name == machine.well()[0])
-        .unwrap();
+    let healthy = machine.index(machine.well()[0]);
     let mut bobs = machine.screen(BOB).start();
     bobs.sees("this screen is read-only: you are bob (uid 2002), and only members of stripe-push may push");
     bobs.sees("watches");

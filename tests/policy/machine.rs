@@ -158,9 +158,10 @@ impl Machine {
         let base = self.base.path().display().to_string();
         let mut script = "set -e; base=$1; shift; mount --bind \"$base/etc\" /etc\n".to_owned();
         let program = env!("CARGO_BIN_EXE_stripe-propagate");
-        script.push_str(&format!("mount --bind '{program}' \"$base/program\"\n"));
+        let binds = |from: &str, to: &str| format!("mount --bind '{from}' \"$base/{to}\"\n");
+        script += &binds(program, "program");
         for device in DEVICES {
-            script.push_str(&format!("mount --bind /dev/{device} \"$base/dev/{device}\"\n"));
+            script += &binds(&format!("/dev/{device}"), &format!("dev/{device}"));
         }
         script.push_str("mount --rbind \"$base/dev\" /dev\nexec \"$@\"\n");
         let mut line: Vec<String> = ["-m", "--propagation", "private", "sh", "-c", &script, "sh", &base]
@@ -194,16 +195,9 @@ impl Machine {
 
     /// Has `user` run a command line.
     pub(crate) fn command(&self, user: User, env: &[(&str, &str)], line: &[&str]) -> Ended {
-        let home = self.home(user);
-        let output = Command::new("unshare")
-            .args(self.line(user, line))
-            .current_dir(self.base.path())
-            .env_clear()
-            .env("PATH", PATH)
-            .env("HOME", &home)
-            .env("XDG_STATE_HOME", home.join("state"))
+        let output = self
+            .process(user, line)
             .envs(env.iter().copied())
-            .stdin(Stdio::null())
             .output()
             .unwrap();
         Ended {
@@ -211,6 +205,21 @@ impl Machine {
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+
+    /// A process of `user`: all that comes before the program in it is replaced by the program.
+    pub(crate) fn process(&self, user: User, line: &[&str]) -> Command {
+        let home = self.home(user);
+        let mut command = Command::new("unshare");
+        command
+            .args(self.line(user, line))
+            .current_dir(self.base.path())
+            .env_clear()
+            .env("PATH", PATH)
+            .env("HOME", &home)
+            .env("XDG_STATE_HOME", home.join("state"))
+            .stdin(Stdio::null());
+        command
     }
 
     /// The screen of `user`.
@@ -246,6 +255,13 @@ impl Machine {
         }
     }
 
+    /// Waits until the system's log gets a line, and takes it.
+    pub(crate) fn waits_for_a_line(&self) {
+        self.log.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        self.log.recv(&mut [0; 8192]).unwrap();
+        self.log.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    }
+
     /// Names of sites that are well.
     pub(crate) fn well(&self) -> Vec<&str> {
         let sites = self.stage.fleet.sites().iter();
@@ -265,9 +281,9 @@ fn can_be_made() -> Result<(), String> {
     if map.split_whitespace().ne(["0", "0", "4294967295"]) {
         return Err("this is root of a user namespace only".to_owned());
     }
-    let tries = ["-m", "--propagation", "private", "sh", "-c"];
+    let arguments = ["-m", "--propagation", "private", "sh", "-c"];
     let script = "mount --bind /etc /etc && exec setpriv --reuid=2002 --regid=2002 --groups=2002 true";
-    let tried = Command::new("unshare").args(tries).arg(script).output();
+    let tried = Command::new("unshare").args(arguments).arg(script).output();
     match tried {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
