@@ -256,10 +256,13 @@ impl Machine {
     }
 
     /// Waits until the system's log gets a line, and takes it.
-    pub(crate) fn waits_for_a_line(&self) {
-        self.log.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        self.log.recv(&mut [0; 8192]).unwrap();
-        self.log.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    pub(crate) fn waits_for_a_line(&self) -> String {
+        let wait = |limit| self.log.set_read_timeout(Some(limit)).unwrap();
+        let mut room = [0; 8192];
+        wait(Duration::from_secs(30));
+        let length = self.log.recv(&mut room).unwrap();
+        wait(Duration::from_millis(1));
+        String::from_utf8(room[..length].to_vec()).unwrap()
     }
 
     /// Names of sites that are well.
