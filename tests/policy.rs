@@ -364,5 +364,12 @@ fn who_may_not_push_gets_the_screen_that_only_watches_and_says_what_is_missing()
     let line = machine.waits_for_a_line();
     assert!(line.contains("run 1 begins: push by alice"), "{line}");
     assert!(machine.logged().is_empty());
+    // Its master key is known by then: that alone lets nothing out.
+    alices.sees("4qGu  settling");
+    machine.policy("push_groups = [\"stripe-live\"]\n");
+    let before = machine.puts();
+    alices.key("P").sees("type 24 to push").type_("24").key("Enter");
+    alices.sees("nothing of yours was sent").key("Esc");
+    assert_eq!(machine.puts(), before);
     alices.signal(Signal::TERM).wait_exit();
 }
