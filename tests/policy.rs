@@ -287,11 +287,8 @@ fn a_run_of_live_keys_that_broke_off_is_taken_up_by_those_only_who_may_push_them
         resumed.err
     );
     let lines = machine.logged();
-    let resumes = "run 1 begins: resume by alice";
-    assert!(
-        matches!(&lines[..], [line] if line.contains(resumes)),
-        "{lines:?}"
-    );
+    let begins = "run 1 begins: resume by alice";
+    assert!(matches!(&lines[..], [line] if line.contains(begins)), "{lines:?}");
 }
 
 #[test]
