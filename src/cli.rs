@@ -12,6 +12,10 @@ mod status;
 mod key;
 /// A question that hides what is typed.
 mod hidden;
+/// Whether root's policy lets an order that sends pass.
+mod gate;
+/// One line a run in the system's log.
+mod syslog;
 /// A config brought to life: HTTP client, store, engine, master keys.
 mod session;
 /// `push` and `verify`, and every run without a screen.
@@ -117,7 +121,7 @@ Exit status:
   2  wrong usage or config, or a question unanswered: nothing was sent
   3  nothing failed, but some proofs were not due when the wait ended
   4  the run halted: canary, too many failures, or a refused master key
-  5  another run is sending: opening the screen attaches to it
+  5  another run is sending (opening the screen attaches to it), or the policy does not let you push
   130  interrupted";
 
 #[derive(Debug, Subcommand)]

@@ -17,8 +17,8 @@ use crate::text::CleanText;
 
 /// Where the file is looked for, and whether it may be trusted.
 mod file;
-/// Errors with their place.
-mod error;
+/// Errors with their place; the policy's too.
+pub(crate) mod error;
 /// What may be shown of the lines at an error.
 mod outline;
 /// Writing into a config, which keeps all that it holds.

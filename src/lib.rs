@@ -16,6 +16,8 @@ pub mod rules;
 pub mod secret;
 /// The config file: its shape, defaults, errors with line and column.
 pub mod config;
+/// Who may push: root's policy, and whether it lets somebody send something.
+pub mod policy;
 /// The HTTP contract of a template site, as typed answers.
 pub mod site_api;
 /// Where sites come from besides the config: sources, and how they are merged.

@@ -38,6 +38,12 @@ pub mod memory;
 pub struct Operator {
     /// The name of the process's user.
     pub user: CleanText,
+    /// The number of the process's real user; none in records of before it was kept.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// Who had logged in, as the kernel keeps it, also behind `sudo`; none for what no login has started.
+    #[serde(default)]
+    pub login: Option<CleanText>,
     /// `$SUDO_USER`: a claim.
     pub sudo_user: Option<CleanText>,
     /// The machine.
@@ -46,6 +52,20 @@ pub struct Operator {
     pub ssh_client: Option<CleanText>,
     /// The process.
     pub pid: u32,
+}
+
+impl Operator {
+    /// What the system says of who it was: `ada (uid 1000, logged in as bob)`.
+    pub fn in_words(&self) -> String {
+        let uid = self.uid.map(|uid| format!("uid {uid}"));
+        let login = self.login.as_ref().filter(|login| **login != self.user);
+        let login = login.map(|login| format!("logged in as {login}"));
+        let known: Vec<String> = uid.into_iter().chain(login).collect();
+        if known.is_empty() {
+            return self.user.to_string();
+        }
+        format!("{} ({})", self.user, known.join(", "))
+    }
 }
 
 /// What is known when a run begins.

@@ -39,6 +39,8 @@ mod reread;
 mod first;
 /// Moving, finding and marking.
 mod find;
+/// The screen of somebody who may not push.
+mod policy;
 /// A watch, as the screen is told of it.
 mod watch;
 /// ACTIONS: keys, help and effect of each.

@@ -55,6 +55,8 @@ fn run() -> RunRecord {
         key: key("New1"),
         by: Operator {
             user: CleanText::note("root"),
+            uid: Some(0),
+            login: Some(CleanText::note("boris")),
             sudo_user: Some(CleanText::note("anna")),
             host: CleanText::note("desk"),
             ssh_client: Some(CleanText::note("192.0.2.7")),

@@ -6,6 +6,7 @@ use clap::Args;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
+use super::gate::may_push;
 use super::headless::{config_with_sites, select, telling};
 use super::key::refuse_strays;
 use super::printer::{Printer, Telling};
@@ -37,6 +38,10 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
     selection.retain(|id| config.sites[id.index()].enabled);
     if selection.is_empty() {
         bail!("all of these sites are disabled in the config: there is nothing to check");
+    }
+    if args.auth {
+        // It sends no key, but the master key.
+        may_push().await.context("nothing sent")?;
     }
     let mut signals = Signals::listen()?;
     log::start(&config.log, globals);

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::dead::ask_of_plan;
 use super::headless::carry_out;
 use super::printer::Telling;
-use super::session::{Session, store_at};
+use super::session::{Judged, Session, store_at};
 use super::signals::Signals;
 use super::status::Status;
 use super::{Globals, log, screen};
@@ -92,7 +92,7 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Resul
         .prefix("stripe-propagate-demo-")
         .tempdir()?;
     let place = store_at(&folder.path().join("store.db"))?;
-    let mut session = Session::open(&config, Some(ca_pem), place, Left::Awaited).await?;
+    let mut session = Session::open(&config, Some(ca_pem), place, Left::Awaited, Judged::ByNobody).await?;
     session
         .local
         .master_keys

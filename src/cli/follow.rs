@@ -286,7 +286,7 @@ impl Follower {
             self.await_screen(&run);
         } else if run.halt == Some(Halt::Unrecorded) {
             // Nobody is here to go on: the store takes no records.
-            session.local.handle.send(Command::Cancel);
+            session.local.send(Command::Cancel);
             self.gave_up = true;
         }
         self.followed.key = Some(run.key.clone());
@@ -312,7 +312,7 @@ impl Follower {
         let now = session.clock.now();
         if !halt.is_bad() {
             match self.followed.held {
-                Held::GoesOn => session.local.handle.send(Command::GoOn),
+                Held::GoesOn => session.local.send(Command::GoOn),
                 Held::Asks => self.halted = Halted::Asks,
                 Held::Waits => {}
             }
@@ -350,7 +350,7 @@ impl Follower {
         )
         .await;
         match goes_on {
-            Ok(true) => session.local.handle.send(Command::GoOn),
+            Ok(true) => session.local.send(Command::GoOn),
             Err(error) if error.is::<Interrupted>() => {
                 // Behind the question.
                 self.printer.happens("");
@@ -377,7 +377,7 @@ impl Follower {
             self.gave_up = true;
             self.printer
                 .happens("what was not sent is left over: `stripe-propagate resume` goes on with it");
-            session.local.handle.send(Command::Leave);
+            session.local.send(Command::Leave);
         }
     }
 
@@ -422,7 +422,7 @@ impl Follower {
         signals: &mut Signals,
         interrupted: &mut bool,
     ) -> anyhow::Result<()> {
-        session.local.handle.send(Command::Leave);
+        session.local.send(Command::Leave);
         let mut deadline = Instant::now() + LAST_RECORDS;
         loop {
             tokio::select! {
@@ -454,7 +454,7 @@ impl Follower {
         self.held_until = None;
         self.gave_up = true;
         tracing::warn!("nobody has said within an hour that the run goes on: it is left as halted");
-        session.local.handle.send(Command::Leave);
+        session.local.send(Command::Leave);
     }
 
     fn stop(&mut self, session: &Session, interrupted: &mut bool) {
@@ -472,7 +472,7 @@ impl Follower {
         }
         self.printer
             .happens("stopping: what is out ends, the rest is cancelled; once more stops at once");
-        session.local.handle.send(Command::Stop);
+        session.local.send(Command::Stop);
     }
 
     /// Whether the run ends as halted: it is held still, or was until what it had not sent was given up, or some of

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 
 use super::dead::ask_of_plan;
 use super::follow::{Followed, Held, follow};
+use super::gate::may_push;
 use super::key::{KeyArgs, refuse_strays};
 use super::list::ask_of_list;
 use super::printer::Telling;
@@ -119,6 +120,7 @@ pub(super) fn wait(text: &str) -> Result<Duration, String> {
 /// `push`.
 pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
+    may_push().await.context("nothing sent")?;
     let config = config_with_sites(globals).await?;
     may_send(&config, args.list)?;
     let selection = select(&config.sites, &args.common.sites)?;
@@ -134,6 +136,10 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
         let _closed = writeln!(std::io::stderr(), "warning: {hint}");
     }
     let mut plan = plan(&session, &config, key, selection, &args);
+    if let Err(denied) = session.local.gate.may_send(&plan).await {
+        session.close().await;
+        return Err(denied).context("nothing sent");
+    }
     let asked = async {
         ask_of_list(&session, &mut plan, args.yes, args.allow_list_change).await?;
         ask_of_plan(&session, &mut plan, args.allow_unknown_key, &mut signals).await
@@ -224,7 +230,11 @@ pub(super) async fn carry_out(
         telling,
         held: if yes { Held::GoesOn } else { Held::Asks },
     };
-    session.local.handle.send(Command::Push(plan));
+    session
+        .local
+        .begin(Command::Push(plan))
+        .await
+        .context("nothing sent")?;
     follow(session, followed, signals).await
 }
 
@@ -250,7 +260,7 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
     if args.watch {
         return Box::pin(watch_on(config, session, globals, &args, &mut signals)).await;
     }
-    session.local.handle.send(Command::Look {
+    session.local.send(Command::Look {
         sites: selection.clone(),
         expected: key.clone(),
         attempts: Attempts::Policy,

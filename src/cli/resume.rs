@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::dead::ask_first;
 use super::follow::{Followed, Held, follow};
+use super::gate::may_push;
 use super::headless::{config_with_sites, telling, wait};
 use super::session::Session;
 use super::signals::{Signals, asked};
@@ -47,6 +48,7 @@ pub(super) struct ResumeArgs {
 
 /// `resume`.
 pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<Status> {
+    may_push().await.context("nothing sent")?;
     let config = config_with_sites(globals).await?;
     may_send(&config, args.list)?;
     let mut signals = Signals::listen()?;
@@ -118,6 +120,15 @@ async fn resume(
     if selection.is_empty() {
         return Ok(None);
     }
+    let order = Command::Resume(LeftRun {
+        id: run.id,
+        kind: run.kind,
+        key: run.key.clone(),
+        began: run.began,
+        sites: left.clone(),
+    });
+    // Before anybody is asked, and again when it goes out.
+    session.local.gate.judge(&order).await.context("nothing sent")?;
     if !left.is_empty() {
         let old = session.clock.now().since(run.began) >= OLD_RUN;
         if !may_go_on(run.id, old, args, signals).await? {
@@ -142,13 +153,7 @@ async fn resume(
         let load = session.local.master_keys.load(&needed);
         signals.unless_stopped(load).await.context("nothing sent")?;
     }
-    session.local.handle.send(Command::Resume(LeftRun {
-        id: run.id,
-        kind: run.kind,
-        key: run.key.clone(),
-        began: run.began,
-        sites: left,
-    }));
+    session.local.begin(order).await.context("nothing sent")?;
     let followed = Followed {
         selection,
         states: known,

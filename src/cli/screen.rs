@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::follow::{Followed, Held, follow};
+use super::gate::may_push;
 use super::printer::Telling;
 use super::session::Session;
 use super::setup::{Loaded, Setup, serve};
@@ -70,7 +71,8 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
     };
     let mut start = start_on(&session, &loaded, &globals, size).await?;
     // Told once: what comes behind it sees all.
-    start.away_since = away::take(&session.folder, session.clock.now(), globals.read_only);
+    let watches = globals.read_only || denied().await.is_some();
+    start.away_since = away::take(&session.folder, session.clock.now(), watches);
     let mut before: Option<Screen> = None;
     let mut wrong = None;
     loop {
@@ -80,7 +82,9 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
             Some(before) => before.reopened(start, now),
             None => Screen::new(start, now),
         };
-        screen = screen.asking_stripe(session.standings.is_asked());
+        screen = screen
+            .asking_stripe(session.standings.is_asked())
+            .held_by_policy(denied().await);
         if let Some(wrong) = wrong.take() {
             let _nothing_to_do = update(&mut screen, Message::Setup(SetupNews::Wrong(wrong)), now);
         }
@@ -108,6 +112,11 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
             }
         }
     }
+}
+
+/// Why the operator may not push, if root's policy says so.
+async fn denied() -> Option<String> {
+    may_push().await.err().map(|denied| denied.to_string())
 }
 
 /// The config that it begins with; how the program ends if there is none that can be used.
@@ -364,7 +373,7 @@ async fn after(
         Left::HungUp | Left::ByOperator(Leave::RunWaits) => None,
     };
     if let Some(go_on) = go_on {
-        session.local.handle.send(go_on);
+        session.local.send(go_on);
     }
     if !model.is_run_open() {
         if left == Left::Terminated {

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Locked};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -11,12 +11,13 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
+use super::gate::{Bound, may_push};
 use super::signals::{Signals, asked};
-use super::{Globals, list, who};
+use super::{Globals, list, syslog, who};
 use crate::attach::{About, Hub, Offer};
 use crate::config::{self, Config, Found, NotifySettings, Searched, StoreSettings, WatchSettings};
 use crate::engine::preflight::Preflight;
-use crate::engine::{self, Clock, Command, Event, Handle, Left, Rates, RunInfo, Settings, Standings};
+use crate::engine::{self, Clock, Command, Event, Left, Rates, RunInfo, Settings, Standings};
 use crate::notify;
 use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::retry::Policy;
@@ -32,6 +33,11 @@ use crate::stripe::{AskStripe, HttpStripe};
 use crate::text::CleanText;
 use crate::tui::actions::bound;
 use crate::tui::theme::Theme;
+
+/// Every order passes here on its way to the engine.
+mod local;
+use local::take_orders;
+pub(super) use local::{Judged, Local};
 
 /// The config that the command line, the environment or the usual places name; or where it was looked for.
 pub(super) fn find_config(globals: &Globals) -> anyhow::Result<Result<Config, Searched>> {
@@ -75,6 +81,8 @@ pub(super) struct Session {
     farewell: Option<JoinHandle<()>>,
     /// Drops what is old.
     prunes: Option<JoinHandle<()>>,
+    /// Lines on their way to the system's log.
+    lines: Vec<JoinHandle<()>>,
     pub(super) store: Arc<Db>,
     /// What Stripe says of keys.
     pub(super) standings: Arc<Standings<Db>>,
@@ -92,6 +100,7 @@ impl Session {
         ca_pem: Option<Vec<u8>>,
         place: StorePlace,
         left: Left,
+        judged: Judged,
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let http = http_settings(config, ca_pem);
@@ -104,6 +113,15 @@ impl Session {
         let newest = store.last_known(&urls, &policy, clock.now()).await?;
         let known: Vec<SiteState> = newest.iter().map(|newest| newest.state.clone()).collect();
         let store = Arc::new(store);
+        let bound = || Bound {
+            sites: Arc::clone(&sites),
+            store: Arc::clone(&store),
+            file: place.file,
+            clock,
+            retry: policy.clone(),
+            ordered: Locked::default(),
+        };
+        let gate = judged.gate(bound);
         let standings = Arc::new(Standings::new(stripe, Arc::clone(&store), clock));
         let (handle, told) = engine::start_asking(
             Arc::clone(&sites),
@@ -122,10 +140,7 @@ impl Session {
             settings: settings(config, left),
             known,
             acknowledged: Acknowledged::default(),
-            local: Local {
-                handle,
-                master_keys: Arc::new(master_keys),
-            },
+            local: Local::new(handle, master_keys, gate),
             events,
             hub,
             folder: place.folder,
@@ -133,6 +148,7 @@ impl Session {
             offer: None,
             farewell: None,
             prunes: None,
+            lines: Vec::new(),
             store,
             standings,
             clock,
@@ -147,7 +163,7 @@ impl Session {
     pub(super) async fn of_config(config: &Config, globals: &Globals, left: Left) -> anyhow::Result<Self> {
         let ca_pem = ca_pem(config)?;
         let store = open_store(&config.store, globals).await?;
-        let session = Self::open(config, ca_pem, store, left).await?;
+        let session = Self::open(config, ca_pem, store, left, Judged::ByPolicy).await?;
         Ok(session.rid_of_old_runs(config))
     }
 
@@ -165,7 +181,7 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let ca_pem = ca_pem(config)?;
         let store = store_at(&store_path(&config.store, globals)?)?;
-        let session = Self::open(config, ca_pem, store, left).await?;
+        let session = Self::open(config, ca_pem, store, left, Judged::ByPolicy).await?;
         Ok(session.rid_of_old_runs(config))
     }
 
@@ -181,6 +197,11 @@ impl Session {
                 let url = self.sites[site.index()].url.clone();
                 self.acknowledged.set(url, acknowledgement.clone());
             }
+        }
+        if let Some(begun) = self.local.gate.begun(event) {
+            // Nothing waits for it but the end of the process.
+            self.lines
+                .push(tokio::spawn(syslog::tell(begun, self.by.clone())));
         }
         let Event::Run(run) = event else { return };
         if run.phase == RunPhase::Settled {
@@ -203,7 +224,7 @@ impl Session {
     /// Ends a session behind which another one begins: its engine too, which gives up the looks that are out. No run
     /// of its own may be open.
     pub(super) async fn end(mut self) {
-        self.local.handle.send(Command::End);
+        self.local.send(Command::End);
         let ended = async { while self.events.recv().await.is_some() {} };
         if tokio::time::timeout(LAST_RECORDS, ended).await.is_err() {
             tracing::warn!("the engine of the config before has not ended yet");
@@ -224,6 +245,10 @@ impl Session {
                 std::io::stderr(),
                 "warning: the last records may be lost: {error}"
             );
+        }
+        for line in self.lines.drain(..) {
+            // It has a time limit, and says in our log what it could not do.
+            let _told = line.await;
         }
         if let Some(offer) = self.offer.take() {
             offer.close().await;
@@ -346,53 +371,12 @@ pub(super) fn settings(config: &Config, left: Left) -> Settings {
     }
 }
 
-/// The engine of this process, and the master keys that it needs.
-#[derive(Clone)]
-pub(super) struct Local {
-    pub(super) handle: Handle,
-    pub(super) master_keys: Arc<MasterKeys>,
-}
-
-impl Local {
-    /// Gives an order to the engine, once the master keys that it needs are read. That may take seconds (a
-    /// command): nothing waits for it. If one cannot be read, the engine's events tell that nothing is sent.
-    pub(super) fn order(&self, command: Command) {
-        let needed: Vec<SiteId> = match &command {
-            Command::Push(plan) => plan.put_sites().collect(),
-            Command::Retry { sites, .. } => sites.clone(),
-            Command::Resume(run) => run.sites.clone(),
-            _ => return self.handle.send(command),
-        };
-        let local = self.clone();
-        tokio::spawn(async move {
-            if let Err(error) = local.master_keys.load(&needed).await {
-                return local.handle.send(Command::Refuse(format!("{error:#}")));
-            }
-            local.handle.send(command);
-        });
-    }
-}
-
-/// Carries out what the screens of other processes order. They steer the run; they do not begin another one here.
-async fn take_orders(local: Local, mut orders: UnboundedReceiver<Command>) {
-    while let Some(order) = orders.recv().await {
-        match order {
-            Command::Stop => local.order(Command::Cancel),
-            order @ (Command::Retry { .. }
-            | Command::Look { .. }
-            | Command::Acknowledge { .. }
-            | Command::Pause
-            | Command::GoOn
-            | Command::Cancel) => local.order(order),
-            _ => {}
-        }
-    }
-}
-
 /// A store, and the folder in which processes that work on it find each other.
 pub(super) struct StorePlace {
     pub(super) store: Db,
     pub(super) folder: PathBuf,
+    /// The store's file.
+    pub(super) file: PathBuf,
 }
 
 /// The operator's store.
@@ -450,7 +434,9 @@ pub(super) fn store_at(path: &Path) -> anyhow::Result<StorePlace> {
     let store = SqliteStore::open(path, who::operator())?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).to_owned();
-    Ok(StorePlace { store, folder })
+    // It is told to others, who have another working directory.
+    let file = std::path::absolute(path).unwrap_or_else(|_nowhere| path.to_owned());
+    Ok(StorePlace { store, folder, file })
 }
 
 /// Where the program keeps what outlives it, if nobody says otherwise.
@@ -508,7 +494,15 @@ impl MasterKeys {
         let _reading = self.reading.lock().await;
         let needed: BTreeSet<MasterKeyId> =
             sites.iter().map(|id| self.sites[id.index()].master_key).collect();
-        for id in needed.into_iter().filter(|id| !self.api.has_master_key(*id)) {
+        let mut missing = needed
+            .into_iter()
+            .filter(|id| !self.api.has_master_key(*id))
+            .peekable();
+        if missing.peek().is_some() {
+            // Whoever may not push has no master key read: without one the engine sends no PUT.
+            may_push().await?;
+        }
+        for id in missing {
             let source = self.sources.get(id.0 as usize);
             let source =
                 source.ok_or_else(|| anyhow!("a site names a master key that the config has not"))?;

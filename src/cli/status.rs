@@ -1,3 +1,5 @@
+use super::gate::Refused;
+use crate::policy::Denied;
 use crate::rules::tally::{Ending, Tally};
 use crate::store::StoreError;
 
@@ -14,7 +16,7 @@ pub(super) enum Status {
     Waits,
     /// The run halted: canary, threshold, refused master key.
     Halted,
-    /// Another run is sending on the store: nothing was sent.
+    /// Another run is sending on the store, or the policy does not let this user push: nothing was sent.
     Busy,
     /// By a signal.
     Interrupted,
@@ -33,6 +35,8 @@ impl Status {
         if error.is::<Interrupted>() {
             Self::Interrupted
         } else if let Some(StoreError::Busy(_)) = error.downcast_ref() {
+            Self::Busy
+        } else if error.is::<Denied>() || matches!(error.downcast_ref(), Some(Refused::Denied(_))) {
             Self::Busy
         } else {
             Self::NothingSent

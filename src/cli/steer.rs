@@ -253,7 +253,7 @@ impl Steer {
     /// Has the engine read what is on record: it alone knows what of that may replace what it knows.
     fn refresh(&mut self, tells_all: bool) {
         self.reads_since = Some(Instant::now());
-        self.session.local.handle.send(Command::Refresh { tells_all });
+        self.session.local.send(Command::Refresh { tells_all });
     }
 
     /// What is on record was read, and what was new is told.
@@ -346,14 +346,17 @@ impl Steer {
         let stop = CancellationToken::new();
         let before = self.preflights.clone();
         self.preflights.push(stop.clone());
-        let master_keys = Arc::clone(&self.session.local.master_keys);
+        let local = self.session.local.clone();
         let preflight = self.session.preflight(sites.clone(), auth);
         let tell = self.tell.clone();
         tokio::spawn(async move {
             let say = |told| {
                 let _left = tell.send(Message::Preflight(PreflightNews { number, told }));
             };
-            if auth && let Err(error) = master_keys.load(&sites).await {
+            if auth && let Err(denied) = local.gate.may_check().await {
+                return say(PreflightTold::Refused(denied.to_string()));
+            }
+            if auth && let Err(error) = local.master_keys.load(&sites).await {
                 return say(PreflightTold::Refused(format!("{error:#}")));
             }
             // Only now: if no master key can be read, what goes on without them goes on.

@@ -112,7 +112,7 @@ async fn leave(session: &mut Session, teller: &Teller) {
     } else {
         Command::End
     };
-    session.local.handle.send(order);
+    session.local.send(order);
     let ended = async {
         while let Some(event) = session.events.recv().await {
             session.take_note(&event);

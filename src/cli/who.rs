@@ -1,5 +1,6 @@
 use std::ffi::OsStr;
 
+use crate::policy;
 use crate::store::Operator;
 use crate::text::{CleanText, NOTE_LIMIT};
 
@@ -13,6 +14,8 @@ pub(super) fn operator() -> Operator {
     });
     Operator {
         user: user(),
+        uid: Some(rustix::process::getuid().as_raw()),
+        login: policy::login(),
         sudo_user: claim("SUDO_USER").map(|user| clean(&user)),
         host: host(),
         ssh_client,

@@ -45,13 +45,13 @@ impl fmt::Display for ConfigError {
 }
 
 /// Makes errors with their place in a text.
-pub(super) struct Places<'a> {
-    pub(super) path: &'a Path,
-    pub(super) text: &'a str,
+pub(crate) struct Places<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) text: &'a str,
 }
 
 impl Places<'_> {
-    pub(super) fn error(&self, span: Option<Range<usize>>, message: impl Into<String>) -> ConfigError {
+    pub(crate) fn error(&self, span: Option<Range<usize>>, message: impl Into<String>) -> ConfigError {
         let place = span.map(|span| self.line_and_column(span.start));
         ConfigError {
             path: self.path.to_owned(),
@@ -69,7 +69,7 @@ impl Places<'_> {
     }
 
     /// toml's own error without the line that it quotes, and without values in its message.
-    pub(super) fn of_toml(&self, error: &toml::de::Error) -> ConfigError {
+    pub(crate) fn of_toml(&self, error: &toml::de::Error) -> ConfigError {
         self.error(error.span(), without_values(error.message()))
     }
 

@@ -225,7 +225,7 @@ fn title(run: &RunRecord) -> String {
     }
 }
 
-/// Who began it. `sudo` and SSH are what the environment claims.
+/// Who began it: user and login are the kernel's. `sudo` and SSH are what the environment claims.
 fn who(by: &Operator) -> String {
     let claims = [
         by.sudo_user.as_ref().map(|user| format!("sudo by {user}")),
@@ -237,7 +237,7 @@ fn who(by: &Operator) -> String {
     } else {
         format!(" (as its environment says: {})", claims.join(", "))
     };
-    format!("{} on {}{claims}, PID {}", by.user, by.host, by.pid)
+    format!("{} on {}{claims}, PID {}", by.in_words(), by.host, by.pid)
 }
 
 /// What happened to the machine's clock, if it was set during the run.

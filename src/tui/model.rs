@@ -179,6 +179,8 @@ pub struct Model {
     pub(super) strange_key: Option<(PublishableKey, Option<bool>)>,
     /// How many preflights were ordered.
     pub(super) preflights: u64,
+    /// Why root's policy does not let the operator push, if it does not.
+    pub(super) denied: Option<String>,
     pub(super) now: Moment,
 }
 
@@ -231,6 +233,7 @@ impl Model {
             held_back: 0,
             strange_key: None,
             preflights: 0,
+            denied: None,
             now,
         };
         for (place, state) in model.states.iter().enumerate() {

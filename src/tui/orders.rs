@@ -1,5 +1,5 @@
 use super::dialogs::{Acknowledge, Choice, Deed, Dialog, PlanDialog, Preflight, again};
-use super::model::{Model, READ_ONLY};
+use super::model::Model;
 use super::screen::Screen;
 use super::{Effect, Wanted};
 use crate::engine::{Attempts, Command, Level};
@@ -15,7 +15,7 @@ pub(super) fn go(screen: &mut Screen, deed: Deed, sites: Vec<SiteId>) -> Vec<Eff
     // A preflight is this process's own, also where the run is another one's.
     let only_looks = deed == Deed::Check || deed == Deed::Look && !model.is_attached();
     if model.options.read_only && !only_looks {
-        model.say(Level::Info, READ_ONLY);
+        model.say(Level::Info, model.read_only_why());
         return Vec::new();
     }
     match deed {

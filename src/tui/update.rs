@@ -4,7 +4,7 @@ use super::actions::known;
 use super::dialogs::{self, Choice, Dialog, PlanDialog, Pressed};
 use super::keys::Press;
 use super::live::Failure;
-use super::model::{Model, READ_ONLY};
+use super::model::Model;
 use super::screen::Screen;
 use super::{
     Effect, Input, Message, PreflightOrder, Reading, Wanted, first, looks_pasted, orders, stripe, watch,
@@ -95,7 +95,7 @@ fn only_watch(screen: &mut Screen, effects: &mut Vec<Effect>) {
         .collect();
     *effects = kept;
     if effects.len() < before {
-        model.say(Level::Info, READ_ONLY);
+        model.say(Level::Info, model.read_only_why());
         screen.dialog = None;
     }
 }

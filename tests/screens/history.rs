@@ -23,6 +23,8 @@ fn runs() -> Vec<RunRecord> {
     let by = Operator {
         user: CleanText::note("root"),
         host: CleanText::note("bastion"),
+        uid: Some(0),
+        login: Some(CleanText::note("zoë")),
         sudo_user: Some(CleanText::note("zoë")),
         ssh_client: Some(CleanText::note("198.51.100.7")),
         ..Operator::default()

@@ -78,6 +78,8 @@ impl Home for Sqlite {
 pub(crate) fn by() -> Operator {
     Operator {
         user: CleanText::note("ada"),
+        uid: Some(1000),
+        login: None,
         sudo_user: Some(CleanText::note("root")),
         host: CleanText::note("desk"),
         ssh_client: None,

@@ -44,7 +44,7 @@ impl Steer {
         match wants {
             Wants::Nothing => {}
             // What is on record is read by the engine of this process alone.
-            Wants::Order(command @ Command::Refresh { .. }) => self.session.local.handle.send(command),
+            Wants::Order(command @ Command::Refresh { .. }) => self.session.local.send(command),
             Wants::Order(command) => {
                 self.order(command);
                 if let Some(next) = self.watching.as_ref().map(Watching::next) {

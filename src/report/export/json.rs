@@ -36,6 +36,8 @@ struct Run<'a> {
     key: String,
     mode: KeyMode,
     by: &'a Operator,
+    /// What of `by` the environment claims: the rest is the system's.
+    by_claims: [&'static str; 2],
     began: String,
     sent: Option<String>,
     ended: Option<String>,
@@ -140,6 +142,7 @@ fn run<'a>(told: &Told<'a>) -> Run<'a> {
         key: told.mask(&run.key),
         mode: run.key.mode(),
         by: &run.by,
+        by_claims: ["sudo_user", "ssh_client"],
         began: utc(run.began.wall),
         sent: run.sent.map(|sent| utc(sent.wall)),
         ended: run.ended.map(|ended| utc(ended.wall)),

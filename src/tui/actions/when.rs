@@ -1,7 +1,7 @@
 use super::Action;
 use crate::engine::Level;
 use crate::tui::Effect;
-use crate::tui::model::{Model, READ_ONLY};
+use crate::tui::model::Model;
 use crate::tui::screen::Screen;
 
 /// When an action is there.
@@ -42,13 +42,13 @@ impl When {
     }
 
     /// Why a screen that only watches does not do it, if it is one.
-    pub(super) fn refusal(self, model: &Model) -> Option<&'static str> {
+    pub(super) fn refusal(self, model: &Model) -> Option<String> {
         let refuses = match self {
             Self::Steering => true,
             Self::Looking => model.is_attached(),
             _ => false,
         };
-        (model.options.read_only && refuses).then_some(READ_ONLY)
+        (model.options.read_only && refuses).then(|| model.read_only_why())
     }
 
     /// Whether both can be so at once, on an operator's config.

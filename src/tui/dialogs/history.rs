@@ -15,7 +15,7 @@ use crate::store::{RunRecord, RunSite, StoredAttempt};
 use crate::text::{Count, width};
 use crate::tui::field::secret;
 use crate::tui::keys::Press;
-use crate::tui::model::{Model, READ_ONLY};
+use crate::tui::model::Model;
 use crate::tui::theme::Part;
 use crate::tui::{Effect, Reading, Wanted};
 
@@ -111,7 +111,7 @@ impl History {
         }
         match offered(model).meant(press) {
             Some(_) if model.options.read_only => {
-                model.say(Level::Info, READ_ONLY);
+                model.say(Level::Info, model.read_only_why());
                 return Pressed::Stays;
             }
             Some("roll back") => return self.roll_back(),
@@ -446,10 +446,18 @@ fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'st
     );
     let label = model.options.theme.style(Part::Label);
     let by = &open.run.by;
-    let sudo = by
-        .sudo_user
-        .as_ref()
-        .map_or_else(String::new, |user| format!(" (sudo: {user})"));
+    // In the order of what can be trusted: the kernel's words, then a claim.
+    let who = [
+        by.uid.map(|uid| format!("uid {uid}")),
+        by.login.as_ref().map(|login| format!("login {login}")),
+        by.sudo_user.as_ref().map(|user| format!("sudo: {user}")),
+    ];
+    let who: Vec<String> = who.into_iter().flatten().collect();
+    let who = if who.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", who.join(", "))
+    };
     let from = by
         .ssh_client
         .as_ref()
@@ -457,7 +465,7 @@ fn draw_run(open: &OpenRun, model: &Model, rows: usize) -> (String, Vec<Line<'st
     let mut lines = vec![
         Line::styled(model.text(&run_line(&open.run, model, 0)), label),
         Line::styled(
-            model.text(&format!("      by {}{sudo} on {}{from}", by.user, by.host)),
+            model.text(&format!("      by {}{who} on {}{from}", by.user, by.host)),
             label,
         ),
         Line::raw(""),
