@@ -118,7 +118,7 @@ Examples:
 Exit status:
   0  every site is verified, left out on purpose, or acknowledged; of `verify` without a key: every site answered
   1  any other end of any site
-  2  wrong usage or config, or a question unanswered: nothing was sent
+  2  wrong usage, config or source, or a question unanswered: nothing was sent
   3  nothing failed, but some proofs were not due when the wait ended
   4  the run halted: canary, too many failures, or a refused master key
   5  another run is sending (opening the screen attaches to it), or the policy does not let you push

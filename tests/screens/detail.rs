@@ -256,3 +256,18 @@ fn copies_are_of_the_site_and_never_more_than_it_has() {
         copied("https://maison-est.example.com")
     );
 }
+
+#[test]
+fn a_host_that_mixes_scripts_is_asked_about() {
+    for (host, asked) in [("sh\u{43e}p.example", true), ("bücher.example", false)] {
+        let mut screen = Trial::new(&NAMES[..2], (120, 40), |start| {
+            let mut sites = start.sites.to_vec();
+            sites[0].url = SiteUrl::parse(&format!("https://{host}")).unwrap();
+            start.sites = sites.into();
+        });
+        let picture = screen.press(KeyCode::Enter).picture();
+        assert!(picture.contains(&format!("reads as {host}")), "{picture}");
+        let question = "in more than one script: is it the right one?";
+        assert_eq!(picture.contains(question), asked, "{picture}");
+    }
+}

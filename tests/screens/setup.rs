@@ -1,11 +1,12 @@
 //! Where the sites come from: a config that is wrong, one that is read again, and sites that are added.
 
 use crossterm::event::{KeyCode, KeyEvent};
-use stripe_propagate::config::{self, ConfigError, Place};
+use stripe_propagate::config::{self, ConfigError, FailedSource, Place, RowWarning};
 use stripe_propagate::engine::{Command, Event, RunInfo};
 use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::site::{SiteId, SiteUrl};
 use stripe_propagate::store::{Holder, Operator};
+use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::model::Start;
 use stripe_propagate::tui::screen::Screen;
 use stripe_propagate::tui::setup::{SetupNews, SetupOrder, Wrong};
@@ -13,7 +14,7 @@ use stripe_propagate::tui::update::{open, update};
 use stripe_propagate::tui::{Effect, Input, Leave, Message};
 
 use super::stories::{amid_a_run, amid_a_run_of, run};
-use super::trial::{Display, NAMES, Trial, at, start};
+use super::trial::{Display, NAMES, Trial, at, new_key, start};
 
 fn error() -> ConfigError {
     let text = "[master_key]\nvalue = \"example-master-key\"\n\n[[sites]]\nname = \"boutique\"\nurl = \"http://shop.example.com\"\n\n[push]\n";
@@ -396,4 +397,49 @@ fn what_is_typed_on_when_a_site_was_added_answers_no_question() {
     assert_eq!(presses(&mut screen, KeyCode::Char('y')), []);
     screen.now = 21;
     assert_eq!(presses(&mut screen, KeyCode::Char('y')).len(), 1);
+}
+
+/// What a source could not bring, and what is odd with what it brought.
+fn with_a_source_that_failed(start: &mut Start) {
+    start.setup.failed = vec![FailedSource {
+        source: CleanText::note("dashboard"),
+        reason: CleanText::note("it answers 503"),
+    }];
+    start.setup.warnings = (1..=300)
+        .map(|line| RowWarning {
+            source: CleanText::note("shops"),
+            place: Some(format!("line {line}")),
+            text: CleanText::note("has no url"),
+        })
+        .collect();
+}
+
+#[test]
+fn a_source_that_failed_is_told_and_each_plan_asks_for_its_word() {
+    let mut screen = Trial::new(&NAMES[..3], (120, 40), |start| {
+        with_a_source_that_failed(start);
+        start.key = Some(new_key());
+    });
+    let told = "source dashboard: it answers 503; its sites are missing";
+    assert!(screen.picture().contains(told), "{}", screen.picture());
+    let picture = screen.types("m").picture();
+    assert!(
+        picture.contains("300 warnings about the list of sites: m shows all"),
+        "{picture}"
+    );
+    assert!(picture.contains("shops, line 200: has no url"), "{picture}");
+    screen.press(KeyCode::Esc);
+    let picture = screen.types("P").picture();
+    assert!(
+        picture.contains("1 source could not be read: sites that only stand there get nothing"),
+        "{picture}"
+    );
+    let live = "live 3 source";
+    assert!(picture.contains(live), "{picture}");
+    screen.types("live 3").press(KeyCode::Enter);
+    assert!(screen.screen.dialog().is_some(), "that is not all of it");
+    screen.types(" source");
+    let input = Message::Input(vec![Input::Key(KeyCode::Enter.into())]);
+    let effects = screen.tell_effects(&input);
+    assert!(matches!(effects[..], [Effect::Engine(_)]), "{effects:?}");
 }
