@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::headless::{config_with_sites, select};
+use super::headless::config_with_sites;
 use super::key::refuse_strays;
-use super::session::open_store;
+use super::selection::SelectionArgs;
+use super::session::{known, open_store};
 use super::status::Status;
 use super::{Globals, who};
 use crate::key::secret_inside;
@@ -23,9 +24,8 @@ use crate::text::{CleanText, Count, pad, width};
 /// Flags of `acknowledge`.
 #[derive(Debug, Args)]
 pub(super) struct AcknowledgeArgs {
-    /// Which site, by its name. Can be repeated.
-    #[arg(long = "site", value_name = "NAME", required_unless_present = "list")]
-    sites: Vec<String>,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// Why it is bad: who comes later has to know.
     #[arg(long, value_name = "TEXT", required_unless_present_any = ["take_back", "list"])]
     reason: Option<String>,
@@ -50,7 +50,16 @@ pub(super) struct AcknowledgeArgs {
 pub(super) async fn run(globals: &Globals, args: AcknowledgeArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.stray)?;
     let config = config_with_sites(globals)?;
-    let chosen = select(&config.sites, &args.sites)?;
+    if !args.list {
+        may_write(globals)?;
+        if !args.selection.is_given() {
+            bail!("which sites? Name them with --site or --group, or give --list to see which are acknowledged");
+        }
+    }
+    let mut chosen = args.selection.by_name(&config.sites)?;
+    if args.selection.asks_states() {
+        chosen = args.selection.by_state(chosen, &known(&config, globals).await?)?;
+    }
     let sites: Vec<&Site> = chosen.iter().map(|id| &config.sites[id.index()]).collect();
     let now = Timestamp::now();
     let zone = TimeZone::system();
@@ -77,6 +86,14 @@ pub(super) async fn run(globals: &Globals, args: AcknowledgeArgs) -> anyhow::Res
     let count = Count(names.len(), "site");
     let _closed = writeln!(std::io::stdout(), "{count} {what}: {}", some_names(&names));
     Ok(Status::Good)
+}
+
+/// What is acknowledged changes what all see of a site.
+fn may_write(globals: &Globals) -> anyhow::Result<()> {
+    if globals.read_only {
+        bail!("--read-only promises to change nothing, and `acknowledge` does: leave out one of the two");
+    }
+    Ok(())
 }
 
 fn acknowledgement(

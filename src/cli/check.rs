@@ -6,10 +6,11 @@ use clap::Args;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use super::headless::{config_with_sites, select, telling};
+use super::headless::{config_with_sites, telling};
 use super::key::refuse_strays;
 use super::printer::{Printer, Telling};
-use super::session::{MasterKeys, ca_pem, http, settings};
+use super::sending::PaceArgs;
+use super::session::{MasterKeys, ca_pem, http, known, settings};
 use super::signals::Signals;
 use super::status::Status;
 use super::{Common, Globals, log};
@@ -27,13 +28,22 @@ pub(super) struct CheckArgs {
     /// Try the master key, too: by a PUT with the body {}, which stores nothing, on one site first.
     #[arg(long)]
     auth: bool,
+    #[command(flatten)]
+    pace: PaceArgs,
 }
 
 /// `check`: it needs no lock, and leaves nothing in the store.
 pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_with_sites(globals)?;
-    let mut selection = select(&config.sites, &args.common.sites)?;
+    if globals.read_only && args.auth {
+        bail!("--read-only sends no master key, and --auth tries it: leave out one of the two");
+    }
+    let mut config = config_with_sites(globals)?;
+    args.pace.apply(&mut config);
+    let mut selection = args.common.selection.by_name(&config.sites)?;
+    if args.common.selection.asks_states() {
+        selection = args.common.selection.by_state(selection, &known(&config, globals).await?)?;
+    }
     selection.retain(|id| config.sites[id.index()].enabled);
     if selection.is_empty() {
         bail!("all of these sites are disabled in the config: there is nothing to check");

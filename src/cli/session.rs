@@ -150,6 +150,15 @@ impl Session {
         Ok(session.rid_of_old_runs(config))
     }
 
+    /// As [`Session::of_config`], to tell what would be sent: it leaves nothing in the store.
+    pub(super) async fn to_read(config: &Config, globals: &Globals) -> anyhow::Result<Self> {
+        let ca_pem = ca_pem(config)?;
+        let store = open_store(&config.store, globals).await?;
+        let session = Self::open(config, ca_pem, store, Left::Alone).await?;
+        session.standings.only_read();
+        Ok(session)
+    }
+
     fn rid_of_old_runs(mut self, config: &Config) -> Self {
         let prunes = prune(Arc::clone(&self.store), config.store.retention);
         self.prunes = Some(tokio::spawn(prunes));
@@ -407,6 +416,16 @@ fn store_path(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<Pat
         Some(path) => Ok(path.clone()),
         None => Ok(state_folder()?.join("store.db")),
     }
+}
+
+/// What is on record of each site of the config.
+pub(super) async fn known(config: &Config, globals: &Globals) -> anyhow::Result<Vec<SiteState>> {
+    let store = open_store(&config.store, globals).await?.store;
+    let urls: Vec<SiteUrl> = config.sites.iter().map(|site| site.url.clone()).collect();
+    let newest = store
+        .last_known(&urls, &config.policy(), Clock::start().now())
+        .await?;
+    Ok(newest.into_iter().map(|newest| newest.state).collect())
 }
 
 /// Rids the store of runs that are older than the config keeps them. A large history takes a while: nothing waits

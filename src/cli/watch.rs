@@ -14,13 +14,15 @@ use crate::text::Count;
 /// How long what is out, and what is told to others, may take in the end.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Watches these sites until a signal ends it: a line for each change, and one for each look at all of them.
+/// Watches these sites until a signal ends it: a line for each change, and one for each look at all of them. What is
+/// owed is sent only where it `sends`.
 ///
 /// SIGTERM is how a service is stopped: that is a good end.
 pub(super) async fn watch(
     mut session: Session,
     selection: Vec<SiteId>,
     telling: Telling,
+    sends: bool,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
     let mut teller = Teller {
@@ -54,7 +56,7 @@ pub(super) async fn watch(
             }
             Wants::Remark(remark) => teller.printer.happens(remark),
             // While one goes on it is tried again behind the next look.
-            Wants::Retry(plan) if !teller.is_sending => session.local.order(Command::Push(plan)),
+            Wants::Retry(plan) if sends && !teller.is_sending => session.local.order(Command::Push(plan)),
             Wants::Nothing | Wants::Retry(_) => {}
         }
     };

@@ -19,6 +19,9 @@ pub use outlook::Outlook;
 mod danger;
 pub use danger::Danger;
 use danger::{dangers, dead_keys, other_length};
+/// What repeats what failed in a run.
+mod again;
+pub use again::{Again, Aside};
 /// Sites that serve the key already.
 mod equal;
 /// Whether a key may be of another Stripe account.

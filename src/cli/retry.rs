@@ -1,0 +1,157 @@
+use clap::Args;
+
+use super::headless::{config_with_sites, telling};
+use super::key::refuse_strays;
+use super::sending::{
+    AllowArgs, Planned, SendArgs, is_still_right, may_send, run_on_record, say, send, session,
+};
+use super::session::Session;
+use super::signals::Signals;
+use super::status::Status;
+use super::{Common, Globals, log};
+use crate::config::Config;
+use crate::rules::moment::clock;
+use crate::rules::plan::{Again, Aside, Plan};
+use crate::rules::run::RunId;
+use crate::rules::state::SiteState;
+use crate::site::SiteId;
+use crate::store::RunRecord;
+use crate::text::Count;
+
+/// Flags of `retry`.
+#[derive(Debug, Args)]
+pub(super) struct RetryArgs {
+    /// What failed in this run. Default: in the newest.
+    #[arg(long, value_name = "NUMBER")]
+    run: Option<u64>,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    send: SendArgs,
+    #[command(flatten)]
+    allow: AllowArgs,
+    /// Also repeat a run that is older than an hour: its key may have been replaced since.
+    #[arg(long)]
+    allow_old_run: bool,
+}
+
+/// What is to be done about a run.
+enum Todo {
+    /// This is to be sent, or looked at.
+    Send(Box<Planned>),
+    /// Nothing; what was said of it, and how the command ends.
+    Nothing(Status),
+}
+
+/// `retry`.
+pub(super) async fn run(globals: &Globals, args: RetryArgs) -> anyhow::Result<Status> {
+    refuse_strays(&args.common.stray)?;
+    if !args.send.dry_run {
+        may_send(globals, "retry")?;
+    }
+    let mut config = config_with_sites(globals)?;
+    args.send.pace.apply(&mut config);
+    let named = args.common.selection.by_name(&config.sites)?;
+    let mut signals = Signals::listen()?;
+    log::start(&config.log, globals);
+    let session = session(&config, globals, args.send.dry_run).await?;
+    let todo = match todo(&session, &config, named, &args, &mut signals).await {
+        Ok(Todo::Send(planned)) => planned,
+        Ok(Todo::Nothing(status)) => {
+            session.close().await;
+            return Ok(status);
+        }
+        Err(error) => {
+            session.close().await;
+            return Err(error);
+        }
+    };
+    let held_back = todo.aside.iter().any(|(_, aside)| matches!(aside, Aside::HeldBack(_)));
+    let ended = send(session, *todo, &args.send, telling(args.common.json), &mut signals).await?;
+    // What was left out for want of a flag is no success of those that were not.
+    let worst = if held_back && !args.send.dry_run {
+        Status::Bad
+    } else {
+        Status::Good
+    };
+    Ok(ended.worse(worst))
+}
+
+async fn todo(
+    session: &Session,
+    config: &Config,
+    named: Vec<SiteId>,
+    args: &RetryArgs,
+    signals: &mut Signals,
+) -> anyhow::Result<Todo> {
+    let selection = args.common.selection.by_state(named, &session.known)?;
+    let Some(run) = run_on_record(session, args.run).await? else {
+        say("no run is on record: there is nothing to retry");
+        return Ok(Todo::Nothing(Status::Good));
+    };
+    let state = |id: SiteId| &session.known[id.index()];
+    let again = Again::of(run.id, selection.iter().copied(), state, args.allow.into());
+    let looks = again.looks().count();
+    if again.puts.is_empty() && looks == 0 {
+        say_aside(session, &again);
+        if again.held_back() > 0 {
+            say("nothing sent");
+            return Ok(Todo::Nothing(Status::NothingSent));
+        }
+        say(&nothing_to_retry(&session.known, &run, &selection));
+        return Ok(Todo::Nothing(Status::Good));
+    }
+    if !again.puts.is_empty()
+        && !args.send.dry_run
+        && !is_still_right(session, &run, args.allow_old_run, args.send.yes, signals).await?
+    {
+        say("nothing sent");
+        return Ok(Todo::Nothing(Status::NothingSent));
+    }
+    if !args.send.dry_run {
+        say_aside(session, &again);
+    }
+    let allow = args.allow.into();
+    let plan = Plan::retry(Some(run.id), &again.puts, &session.sites, state, allow);
+    let plan = plan.map(|plan| plan.in_waves(&config.rollout, &session.sites, state, session.clock.now()));
+    Ok(Todo::Send(Box::new(Planned {
+        plan,
+        aside: again.aside,
+        ..Planned::default()
+    })))
+}
+
+/// Who is not sent anything, and why.
+fn say_aside(session: &Session, again: &Again) {
+    /// So many are told one by one.
+    const NAMED: usize = 20;
+
+    let zone = jiff::tz::TimeZone::system();
+    let now = session.clock.now();
+    for (site, aside) in again.aside.iter().take(NAMED) {
+        let name = &session.sites[site.index()].name;
+        say(&format!("{name}: {}", aside.sentence(|at| clock(at, now, &zone))));
+    }
+    if let Some(more) = again.aside.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        say(&format!("and {} more", Count(more, "site")));
+    }
+}
+
+/// Why there is nothing to do; and where there would be.
+fn nothing_to_retry(known: &[SiteState], run: &RunRecord, selection: &[SiteId]) -> String {
+    let failed = |id: &&SiteId| known[id.index()].retry_plan().is_failed();
+    let others: Vec<RunId> = selection
+        .iter()
+        .filter(failed)
+        .filter_map(|id| known[id.index()].run)
+        .collect();
+    let text = format!("nothing failed in run {}: there is nothing to retry", run.id.0);
+    match others.iter().max() {
+        None => text,
+        Some(newest) => format!(
+            "{text}; {} failed in other runs: `retry --run {}` repeats the newest of them",
+            Count(others.len(), "site"),
+            newest.0
+        ),
+    }
+}
