@@ -323,7 +323,9 @@ async fn open_screen(globals: Globals) -> anyhow::Result<Status> {
     let no_color = globals.no_color;
     match Box::pin(screen::run(globals)).await? {
         screen::Ended::With(status) => Ok(status),
-        screen::Ended::ForTheDemo(taken) => demo::begin(demo::DemoArgs::of_the_screen(), Some(*taken), no_color).await,
+        screen::Ended::ForTheDemo(taken) => {
+            demo::begin(demo::DemoArgs::of_the_screen(), Some(*taken), no_color).await
+        }
     }
 }
 

@@ -53,7 +53,9 @@ pub(super) async fn run(globals: &Globals, args: AcknowledgeArgs) -> anyhow::Res
     if !args.list {
         may_write(globals)?;
         if !args.selection.is_given() {
-            bail!("which sites? Name them with --site or --group, or give --list to see which are acknowledged");
+            bail!(
+                "which sites? Name them with --site or --group, or give --list to see which are acknowledged"
+            );
         }
     }
     let mut chosen = args.selection.by_name(&config.sites)?;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::headless::{config_with_sites, telling};
 use super::key::refuse_strays;
-use super::printer::{Printer, Telling};
+use super::printer::{Printer, Telling, next};
 use super::sending::PaceArgs;
 use super::session::{MasterKeys, ca_pem, http, known, settings};
 use super::signals::Signals;
@@ -42,7 +42,10 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
     args.pace.apply(&mut config);
     let mut selection = args.common.selection.by_name(&config.sites)?;
     if args.common.selection.asks_states() {
-        selection = args.common.selection.by_state(selection, &known(&config, globals).await?)?;
+        selection = args
+            .common
+            .selection
+            .by_state(selection, &known(&config, globals).await?)?;
     }
     selection.retain(|id| config.sites[id.index()].enabled);
     if selection.is_empty() {
@@ -106,10 +109,12 @@ impl Followed {
         if self.telling == Telling::Plain {
             printer.out(self.table.heads());
         }
+        let mut frames = printer.progress_every().map(tokio::time::interval);
         let interrupted = loop {
             tokio::select! {
                 biased;
                 () = signals.stop() => break true,
+                () = next(&mut frames) => printer.progress(self.progress()),
                 told = news.recv() => match told {
                     Some(News::Step(site, done)) => self.reports.entry(site).or_default().take(done),
                     Some(News::Over(site)) => self.over(site, &printer),
@@ -135,7 +140,19 @@ impl Followed {
             _ => Table::summary(self.counts, self.selected),
         });
         printer.finish(interrupted).await;
+        if printer.has_lost() {
+            return Ok(status.worse(Status::Bad));
+        }
         Ok(status)
+    }
+
+    /// How far all is, in one line.
+    fn progress(&self) -> String {
+        let line = format!("checked {}/{}", self.counts.all(), self.selected);
+        match self.counts.bad {
+            0 => line,
+            bad => format!("{line}  failed {bad}"),
+        }
     }
 
     fn over(&mut self, id: SiteId, printer: &Printer) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::oneshot;
+use tokio::time::Interval;
 
 /// How long a terminal that is not read may hold up the end of an interrupted run.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -91,8 +92,7 @@ impl Printer {
         let term = std::env::var_os("TERM").unwrap_or_default();
         let can_move = !term.is_empty() && term != "dumb";
         let shares = self.telling == Telling::Json && std::io::stdout().is_terminal();
-        let draws =
-            self.telling != Telling::Silent && std::io::stderr().is_terminal() && can_move && !shares;
+        let draws = self.telling != Telling::Silent && std::io::stderr().is_terminal() && can_move && !shares;
         draws.then(|| Duration::from_secs(1) / u32::from(FRAMES))
     }
 
@@ -145,6 +145,16 @@ impl Printer {
         if waits.is_ok() {
             let _frozen = told.recv_timeout(PATIENCE);
         }
+    }
+}
+
+/// Until the next frame of a progress line, where there is one.
+pub(super) async fn next(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => {
+            ticks.tick().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -69,7 +69,14 @@ pub(super) async fn run(globals: &Globals, args: PushArgs) -> anyhow::Result<Sta
     if let Some(hint) = planned.hint.filter(|_| args.send.yes && !args.send.dry_run) {
         let _closed = writeln!(std::io::stderr(), "warning: {hint}");
     }
-    send(session, planned, &args.send, telling(args.common.json), &mut signals).await
+    send(
+        session,
+        planned,
+        &args.send,
+        telling(args.common.json),
+        &mut signals,
+    )
+    .await
 }
 
 async fn planned(

@@ -66,8 +66,18 @@ pub(super) async fn run(globals: &Globals, args: RetryArgs) -> anyhow::Result<St
             return Err(error);
         }
     };
-    let held_back = todo.aside.iter().any(|(_, aside)| matches!(aside, Aside::HeldBack(_)));
-    let ended = send(session, *todo, &args.send, telling(args.common.json), &mut signals).await?;
+    let held_back = todo
+        .aside
+        .iter()
+        .any(|(_, aside)| matches!(aside, Aside::HeldBack(_)));
+    let ended = send(
+        session,
+        *todo,
+        &args.send,
+        telling(args.common.json),
+        &mut signals,
+    )
+    .await?;
     // What was left out for want of a flag is no success of those that were not.
     let worst = if held_back && !args.send.dry_run {
         Status::Bad

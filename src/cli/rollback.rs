@@ -51,7 +51,14 @@ pub(super) async fn run(globals: &Globals, args: RollbackArgs) -> anyhow::Result
                 plan: Some(plan),
                 ..Planned::default()
             };
-            send(session, planned, &args.send, telling(args.common.json), &mut signals).await
+            send(
+                session,
+                planned,
+                &args.send,
+                telling(args.common.json),
+                &mut signals,
+            )
+            .await
         }
         Ok(None) => {
             session.close().await;
@@ -97,10 +104,18 @@ async fn plan(
                 Count(refused, "site")
             );
         }
-        say(&format!("nothing of run {} is to be put back on these sites", run.id.0));
+        say(&format!(
+            "nothing of run {} is to be put back on these sites",
+            run.id.0
+        ));
         return Ok(None);
     }
-    Ok(Some(plan.in_waves(&config.rollout, &session.sites, state, session.clock.now())))
+    Ok(Some(plan.in_waves(
+        &config.rollout,
+        &session.sites,
+        state,
+        session.clock.now(),
+    )))
 }
 
 /// What no call can put back, and what may be none of a site's own: without a question nobody has read it.
@@ -114,7 +129,10 @@ fn tell_what_stays(session: &Session, plan: &Plan) {
     };
     let stays = names(&|action, _| action == PlanAction::Skip(SkipReason::NotReversible));
     if let Some((count, names)) = stays {
-        say(&format!("{count}: {} ({names})", SkipReason::NotReversible.sentence()));
+        say(&format!(
+            "{count}: {} ({names})",
+            SkipReason::NotReversible.sentence()
+        ));
     }
     let doubtful = names(&|action, doubtful| action == PlanAction::Put && doubtful);
     if let Some((count, names)) = doubtful {

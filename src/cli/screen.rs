@@ -212,12 +212,7 @@ fn terminal() -> anyhow::Result<(u16, u16)> {
     Ok((size.ws_col.max(1), size.ws_row.max(1)))
 }
 
-fn start(
-    session: &Session,
-    config: &Config,
-    size: (u16, u16),
-    no_color: bool,
-) -> Result<Start, ConfigError> {
+fn start(session: &Session, config: &Config, size: (u16, u16), no_color: bool) -> Result<Start, ConfigError> {
     Ok(Start {
         sites: Arc::clone(&session.sites),
         states: session.known.clone(),

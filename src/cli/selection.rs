@@ -126,9 +126,7 @@ fn of_name(sites: &[Site], text: &str, flag: &str) -> anyhow::Result<Vec<usize>>
         return Ok(literally);
     }
     let matched = match pattern(text, flag)? {
-        Some(pattern) if text.contains("://") => {
-            places(sites, |site| pattern.matches(&site.url.to_string()))
-        }
+        Some(pattern) if text.contains("://") => places(sites, |site| pattern.matches(&site.url.to_string())),
         Some(pattern) => places(sites, |site| pattern.matches(site.name.as_str())),
         None => Vec::new(),
     };
@@ -158,7 +156,10 @@ fn of_group(sites: &[Site], text: &str) -> anyhow::Result<Vec<usize>> {
         None => Vec::new(),
     };
     if matched.is_empty() {
-        let groups: BTreeSet<&str> = sites.iter().filter_map(|site| site.group.as_ref().map(CleanText::as_str)).collect();
+        let groups: BTreeSet<&str> = sites
+            .iter()
+            .filter_map(|site| site.group.as_ref().map(CleanText::as_str))
+            .collect();
         let count = groups.len();
         let near = near(groups.into_iter(), text, Count(count, "group"));
         bail!("no site is of group {}{near} (--group)", shown(text));
@@ -176,7 +177,8 @@ fn pattern(text: &str, flag: &str) -> anyhow::Result<Option<Pattern>> {
         return Ok(None);
     }
     let pattern = Pattern::new(text);
-    let pattern = pattern.with_context(|| format!("{flag} {} is neither a name nor a pattern", shown(text)))?;
+    let pattern =
+        pattern.with_context(|| format!("{flag} {} is neither a name nor a pattern", shown(text)))?;
     Ok(Some(pattern))
 }
 
@@ -278,13 +280,33 @@ mod tests {
     #[test]
     fn what_matches_nothing_is_told_with_what_may_be_meant() {
         for (names, groups, exclude, says) in [
-            (&["shop-a", "shpo-a"][..], &[][..], &[][..], "shpo-a (is it shop-a"),
-            (&["nowhere"], &[], &[], "no site is called nowhere (there are 5 sites) (--site)"),
+            (
+                &["shop-a", "shpo-a"][..],
+                &[][..],
+                &[][..],
+                "shpo-a (is it shop-a",
+            ),
+            (
+                &["nowhere"],
+                &[],
+                &[],
+                "no site is called nowhere (there are 5 sites) (--site)",
+            ),
             (&["n*"], &[], &[], "no site is called n* "),
             (&["a["], &[], &[], "--site a[ is neither a name nor a pattern"),
-            (&[], &["production"], &[], "no site is of group production (is it prod?)"),
+            (
+                &[],
+                &["production"],
+                &[],
+                "no site is of group production (is it prod?)",
+            ),
             (&[], &[], &["sohp-b"], "sohp-b (is it"),
-            (&["shop1"], &["prod"], &[], "--site and --group together leave no site"),
+            (
+                &["shop1"],
+                &["prod"],
+                &[],
+                "--site and --group together leave no site",
+            ),
             (&[], &[], &["*"], "--exclude together leave no site"),
         ] {
             let said = by_name(names, groups, exclude).unwrap_err();
@@ -317,7 +339,10 @@ mod tests {
         };
         assert_eq!(by_state(false, false, &[0, 3]), Ok(vec![SiteId(0), SiteId(3)]));
         assert_eq!(by_state(true, false, &[0, 1, 2, 3]), Ok(vec![SiteId(1)]));
-        assert_eq!(by_state(false, true, &[0, 1, 2, 3]), Ok(vec![SiteId(1), SiteId(2)]));
+        assert_eq!(
+            by_state(false, true, &[0, 1, 2, 3]),
+            Ok(vec![SiteId(1), SiteId(2)])
+        );
         assert_eq!(by_state(true, true, &[0, 1, 2, 3]), Ok(vec![SiteId(1)]));
         let said = by_state(true, false, &[0]).unwrap_err();
         assert!(said.contains("--only-failed leaves none of 1 site"), "{said}");

@@ -75,6 +75,7 @@ pub(super) async fn watch(
     session.close().await;
     Ok(match end {
         End::Interrupted => Status::Interrupted,
+        End::Terminated if teller.printer.has_lost() => Status::Bad,
         End::Terminated => Status::Good,
     })
 }

@@ -48,7 +48,10 @@ impl Told<'_> {
     /// A key's mask, told apart from others that are served or sent with the same mask.
     fn mask(&self, key: &PublishableKey) -> String {
         let served = self.states.iter().filter_map(|state| state.now.key());
-        let sent = self.plan.iter().flat_map(|plan| plan.rows.iter().map(|row| &row.key));
+        let sent = self
+            .plan
+            .iter()
+            .flat_map(|plan| plan.rows.iter().map(|row| &row.key));
         key.mask_among(served.chain(sent))
     }
 
@@ -140,20 +143,41 @@ impl Told<'_> {
             let (gets, wave, note) = match row.action {
                 PlanAction::Put => {
                     let wave = (plan.rollout.waves > 1).then(|| (row.wave + 1).to_string());
-                    (self.mask(&row.key), wave.unwrap_or_else(|| "-".to_owned()), outlook.in_short())
+                    (
+                        self.mask(&row.key),
+                        wave.unwrap_or_else(|| "-".to_owned()),
+                        outlook.in_short(),
+                    )
                 }
                 PlanAction::Skip(reason) => ("left out".to_owned(), "-".to_owned(), reason.sentence()),
             };
             let how = if outlook.is_put() { "PUT" } else { "-" };
-            [self.name(row.site).to_owned(), masked(&row.serves), gets, wave, how.to_owned(), note.to_owned()]
+            [
+                self.name(row.site).to_owned(),
+                masked(&row.serves),
+                gets,
+                wave,
+                how.to_owned(),
+                note.to_owned(),
+            ]
         };
         let of_aside = |(site, aside): &(SiteId, Aside)| {
             let state = &self.states[site.index()];
             let how = if *aside == Aside::Looks { "GET" } else { "-" };
             let note = aside.sentence(|at| self.clock(at));
-            [self.name(*site).to_owned(), masked(&state.now), "-".to_owned(), "-".to_owned(), how.to_owned(), note]
+            [
+                self.name(*site).to_owned(),
+                masked(&state.now),
+                "-".to_owned(),
+                "-".to_owned(),
+                how.to_owned(),
+                note,
+            ]
         };
-        let rows = self.plan.iter().flat_map(|plan| plan.rows.iter().map(move |row| (*plan, row)));
+        let rows = self
+            .plan
+            .iter()
+            .flat_map(|plan| plan.rows.iter().map(move |row| (*plan, row)));
         let mut text = aligned(HEADS, rows.map(of_plan).chain(self.aside.iter().map(of_aside)));
         text.push_str("a dry run: nothing is sent\n");
         for line in self.lines() {
@@ -212,7 +236,10 @@ impl Told<'_> {
             };
             json::line("plan", at, run, &body)
         };
-        let rows = self.plan.iter().flat_map(|plan| plan.rows.iter().map(move |row| (*plan, row)));
+        let rows = self
+            .plan
+            .iter()
+            .flat_map(|plan| plan.rows.iter().map(move |row| (*plan, row)));
         let mut lines: Vec<String> = rows.map(of_plan).chain(self.aside.iter().map(of_aside)).collect();
         lines.push(json::line("summary", at, run, &self.summary()));
         lines
@@ -240,10 +267,18 @@ impl Told<'_> {
             kind: self.plan.map(|plan| plan.kind.word()),
             parent: self.plan.and_then(|plan| plan.parent).map(|run| run.0),
             puts: self.plan.map_or(0, Plan::puts),
-            looks: self.aside.iter().filter(|(_, aside)| *aside == Aside::Looks).count(),
+            looks: self
+                .aside
+                .iter()
+                .filter(|(_, aside)| *aside == Aside::Looks)
+                .count(),
             left_out,
             waves: self.plan.map_or(0, |plan| plan.rollout.waves),
-            dangers: self.plan.iter().flat_map(|plan| plan.dangers.iter().map(danger)).collect(),
+            dangers: self
+                .plan
+                .iter()
+                .flat_map(|plan| plan.dangers.iter().map(danger))
+                .collect(),
             confirm: match self.plan.map(Plan::confirm) {
                 Some(Confirm::Phrase(phrase)) => Some(phrase),
                 Some(Confirm::Yes) => Some("y".to_owned()),
