@@ -1,5 +1,5 @@
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -72,8 +72,7 @@ pub(super) async fn run(globals: &Globals, args: AcknowledgeArgs) -> anyhow::Res
     let store = open_store(&config.store, globals).await?.store;
     let known = store.acknowledged().await?;
     if args.list {
-        list(&sites, &known, now, &zone, args.json);
-        return Ok(Status::Good);
+        return print(&list(&sites, &known, now, &zone, args.json));
     }
     let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
     store
@@ -141,15 +140,24 @@ struct Document<'a> {
     acknowledged: Vec<Listed<'a>>,
 }
 
+/// Who reads it may have seen enough.
+fn print(text: &str) -> anyhow::Result<Status> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Status::Good),
+        written => written.context("writing the answer").map(|()| Status::Good),
+    }
+}
+
 /// Those of `sites` that are acknowledged now.
-fn list(sites: &[&Site], known: &Acknowledged, now: Timestamp, zone: &TimeZone, json: bool) {
+fn list(sites: &[&Site], known: &Acknowledged, now: Timestamp, zone: &TimeZone, json: bool) -> String {
     let rows = sites
         .iter()
         .map(|site| (*site, known.of(&site.url, now)))
         .filter_map(|(site, known)| Some((site, known?)));
     let listed: Vec<(&Site, &Acknowledgement)> = rows.collect();
     let time = |at: Timestamp| format!("{at:.3}");
-    let text = if json {
+    if json {
         let rows = listed.iter().map(|(site, known)| Listed {
             site: site.name.as_str(),
             url: site.url.to_string(),
@@ -178,7 +186,5 @@ fn list(sites: &[&Site], known: &Acknowledged, now: Timestamp, zone: &TimeZone, 
             format!("{}  {end}  {}  {}", pad(name, names), known.by, known.reason)
         };
         listed.iter().map(line).collect::<Vec<_>>().join("\n")
-    };
-    // A closed pipe is no reason to fail.
-    let _closed = writeln!(std::io::stdout(), "{text}");
+    }
 }

@@ -123,20 +123,6 @@ impl Allow {
             changed: self.changed || other.changed,
         }
     }
-
-    /// Whether a site may go that was held back for `reason`.
-    pub fn lets_go(self, reason: SkipReason) -> bool {
-        match reason {
-            SkipReason::OtherMode => self.mode_change,
-            SkipReason::NotThisApi => self.unrecognised,
-            SkipReason::ChangedMeanwhile => self.changed,
-            SkipReason::WrongMode
-            | SkipReason::Disabled
-            | SkipReason::Equal
-            | SkipReason::Unchanged
-            | SkipReason::NotReversible => false,
-        }
-    }
 }
 
 /// A PUT that was stored, or may have been.
