@@ -156,8 +156,7 @@ fn a_dry_run_names_each_danger_and_its_flag() {
 
 #[test]
 fn no_more_requests_go_out_at_once_than_the_flag_says() {
-    let stage = Stage::of(24);
-    stage.heal();
+    let stage = Stage::of(12);
     stage.push(&[&JSON[..], &["--concurrency", "2"]].concat());
     assert!(stage.fleet.record().most_connections <= 2);
     for many in ["0", "4097", "many"] {
