@@ -403,22 +403,18 @@ impl Follower {
         let tally = Tally::of(over.map(|(_, state)| state));
         let what = if self.followed.begins { "sent" } else { "looked at" };
         let (done, all) = (tally.sites(), self.followed.selection.len());
-        let mut line = format!("{what} {done}/{all}");
-        let failed = tally.ending(Ending::Bad);
-        for (word, count) in [
+        let mut parts = vec![format!("{what} {done}/{all}")];
+        let counts = [
             ("serving", tally.verify("serving")),
             ("settling", tally.verify("settling")),
-            ("failed", failed),
-        ] {
-            if count > 0 {
-                line.push_str(&format!("  {word} {count}"));
-            }
-        }
+            ("failed", tally.ending(Ending::Bad)),
+        ];
+        let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+        parts.extend(counts.map(|(word, count)| format!("{word} {count}")));
         let until = results.rows().filter_map(|(_, state)| state.settle_end()).max();
-        if let Some(until) = until.filter(|_| done == all && self.busy > 0) {
-            line.push_str(&format!("  until {}", results.clock(until)));
-        }
-        self.printer.progress(line);
+        let until = until.filter(|_| done == all && self.busy > 0);
+        parts.extend(until.map(|until| format!("until {}", results.clock(until))));
+        self.printer.progress(parts.join("  "));
     }
 
     fn tell_what_is_waited_for(&self, session: &Session) {

@@ -223,7 +223,7 @@ fn start(session: &Session, config: &Config, size: (u16, u16), no_color: bool) -
 /// A screen without sites.
 fn bare(config: &Config, size: (u16, u16), no_color: bool) -> Result<Start, ConfigError> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let no_colour = no_color || variable("NO_COLOR").is_some() || is_terminal_of_dec(variable("TERM"));
+    let monochrome = no_color || variable("NO_COLOR").is_some() || is_terminal_of_dec(variable("TERM"));
     Ok(Start {
         sites: Vec::new().into(),
         states: Vec::new(),
@@ -236,7 +236,7 @@ fn bare(config: &Config, size: (u16, u16), no_color: bool) -> Result<Start, Conf
         setup: told::Setup::default(),
         options: Options {
             ascii: needs_ascii(&config.ui, |name| variable(name)),
-            theme: if no_colour {
+            theme: if monochrome {
                 Theme::MONOCHROME
             } else {
                 Theme::of(config)?

@@ -64,7 +64,9 @@ impl SelectionArgs {
                 } else {
                     of_name(sites, text, flag)?
                 };
-                matched.into_iter().for_each(|place| named[place] = true);
+                for place in matched {
+                    named[place] = true;
+                }
             }
             for (chosen, named) in chosen.iter_mut().zip(named) {
                 *chosen &= named == keeps;

@@ -179,15 +179,15 @@ impl Told<'_> {
             .iter()
             .flat_map(|plan| plan.rows.iter().map(move |row| (*plan, row)));
         let mut text = aligned(HEADS, rows.map(of_plan).chain(self.aside.iter().map(of_aside)));
-        text.push_str("a dry run: nothing is sent\n");
-        for line in self.lines() {
+        let confirm = match self.plan.map(Plan::confirm) {
+            Some(Confirm::Yes) => Some("y would confirm it".to_owned()),
+            Some(Confirm::Phrase(phrase)) => Some(format!("{phrase:?} would confirm it")),
+            Some(Confirm::Nothing) | None => None,
+        };
+        let head = "a dry run: nothing is sent".to_owned();
+        for line in std::iter::once(head).chain(self.lines()).chain(confirm) {
             text.push_str(&line);
             text.push('\n');
-        }
-        match self.plan.map(Plan::confirm) {
-            Some(Confirm::Yes) => text.push_str("y would confirm it\n"),
-            Some(Confirm::Phrase(phrase)) => text.push_str(&format!("{phrase:?} would confirm it\n")),
-            Some(Confirm::Nothing) | None => {}
         }
         text
     }
