@@ -85,6 +85,7 @@ struct Cli {
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Of every command")]
 struct Globals {
     /// The config file. Default: `$STRIPE_PROPAGATE_CONFIG`, ./config.toml, or
     /// ~/.config/stripe-propagate/config.toml.

@@ -280,7 +280,7 @@ fn where_only_the_look_failed_only_the_look_is_repeated() {
     let run = stage.was_not_seen(0);
     let dry = stage.run(&["retry", "--dry-run"]);
     let told = String::from_utf8(dry.stdout).unwrap();
-    assert!(told.contains("its look failed"), "{told}");
+    assert!(told.contains("its look failed: it is looked at again"), "{told}");
     let retried = stage.run(&["retry", "--yes"]);
     let words = said(&retried);
     // The site was never sent anything: it answers its old key.

@@ -1,4 +1,5 @@
 use clap::Args;
+use jiff::tz::TimeZone;
 
 use super::headless::{config_with_sites, telling};
 use super::key::refuse_strays;
@@ -10,6 +11,7 @@ use super::signals::Signals;
 use super::status::Status;
 use super::{Common, Globals, log};
 use crate::config::Config;
+use crate::report::some_names;
 use crate::rules::moment::clock;
 use crate::rules::plan::{Again, Aside, Plan};
 use crate::rules::run::RunId;
@@ -133,17 +135,14 @@ async fn todo(
 
 /// Who is not sent anything, and why.
 fn say_aside(session: &Session, again: &Again) {
-    /// So many are told one by one.
-    const NAMED: usize = 20;
-
-    let zone = jiff::tz::TimeZone::system();
+    let zone = TimeZone::system();
     let now = session.clock.now();
-    for (site, aside) in again.aside.iter().take(NAMED) {
-        let name = &session.sites[site.index()].name;
-        say(&format!("{name}: {}", aside.sentence(|at| clock(at, now, &zone))));
-    }
-    if let Some(more) = again.aside.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        say(&format!("and {} more", Count(more, "site")));
+    let names = |sites: &[SiteId]| {
+        let name = |site: &SiteId| session.sites[site.index()].name.as_str();
+        some_names(&sites.iter().map(name).collect::<Vec<_>>())
+    };
+    for line in Again::lines(&again.aside, names, |at| clock(at, now, &zone)) {
+        say(&line);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::text::{CleanText, Count, NOTE_LIMIT, list};
 
 /// Which sites a command is for. Each flag narrows what the others leave; several of one name more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Which sites")]
 pub(super) struct SelectionArgs {
     /// Only this site, by its name or URL. `*`, `?` and `[…]` stand for other letters, where no site has just this
     /// name. Can be repeated.

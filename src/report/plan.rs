@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{aligned, json, some_names};
 use crate::key::PublishableKey;
 use crate::rules::moment::{Moment, clock};
-use crate::rules::plan::{Aside, Confirm, Danger, Outlook, Plan, PlanAction, PlanRow};
+use crate::rules::plan::{Again, Aside, Confirm, Danger, Outlook, Plan, PlanAction, PlanRow};
 use crate::rules::run::{Kind, RunId};
 use crate::rules::state::{Served, SiteState};
 use crate::rules::status::SkipReason;
@@ -125,14 +125,12 @@ impl Told<'_> {
         reasons.into_iter().map(line).collect()
     }
 
-    fn of_aside(&self) -> impl Iterator<Item = String> {
-        let line = |(site, aside): &(SiteId, Aside)| {
-            format!("{}: {}", self.name(*site), aside.sentence(|at| self.clock(at)))
+    fn of_aside(&self) -> Vec<String> {
+        let names = |sites: &[SiteId]| {
+            let names: Vec<&str> = sites.iter().map(|site| self.name(*site)).collect();
+            some_names(&names)
         };
-        let all = self.aside.len();
-        let more = all.checked_sub(ASIDE).filter(|more| *more > 0);
-        let more = more.map(|more| format!("{} more of that kind", Count(more, "site")));
-        self.aside.iter().take(ASIDE).map(line).chain(more)
+        Again::lines(self.aside, names, |at| self.clock(at))
     }
 
     /// A line a site, then [`Told::lines`].
@@ -288,9 +286,6 @@ impl Told<'_> {
         }
     }
 }
-
-/// So many sites that get nothing are told one by one.
-const ASIDE: usize = 20;
 
 #[derive(Serialize)]
 struct SiteBody<'a> {

@@ -197,3 +197,32 @@ fn who_promises_to_send_nothing_sends_nothing() {
     assert_eq!(stage.requests(), 0);
     stage.run(&["verify", "--read-only", "--no-color"]).ends(0);
 }
+
+#[test]
+fn what_repeats_or_takes_back_a_run_takes_the_flags_of_a_push() {
+    let stage = Stage::of(3);
+    stage.heal();
+    stage.push(&JSON).ends(3);
+    let requests = stage.requests();
+    let site = &stage.fleet.sites()[0].name;
+    for (command, flags) in [
+        ("retry", &["--run", "1", "--exclude", site, "--allow-old-run"][..]),
+        ("rollback", &["--run", "1", "--exclude", site]),
+        ("resume", &["--allow-old-run"]),
+    ] {
+        let answers = [
+            "--allow-unknown-key",
+            "--concurrency",
+            "3",
+            "--wait",
+            "5 min",
+            "--yes",
+        ];
+        let allows = ["--allow-mode-change", "--allow-changed", "--allow-unrecognised"];
+        let allows = if command == "resume" { &[][..] } else { &allows };
+        let told = stage.run(&[&[command, "--dry-run"], flags, &answers, allows].concat());
+        told.ends(0);
+        assert!(!told.out.contains(site), "{command}: {}", told.out);
+    }
+    assert_eq!(stage.requests(), requests);
+}

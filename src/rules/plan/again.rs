@@ -1,9 +1,12 @@
+use std::collections::BTreeMap;
+
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::run::RunId;
 use crate::rules::state::{Allow, RetryPlan, SiteState};
 use crate::rules::status::SkipReason;
 use crate::site::SiteId;
+use crate::text::Count;
 
 /// What repeats what failed in a run: which sites get which key again, and what is done with the others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,6 +68,26 @@ impl Again {
         looks.map(|(site, _)| *site)
     }
 
+    /// What is said of those that get no PUT: a line for each kind. `names` lists sites, `clock` writes a time of day.
+    pub fn lines(
+        aside: &[(SiteId, Aside)],
+        names: impl Fn(&[SiteId]) -> String,
+        clock: impl Fn(Moment) -> String,
+    ) -> Vec<String> {
+        let mut kinds: BTreeMap<&'static str, (Aside, Vec<SiteId>)> = BTreeMap::new();
+        for (site, aside) in aside {
+            let kind = kinds.entry(aside.word()).or_insert((*aside, Vec::new()));
+            kind.0 = kind.0.for_all(*aside);
+            kind.1.push(*site);
+        }
+        let line = |(aside, sites): (Aside, Vec<SiteId>)| {
+            let each = if sites.len() > 1 { ", each of them" } else { "" };
+            let count = Count(sites.len(), "site");
+            format!("{count}{each} {} ({})", aside.sentence(&clock), names(&sites))
+        };
+        kinds.into_values().map(line).collect()
+    }
+
     /// How many were held back and stay so.
     pub fn held_back(&self) -> usize {
         let held_back = |(_, aside): &&(SiteId, Aside)| matches!(aside, Aside::HeldBack(_));
@@ -73,6 +96,15 @@ impl Again {
 }
 
 impl Aside {
+    /// Of many sites alike what is said once: the one that is looked at first stands for those that settle.
+    fn for_all(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Settles(Some(one)), Self::Settles(Some(next))) if next.wall < one.wall => other,
+            (Self::Settles(None), Self::Settles(Some(_))) => other,
+            _ => self,
+        }
+    }
+
     /// The word for it, in JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -86,7 +118,7 @@ impl Aside {
     /// What is said of it; `clock` writes a time of day.
     pub fn sentence(self, clock: impl Fn(Moment) -> String) -> String {
         match self {
-            Self::Looks => "its PUT was stored and its look failed: it is looked at again".to_owned(),
+            Self::Looks => "stored its key and its look failed: it is looked at again".to_owned(),
             Self::HeldBack(reason) => match reason.flag() {
                 Some(flag) => format!("{}; {flag} sends it all the same", reason.sentence()),
                 None => reason.sentence().to_owned(),
@@ -100,6 +132,10 @@ impl Aside {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
     use super::*;
     use crate::rules::outcome::Cause;
     use crate::rules::status::{Push, Verify};
@@ -134,6 +170,20 @@ mod tests {
         assert_eq!(again.held_back(), 1);
         let said = again.aside[1].1.sentence(|_| String::new());
         assert!(said.contains("--allow-unrecognised"), "{said}");
+        let names = |sites: &[SiteId]| format!("{}", sites.len());
+        let at = |seconds| Moment {
+            since_start: Duration::ZERO,
+            wall: Timestamp::from_second(seconds).unwrap(),
+        };
+        let settles = [
+            (SiteId(4), Aside::Settles(Some(at(9)))),
+            (SiteId(5), Aside::Settles(Some(at(7)))),
+        ];
+        let lines = Again::lines(&settles, names, |at| at.wall.as_second().to_string());
+        assert_eq!(
+            lines,
+            ["2 sites, each of them settles: it is looked at next 7 (2)"]
+        );
         let again = of(Allow {
             unrecognised: true,
             ..Allow::default()
