@@ -52,6 +52,8 @@ pub(super) struct Followed {
     /// Whether it is to be wound down already.
     pub(super) interrupted: bool,
     pub(super) held: Held,
+    /// How well it can end at best: something was left out that no site of it tells of.
+    pub(super) best: Status,
 }
 
 /// What becomes of a run that is held.
@@ -516,7 +518,7 @@ impl Follower {
         } else if self.has_halted() {
             Status::Halted
         } else {
-            Status::of(&results.tally(), self.followed.run.is_none())
+            Status::of(&results.tally(), self.followed.run.is_none()).worse(self.followed.best)
         };
         let begin = self.followed.run.as_ref().map_or(self.begin, |run| run.started);
         let seconds = results.now.since(begin).as_secs();

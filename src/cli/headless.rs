@@ -82,6 +82,7 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
         wait: None,
         telling: telling(args.common.json),
         held: Held::GoesOn,
+        best: Status::Good,
     };
     let status = follow(&mut session, followed, &mut signals).await;
     session.close().await;

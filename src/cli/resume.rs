@@ -198,6 +198,7 @@ async fn resume(
         wait: args.send.wait,
         telling: telling(args.json),
         held: if args.send.yes { Held::GoesOn } else { Held::Asks },
+        best: Status::Good,
     };
     follow(session, followed, signals).await.map(Some)
 }

@@ -13,7 +13,7 @@ use super::{Common, Globals, log};
 use crate::config::Config;
 use crate::report::some_names;
 use crate::rules::moment::clock;
-use crate::rules::plan::{Again, Aside, Plan};
+use crate::rules::plan::{Again, Plan};
 use crate::rules::run::RunId;
 use crate::rules::state::SiteState;
 use crate::site::SiteId;
@@ -68,25 +68,14 @@ pub(super) async fn run(globals: &Globals, args: RetryArgs) -> anyhow::Result<St
             return Err(error);
         }
     };
-    let held_back = todo
-        .aside
-        .iter()
-        .any(|(_, aside)| matches!(aside, Aside::HeldBack(_)));
-    let ended = send(
+    send(
         session,
         *todo,
         &args.send,
         telling(args.common.json),
         &mut signals,
     )
-    .await?;
-    // What was left out for want of a flag is no success of those that were not.
-    let worst = if held_back && !args.send.dry_run {
-        Status::Bad
-    } else {
-        Status::Good
-    };
-    Ok(ended.worse(worst))
+    .await
 }
 
 async fn todo(

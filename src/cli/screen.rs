@@ -399,6 +399,7 @@ async fn after(
         telling,
         interrupted: left == Left::Terminated,
         held,
+        best: Status::Good,
     };
     follow(session, followed, signals).await
 }

@@ -123,6 +123,16 @@ impl Planned {
         }
     }
 
+    /// What was left out for want of a flag is no success of the others.
+    fn best(&self) -> Status {
+        let is_held_back = |(_, aside): &(SiteId, Aside)| matches!(aside, Aside::HeldBack(_));
+        if self.aside.iter().any(is_held_back) {
+            Status::Bad
+        } else {
+            Status::Good
+        }
+    }
+
     fn puts(&self) -> Vec<SiteId> {
         self.plan.iter().flat_map(Plan::put_sites).collect()
     }
@@ -285,6 +295,7 @@ pub(super) async fn carry_out(
         wait,
         telling,
         held: if yes { Held::GoesOn } else { Held::Asks },
+        best: planned.best(),
     };
     if let Some(plan) = planned.plan {
         session.local.handle.send(Command::Push(plan));

@@ -25,6 +25,7 @@ fn a_retry_repeats_what_failed_with_the_key_of_its_run() {
         .ends(1)
         .says("it is looked at next")
         .says("--allow-unrecognised");
+    assert_eq!(retried.events("summary")[0]["exit"], 1);
     let started = retried.events("run_started").remove(0);
     assert_eq!(
         (&started["run"], started["puts"].as_u64()),
