@@ -413,8 +413,8 @@ impl Follower {
         ];
         let counts = counts.into_iter().filter(|(_, count)| *count > 0);
         parts.extend(counts.map(|(word, count)| format!("{word} {count}")));
-        let until = results.rows().filter_map(|(_, state)| state.settle_end()).max();
-        let until = until.filter(|_| done == all && self.busy > 0);
+        let ends = || results.rows().filter_map(|(_, state)| state.settle_end()).max();
+        let until = (done == all && self.busy > 0).then(ends).flatten();
         parts.extend(until.map(|until| format!("until {}", results.clock(until))));
         self.printer.progress(parts.join("  "));
     }

@@ -33,7 +33,8 @@ fn a_terminal_shows_how_far_a_run_is_and_keeps_what_failed() {
     pty.sees("sent 2");
     let line = pty.screen();
     let last = line.lines().rev().find(|line| !line.trim().is_empty()).unwrap();
-    assert!(last.starts_with("sent ") && last.contains("/24  "), "{line}");
+    assert!(last.starts_with("sent ") && last.contains("/24"), "{line}");
+    pty.received("refuses the connection");
     let screen = ends(pty, 1).screen();
     assert!(!screen.contains("sent 2"), "it is gone in the end: {screen}");
     assert!(screen.contains("24 sites in"), "{screen}");
