@@ -18,7 +18,17 @@ mod gate;
 mod syslog;
 /// A config brought to life: HTTP client, store, engine, master keys.
 mod session;
-/// `push` and `verify`, and every run without a screen.
+/// Which sites a command is for.
+mod selection;
+/// What all commands have in common that send: flags, questions, a dry run.
+mod sending;
+/// `push`.
+mod push;
+/// `retry`.
+mod retry;
+/// `rollback`.
+mod rollback;
+/// `verify`, and what the commands without a screen share.
 mod headless;
 /// Writes what a run tells, and never holds it up.
 mod printer;
@@ -83,6 +93,7 @@ struct Cli {
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Of every command")]
 struct Globals {
     /// The config file. Default: `$STRIPE_PROPAGATE_CONFIG`, ./config.toml, or
     /// ~/.config/stripe-propagate/config.toml.
@@ -91,9 +102,12 @@ struct Globals {
     /// The store: what outlives a run. Default: store.db in the XDG state directory.
     #[arg(long, value_name = "FILE", global = true)]
     store: Option<PathBuf>,
-    /// Open the screen to watch: it sends nothing and steers nothing.
-    #[arg(long)]
+    /// Send nothing and change nothing: the screen only watches, and a command that would send refuses.
+    #[arg(long, global = true)]
     read_only: bool,
+    /// No colours, as with the variable `NO_COLOR`.
+    #[arg(long, global = true)]
+    no_color: bool,
     /// The log file. Default: `log.file` of the config, or the XDG state directory's.
     #[arg(long, value_name = "FILE", global = true)]
     log: Option<PathBuf>,
@@ -114,6 +128,8 @@ Examples:
   stripe-propagate verify --watch                     tell what changes, until it is stopped
   stripe-propagate acknowledge --site NAME --reason 'moves house'
   stripe-propagate resume --yes                       finish a run that broke off
+  stripe-propagate retry --yes                        repeat what failed in the newest run
+  stripe-propagate rollback --dry-run                 what would its sites get back?
 
 Exit status:
   0  every site is verified, left out on purpose, or acknowledged; of `verify` without a key: every site answered
@@ -127,12 +143,12 @@ Exit status:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Push the key to the sites, and wait until each has its proof.
-    #[command(after_help = KEY_HELP)]
-    Push(headless::PushArgs),
+    #[command(after_help = PUSH_HELP)]
+    Push(push::PushArgs),
     /// Look at what the sites serve.
     ///
     /// With a key it tells which of them serve that key, else which key each serves.
-    #[command(after_help = KEY_HELP)]
+    #[command(after_help = VERIFY_HELP)]
     Verify(headless::VerifyArgs),
     /// Preflight: could the sites be pushed to? Sends no key.
     ///
@@ -147,8 +163,22 @@ enum Command {
     #[command(after_help = STATUS_HELP)]
     Status(status_command::StatusArgs),
     /// Take up a run that was not finished: look at what may have been stored, then push the rest.
+    #[command(after_help = RESUME_HELP)]
     Resume(resume::ResumeArgs),
+    /// Repeat what failed in a run, as a run of its own: each site gets the key that it was to get there.
+    ///
+    /// Where only the look failed, only the look is repeated. What a later run has taken over is that run's. A site that
+    /// settles is left alone: it is looked at by itself.
+    #[command(after_help = RETRY_HELP)]
+    Retry(retry::RetryArgs),
+    /// Put back what sites had before a run, as a run of its own: each site gets its own old key.
+    ///
+    /// A site that had no key keeps the new one: no call takes a key away. What was never pushed from here may have been a
+    /// fallback, and is named.
+    #[command(after_help = ROLLBACK_HELP)]
+    Rollback(rollback::RollbackArgs),
     /// Say of sites that they are known to be bad: they are left out of the halt, the exit status and the bell.
+    #[command(after_help = ACKNOWLEDGE_HELP)]
     Acknowledge(acknowledge::AcknowledgeArgs),
     /// Write a run as a document: HTML, CSV, JSON or Markdown.
     Export(export::ExportArgs),
@@ -156,26 +186,60 @@ enum Command {
     Demo(demo::DemoArgs),
 }
 
-const KEY_HELP: &str = "\
+const PUSH_HELP: &str = "\
 The key is never an argument: it would stay in the shell's history and in the list of processes.
 
-Example:
-  stripe-propagate push --key-file key.txt --site shop.example.com --yes";
+Examples:
+  stripe-propagate push --key-file key.txt --dry-run           who would get it, and what is dangerous about it
+  stripe-propagate push --key-file key.txt --site shop.example.com --yes
+  stripe-propagate push --key-env KEY --group 'prod*' --exclude 'old-*' --yes --json > results.jsonl
+  stripe-propagate push --key-file key.txt --owed --concurrency 8 --wait 5m --yes";
+
+const VERIFY_HELP: &str = "\
+The key is never an argument: it would stay in the shell's history and in the list of processes.
+
+Examples:
+  stripe-propagate verify                                       what does each site serve?
+  stripe-propagate verify --only-failed --concurrency 8
+  stripe-propagate verify --key-file key.txt --group prod       which of them serve this key?";
+
+const RESUME_HELP: &str = "\
+Examples:
+  stripe-propagate resume --dry-run
+  stripe-propagate resume --yes --allow-old-run --wait 0";
+
+const RETRY_HELP: &str = "\
+Examples:
+  stripe-propagate retry --dry-run                              what failed in the newest run?
+  stripe-propagate retry --yes
+  stripe-propagate retry --run 12 --site 'shop-*' --yes --allow-old-run";
+
+const ROLLBACK_HELP: &str = "\
+Examples:
+  stripe-propagate rollback --dry-run                           what would the newest run's sites get back?
+  stripe-propagate rollback --run 12 --group prod --yes";
+
+const ACKNOWLEDGE_HELP: &str = "\
+Examples:
+  stripe-propagate acknowledge --site shop.example.com --reason 'moves house' --until '7 days'
+  stripe-propagate acknowledge --site 'old-*' --take-back
+  stripe-propagate acknowledge --list";
 
 const CHECK_HELP: &str = "\
-Example:
-  stripe-propagate check --auth --site shop.example.com";
+Examples:
+  stripe-propagate check --auth --site shop.example.com
+  stripe-propagate check --owed --concurrency 8 --json";
 
 const STATUS_HELP: &str = "\
-Example:
+Examples:
+  stripe-propagate status --only-failed --group prod
   stripe-propagate status --old-key";
 
 /// Which sites, and how the results are told.
 #[derive(Debug, Clone, Args)]
 struct Common {
-    /// Only this site, by its name. Can be repeated.
-    #[arg(long = "site", value_name = "NAME")]
-    sites: Vec<String>,
+    #[command(flatten)]
+    selection: selection::SelectionArgs,
     /// One JSON object a line: attempts as they happen, results at the end.
     #[arg(long)]
     json: bool,
@@ -251,11 +315,13 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
     }
     match cli.command {
         None => in_runtime(open_screen(cli.globals)),
-        Some(Command::Push(args)) => in_runtime(headless::push(&cli.globals, args)),
+        Some(Command::Push(args)) => in_runtime(push::run(&cli.globals, args)),
         Some(Command::Verify(args)) => in_runtime(headless::verify(&cli.globals, args)),
         Some(Command::Check(args)) => in_runtime(check::run(&cli.globals, args)),
         Some(Command::Status(args)) => in_runtime(status_command::run(&cli.globals, args)),
         Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
+        Some(Command::Retry(args)) => in_runtime(retry::run(&cli.globals, args)),
+        Some(Command::Rollback(args)) => in_runtime(rollback::run(&cli.globals, args)),
         Some(Command::Acknowledge(args)) => in_runtime(acknowledge::run(&cli.globals, args)),
         Some(Command::Export(args)) => in_runtime(export::run(&cli.globals, args)),
         Some(Command::Demo(args)) => in_runtime(demo::run(&cli.globals, args)),
@@ -263,9 +329,12 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
 }
 
 async fn open_screen(globals: Globals) -> anyhow::Result<Status> {
+    let no_color = globals.no_color;
     match Box::pin(screen::run(globals)).await? {
         screen::Ended::With(status) => Ok(status),
-        screen::Ended::ForTheDemo(taken) => demo::begin(demo::DemoArgs::of_the_screen(), Some(*taken)).await,
+        screen::Ended::ForTheDemo(taken) => {
+            demo::begin(demo::DemoArgs::of_the_screen(), Some(*taken), no_color).await
+        }
     }
 }
 

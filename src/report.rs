@@ -23,6 +23,8 @@ pub mod json;
 pub mod old_keys;
 /// What is known of each site, from the store alone.
 pub mod status;
+/// A plan before it is sent: what a question and a dry run tell.
+pub mod plan;
 /// A preflight: a line a site, for people and as JSON.
 pub mod preflight;
 /// A run on record as one document: CSV, JSON, Markdown, HTML.

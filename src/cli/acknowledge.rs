@@ -1,5 +1,5 @@
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::headless::{config_with_sites, select};
+use super::headless::config_with_sites;
 use super::key::refuse_strays;
-use super::session::open_store;
+use super::selection::SelectionArgs;
+use super::session::{known, open_store};
 use super::status::Status;
 use super::{Globals, who};
 use crate::key::secret_inside;
@@ -23,9 +24,8 @@ use crate::text::{CleanText, Count, pad, width};
 /// Flags of `acknowledge`.
 #[derive(Debug, Args)]
 pub(super) struct AcknowledgeArgs {
-    /// Which site, by its name. Can be repeated.
-    #[arg(long = "site", value_name = "NAME", required_unless_present = "list")]
-    sites: Vec<String>,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// Why it is bad: who comes later has to know.
     #[arg(long, value_name = "TEXT", required_unless_present_any = ["take_back", "list"])]
     reason: Option<String>,
@@ -50,7 +50,18 @@ pub(super) struct AcknowledgeArgs {
 pub(super) async fn run(globals: &Globals, args: AcknowledgeArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.stray)?;
     let config = config_with_sites(globals).await?;
-    let chosen = select(&config.sites, &args.sites)?;
+    if !args.list {
+        may_write(globals)?;
+        if !args.selection.is_given() {
+            bail!(
+                "which sites? Name them with --site or --group, or give --list to see which are acknowledged"
+            );
+        }
+    }
+    let mut chosen = args.selection.by_name(&config.sites)?;
+    if args.selection.asks_states() {
+        chosen = args.selection.by_state(chosen, &known(&config, globals).await?)?;
+    }
     let sites: Vec<&Site> = chosen.iter().map(|id| &config.sites[id.index()]).collect();
     let now = Timestamp::now();
     let zone = TimeZone::system();
@@ -61,8 +72,7 @@ pub(super) async fn run(globals: &Globals, args: AcknowledgeArgs) -> anyhow::Res
     let store = open_store(&config.store, globals).await?.store;
     let known = store.acknowledged().await?;
     if args.list {
-        list(&sites, &known, now, &zone, args.json);
-        return Ok(Status::Good);
+        return print(&list(&sites, &known, now, &zone, args.json));
     }
     let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
     store
@@ -77,6 +87,14 @@ pub(super) async fn run(globals: &Globals, args: AcknowledgeArgs) -> anyhow::Res
     let count = Count(names.len(), "site");
     let _closed = writeln!(std::io::stdout(), "{count} {what}: {}", some_names(&names));
     Ok(Status::Good)
+}
+
+/// What is acknowledged changes what all see of a site.
+fn may_write(globals: &Globals) -> anyhow::Result<()> {
+    if globals.read_only {
+        bail!("--read-only promises to change nothing, and `acknowledge` does: leave out one of the two");
+    }
+    Ok(())
 }
 
 fn acknowledgement(
@@ -122,15 +140,24 @@ struct Document<'a> {
     acknowledged: Vec<Listed<'a>>,
 }
 
+/// Who reads it may have seen enough.
+fn print(text: &str) -> anyhow::Result<Status> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Status::Good),
+        written => written.context("writing the answer").map(|()| Status::Good),
+    }
+}
+
 /// Those of `sites` that are acknowledged now.
-fn list(sites: &[&Site], known: &Acknowledged, now: Timestamp, zone: &TimeZone, json: bool) {
+fn list(sites: &[&Site], known: &Acknowledged, now: Timestamp, zone: &TimeZone, json: bool) -> String {
     let rows = sites
         .iter()
         .map(|site| (*site, known.of(&site.url, now)))
         .filter_map(|(site, known)| Some((site, known?)));
     let listed: Vec<(&Site, &Acknowledgement)> = rows.collect();
     let time = |at: Timestamp| format!("{at:.3}");
-    let text = if json {
+    if json {
         let rows = listed.iter().map(|(site, known)| Listed {
             site: site.name.as_str(),
             url: site.url.to_string(),
@@ -159,7 +186,5 @@ fn list(sites: &[&Site], known: &Acknowledged, now: Timestamp, zone: &TimeZone, 
             format!("{}  {end}  {}  {}", pad(name, names), known.by, known.reason)
         };
         listed.iter().map(line).collect::<Vec<_>>().join("\n")
-    };
-    // A closed pipe is no reason to fail.
-    let _closed = writeln!(std::io::stdout(), "{text}");
+    }
 }

@@ -7,10 +7,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::gate::may_push;
-use super::headless::{config_with_sites, select, telling};
+use super::headless::{config_with_sites, telling};
 use super::key::refuse_strays;
-use super::printer::{Printer, Telling};
-use super::session::{MasterKeys, ca_pem, http, settings};
+use super::printer::{Printer, Telling, next};
+use super::sending::PaceArgs;
+use super::session::{MasterKeys, ca_pem, http, known, settings};
 use super::signals::Signals;
 use super::status::Status;
 use super::{Common, Globals, log};
@@ -28,13 +29,25 @@ pub(super) struct CheckArgs {
     /// Try the master key, too: by a PUT with the body {}, which stores nothing, on one site first.
     #[arg(long)]
     auth: bool,
+    #[command(flatten)]
+    pace: PaceArgs,
 }
 
 /// `check`: it needs no lock, and leaves nothing in the store.
 pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_with_sites(globals).await?;
-    let mut selection = select(&config.sites, &args.common.sites)?;
+    if globals.read_only && args.auth {
+        bail!("--read-only sends no master key, and --auth tries it: leave out one of the two");
+    }
+    let mut config = config_with_sites(globals).await?;
+    args.pace.apply(&mut config);
+    let mut selection = args.common.selection.by_name(&config.sites)?;
+    if args.common.selection.asks_states() {
+        selection = args
+            .common
+            .selection
+            .by_state(selection, &known(&config, globals).await?)?;
+    }
     selection.retain(|id| config.sites[id.index()].enabled);
     if selection.is_empty() {
         bail!("all of these sites are disabled in the config: there is nothing to check");
@@ -104,10 +117,12 @@ impl Followed {
         if self.telling == Telling::Plain {
             printer.out(self.table.heads());
         }
+        let mut frames = printer.progress_every().map(tokio::time::interval);
         let interrupted = loop {
             tokio::select! {
                 biased;
                 () = signals.stop() => break true,
+                () = next(&mut frames) => printer.progress(self.progress()),
                 told = news.recv() => match told {
                     Some(News::Step(site, done)) => self.reports.entry(site).or_default().take(done),
                     Some(News::Over(site)) => self.over(site, &printer),
@@ -133,7 +148,19 @@ impl Followed {
             _ => Table::summary(self.counts, self.selected),
         });
         printer.finish(interrupted).await;
+        if printer.has_lost() {
+            return Ok(status.worse(Status::Bad));
+        }
         Ok(status)
+    }
+
+    /// How far all is, in one line.
+    fn progress(&self) -> String {
+        let line = format!("checked {}/{}", self.counts.all(), self.selected);
+        match self.counts.bad {
+            0 => line,
+            bad => format!("{line}  failed {bad}"),
+        }
     }
 
     fn over(&mut self, id: SiteId, printer: &Printer) {

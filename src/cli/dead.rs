@@ -80,6 +80,23 @@ pub(super) async fn ask_of_plan(
     Ok(())
 }
 
+/// What Stripe says of the keys of a plan that is only told: nothing is refused.
+pub(super) async fn tell_of_plan(
+    session: &Session,
+    plan: &mut Plan,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let keys = plan.put_keys().into_iter().cloned().collect();
+    let asked = signals
+        .unless_stopped(async { Ok(ask(&session.standings, &keys).await) })
+        .await?;
+    if let Some(why) = asked.in_vain {
+        let _closed = writeln!(std::io::stderr(), "warning: {why}");
+    }
+    judge(plan, &asked.dead);
+    Ok(())
+}
+
 /// A plan that nobody looks at before it is sent, with what Stripe says of its keys; why it could not be asked, if it
 /// could not.
 pub(super) async fn judged(standings: Arc<Standings<Db>>, mut plan: Plan) -> (Plan, Option<NotAsked>) {

@@ -7,8 +7,8 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::dead::ask_of_plan;
-use super::headless::carry_out;
 use super::printer::Telling;
+use super::sending::{Planned, carry_out};
 use super::session::{Judged, Session, store_at};
 use super::signals::Signals;
 use super::status::Status;
@@ -72,11 +72,11 @@ pub(super) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<Sta
     if globals.log.is_some() {
         log::start(&Config::empty().log, globals);
     }
-    begin(args, None).await
+    begin(args, None, globals.no_color).await
 }
 
 /// The demo; in the place of a screen, if the terminal is taken for one.
-pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Result<Status> {
+pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>, no_color: bool) -> anyhow::Result<Status> {
     let options = FleetOptions {
         sites: args.sites as usize,
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..100_000)),
@@ -100,7 +100,7 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Resul
     if args.shows_screen() && std::io::stdout().is_terminal() {
         // The sites serve until all is over, also after the screen is left.
         let fleet = Arc::new(fleet);
-        let shown = screen::show_demo(session, &config, Arc::clone(&fleet), taken);
+        let shown = screen::show_demo(session, &config, Arc::clone(&fleet), taken, no_color);
         return Box::pin(shown).await;
     }
     let unknown = SiteState::default();
@@ -114,7 +114,11 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>) -> anyhow::Resul
     let mut plan = plan.in_waves(&config.rollout, &session.sites, |_| &unknown, session.clock.now());
     let mut signals = Signals::listen()?;
     ask_of_plan(&session, &mut plan, false, &mut signals).await?;
-    let status = carry_out(&mut session, plan, true, None, Telling::Plain, &mut signals).await?;
+    let planned = Planned {
+        plan: Some(plan),
+        ..Planned::default()
+    };
+    let status = carry_out(&mut session, planned, true, None, Telling::Plain, &mut signals).await?;
     let record = fleet.record();
     say(&format!(
         "The demo's sites saw {}, {} at once at most.",

@@ -4,7 +4,7 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
-use super::printer::{Printer, Telling};
+use super::printer::{Printer, Telling, next};
 use super::session::Session;
 use super::signals::{Signals, asked};
 use super::status::{Interrupted, Status};
@@ -17,10 +17,13 @@ use crate::rules::outcome::Problem;
 use crate::rules::run::{Halt, RunPhase};
 use crate::rules::state::SiteState;
 use crate::rules::status::{Push, Verify};
+use crate::rules::tally::{Ending, Tally};
 use crate::site::SiteId;
 
-/// A held run of which the terminal is gone waits so long for another screen; then it is left as halted.
-const GRACE: Duration = Duration::from_hours(1);
+/// What becomes of a run that holds.
+mod hold;
+use hold::Hold;
+
 /// Two signals so short after each other are one: it went to the whole group, or was forwarded.
 const SAME_SIGNAL: Duration = Duration::from_millis(300);
 /// How long the last records may take when nothing else is waited for.
@@ -49,6 +52,8 @@ pub(super) struct Followed {
     /// Whether it is to be wound down already.
     pub(super) interrupted: bool,
     pub(super) held: Held,
+    /// How well it can end at best: something was left out that no site of it tells of.
+    pub(super) best: Status,
 }
 
 /// What becomes of a run that is held.
@@ -74,6 +79,7 @@ pub(super) async fn follow(
     let mut interrupted = followed.interrupted;
     let mut watch = Follower::new(session, followed, printer);
     let mut still_here = tokio::time::interval_at(Instant::now() + STILL_HERE, STILL_HERE);
+    let mut progress = watch.printer.progress_every().map(tokio::time::interval);
     while interrupted || !watch.is_over() {
         let deadline = watch.deadline();
         tokio::select! {
@@ -81,7 +87,7 @@ pub(super) async fn follow(
                 Some(event) => {
                     session.take_note(&event);
                     watch.take(event, session)?;
-                    if watch.halted == Halted::Asks {
+                    if watch.hold == Hold::Asks {
                         watch.ask_for_next_wave(session, signals, &mut interrupted).await;
                     }
                 }
@@ -89,8 +95,9 @@ pub(super) async fn follow(
             },
             () = signals.stop() => watch.stop(session, &mut interrupted),
             _ = still_here.tick() => watch.tell_what_is_waited_for(session),
+            () = next(&mut progress) => watch.tell_progress(session),
             () = sleep_until(deadline), if !interrupted => break,
-            () = sleep_until(watch.held_until), if !interrupted => watch.leave_held(session),
+            () = sleep_until(watch.hold.until()), if !interrupted => watch.leave_held(session),
         }
     }
     if !interrupted {
@@ -101,12 +108,11 @@ pub(super) async fn follow(
         () = watch.printer.finish(interrupted) => {}
         () = signals.stop() => {}
     }
+    if watch.printer.has_lost() {
+        // What nobody can read must not look like success.
+        return Ok(status.worse(Status::Bad));
+    }
     Ok(status)
-}
-
-/// Until when a run that is held already waits for another screen: nothing more is told of it before one comes.
-fn grace(phase: Option<RunPhase>, attachable: bool, now: Instant) -> Option<Instant> {
-    (attachable && phase.is_some_and(RunPhase::is_held)).then(|| now + GRACE)
 }
 
 struct Follower {
@@ -126,24 +132,9 @@ struct Follower {
     sent_at: Option<Instant>,
     /// Whether that was told.
     sent_told: bool,
-    /// Until when a held run waits for another screen.
-    held_until: Option<Instant>,
     /// When the operator wanted an end.
     stopped_at: Option<Instant>,
-    halted: Halted,
-    /// Whether what a held run had not sent was given up here.
-    gave_up: bool,
-}
-
-/// What is to be done about a run that has halted by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Halted {
-    /// Nothing: it has not, or others say what becomes of it.
-    No,
-    /// The operator is to be asked before the next wave.
-    Asks,
-    /// The rest of the run is left over when what is out has ended.
-    Leaves,
+    hold: Hold,
 }
 
 /// Whether a site is not sent yet, or not looked at since.
@@ -169,11 +160,9 @@ impl Follower {
             selected,
             busy: states().filter(|state| state.is_busy()).count(),
             open: states().filter(|state| is_open(state)).count(),
-            halted: Halted::No,
-            gave_up: false,
             sent_at: None,
             sent_told: false,
-            held_until: grace(
+            hold: Hold::of(
                 followed.run.as_ref().map(|run| run.phase),
                 followed.held == Held::Waits,
                 Instant::now(),
@@ -279,15 +268,14 @@ impl Follower {
             ));
         }
         if !run.phase.is_held() {
-            self.held_until = None;
             // It may have been held before: then somebody at another screen has said that it goes on.
-            self.halted = Halted::No;
+            self.hold_unless_given_up(Hold::No);
         } else if self.followed.held == Held::Waits || run.halt.is_none() {
             self.await_screen(&run);
         } else if run.halt == Some(Halt::Unrecorded) {
             // Nobody is here to go on: the store takes no records.
             session.local.send(Command::Cancel);
-            self.gave_up = true;
+            self.hold = Hold::GivenUp;
         }
         self.followed.key = Some(run.key.clone());
         self.followed.run = Some(run);
@@ -296,13 +284,20 @@ impl Follower {
     /// Only the screen of another process can say that the run goes on: it holds since none of them is here, or since
     /// one of them has paused it.
     fn await_screen(&mut self, run: &RunInfo) {
-        if self.held_until.is_none() {
-            self.held_until = Some(Instant::now() + GRACE);
+        if self.hold == Hold::No {
+            self.hold = Hold::awaits(Instant::now());
             self.printer.happens(format!(
                 "run {} is {}: opening the screen within an hour attaches to it, after that it is left unfinished",
                 run.id.0,
                 run.phase.word()
             ));
+        }
+    }
+
+    /// What was given up stays so.
+    fn hold_unless_given_up(&mut self, hold: Hold) {
+        if self.hold != Hold::GivenUp {
+            self.hold = hold;
         }
     }
 
@@ -313,14 +308,14 @@ impl Follower {
         if !halt.is_bad() {
             match self.followed.held {
                 Held::GoesOn => session.local.send(Command::GoOn),
-                Held::Asks => self.halted = Halted::Asks,
+                Held::Asks => self.hold = Hold::Asks,
                 Held::Waits => {}
             }
             return;
         }
         let goes_on = matches!(halt, Halt::Unrecorded | Halt::RefusedKey { .. });
         if !goes_on && self.followed.held != Held::Waits {
-            self.halted = Halted::Leaves;
+            self.hold_unless_given_up(Hold::Leaves);
         }
         if self.followed.telling == Telling::Json {
             let run = self.followed.run.as_ref().map(|run| run.id.0);
@@ -340,7 +335,7 @@ impl Follower {
 
     /// Asks whether the next wave may begin. The run waits for the answer; what settles does not.
     async fn ask_for_next_wave(&mut self, session: &Session, signals: &mut Signals, interrupted: &mut bool) {
-        self.halted = Halted::No;
+        self.hold = Hold::No;
         // What was told before stands above the question.
         self.printer.finish(true).await;
         let goes_on = asked(
@@ -363,7 +358,7 @@ impl Follower {
                         "nobody could be asked whether the run goes on"
                     );
                 }
-                self.halted = Halted::Leaves;
+                self.hold = Hold::Leaves;
                 self.leave_halted(session);
             }
         }
@@ -372,9 +367,8 @@ impl Follower {
     /// Leaves a halted run as soon as nothing of it is out.
     fn leave_halted(&mut self, session: &Session) {
         let out = || self.followed.states.iter().any(SiteState::is_calling);
-        if self.halted == Halted::Leaves && !out() {
-            self.halted = Halted::No;
-            self.gave_up = true;
+        if self.hold == Hold::Leaves && !out() {
+            self.hold = Hold::GivenUp;
             self.printer
                 .happens("what was not sent is left over: `stripe-propagate resume` goes on with it");
             session.local.send(Command::Leave);
@@ -397,6 +391,32 @@ impl Follower {
             }
             _ => {}
         }
+    }
+
+    /// How far all is, in one line. What has not been told of is of an earlier run.
+    fn tell_progress(&self, session: &Session) {
+        let results = self.results(session);
+        let states = self
+            .followed
+            .selection
+            .iter()
+            .map(|id| (id, &self.followed.states[id.index()]));
+        let over = states.filter(|(id, state)| !self.untold[id.index()] && !is_open(state));
+        let tally = Tally::of(over.map(|(_, state)| state));
+        let what = if self.followed.begins { "sent" } else { "looked at" };
+        let (done, all) = (tally.sites(), self.followed.selection.len());
+        let mut parts = vec![format!("{what} {done}/{all}")];
+        let counts = [
+            ("serving", tally.verify("serving")),
+            ("settling", tally.verify("settling")),
+            ("failed", tally.ending(Ending::Bad)),
+        ];
+        let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+        parts.extend(counts.map(|(word, count)| format!("{word} {count}")));
+        let ends = || results.rows().filter_map(|(_, state)| state.settle_end()).max();
+        let until = (done == all && self.busy > 0).then(ends).flatten();
+        parts.extend(until.map(|until| format!("until {}", results.clock(until))));
+        self.printer.progress(parts.join("  "));
     }
 
     fn tell_what_is_waited_for(&self, session: &Session) {
@@ -451,8 +471,7 @@ impl Follower {
 
     /// Nobody came: what is not sent is left over, and `resume` takes it up.
     fn leave_held(&mut self, session: &Session) {
-        self.held_until = None;
-        self.gave_up = true;
+        self.hold = Hold::GivenUp;
         tracing::warn!("nobody has said within an hour that the run goes on: it is left as halted");
         session.local.send(Command::Leave);
     }
@@ -468,6 +487,9 @@ impl Follower {
                 self.printer
                     .happens(format!("the last records may be lost: {error}"));
             }
+            if self.printer.progress_every().is_some() {
+                self.printer.clear_now();
+            }
             std::process::exit(i32::from(Status::Interrupted.code()));
         }
         self.printer
@@ -479,7 +501,7 @@ impl Follower {
     /// its sites were left out since others refuse their master key.
     fn has_halted(&self) -> bool {
         let held = |run: &RunInfo| run.phase.is_held() || self.is_refused(run);
-        self.gave_up || self.followed.run.as_ref().is_some_and(held)
+        self.hold == Hold::GivenUp || self.followed.run.as_ref().is_some_and(held)
     }
 
     fn is_refused(&self, run: &RunInfo) -> bool {
@@ -497,7 +519,7 @@ impl Follower {
             Status::Halted
         } else {
             let looks = self.followed.run.is_none() && !self.followed.begins;
-            let status = Status::of(&results.tally(), self.followed.run.is_none());
+            let status = Status::of(&results.tally(), self.followed.run.is_none()).worse(self.followed.best);
             // Sites that are missing from the list are not known to be good.
             if looks && session.lacks_sites {
                 status.worse(Status::Bad)
@@ -522,22 +544,5 @@ impl Follower {
             printer.out(report::summary(&results, seconds));
         }
         status
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_that_was_held_before_its_screen_was_left_waits_an_hour() {
-        let now = Instant::now();
-        let waits = |phase, attachable| grace(phase, attachable, now).map(|until| until - now);
-        for held in [RunPhase::Paused, RunPhase::Halted] {
-            assert_eq!(waits(Some(held), true), Some(GRACE));
-            assert_eq!(waits(Some(held), false), None, "nobody can come");
-        }
-        assert_eq!(waits(Some(RunPhase::Sending), true), None);
-        assert_eq!(waits(None, true), None);
     }
 }

@@ -1,58 +1,53 @@
-use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::io::IsTerminal;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use jiff::tz::TimeZone;
 
-use super::dead::ask_first;
+use super::dead::{ask_first, tell_of_plan};
 use super::follow::{Followed, Held, follow};
-use super::gate::may_push;
-use super::headless::{config_with_sites, telling, wait};
+use super::headless::telling;
+use super::printer::Telling;
+use super::sending::{SendArgs, config_to_send, is_still_right, say, session, tell_dry};
 use super::session::Session;
 use super::signals::{Signals, asked};
-use super::sources::{ListArgs, may_send};
 use super::status::{Interrupted, Status};
 use super::{Globals, log};
 use crate::engine::{Command, Left, LeftRun};
-use crate::rules::plan::left_out;
+use crate::key::PublishableKey;
+use crate::report::plan::Told;
+use crate::rules::plan::{Plan, left_out};
 use crate::rules::progress::Progress;
 use crate::rules::run::RunId;
-use crate::rules::state::SiteState;
+use crate::rules::state::{Allow, SiteState};
 use crate::site::SiteId;
 use crate::store::{RunRecord, Store};
 use crate::text::Count;
-use crate::tui::dialogs::OLD_RUN;
 
 /// Flags of `resume`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct ResumeArgs {
     /// One JSON object a line: attempts as they happen, results at the end.
     #[arg(long)]
     json: bool,
-    /// Do not ask; for scripts and cron.
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    send: SendArgs,
     /// Also take up a run that is older than an hour: its key may have been replaced since.
     #[arg(long)]
     allow_old_run: bool,
-    /// Also send a key that Stripe does not know or has expired: shops that serve it take no payments.
-    #[arg(long)]
-    allow_unknown_key: bool,
-    #[command(flatten)]
-    list: ListArgs,
-    /// Wait at most so long for proofs, once all is sent and looked at ("90s", "5 min", 0).
-    #[arg(long, value_name = "DURATION", value_parser = wait)]
-    wait: Option<Duration>,
 }
 
 /// `resume`.
 pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<Status> {
-    may_push().await.context("nothing sent")?;
-    let config = config_with_sites(globals).await?;
-    may_send(&config, args.list)?;
+    let config = config_to_send(globals, "resume", &args.send).await?;
     let mut signals = Signals::listen()?;
     log::start(&config.log, globals);
+    if args.send.dry_run {
+        let session = session(&config, globals, true).await?;
+        let told = dry_run(&session, telling(args.json), &mut signals).await;
+        session.close().await;
+        return told;
+    }
     let mut worst = Status::Good;
     let mut done: Vec<RunId> = Vec::new();
     loop {
@@ -88,6 +83,47 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
         worst = worst.worse(ended);
         done.push(run.id);
     }
+}
+
+/// What would be sent of each run that was not finished.
+async fn dry_run(session: &Session, telling: Telling, signals: &mut Signals) -> anyhow::Result<Status> {
+    let unfinished = session.store.unfinished_runs().await?;
+    if unfinished.is_empty() {
+        say(&nothing_to_resume(session).await?);
+    }
+    let state = |id: SiteId| &session.known[id.index()];
+    for run in unfinished.into_iter().rev() {
+        let mut of_run = session.all();
+        of_run.retain(|id| state(*id).run == Some(run.id));
+        tell_what_is_left(session, &run, &session.known, &of_run).await?;
+        let left = of_run.into_iter().filter(|id| state(*id).is_left_over());
+        let key = |id: SiteId| Some((id, state(id).planned_key()?.clone()));
+        let targets: Vec<(SiteId, PublishableKey)> = left.filter_map(key).collect();
+        // A site that would be held back is asked about when it is looked at, as in the run itself.
+        let allow = Allow {
+            mode_change: true,
+            ..Allow::default()
+        };
+        let Some(mut plan) = Plan::retry(Some(run.id), &targets, &session.sites, state, allow) else {
+            say("nothing of it is left to send");
+            continue;
+        };
+        tell_of_plan(session, &mut plan, signals).await?;
+        let told = Told {
+            plan: Some(&plan),
+            aside: &[],
+            hint: None,
+            resumes: Some(run.id),
+            sites: &session.sites,
+            states: &session.known,
+            now: session.clock.now(),
+            zone: &TimeZone::system(),
+        };
+        if tell_dry(&told, telling, signals).await? == Status::Interrupted {
+            return Ok(Status::Interrupted);
+        }
+    }
+    Ok(Status::Good)
 }
 
 async fn nothing_to_resume(session: &Session) -> anyhow::Result<String> {
@@ -130,8 +166,7 @@ async fn resume(
     // Before anybody is asked, and again when it goes out.
     session.local.gate.judge(&order).await.context("nothing sent")?;
     if !left.is_empty() {
-        let old = session.clock.now().since(run.began) >= OLD_RUN;
-        if !may_go_on(run.id, old, args, signals).await? {
+        if !may_go_on(session, run, args, signals).await? {
             say("nothing sent");
             return Ok(None);
         }
@@ -141,7 +176,7 @@ async fn resume(
         let needed: Vec<SiteId> = left.iter().copied().filter(gets).collect();
         let planned = |id: &SiteId| known[id.index()].planned_key().cloned();
         let keys = needed.iter().filter_map(planned).collect();
-        match ask_first(session, &keys, args.allow_unknown_key, signals).await {
+        match ask_first(session, &keys, args.send.allow_unknown_key, signals).await {
             Ok(_) => {}
             Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) => {
@@ -161,9 +196,10 @@ async fn resume(
         run: None,
         begins: true,
         interrupted: false,
-        wait: args.wait,
+        wait: args.send.wait,
         telling: telling(args.json),
-        held: if args.yes { Held::GoesOn } else { Held::Asks },
+        held: if args.send.yes { Held::GoesOn } else { Held::Asks },
+        best: Status::Good,
     };
     follow(session, followed, signals).await.map(Some)
 }
@@ -201,33 +237,21 @@ async fn tell_what_is_left(
 }
 
 /// Whether the rest is to be sent. An old run has a question of its own.
-async fn may_go_on(run: RunId, old: bool, args: &ResumeArgs, signals: &mut Signals) -> anyhow::Result<bool> {
-    let here = std::io::stdin().is_terminal();
-    if old && !args.allow_old_run {
-        if args.yes || !here {
-            // The younger ones are not to wait for this answer.
-            say(&format!(
-                "run {} is older than an hour, and its key may have been replaced since: give --allow-old-run if it is \
-                 still the right one",
-                run.0
-            ));
-            return Ok(false);
-        }
-        let question = "it is older than an hour, and its key may have been replaced since. Is it still the right one? type yes: ";
-        if !asked(question, "yes", signals).await? {
-            return Ok(false);
-        }
+async fn may_go_on(
+    session: &Session,
+    run: &RunRecord,
+    args: &ResumeArgs,
+    signals: &mut Signals,
+) -> anyhow::Result<bool> {
+    // The younger ones are not to wait for this answer.
+    if !is_still_right(session, run, args.allow_old_run, args.send.yes, signals).await? {
+        return Ok(false);
     }
-    if args.yes {
+    if args.send.yes {
         return Ok(true);
     }
-    if !here {
+    if !std::io::stdin().is_terminal() {
         bail!("nobody is here to say that the run shall go on: give --yes");
     }
     asked("look at the unknown, then push the rest? type y: ", "y", signals).await
-}
-
-fn say(text: &str) {
-    // Nobody reads it: the run goes on all the same.
-    let _closed = writeln!(std::io::stderr(), "{text}");
 }

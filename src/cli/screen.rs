@@ -134,7 +134,7 @@ async fn first_config(
     };
     let mut taken = Taken::take(size)?;
     Ok(
-        match Box::pin(wrong::mended(&mut taken, setup, &error, size)).await? {
+        match Box::pin(wrong::mended(&mut taken, setup, &error, size, globals.no_color)).await? {
             Mended::Loaded(mended) => {
                 let (loaded, setup) = *mended;
                 Ok((loaded, setup, Some(taken)))
@@ -179,7 +179,7 @@ async fn start_on(
         searched: loaded.searched.clone(),
         run: session.last_run().await?,
         setup: loaded.told.clone(),
-        ..start(session, &loaded.config, size)?
+        ..start(session, &loaded.config, size, globals.no_color)?
     };
     start.options.read_only = globals.read_only;
     start.setup.list_change = list::change(session).await?;
@@ -193,9 +193,10 @@ pub(super) async fn show_demo(
     config: &Config,
     fleet: Arc<Fleet>,
     taken: Option<Taken>,
+    no_color: bool,
 ) -> anyhow::Result<Status> {
     let size = terminal()?;
-    let mut start = start(&session, config, size)?;
+    let mut start = start(&session, config, size, no_color)?;
     start.key = Some(fleet.new_key().clone());
     start.options.demo = true;
     front::mind_the_front();
@@ -225,18 +226,18 @@ fn terminal() -> anyhow::Result<(u16, u16)> {
     Ok((size.ws_col.max(1), size.ws_row.max(1)))
 }
 
-fn start(session: &Session, config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
+fn start(session: &Session, config: &Config, size: (u16, u16), no_color: bool) -> Result<Start, ConfigError> {
     Ok(Start {
         sites: Arc::clone(&session.sites),
         states: session.known.clone(),
-        ..bare(config, size)?
+        ..bare(config, size, no_color)?
     })
 }
 
 /// A screen without sites.
-fn bare(config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
+fn bare(config: &Config, size: (u16, u16), no_color: bool) -> Result<Start, ConfigError> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let no_colour = variable("NO_COLOR").is_some() || is_terminal_of_dec(variable("TERM"));
+    let monochrome = no_color || variable("NO_COLOR").is_some() || is_terminal_of_dec(variable("TERM"));
     Ok(Start {
         sites: Vec::new().into(),
         states: Vec::new(),
@@ -249,7 +250,7 @@ fn bare(config: &Config, size: (u16, u16)) -> Result<Start, ConfigError> {
         setup: told::Setup::default(),
         options: Options {
             ascii: needs_ascii(&config.ui, |name| variable(name)),
-            theme: if no_colour {
+            theme: if monochrome {
                 Theme::MONOCHROME
             } else {
                 Theme::of(config)?
@@ -412,6 +413,7 @@ async fn after(
         telling,
         interrupted: left == Left::Terminated,
         held,
+        best: Status::Good,
     };
     follow(session, followed, signals).await
 }

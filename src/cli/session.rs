@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::gate::{Bound, may_push};
 use super::signals::{Signals, asked};
-use super::{Globals, list, syslog, who};
+use super::{Globals, syslog, who};
 use crate::attach::{About, Hub, Offer};
 use crate::config::{self, Config, Found, NotifySettings, Searched, StoreSettings, WatchSettings};
 use crate::engine::preflight::Preflight;
@@ -165,6 +165,15 @@ impl Session {
         let store = open_store(&config.store, globals).await?;
         let session = Self::open(config, ca_pem, store, left, Judged::ByPolicy).await?;
         Ok(session.rid_of_old_runs(config))
+    }
+
+    /// As [`Session::of_config`], to tell what would be sent: it leaves nothing in the store.
+    pub(super) async fn to_read(config: &Config, globals: &Globals) -> anyhow::Result<Self> {
+        let ca_pem = ca_pem(config)?;
+        let store = open_store(&config.store, globals).await?;
+        let session = Self::open(config, ca_pem, store, Left::Alone, Judged::ByPolicy).await?;
+        session.standings.only_read();
+        Ok(session)
     }
 
     fn rid_of_old_runs(mut self, config: &Config) -> Self {
@@ -355,6 +364,13 @@ fn stripe(config: &Config, sites: &HttpSiteApi) -> Result<Option<Arc<dyn AskStri
     Ok(Some(Arc::new(stripe)))
 }
 
+/// What the store calls the list of sites of a config: the config's path, wherever the program is started. None where
+/// there is no config.
+fn list_name(config: &Config) -> Option<String> {
+    let path = std::fs::canonicalize(&config.path).ok()?;
+    Some(path.to_string_lossy().into_owned())
+}
+
 /// How much at once, and how patiently.
 pub(super) fn settings(config: &Config, left: Left) -> Settings {
     Settings {
@@ -367,7 +383,7 @@ pub(super) fn settings(config: &Config, left: Left) -> Settings {
         rollout: config.rollout.clone(),
         policy: config.policy(),
         left,
-        list: list::name(config),
+        list: list_name(config),
     }
 }
 
@@ -394,6 +410,16 @@ fn store_path(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<Pat
         Some(path) => Ok(path.clone()),
         None => Ok(state_folder()?.join("store.db")),
     }
+}
+
+/// What is on record of each site of the config.
+pub(super) async fn known(config: &Config, globals: &Globals) -> anyhow::Result<Vec<SiteState>> {
+    let store = open_store(&config.store, globals).await?.store;
+    let urls: Vec<SiteUrl> = config.sites.iter().map(|site| site.url.clone()).collect();
+    let newest = store
+        .last_known(&urls, &config.policy(), Clock::start().now())
+        .await?;
+    Ok(newest.into_iter().map(|newest| newest.state).collect())
 }
 
 /// Rids the store of runs that are older than the config keeps them. A large history takes a while: nothing waits

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use super::headless::{config_with_sites, select};
+use super::headless::config_with_sites;
 use super::key::refuse_strays;
 use super::session::open_store;
 use super::status::Status;
@@ -30,12 +30,13 @@ pub(super) struct StatusArgs {
 pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
     let config = config_with_sites(globals).await?;
-    let selection = select(&config.sites, &args.common.sites)?;
+    let selection = args.common.selection.by_name(&config.sites)?;
     let store = open_store(&config.store, globals).await?.store;
     let now = Clock::start().now();
     let urls: Vec<SiteUrl> = config.sites.iter().map(|site| site.url.clone()).collect();
     let newest = store.last_known(&urls, &config.policy(), now).await?;
     let states: Vec<SiteState> = newest.into_iter().map(|newest| newest.state).collect();
+    let selection = args.common.selection.by_state(selection, &states)?;
     let acknowledged = store.acknowledged().await?;
     let results = Results {
         sites: &config.sites,

@@ -22,6 +22,7 @@ pub(super) async fn watch(
     mut session: Session,
     selection: Vec<SiteId>,
     telling: Telling,
+    sends: bool,
     signals: &mut Signals,
 ) -> anyhow::Result<Option<Status>> {
     let mut teller = Teller {
@@ -66,25 +67,27 @@ pub(super) async fn watch(
             }
             Wants::Remark(remark) => teller.printer.happens(remark),
             // While one goes on it is tried again behind the next look.
-            Wants::Retry(plan) if !teller.is_sending => session.local.order(Command::Push(plan)),
+            Wants::Retry(plan) if sends && !teller.is_sending => session.local.order(Command::Push(plan)),
             Wants::Nothing | Wants::Retry(_) => {}
         }
     };
+    let mut has_lost = false;
     tokio::select! {
-        () = farewell(&mut session, watching, teller) => {}
+        () = farewell(&mut session, watching, &teller) => has_lost = teller.printer.has_lost(),
         // Once more: what has happened is on record all the same.
         _ = signals.ended() => {}
     }
     session.close().await;
     Ok(match end {
         End::Interrupted => Some(Status::Interrupted),
+        End::Terminated if has_lost => Some(Status::Bad),
         End::Terminated => Some(Status::Good),
         End::Reload => None,
     })
 }
 
-async fn farewell(session: &mut Session, watching: Watching, teller: Teller) {
-    leave(session, &teller).await;
+async fn farewell(session: &mut Session, watching: Watching, teller: &Teller) {
+    leave(session, teller).await;
     for failure in watching.finish(FAREWELL).await {
         teller.printer.happens(failure);
     }

@@ -35,6 +35,8 @@ struct Known {
     in_vain: Option<(Instant, NotAsked)>,
     /// What was said before is not heard.
     not_before: Option<Timestamp>,
+    /// Whether what is said now is not recorded.
+    only_reads: bool,
     /// Keys that go out whatever Stripe says of them: the operator has said so.
     allowed: HashSet<PublishableKey>,
 }
@@ -79,6 +81,11 @@ impl<Db: Store> Standings<Db> {
         self.lock().not_before = Some(self.clock.now().wall);
     }
 
+    /// From now on nothing that is said is recorded: of a command that leaves nothing behind.
+    pub fn only_read(&self) {
+        self.lock().only_reads = true;
+    }
+
     /// This key goes out, whatever Stripe says of it: the operator has said so.
     pub fn allow(&self, key: PublishableKey) {
         self.lock().allowed.insert(key);
@@ -119,7 +126,9 @@ impl<Db: Store> Standings<Db> {
             asked: asked.clone(),
             at,
         });
+        let is_kept = !self.lock().only_reads;
         if let Ok(standing) = asked
+            && is_kept
             && let Err(error) = self.store.remember_standing(key, standing, at).await
         {
             // The next process asks again.

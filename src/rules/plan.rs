@@ -22,6 +22,9 @@ use danger::{dangers, dead_keys, other_length};
 /// By what the list of sites differs from the one of the last run.
 mod list_change;
 pub use list_change::{ListChange, listed};
+/// What repeats what failed in a run.
+mod again;
+pub use again::{Again, Aside};
 /// Sites that serve the key already.
 mod equal;
 /// Whether a key may be of another Stripe account.

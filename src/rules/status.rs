@@ -121,6 +121,16 @@ impl SkipReason {
         }
     }
 
+    /// The flag that lets a site go that was held back for this, if one does.
+    pub fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::OtherMode => Some("--allow-mode-change"),
+            Self::NotThisApi => Some("--allow-unrecognised"),
+            Self::ChangedMeanwhile => Some("--allow-changed"),
+            Self::WrongMode | Self::Disabled | Self::Equal | Self::Unchanged | Self::NotReversible => None,
+        }
+    }
+
     /// Whether the site was held back just before its PUT, which a word of the operator's can change.
     pub fn is_held_back(self) -> bool {
         matches!(self, Self::OtherMode | Self::ChangedMeanwhile | Self::NotThisApi)

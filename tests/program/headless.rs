@@ -22,6 +22,8 @@ mod stage;
 mod keys;
 #[path = "headless/list.rs"]
 mod list;
+#[path = "headless/thousand.rs"]
+mod thousand;
 
 /// What a command came to.
 struct Ended {
@@ -168,23 +170,6 @@ fn a_fleet_without_a_fault_ends_well() {
             stage.fleet.sites()[index].name
         );
     }
-}
-
-#[test]
-fn a_thousand_sites_are_as_sure_as_three() {
-    let stage = Stage::of(1000);
-    let ended = stage.run(&["push", "--key-stdin", "--yes", "--json"], stage.key());
-    assert_eq!(ended.code, Some(1), "some sites fail by design: {}", ended.err);
-    for result in ended.events("result") {
-        let name = result["site"].as_str().unwrap();
-        let index = stage.index(name);
-        if stage.fleet.sites()[index].fault == Fault::Healthy {
-            assert_eq!(result["verify"], "verified", "{name}");
-        }
-    }
-    let concurrency = config::load(&stage.path("config.toml")).unwrap().push.concurrency;
-    let most = stage.fleet.record().most_connections;
-    assert!(most <= concurrency, "{most} connections at once");
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use stage::Stage;
 use stripe_propagate::engine::Clock;
-use stripe_propagate::rules::outcome::{Answer, LookVerdict, PutVerdict};
+use stripe_propagate::key::PublishableKey;
+use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::Kind;
 use stripe_propagate::rules::state::{Allow, Call, Served, SiteState};
-use stripe_propagate::site::Site;
+use stripe_propagate::site::{Site, SiteUrl};
 use stripe_propagate::store::sqlite::SqliteStore;
 use stripe_propagate::store::{Intent, NewRun, Operator, PlannedSite, Record, Recorded, RunId, Store};
 use stripe_propagate::text::CleanText;
@@ -68,6 +70,12 @@ impl Stage {
         let _next = state.put_answered(&answer(PutVerdict::Stored), &policy, at, 0.0);
         state.calling(Call::Look, &policy, at);
         let _next = state.looked(&answer(LookVerdict::Serves(key.clone())), &policy, at, 0.0);
+        self.is_recorded(run, url, key, state);
+    }
+
+    /// What a process has sent to the site in `run`, and what came of it, is on record.
+    fn is_recorded(&self, run: RunId, url: SiteUrl, key: PublishableKey, state: SiteState) {
+        let at = Clock::start().now();
         let (number, site) = (1, url.clone());
         let intent = Intent {
             run,
@@ -92,6 +100,29 @@ impl Stage {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(records);
+    }
+
+    /// A process has sent a run to the site, which has stored the key and did not answer the last look.
+    fn was_not_seen(&self, site: usize) -> RunId {
+        let config = stripe_propagate::config::load(&self.path("config.toml")).unwrap();
+        let policy = Policy {
+            settle: Duration::ZERO,
+            attempts: 1,
+            ..config.policy()
+        };
+        let run = self.was_begun(&[site], Duration::ZERO);
+        let at = Clock::start().now();
+        let (url, key) = (config.sites[site].url.clone(), self.fleet.new_key().clone());
+        let mut state = SiteState::default();
+        state.run = Some(run);
+        let _next = state.order_push(key.clone(), Allow::default(), false, at);
+        state.calling(Call::Put, &policy, at);
+        let _next = state.put_answered(&answer(PutVerdict::Stored), &policy, at, 0.0);
+        state.calling(Call::Look, &policy, at);
+        let failed = answer(LookVerdict::Problem(Problem::Timeout));
+        let _next = state.looked(&failed, &policy, at, 0.0);
+        self.is_recorded(run, url, key, state);
+        run
     }
 
     /// A process has begun a run on these sites so long ago, and died before it sent anything.
@@ -216,4 +247,45 @@ fn a_run_whose_key_was_rolled_since_is_not_taken_up_without_a_word() {
     puts.sort_unstable();
     puts.dedup();
     assert_eq!(puts, [0, 1], "{words}");
+}
+
+#[test]
+fn an_old_run_is_not_repeated_without_a_word_either() {
+    let stage = Stage::of(2);
+    stage.heal();
+    stage.was_begun(&[0, 1], Duration::from_hours(HOURS));
+    let refused = stage.run(&["retry", "--yes"]);
+    let words = said(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{words}");
+    assert!(words.contains("--allow-old-run"), "{words}");
+    assert!(stage.puts().is_empty(), "nothing is sent");
+    let retried = stage.run(&["retry", "--yes", "--allow-old-run", "--wait", "0"]);
+    assert_eq!(
+        retried.status.code(),
+        Some(3),
+        "proofs are due: {}",
+        said(&retried)
+    );
+    let mut puts = stage.puts();
+    puts.sort_unstable();
+    puts.dedup();
+    assert_eq!(puts, [0, 1]);
+}
+
+#[test]
+fn where_only_the_look_failed_only_the_look_is_repeated() {
+    let stage = Stage::of(2);
+    stage.heal();
+    let run = stage.was_not_seen(0);
+    let dry = stage.run(&["retry", "--dry-run"]);
+    let told = String::from_utf8(dry.stdout).unwrap();
+    assert!(told.contains("its look failed: it is looked at again"), "{told}");
+    let retried = stage.run(&["retry", "--yes"]);
+    let words = said(&retried);
+    // The site was never sent anything: it answers its old key.
+    assert_eq!(retried.status.code(), Some(1), "{words}");
+    assert!(stage.puts().is_empty(), "{words}");
+    assert_eq!(stage.looks(0), 1, "{words}");
+    let rollback = stage.run(&["rollback", "--yes", "--run", &run.0.to_string()]);
+    assert_eq!(rollback.status.code(), Some(0), "{}", said(&rollback));
 }

@@ -475,7 +475,15 @@ fn without_colours_the_row_under_the_cursor_stands_out() {
     let stage = Stage::of(3);
     // Whatever the config says.
     with_config(&stage, "[ui]\ntheme = \"high-contrast\"");
-    let mut pty = stage.screen().env("NO_COLOR", "1").start();
+    for run in [
+        stage.screen().env("NO_COLOR", "1"),
+        stage.screen().arg("--no-color"),
+    ] {
+        shows_no_colour(&stage, run.start());
+    }
+}
+
+fn shows_no_colour(stage: &Stage, mut pty: Pty) {
     pty.sees("\u{2022} seen").sees_no("checking");
     let names = stage.fleet.sites().iter().map(|site| site.name.as_str());
     let lines = pty.reverse_lines();

@@ -29,6 +29,7 @@ pub(super) async fn mended(
     mut setup: Setup,
     error: &ConfigError,
     size: (u16, u16),
+    no_color: bool,
 ) -> anyhow::Result<Mended> {
     setup.expect(&error.path);
     let mut config = Config::empty();
@@ -38,7 +39,7 @@ pub(super) async fn mended(
             wrong: Some(Wrong::from(error)),
             ..told::Setup::default()
         },
-        ..bare(&config, size)?
+        ..bare(&config, size, no_color)?
     };
     let behaviour = Behaviour {
         fps: FRAMES,

@@ -80,6 +80,19 @@ impl Danger {
         }
     }
 
+    /// The flag that stands for it where nobody is asked.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::OverOtherMode { .. } => "--allow-mode-change",
+            Self::Changed { .. } => "--allow-changed",
+            Self::Unrecognised { .. } => "--allow-unrecognised",
+            Self::OtherLength { .. } => "--allow-other-length",
+            Self::DeadKey { .. } => "--allow-unknown-key",
+            Self::ListChanged { .. } => "--allow-list-change",
+            Self::FailedSource { .. } => "--allow-failed-source",
+        }
+    }
+
     /// The line in the plan.
     pub fn sentence(self) -> String {
         match self {

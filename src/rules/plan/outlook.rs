@@ -60,6 +60,27 @@ impl Outlook {
         }
     }
 
+    /// What a row of the plan says of it: a few words, or none.
+    pub fn in_short(self) -> &'static str {
+        match self {
+            Self::NoTemplateSite => "no template site",
+            Self::NoAnswer => "no answer",
+            Self::Doubtful => "doubtful",
+            Self::AllTheSame(SkipReason::OtherMode) => "over other mode",
+            Self::AllTheSame(SkipReason::ChangedMeanwhile) => "changed since",
+            Self::AllTheSame(_) => "held back before",
+            Self::Refused(SkipReason::OtherMode) => "other mode",
+            Self::Refused(_) => "mode not taken",
+            Self::NotReversible => "not reversible",
+            Self::NeverSeen => "never looked at",
+            Self::Changes => "",
+            Self::ServesAlready | Self::LeftOut(SkipReason::Equal) => "serves it already",
+            Self::LeftOut(SkipReason::Disabled) => "disabled",
+            Self::LeftOut(SkipReason::Unchanged) => "not changed then",
+            Self::LeftOut(_) => "left as it is",
+        }
+    }
+
     /// Whether its site gets a PUT, as the plan has it.
     pub fn is_put(self) -> bool {
         !matches!(self, Self::Refused(_) | Self::NotReversible | Self::LeftOut(_))

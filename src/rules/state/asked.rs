@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Call, Phase, Served, SiteState};
+use super::{Allow, Call, Phase, Served, SiteState};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Cause, Problem};
@@ -37,6 +37,22 @@ impl RetryPlan {
     /// Whether a retry asks first.
     pub fn asks(self) -> bool {
         matches!(self, Self::Ask(_))
+    }
+}
+
+impl Allow {
+    /// Whether a site may go that was held back for `reason`.
+    pub fn lets_go(self, reason: SkipReason) -> bool {
+        match reason {
+            SkipReason::OtherMode => self.mode_change,
+            SkipReason::NotThisApi => self.unrecognised,
+            SkipReason::ChangedMeanwhile => self.changed,
+            SkipReason::WrongMode
+            | SkipReason::Disabled
+            | SkipReason::Equal
+            | SkipReason::Unchanged
+            | SkipReason::NotReversible => false,
+        }
     }
 }
 

@@ -385,7 +385,7 @@ fn row_line(
         "{name} {}{ARROW}{}  {}{doubtful}",
         model.pad(&old, KEY),
         model.pad(&new, new_columns),
-        in_short(outlook)
+        outlook.in_short()
     );
     let part = match outlook {
         Outlook::Changes | Outlook::ServesAlready | Outlook::LeftOut(_) | Outlook::NeverSeen => Part::Text,
@@ -393,27 +393,6 @@ fn row_line(
     };
     let style = model.options.theme.style(part);
     Line::styled(model.fit(text.trim_end(), columns), style)
-}
-
-/// What a row says of it.
-fn in_short(outlook: Outlook) -> &'static str {
-    match outlook {
-        Outlook::NoTemplateSite => "no template site",
-        Outlook::NoAnswer => "no answer",
-        Outlook::Doubtful => "doubtful",
-        Outlook::AllTheSame(SkipReason::OtherMode) => "over other mode",
-        Outlook::AllTheSame(SkipReason::ChangedMeanwhile) => "changed since",
-        Outlook::AllTheSame(_) => "held back before",
-        Outlook::Refused(SkipReason::OtherMode) => "other mode",
-        Outlook::Refused(_) => "mode not taken",
-        Outlook::NotReversible => "not reversible",
-        Outlook::NeverSeen => "never looked at",
-        Outlook::Changes => "",
-        Outlook::ServesAlready | Outlook::LeftOut(SkipReason::Equal) => "serves it already",
-        Outlook::LeftOut(SkipReason::Disabled) => "disabled",
-        Outlook::LeftOut(SkipReason::Unchanged) => "not changed then",
-        Outlook::LeftOut(_) => "left as it is",
-    }
 }
 
 /// What is asked, and what of the answer is typed.

@@ -1,0 +1,151 @@
+use clap::Args;
+use jiff::tz::TimeZone;
+
+use super::headless::telling;
+use super::key::refuse_strays;
+use super::sending::{
+    AllowArgs, Planned, SendArgs, config_to_send, is_still_right, run_on_record, say, send, session,
+};
+use super::session::Session;
+use super::signals::Signals;
+use super::status::Status;
+use super::{Common, Globals, log};
+use crate::config::Config;
+use crate::report::some_names;
+use crate::rules::moment::clock;
+use crate::rules::plan::{Again, Plan};
+use crate::rules::run::RunId;
+use crate::rules::state::SiteState;
+use crate::site::SiteId;
+use crate::store::RunRecord;
+use crate::text::Count;
+
+/// Flags of `retry`.
+#[derive(Debug, Args)]
+pub(super) struct RetryArgs {
+    /// What failed in this run. Default: in the newest.
+    #[arg(long, value_name = "NUMBER")]
+    run: Option<u64>,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    send: SendArgs,
+    #[command(flatten)]
+    allow: AllowArgs,
+    /// Also repeat a run that is older than an hour: its key may have been replaced since.
+    #[arg(long)]
+    allow_old_run: bool,
+}
+
+/// What is to be done about a run.
+enum Todo {
+    /// This is to be sent, or looked at.
+    Send(Box<Planned>),
+    /// Nothing; what was said of it, and how the command ends.
+    Nothing(Status),
+}
+
+/// `retry`.
+pub(super) async fn run(globals: &Globals, args: RetryArgs) -> anyhow::Result<Status> {
+    refuse_strays(&args.common.stray)?;
+    let config = config_to_send(globals, "retry", &args.send).await?;
+    let named = args.common.selection.by_name(&config.sites)?;
+    let mut signals = Signals::listen()?;
+    log::start(&config.log, globals);
+    let session = session(&config, globals, args.send.dry_run).await?;
+    let todo = match todo(&session, &config, named, &args, &mut signals).await {
+        Ok(Todo::Send(planned)) => planned,
+        Ok(Todo::Nothing(status)) => {
+            session.close().await;
+            return Ok(status);
+        }
+        Err(error) => {
+            session.close().await;
+            return Err(error);
+        }
+    };
+    send(
+        session,
+        *todo,
+        &args.send,
+        telling(args.common.json),
+        &mut signals,
+    )
+    .await
+}
+
+async fn todo(
+    session: &Session,
+    config: &Config,
+    named: Vec<SiteId>,
+    args: &RetryArgs,
+    signals: &mut Signals,
+) -> anyhow::Result<Todo> {
+    let selection = args.common.selection.by_state(named, &session.known)?;
+    let Some(run) = run_on_record(session, args.run).await? else {
+        say("no run is on record: there is nothing to retry");
+        return Ok(Todo::Nothing(Status::Good));
+    };
+    let state = |id: SiteId| &session.known[id.index()];
+    let again = Again::of(run.id, selection.iter().copied(), state, args.allow.into());
+    let looks = again.looks().count();
+    if again.puts.is_empty() && looks == 0 {
+        say_aside(session, &again);
+        if again.held_back() > 0 {
+            say("nothing sent");
+            return Ok(Todo::Nothing(Status::NothingSent));
+        }
+        say(&nothing_to_retry(&session.known, &run, &selection));
+        return Ok(Todo::Nothing(Status::Good));
+    }
+    if !again.puts.is_empty()
+        && !args.send.dry_run
+        && !is_still_right(session, &run, args.allow_old_run, args.send.yes, signals).await?
+    {
+        say("nothing sent");
+        return Ok(Todo::Nothing(Status::NothingSent));
+    }
+    if !args.send.dry_run {
+        say_aside(session, &again);
+    }
+    let allow = args.allow.into();
+    let plan = Plan::retry(Some(run.id), &again.puts, &session.sites, state, allow);
+    let plan = plan.map(|plan| plan.in_waves(&config.rollout, &session.sites, state, session.clock.now()));
+    Ok(Todo::Send(Box::new(Planned {
+        plan,
+        aside: again.aside,
+        ..Planned::default()
+    })))
+}
+
+/// Who is not sent anything, and why.
+fn say_aside(session: &Session, again: &Again) {
+    let zone = TimeZone::system();
+    let now = session.clock.now();
+    let names = |sites: &[SiteId]| {
+        let name = |site: &SiteId| session.sites[site.index()].name.as_str();
+        some_names(&sites.iter().map(name).collect::<Vec<_>>())
+    };
+    for line in Again::lines(&again.aside, names, |at| clock(at, now, &zone)) {
+        say(&line);
+    }
+}
+
+/// Why there is nothing to do; and where there would be.
+fn nothing_to_retry(known: &[SiteState], run: &RunRecord, selection: &[SiteId]) -> String {
+    let failed = |id: &&SiteId| known[id.index()].retry_plan().is_failed();
+    let others: Vec<RunId> = selection
+        .iter()
+        .filter(failed)
+        .filter_map(|id| known[id.index()].run)
+        .collect();
+    let text = format!("nothing failed in run {}: there is nothing to retry", run.id.0);
+    match others.iter().max() {
+        None => text,
+        Some(newest) => format!(
+            "{text}; {} failed in other runs: `retry --run {}` repeats the newest of them",
+            Count(others.len(), "site"),
+            newest.0
+        ),
+    }
+}
