@@ -32,6 +32,22 @@ mod status_command;
 mod check;
 /// `export`.
 mod export;
+/// `history`.
+mod history;
+/// `sites`.
+mod sites;
+/// `init`.
+mod init;
+/// `info`.
+mod info;
+/// `completions`.
+mod completions;
+/// `man`.
+mod man;
+/// What stands behind the help of each command.
+mod help;
+/// What the reading commands print, in which format, and where.
+mod format;
 /// What the store is asked for, and how a run is written down.
 mod reading;
 /// The screen.
@@ -65,7 +81,7 @@ use status::Status;
 ///
 /// Without a command it opens the screen.
 #[derive(Debug, Parser)]
-#[command(name = "stripe-propagate", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "stripe-propagate", version, after_help = help::with_exit_statuses(EXAMPLES), disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -106,15 +122,8 @@ Examples:
   stripe-propagate verify --watch                     tell what changes, until it is stopped
   stripe-propagate acknowledge --site NAME --reason 'moves house'
   stripe-propagate resume --yes                       finish a run that broke off
-
-Exit status:
-  0  every site is verified, left out on purpose, or acknowledged; of `verify` without a key: every site answered
-  1  any other end of any site
-  2  wrong usage or config, or a question unanswered: nothing was sent
-  3  nothing failed, but some proofs were not due when the wait ended
-  4  the run halted: canary, too many failures, or a refused master key
-  5  another run is sending: opening the screen attaches to it
-  130  interrupted";
+  stripe-propagate history                            which runs were there?
+  stripe-propagate init                               write a config with a comment on everything";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -124,7 +133,7 @@ enum Command {
     /// Look at what the sites serve.
     ///
     /// With a key it tells which of them serve that key, else which key each serves.
-    #[command(after_help = KEY_HELP)]
+    #[command(after_help = help::VERIFY)]
     Verify(headless::VerifyArgs),
     /// Preflight: could the sites be pushed to? Sends no key.
     ///
@@ -136,16 +145,44 @@ enum Command {
     ///
     /// With --old-key whether the keys that were replaced may expire, and which sites stand in the way. As JSON it is
     /// one document with both. Goes on beside a run, and needs no master key.
-    #[command(after_help = STATUS_HELP)]
+    #[command(after_help = help::STATUS)]
     Status(status_command::StatusArgs),
     /// Take up a run that was not finished: look at what may have been stored, then push the rest.
+    #[command(after_help = help::RESUME)]
     Resume(resume::ResumeArgs),
     /// Say of sites that they are known to be bad: they are left out of the halt, the exit status and the bell.
+    #[command(after_help = help::ACKNOWLEDGE)]
     Acknowledge(acknowledge::AcknowledgeArgs),
     /// Write a run as a document: HTML, CSV, JSON or Markdown.
+    #[command(after_help = help::EXPORT)]
     Export(export::ExportArgs),
     /// Try it on shops inside this machine, which fail in every way.
+    #[command(after_help = help::DEMO)]
     Demo(demo::DemoArgs),
+    /// The runs on record, newest first; or one of them, site by site.
+    ///
+    /// From the store alone: no site is asked, and no master key is needed.
+    #[command(after_help = help::HISTORY)]
+    History(history::HistoryArgs),
+    /// The list of sites, and where each stands.
+    ///
+    /// No site is asked, and no master key read. Ends with 2 if a source could not be read: its sites are missing.
+    #[command(after_help = help::SITES)]
+    Sites(sites::SitesArgs),
+    /// Write a config with a comment on all that can stand in one. Never over a file that is there.
+    #[command(after_help = help::INIT)]
+    Init(init::InitArgs),
+    /// Paths, versions, and the limits in force. Reads no secret.
+    ///
+    /// Works without a config, and with a wrong one (then it ends with 2).
+    #[command(after_help = help::INFO)]
+    Info(info::InfoArgs),
+    /// Print a script that completes commands and flags in a shell.
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write a page for each command.
+    #[command(after_help = help::MAN)]
+    Man(man::ManArgs),
 }
 
 const KEY_HELP: &str = "\
@@ -157,10 +194,6 @@ Example:
 const CHECK_HELP: &str = "\
 Example:
   stripe-propagate check --auth --site shop.example.com";
-
-const STATUS_HELP: &str = "\
-Example:
-  stripe-propagate status --old-key";
 
 /// Which sites, and how the results are told.
 #[derive(Debug, Clone, Args)]
@@ -189,6 +222,13 @@ pub fn main() -> ExitCode {
     });
     log::finish();
     ExitCode::from(status.code())
+}
+
+/// The definition of the command line, for what is made of it: completions, manual pages, tests.
+pub fn command() -> clap::Command {
+    use clap::CommandFactory;
+
+    Cli::command()
 }
 
 /// The whole chain, cleaned: a path or a name in it may be anybody's.
@@ -250,6 +290,12 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
         Some(Command::Acknowledge(args)) => in_runtime(acknowledge::run(&cli.globals, args)),
         Some(Command::Export(args)) => in_runtime(export::run(&cli.globals, args)),
+        Some(Command::History(args)) => in_runtime(history::run(&cli.globals, args)),
+        Some(Command::Sites(args)) => sites::run(&cli.globals, &args),
+        Some(Command::Init(args)) => init::run(&cli.globals, args),
+        Some(Command::Info(args)) => info::run(&cli.globals, &args),
+        Some(Command::Completions(args)) => completions::run(&args),
+        Some(Command::Man(args)) => man::run(&args),
         Some(Command::Demo(args)) => in_runtime(demo::run(&cli.globals, args)),
     }
 }

@@ -1,0 +1,56 @@
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::Globals;
+use super::format::{Format, OutputArgs};
+use super::headless::config_with_sites;
+use super::key::refuse_strays;
+use super::status::Status;
+use crate::report::save::Readers;
+use crate::report::sites::{document, rows};
+use crate::text::CleanText;
+
+/// The longest warning, in characters.
+const WARNING: usize = 2000;
+
+/// Flags of `sites`.
+#[derive(Debug, Args)]
+pub(super) struct SitesArgs {
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// What stands behind the flags: caught here so that a key is never echoed.
+    #[arg(hide = true, value_name = "KEY")]
+    stray: Vec<OsString>,
+}
+
+/// `sites`: the list alone. No site is asked, and no master key read.
+pub(super) fn run(globals: &Globals, args: &SitesArgs) -> anyhow::Result<Status> {
+    refuse_strays(&args.stray)?;
+    let config = config_with_sites(globals)?;
+    let text = match args.format.layout() {
+        Some(layout) => rows(layout, &config),
+        None => document(&config, Timestamp::now()),
+    };
+    args.output.write(&text, Readers::Owner)?;
+    let say = |what: String| {
+        let _closed = writeln!(std::io::stderr(), "{}", CleanText::new(&what, WARNING));
+    };
+    for warning in &config.listed.warnings {
+        say(format!("warning: {warning}"));
+    }
+    for failed in &config.listed.failed {
+        say(format!("error: its sites are missing: {failed}"));
+    }
+    // What is printed is not the whole list.
+    Ok(if config.listed.failed.is_empty() {
+        Status::Good
+    } else {
+        Status::NothingSent
+    })
+}
