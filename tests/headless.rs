@@ -31,10 +31,7 @@ struct Ended {
 
 impl Ended {
     fn json(&self) -> Vec<Value> {
-        self.out
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        self.out.lines().map(stage::schema::line).collect()
     }
 
     fn events(&self, event: &str) -> Vec<Value> {

@@ -139,4 +139,6 @@ The key is never an argument: it would stay in the shell's history and in the li
 Examples:
   stripe-propagate verify                             which key does each site serve?
   stripe-propagate verify --key-file key.txt          which of them serve this one?
-  stripe-propagate verify --watch                     tell what changes, until it is stopped";
+  stripe-propagate verify --watch                     tell what changes, until it is stopped
+
+Without a key it ends with 0 if every site answered.";

@@ -16,7 +16,7 @@ use crate::config::{self, Config, Found, Searched, SourceKind};
 use crate::rules::rollout::{Canary, Pause, Share, StopAfter};
 use crate::secret::SecretSource;
 use crate::store::sqlite::{about, newest_version};
-use crate::text::{CleanText, pad, width};
+use crate::text::{CleanText, Count, pad, width};
 
 /// What says who may push.
 const POLICY: &str = "/etc/stripe-propagate/policy.toml";
@@ -182,7 +182,11 @@ fn of_store(config: &Config, globals: &Globals) -> Vec<(&'static str, Value)> {
         None => {}
     }
     facts.push(("newest_version", json!(newest_version())));
-    facts.push(("retention", duration(config.store.retention)));
+    let days = config.store.retention.as_secs() / 86_400;
+    facts.push((
+        "retention",
+        json!(Count(usize::try_from(days).unwrap_or(usize::MAX), "day").to_string()),
+    ));
     facts.push(("state_folder", or_error(state_folder())));
     facts
 }

@@ -26,8 +26,7 @@ pub(super) enum Status {
 pub(super) const EXIT_STATUSES: [(u8, &str); 7] = [
     (
         0,
-        "every site is verified, left out on purpose, or acknowledged; of `verify` without a key: every site answered; \
-         of a command that only reads: it has told what is known",
+        "every site is verified, left out on purpose or acknowledged; what was to be read is told",
     ),
     (1, "any other end of any site"),
     (
@@ -44,7 +43,7 @@ pub(super) const EXIT_STATUSES: [(u8, &str); 7] = [
     ),
     (
         5,
-        "another run is sending (opening the screen attaches to it), or the policy does not let this user push",
+        "another run is sending on this store, or the policy does not let this user push",
     ),
     (130, "interrupted"),
 ];

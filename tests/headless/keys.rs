@@ -128,7 +128,7 @@ fn the_status_tells_from_the_store_alone_which_sites_hold_an_old_key() {
     let requests = stage.requests();
 
     let told = stage.run(&["status", "--json"], "");
-    let document: Value = serde_json::from_str(&told.out).unwrap();
+    let document = stage::schema::document("status", &told.out);
     assert_eq!(document["v"], 1);
     assert_eq!(document["sites"].as_array().unwrap().len(), 6);
     names_who_serves(&stage, &document["old_keys"], &pushed);
@@ -160,7 +160,7 @@ fn the_status_needs_neither_master_key_nor_network_and_refuses_a_key() {
     std::fs::remove_file(stage.path("master.key")).unwrap();
     let ended = stage.run(&["status", "--json"], "");
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    let document: Value = serde_json::from_str(&ended.out).unwrap();
+    let document = stage::schema::document("status", &ended.out);
     assert_eq!(document["sites"][0]["verify"], "unchecked");
     assert_eq!(document["old_keys"], Value::Array(Vec::new()));
     let ended = stage.run(&["status", "pk_test_51NeverShown"], "");
