@@ -196,3 +196,68 @@ fn an_exposed_secret_is_told_when_it_is_seen() {
         plain.err
     );
 }
+
+#[test]
+fn what_someone_else_has_changed_is_held_back_until_a_word_lets_it_go() {
+    let stage = Stage::of(3);
+    stage.heal();
+    // The record is of a key that is served no more.
+    stage.showed(
+        0,
+        Duration::from_hours(2),
+        &format!("pk_test_51{}", "Elder".repeat(19)),
+    );
+    let name = stage.fleet.sites()[0].name.clone();
+    let push = [
+        "push",
+        "--key-stdin",
+        "--yes",
+        "--json",
+        "--wait",
+        "0",
+        "--site",
+        &name,
+    ];
+    let ended = stage.run(&push, stage.key());
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert_eq!(ended.events("result")[0]["reason"], "changed_meanwhile");
+    assert!(!stage.has_puts(0));
+    stage.showed(
+        0,
+        Duration::from_hours(1),
+        &format!("pk_test_51{}", "Elder".repeat(19)),
+    );
+    let ended = stage.run(&[&push[..], &["--allow-changed"]].concat(), stage.key());
+    assert_eq!(ended.code, Some(3), "{}{}", ended.out, ended.err);
+    assert!(stage.has_puts(0));
+}
+
+#[test]
+fn what_is_no_template_site_gets_the_master_key_only_on_a_word() {
+    let stage = Stage::of(24);
+    let name = stage.name(Fault::HtmlPage).to_owned();
+    let index = stage.index(&name);
+    let push = [
+        "push",
+        "--key-stdin",
+        "--yes",
+        "--json",
+        "--wait",
+        "0",
+        "--site",
+        &name,
+    ];
+    let ended = stage.run(&push, stage.key());
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert_eq!(ended.events("result")[0]["reason"], "not_this_api");
+    assert!(!stage.has_puts(index));
+    let allowed = [&push[..], &["--allow-unrecognised"]].concat();
+    let ended = stage.run(&allowed, stage.key());
+    assert_eq!(
+        ended.code,
+        Some(1),
+        "its answer is no template site's: {}",
+        ended.err
+    );
+    assert!(stage.has_puts(index));
+}

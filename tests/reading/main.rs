@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use stage::Stage;
 
+mod flags;
 mod formats;
 mod help;
 mod metrics;
