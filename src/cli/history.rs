@@ -47,19 +47,18 @@ pub(super) async fn run(globals: &Globals, args: HistoryArgs) -> anyhow::Result<
     let config = find_config(globals)?.unwrap_or_else(|_| Config::empty());
     let store = open_store(&config.store, globals).await?.store;
     let zone = TimeZone::system();
-    let text = match args.run {
-        Some(run) => of_run(&store, RunId(run), &args, &zone).await?,
-        None => {
-            let runs = store.runs(args.limit).await?;
-            let history = History {
-                runs: &runs,
-                zone: &zone,
-                at: Timestamp::now(),
-            };
-            match args.format.layout() {
-                Some(layout) => rows(layout, &history),
-                None => document(&history),
-            }
+    let text = if let Some(run) = args.run {
+        of_run(&store, RunId(run), &args, &zone).await?
+    } else {
+        let runs = store.runs(args.limit).await?;
+        let history = History {
+            runs: &runs,
+            zone: &zone,
+            at: Timestamp::now(),
+        };
+        match args.format.layout() {
+            Some(layout) => rows(layout, &history),
+            None => document(&history),
         }
     };
     args.output.write(&text, Readers::Owner)?;

@@ -7,11 +7,16 @@ use clap::Args;
 use super::Globals;
 use super::status::Status;
 use crate::config::{DEFAULT_VARIABLE, Surroundings, write_example};
+use crate::text::CleanText;
+
+/// The longest path that is shown, in characters: that of the system.
+const PATH: usize = 4096;
 
 /// Flags of `init`.
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
-    /// Where. Default: --config, else $STRIPE_PROPAGATE_CONFIG, else ~/.config/stripe-propagate/config.toml.
+    /// Where. Default: --config, else `$STRIPE_PROPAGATE_CONFIG`, else
+    /// ~/.config/stripe-propagate/config.toml.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -38,7 +43,7 @@ fn next_steps(path: &Path, around: &Surroundings) -> String {
     let flag = if is_found {
         String::new()
     } else {
-        format!(" --config {}", path.display())
+        format!(" --config {}", shown(path))
     };
     format!(
         "{path} is written, and only you can read it. Next:\n\
@@ -47,6 +52,11 @@ fn next_steps(path: &Path, around: &Surroundings) -> String {
          3. stripe-propagate{flag} sites         which shops are these?\n\
          4. stripe-propagate{flag} check --auth  could each of them be pushed to? Sends no key.\n\
          5. stripe-propagate{flag}               the screen\n",
-        path = path.display()
+        path = shown(path)
     )
+}
+
+/// A path may have any character in it.
+fn shown(path: &Path) -> CleanText {
+    CleanText::new(&path.display().to_string(), PATH)
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::export::json::{Attempt, Run, SiteRow};
 use super::export::{RunExport, bodies, clock_set, in_words, state_word, time, utc};
-use super::rows::{Column, Layout, render};
+use super::rows::{Column, Layout, or_dash, or_empty, render};
 use crate::key::PublishableKey;
 use crate::rules::status::{Role, looks};
 use crate::store::RunRecord;
@@ -46,48 +46,28 @@ fn columns<'a>() -> [Column<Row<'a>>; 20] {
             |row| time(row.run.began.wall, row.zone),
             |row| utc(row.run.began.wall),
         ),
-        Column::for_programs("sent", |row| {
-            row.run.sent.map(|sent| utc(sent.wall)).unwrap_or_default()
-        }),
+        Column::for_programs("sent", |row| or_empty(row.run.sent.map(|sent| utc(sent.wall)))),
         Column::for_programs("ended", |row| {
-            row.run.ended.map(|ended| utc(ended.wall)).unwrap_or_default()
+            or_empty(row.run.ended.map(|ended| utc(ended.wall)))
         }),
         Column::each("kind", kind, |row| row.run.kind.word().to_owned()),
-        Column::for_programs("parent", |row| {
-            row.run
-                .parent
-                .map(|parent| parent.0.to_string())
-                .unwrap_or_default()
-        }),
+        Column::for_programs("parent", |row| or_empty(row.run.parent.map(|parent| parent.0))),
         Column::new("key", Row::mask),
         Column::for_programs("mode", |row| row.run.key.mode().word().to_owned()),
         Column::each("by", by, |row| row.run.by.user.to_string()),
-        Column::for_programs("sudo_user", |row| {
-            let claim = row.run.by.sudo_user.as_ref();
-            claim.map(ToString::to_string).unwrap_or_default()
-        }),
+        Column::for_programs("sudo_user", |row| or_empty(row.run.by.sudo_user.as_ref())),
         Column::for_programs("host", |row| row.run.by.host.to_string()),
-        Column::for_programs("ssh_client", |row| {
-            let claim = row.run.by.ssh_client.as_ref();
-            claim.map(ToString::to_string).unwrap_or_default()
-        }),
+        Column::for_programs("ssh_client", |row| or_empty(row.run.by.ssh_client.as_ref())),
         Column::for_programs("pid", |row| row.run.by.pid.to_string()),
         Column::new("sites", |row| row.run.sites().to_string()),
         Column::new("counts", |row| counts(row.run)),
-        Column::each(
-            "took",
-            |row| row.run.took.map_or("-".to_owned(), in_words),
-            |row| row.run.took.map(in_words).unwrap_or_default(),
-        ),
+        Column::for_people("took", |row| or_dash(row.run.took.map(in_words))),
         Column::for_programs("took_ms", |row| {
-            row.run
-                .took
-                .map(|took| took.as_millis().to_string())
-                .unwrap_or_default()
+            or_empty(row.run.took.map(|took| took.as_millis()))
         }),
         Column::each("state", state, |row| state_word(row.run).to_owned()),
         Column::for_programs("live", |row| row.run.live.to_string()),
-        Column::for_programs("clock_set", |row| clock_set(row.run).unwrap_or_default()),
+        Column::for_programs("clock_set", |row| or_empty(clock_set(row.run))),
     ]
 }
 

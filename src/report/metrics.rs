@@ -165,7 +165,7 @@ impl Text {
         self.family(name, None, help, [(None, value)]);
     }
 
-    /// A metric with all of its numbers. `unit` is the end of its name, as OpenMetrics wants it.
+    /// A metric with all of its numbers. `unit` is the end of its name, as `OpenMetrics` wants it.
     fn family(
         &mut self,
         name: &str,

@@ -94,6 +94,16 @@ pub fn render<Row>(layout: Layout, columns: &[Column<Row>], rows: impl IntoItera
     }
 }
 
+/// What people read where there may be nothing.
+pub(super) fn or_dash(cell: Option<impl ToString>) -> String {
+    cell.map_or_else(|| "-".to_owned(), |cell| cell.to_string())
+}
+
+/// What programs read where there may be nothing.
+pub(super) fn or_empty(cell: Option<impl ToString>) -> String {
+    cell.map(|cell| cell.to_string()).unwrap_or_default()
+}
+
 /// What people see above the columns.
 pub(super) fn heads<Row>(columns: &[Column<Row>]) -> Vec<String> {
     let shown = columns.iter().filter(|column| column.people.is_some());

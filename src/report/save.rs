@@ -92,7 +92,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.csv");
         std::fs::write(&path, "theirs").unwrap();
-        let refused = put(&path, "ours", false).unwrap_err();
+        let refused = put(Readers::Owner, &path, "ours", false).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
         assert!(refused.raw_os_error().is_some());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "theirs");

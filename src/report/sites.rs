@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use unicode_security::MixedScript;
 
-use super::rows::{Column, Layout, render};
+use super::rows::{Column, Layout, or_dash, or_empty, render};
 use crate::config::Config;
 use crate::site::{MasterKeyId, Site, SiteMode, SiteUrl};
 
@@ -87,19 +87,8 @@ fn columns<'a>() -> [Column<Row<'a>>; 9] {
         Column::new("url", |row| row.site.url.to_string()),
         Column::each(
             "group",
-            |row| {
-                row.site
-                    .group
-                    .as_ref()
-                    .map_or("-".to_owned(), ToString::to_string)
-            },
-            |row| {
-                row.site
-                    .group
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default()
-            },
+            |row| or_dash(row.site.group.as_ref()),
+            |row| or_empty(row.site.group.as_ref()),
         ),
         Column::new("mode", |row| mode(row.site.mode).to_owned()),
         Column::new("backend", |row| row.site.backend.to_string()),

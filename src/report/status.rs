@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::old_keys::{OldKeysBody, body};
-use super::rows::{Column, Layout, render};
+use super::rows::{Column, Layout, or_dash, or_empty, render};
 use super::{Results, UNSEEN};
 use crate::key::PublishableKey;
 use crate::rules::expiry::SitesOfOldKeys;
@@ -30,49 +30,23 @@ fn columns<'a, 'b>() -> [Column<Row<'a, 'b>>; 17] {
     [
         Column::new("site", |row| row.site.name.to_string()),
         Column::for_programs("url", |row| row.site.url.to_string()),
-        Column::for_programs("group", |row| {
-            row.site
-                .group
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default()
-        }),
+        Column::for_programs("group", |row| or_empty(row.site.group.as_ref())),
         Column::each(
             "now",
             |row| row.state.now.words(|key| row.mask(key)),
-            |row| now(row.results, row.state).unwrap_or_default(),
+            |row| or_empty(now(row.results, row.state)),
         ),
         Column::each(
             "expected",
-            |row| {
-                row.state
-                    .expected
-                    .as_ref()
-                    .map_or("-".to_owned(), |key| row.mask(key))
-            },
-            |row| {
-                row.state
-                    .expected
-                    .as_ref()
-                    .map(|key| row.mask(key))
-                    .unwrap_or_default()
-            },
+            |row| or_dash(row.state.expected.as_ref().map(|key| row.mask(key))),
+            |row| or_empty(row.state.expected.as_ref().map(|key| row.mask(key))),
         ),
         Column::new("push", |row| row.state.push.look().word.to_owned()),
-        Column::for_programs("reason", |row| reason(row.state).unwrap_or_default().to_owned()),
+        Column::for_programs("reason", |row| or_empty(reason(row.state))),
         Column::new("verify", |row| row.state.verify.look().word.to_owned()),
-        Column::for_programs("cause", |row| {
-            row.state.cause().map(Cause::word).unwrap_or_default().to_owned()
-        }),
-        Column::for_programs("http", |row| {
-            row.state
-                .http
-                .map(|status| status.to_string())
-                .unwrap_or_default()
-        }),
-        Column::for_programs("run", |row| {
-            row.state.run.map(|run| run.0.to_string()).unwrap_or_default()
-        }),
+        Column::for_programs("cause", |row| or_empty(row.state.cause().map(Cause::word))),
+        Column::for_programs("http", |row| or_empty(row.state.http)),
+        Column::for_programs("run", |row| or_empty(row.state.run.map(|run| run.0))),
         Column::for_programs("attempts", |row| row.state.puts.to_string()),
         Column::for_programs("alarm", |row| row.state.alarm.to_string()),
         Column::for_programs("acknowledged", |row| {
@@ -80,16 +54,10 @@ fn columns<'a, 'b>() -> [Column<Row<'a, 'b>>; 17] {
         }),
         Column::each(
             "at",
-            |row| {
-                row.state
-                    .at
-                    .map_or("-".to_owned(), |moment| row.results.clock(moment))
-            },
-            |row| row.state.at.map(utc).unwrap_or_default(),
+            |row| or_dash(row.state.at.map(|moment| row.results.clock(moment))),
+            |row| or_empty(row.state.at.map(utc)),
         ),
-        Column::for_programs("looked_at", |row| {
-            row.state.looked_at.map(utc).unwrap_or_default()
-        }),
+        Column::for_programs("looked_at", |row| or_empty(row.state.looked_at.map(utc))),
         Column::new("note", |row| row.results.note(row.site, row.state)),
     ]
 }

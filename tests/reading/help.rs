@@ -182,9 +182,9 @@ fn used(tests: &[Parts], commands: &BTreeSet<String>) -> BTreeSet<(String, Strin
     let mut used = BTreeSet::new();
     for parts in tests {
         for (name, part) in &parts.0 {
-            let mut texts = BTreeSet::new();
-            parts.reached(name, &mut BTreeSet::new(), &mut texts);
-            let of_function: Vec<&String> = texts.intersection(commands).collect();
+            let mut reached = BTreeSet::new();
+            parts.reached(name, &mut BTreeSet::new(), &mut reached);
+            let of_function: Vec<&String> = reached.intersection(commands).collect();
             for list in &part.lists {
                 let named: Vec<&String> = list.intersection(commands).collect();
                 let named = if named.is_empty() { &of_function } else { &named };

@@ -6,7 +6,7 @@ use stripe_propagate::rules::status::{push_looks, verify_looks};
 
 use super::{Stage, out};
 
-/// What the text says, read strictly: what it must be for OpenMetrics 1.0 and for the format of Prometheus both.
+/// What the text says, read strictly: what it must be for `OpenMetrics` 1.0 and for the format of Prometheus both.
 fn samples(text: &str) -> BTreeMap<String, i64> {
     assert!(text.ends_with("\n# EOF\n"), "OpenMetrics ends so");
     let mut samples = BTreeMap::new();

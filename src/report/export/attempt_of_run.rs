@@ -1,5 +1,5 @@
 use super::{AttemptOfRun, time, utc};
-use crate::report::rows::Column;
+use crate::report::rows::{Column, or_dash, or_empty};
 use crate::rules::outcome::Cause;
 
 /// What is told of an attempt of a run.
@@ -16,7 +16,7 @@ pub(super) fn columns<'a>() -> [Column<AttemptOfRun<'a>>; 10] {
                 row.site
                     .map_or_else(|| row.attempt.site.to_string(), str::to_owned)
             },
-            |row| row.site.unwrap_or_default().to_owned(),
+            |row| or_empty(row.site),
         ),
         Column::for_programs("url", |row| row.attempt.site.to_string()),
         Column::each(
@@ -28,26 +28,15 @@ pub(super) fn columns<'a>() -> [Column<AttemptOfRun<'a>>; 10] {
         Column::for_programs("ended", |row| row.attempt.ended.to_string()),
         Column::each(
             "http",
-            |row| {
-                row.attempt
-                    .http
-                    .map_or("-".to_owned(), |status| status.to_string())
-            },
-            |row| {
-                row.attempt
-                    .http
-                    .map(|status| status.to_string())
-                    .unwrap_or_default()
-            },
+            |row| or_dash(row.attempt.http),
+            |row| or_empty(row.attempt.http),
         ),
         Column::each(
             "ms",
-            |row| row.attempt.ms.map_or("-".to_owned(), |ms| ms.to_string()),
-            |row| row.attempt.ms.map(|ms| ms.to_string()).unwrap_or_default(),
+            |row| or_dash(row.attempt.ms),
+            |row| or_empty(row.attempt.ms),
         ),
-        Column::for_programs("cause", |row| {
-            row.attempt.cause.map(Cause::word).unwrap_or_default().to_owned()
-        }),
+        Column::for_programs("cause", |row| or_empty(row.attempt.cause.map(Cause::word))),
         Column::each("note", note, |row| row.attempt.note.to_string()),
     ]
 }
