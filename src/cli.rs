@@ -58,6 +58,8 @@ mod screen;
 mod front;
 /// Where the screen's sites come from: the config, read again, and what is added to it.
 mod setup;
+/// The list of sites, compared with the one of the last run.
+mod list;
 /// Since when no screen was open.
 mod away;
 /// Carries out what the screen orders, here or in the run of another process.

@@ -120,6 +120,8 @@ pub struct Settings {
     pub rollout: rollout::Settings,
     /// What becomes of what a process before has left waiting for a look.
     pub left: Left,
+    /// What the store calls this list of sites; without a name it is not kept.
+    pub list: Option<String>,
 }
 
 impl Default for Settings {
@@ -131,6 +133,7 @@ impl Default for Settings {
             policy: Policy::default(),
             rollout: rollout::Settings::default(),
             left: Left::default(),
+            list: None,
         }
     }
 }

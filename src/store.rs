@@ -429,6 +429,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether any site was ever seen to serve this key.
     fn was_served(&self, key: &PublishableKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// What Stripe said of a key last, and when, where that was remembered.
     fn standing(
         &self,
@@ -443,6 +444,13 @@ pub trait Store: Send + Sync + 'static {
         standing: Standing,
         at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The sites that the list `of` this name had at its last run, where one is on record.
+    fn list(&self, of: &str) -> impl Future<Output = Result<Option<Vec<SiteUrl>>, StoreError>> + Send;
+
+    /// The list `of` this name has these sites, as a run on it begins.
+    fn keep_list(&self, of: &str, sites: Vec<SiteUrl>)
+    -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// From now on the operator knows these sites to be bad, or (without an acknowledgement) not any more.
     fn acknowledge(

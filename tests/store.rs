@@ -59,6 +59,7 @@ promised! {
     the_runs_of_a_site_are_told_newest_first
     pruning_drops_old_runs_and_never_what_is_known
     what_stripe_said_of_a_key_is_remembered_by_all
+    a_list_of_sites_is_as_its_last_run_had_it
     many_sites_are_asked_for_at_once
     only_the_run_that_may_send_begins_a_put
     no_put_is_begun_that_does_not_know_of_the_last

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use super::dead::ask_of_plan;
 use super::follow::{Followed, Held, follow};
 use super::key::{KeyArgs, refuse_strays};
+use super::list::ask_of_list;
 use super::printer::Telling;
 use super::session::{Session, find_config};
 use super::signals::{Signals, asked};
@@ -50,6 +51,9 @@ pub(super) struct PushArgs {
     /// Also send a key that Stripe does not know or has expired: shops that serve it take no payments.
     #[arg(long)]
     allow_unknown_key: bool,
+    /// Also go on where the list of sites changed by at least 5 sites and a tenth since the last run.
+    #[arg(long)]
+    allow_list_change: bool,
 }
 
 /// What the operator leaves out of a push.
@@ -126,7 +130,11 @@ pub(super) async fn push(globals: &Globals, args: PushArgs) -> anyhow::Result<St
         let _closed = writeln!(std::io::stderr(), "warning: {hint}");
     }
     let mut plan = plan(&session, &config, key, selection, &args);
-    if let Err(error) = ask_of_plan(&session, &mut plan, args.allow_unknown_key, &mut signals).await {
+    let asked = async {
+        ask_of_list(&session, &mut plan, args.yes, args.allow_list_change).await?;
+        ask_of_plan(&session, &mut plan, args.allow_unknown_key, &mut signals).await
+    };
+    if let Err(error) = asked.await {
         session.close().await;
         return Err(error);
     }

@@ -14,7 +14,7 @@ use super::setup::{Loaded, Setup, serve};
 use super::signals::Signals;
 use super::status::Status;
 use super::steer::Steer;
-use super::{Globals, away, front, log, who};
+use super::{Globals, away, front, list, log, who};
 use crate::config::{Config, ConfigError};
 use crate::demo::Fleet;
 use crate::engine::{Command, Left as LeftWaiting, RunInfo};
@@ -169,6 +169,7 @@ async fn start_on(
         ..start(session, &loaded.config, size)?
     };
     start.options.read_only = globals.read_only;
+    start.setup.list_change = list::change(session).await?;
     Ok(start)
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::signals::{Signals, asked};
-use super::{Globals, who};
+use super::{Globals, list, who};
 use crate::attach::{About, Hub, Offer};
 use crate::config::{
     self, Config, DEFAULT_VARIABLE, Found, NotifySettings, Searched, StoreSettings, WatchSettings,
@@ -292,6 +292,11 @@ impl Session {
         }
     }
 
+    /// What the store calls its list of sites.
+    pub(super) fn list_name(&self) -> Option<&str> {
+        self.settings.list.as_deref()
+    }
+
     /// When a run halts.
     pub(super) fn rollout(&self) -> &rollout::Settings {
         &self.settings.rollout
@@ -340,6 +345,7 @@ pub(super) fn settings(config: &Config, left: Left) -> Settings {
         rollout: config.rollout.clone(),
         policy: config.policy(),
         left,
+        list: list::name(config),
     }
 }
 

@@ -2,8 +2,8 @@ use super::run::{Ending, Engine, Pending};
 use super::{Attempts, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
-use crate::rules::plan::{Plan, PlanAction, PlanRow};
-use crate::rules::run::RunPhase;
+use crate::rules::plan::{Plan, PlanAction, PlanRow, listed};
+use crate::rules::run::{Kind, RunPhase};
 use crate::rules::state::{Allow, RetryPlan};
 use crate::site::SiteId;
 use crate::site_api::SiteApi;
@@ -86,6 +86,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return;
         };
         self.leave_earlier(now).await;
+        self.keep_list(plan.kind).await;
         self.begin_waves(plan.rollout);
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
@@ -101,6 +102,17 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 }
                 PlanAction::Skip(reason) => self.change(row.site, |state| state.skip(reason, now)),
             }
+        }
+    }
+
+    /// The list that a push was confirmed for is what the next one is compared with.
+    async fn keep_list(&mut self, kind: Kind) {
+        let Some(name) = self.settings.list.as_deref().filter(|_| kind == Kind::Push) else {
+            return;
+        };
+        let sites = listed(&self.sites).cloned().collect();
+        if let Err(error) = self.store.keep_list(name, sites).await {
+            tracing::warn!(%error, "the list of sites was not kept: the next push is compared with an older one");
         }
     }
 

@@ -19,6 +19,9 @@ pub use outlook::Outlook;
 mod danger;
 pub use danger::Danger;
 use danger::{dangers, dead_keys, other_length};
+/// By what the list of sites differs from the one of the last run.
+mod list_change;
+pub use list_change::{ListChange, listed};
 /// Sites that serve the key already.
 mod equal;
 /// Whether a key may be of another Stripe account.

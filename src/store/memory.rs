@@ -247,6 +247,15 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn list(&self, of: &str) -> Result<Option<Vec<SiteUrl>>, StoreError> {
+        Ok(lock(&self.data).lists.get(of).cloned())
+    }
+
+    async fn keep_list(&self, of: &str, sites: Vec<SiteUrl>) -> Result<(), StoreError> {
+        self.write().lists.insert(of.to_owned(), sites);
+        Ok(())
+    }
+
     async fn acknowledge(
         &self,
         sites: &[SiteUrl],

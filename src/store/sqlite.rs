@@ -61,6 +61,8 @@ mod runs;
 mod reads;
 /// What Stripe said of keys.
 mod standings;
+/// The lists of sites, as they were at their last run.
+mod lists;
 /// What waits to be written, and what of it is due.
 mod pending;
 /// One thread writes: what is due goes into one transaction.
@@ -402,6 +404,17 @@ impl Store for SqliteStore {
             kept.map_err(|error| writer.fault(&error))
         })
         .await
+    }
+
+    async fn list(&self, of: &str) -> Result<Option<Vec<SiteUrl>>, StoreError> {
+        let name = of.to_owned();
+        self.read(move |conn, _| lists::list(conn, &name)).await
+    }
+
+    async fn keep_list(&self, of: &str, sites: Vec<SiteUrl>) -> Result<(), StoreError> {
+        let name = of.to_owned();
+        self.alone(move |writer| writer.in_one(|writer| lists::keep(&writer.conn, &name, &sites)))
+            .await
     }
 
     async fn acknowledge(

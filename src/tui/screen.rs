@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::dialogs::Dialog;
 use super::model::{Model, Start};
+use crate::engine::Level;
 use crate::rules::moment::Moment;
 
 /// The screen: what is behind the dialogs, and the dialog that is open.
@@ -28,6 +29,10 @@ impl Screen {
     pub fn new(start: Start, now: Moment) -> Self {
         let mut model = Model::new(start, now);
         model.tell_of_the_end();
+        if !model.setup.list_change.is_none() {
+            let change = model.setup.list_change.to_string();
+            model.say(Level::Warning, change);
+        }
         Self {
             model,
             dialog: None,

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{ConfigError, ConfigLine};
+use crate::rules::plan::ListChange;
 use crate::site::SiteUrl;
 use crate::text::{CleanText, NOTE_LIMIT};
 
@@ -20,6 +21,8 @@ pub struct Setup {
     pub wrong: Option<Wrong>,
     /// A config that was written from here, and not read yet.
     pub example: Option<PathBuf>,
+    /// By what the list of sites differs from the one of the last run.
+    pub list_change: ListChange,
     /// Whether its `[log]` is another one than that which the program began with, and logs by.
     pub log_waits: bool,
 }

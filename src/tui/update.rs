@@ -13,6 +13,7 @@ use crate::engine::{Command, Event, Level, RunInfo};
 use crate::report::UNSEEN;
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
+use crate::rules::plan::ListChange;
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
@@ -329,6 +330,8 @@ fn take_run(model: &mut Model, run: RunInfo) {
     if known.is_none() && goes_on_here {
         model.tell_of_the_run(&run);
     } else if known.is_none() {
+        // What was confirmed is what the next push is compared with.
+        model.setup.list_change = ListChange::default();
         model.say(
             Level::Info,
             format!(

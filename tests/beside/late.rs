@@ -162,6 +162,14 @@ impl Store for Late {
         self.db.remember_standing(key, standing, at).await
     }
 
+    async fn list(&self, of: &str) -> Result<Option<Vec<SiteUrl>>, StoreError> {
+        self.db.list(of).await
+    }
+
+    async fn keep_list(&self, of: &str, sites: Vec<SiteUrl>) -> Result<(), StoreError> {
+        self.db.keep_list(of, sites).await
+    }
+
     async fn acknowledge(
         &self,
         sites: &[SiteUrl],

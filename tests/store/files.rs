@@ -209,8 +209,7 @@ fn a_store_of_the_first_version_is_copied_and_goes_on() {
     let home = Sqlite::default();
     drop(home.open());
     let raw = Connection::open(home.path()).unwrap();
-    let later =
-        "DROP TABLE standings; DROP TABLE acknowledgements; DROP TABLE notices; PRAGMA user_version = 1";
+    let later = "DROP TABLE standings; DROP TABLE acknowledgements; DROP TABLE notices; DROP TABLE lists; PRAGMA user_version = 1";
     raw.execute_batch(later).unwrap();
     drop(raw);
     let db = home.open();

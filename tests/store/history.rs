@@ -247,3 +247,16 @@ pub(crate) async fn what_stripe_said_of_a_key_is_remembered_by_all(home: &impl H
     );
     assert_eq!(db.standing(&two).await.unwrap(), None, "it is too old to count");
 }
+
+pub(crate) async fn a_list_of_sites_is_as_its_last_run_had_it(home: &impl Home) {
+    let (db, other) = (home.open(), home.open());
+    assert_eq!(db.list("one.toml").await.unwrap(), None);
+    db.keep_list("one.toml", vec![url("a"), url("b")]).await.unwrap();
+    db.keep_list("two.toml", vec![]).await.unwrap();
+    other.keep_list("one.toml", vec![url("c")]).await.unwrap();
+    for db in [&db, &other, &home.open()] {
+        assert_eq!(db.list("one.toml").await.unwrap(), Some(vec![url("c")]));
+        assert_eq!(db.list("two.toml").await.unwrap(), Some(vec![]));
+        assert_eq!(db.list("three.toml").await.unwrap(), None);
+    }
+}

@@ -11,7 +11,8 @@ use stripe_propagate::text::CleanText;
 
 pub(crate) use crate::ends::*;
 pub(crate) use crate::history::{
-    attempts_are_kept_in_order, looks_outside_of_runs_are_dropped_sooner, many_sites_are_asked_for_at_once,
+    a_list_of_sites_is_as_its_last_run_had_it, attempts_are_kept_in_order,
+    looks_outside_of_runs_are_dropped_sooner, many_sites_are_asked_for_at_once,
     others_are_told_of_what_has_changed, pruning_drops_old_runs_and_never_what_is_known,
     the_runs_of_a_site_are_told_newest_first, the_timeline_tells_what_was_seen_and_who_sent_it,
     what_stripe_said_of_a_key_is_remembered_by_all,

@@ -47,6 +47,13 @@ pub enum Danger {
         /// How many go out.
         of: usize,
     },
+    /// The list of sites is another one than at the last run.
+    ListChanged {
+        /// How many sites were not in it.
+        came: usize,
+        /// How many are not in it any more.
+        went: usize,
+    },
 }
 
 impl Danger {
@@ -63,6 +70,7 @@ impl Danger {
             Self::Unrecognised { .. } => "unrecognised",
             Self::OtherLength { .. } => "length",
             Self::DeadKey { .. } => "dead",
+            Self::ListChanged { .. } => "list",
         }
     }
 
@@ -99,6 +107,11 @@ impl Danger {
                 };
                 format!("{what}; no shop that gets it takes payments")
             }
+            Self::ListChanged { came, went } => format!(
+                "the list of sites is another one than at the last run: {} came and {} went",
+                Count(came, "site"),
+                Count(went, "site")
+            ),
         }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Data {
     pub(super) pruned: Option<Pruned>,
     /// What Stripe said of keys, and when.
     pub(super) standings: HashMap<PublishableKey, (Standing, Timestamp)>,
+    /// The sites of each list at its last run.
+    pub(super) lists: HashMap<String, Vec<SiteUrl>>,
     pub(super) acknowledged: Acknowledged,
     pub(super) told: Told,
 }

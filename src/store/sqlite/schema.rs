@@ -9,7 +9,7 @@ use super::place::{Place, create, failed, look_at};
 use crate::store::StoreError;
 
 /// What makes a file of each version one of the next. Never change one that was released: add another.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, STANDINGS, KNOWN_TO_BE_BAD];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, STANDINGS, KNOWN_TO_BE_BAD, LISTS];
 
 /// "stpr": whose database it is.
 const APPLICATION: i32 = 0x7374_7072;
@@ -129,6 +129,14 @@ CREATE TABLE notices (
     finding TEXT NOT NULL,
     told INTEGER NOT NULL,
     PRIMARY KEY (about, finding)
+) WITHOUT ROWID;
+";
+
+/// The sites that each list (by the path of its config) had at its last run: a JSON list of addresses.
+const LISTS: &str = "
+CREATE TABLE lists (
+    name TEXT PRIMARY KEY,
+    sites TEXT NOT NULL
 ) WITHOUT ROWID;
 ";
 

@@ -455,5 +455,7 @@ fn in_waves(model: &Model, plan: Plan) -> Plan {
 
 fn plan(model: &Model, key: PublishableKey, sites: &[SiteId], allow: Allow) -> Plan {
     let state = |id| model.state(id);
-    Plan::new(key, sites.iter().copied(), &model.sites, state, allow)
+    let mut plan = Plan::new(key, sites.iter().copied(), &model.sites, state, allow);
+    plan.dangers.extend(model.setup.list_change.danger());
+    plan
 }

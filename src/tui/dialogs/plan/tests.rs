@@ -9,7 +9,7 @@ use ratatui::backend::TestBackend;
 
 use super::*;
 use crate::rules::moment::Moment;
-use crate::rules::plan::PlanAction;
+use crate::rules::plan::{ListChange, PlanAction};
 use crate::rules::state::{Served, SiteState};
 use crate::rules::status::SkipReason;
 use crate::site::{MasterKeyId, Site, SiteMode, SiteUrl};
@@ -79,6 +79,23 @@ fn model(sites: usize, other_mode: usize, size: (u16, u16)) -> Model {
 
 fn push(model: &Model) -> PlanDialog {
     PlanDialog::of_push(model, &model.pushed_by_all()).unwrap()
+}
+
+#[test]
+fn a_list_that_changed_much_asks_for_its_word() {
+    let mut model = model(7, 0, (80, 24));
+    let before: Vec<SiteUrl> = (2..9).map(|index| site(index).url).collect();
+    model.setup.list_change = ListChange::since(Some(&before), &model.sites);
+    let Confirm::Phrase(without) = push(&model).plans.confirm else {
+        panic!("4 changed sites of 7 are few, and the key is live")
+    };
+    assert_eq!(without, "live 7");
+    let before: Vec<SiteUrl> = (4..11).map(|index| site(index).url).collect();
+    model.setup.list_change = ListChange::since(Some(&before), &model.sites);
+    assert_eq!(
+        push(&model).plans.confirm,
+        Confirm::Phrase("live 7 list".to_owned())
+    );
 }
 
 fn dry_run(model: &Model) -> PlanDialog {

@@ -1,8 +1,6 @@
 //! Several processes of one operator on one store: screens that attach to a run, watch it and steer it; what was
 //! left is asked about; history, rollback and export from the screen.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +10,9 @@ use rustix::process::Signal;
 use stage::Stage;
 use stripe_propagate::demo::faults::Fault;
 
+#[path = "../pty/mod.rs"]
 mod pty;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 impl Stage {

@@ -1,14 +1,14 @@
 //! A rough time for the screen: terminals of little learning, sizes that change all the time, and a megabyte that is
 //! pasted where nothing is to be pasted.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use pty::{Pty, Run};
 use stage::Stage;
 
+#[path = "../pty/mod.rs"]
 mod pty;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_stripe-propagate");

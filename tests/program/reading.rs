@@ -1,7 +1,5 @@
 //! The commands that only read, in the real binary: what they print in each format, and what the schemas say of it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 

@@ -10,7 +10,7 @@ use stripe_propagate::site::SiteUrl;
 use stripe_propagate::store::sqlite::SqliteStore;
 use stripe_propagate::store::{Operator, Request, RunId, RunRecord, RunSite, Store, StoredAttempt};
 
-use crate::floor::{Floor, PATIENCE};
+use super::floor::{Floor, PATIENCE};
 
 /// Runs, attempts: more than any test makes.
 const ALL: usize = 10_000;

@@ -1,7 +1,5 @@
 //! A watch of the real binary on a real fleet: what changes is told once, to a command and to a webhook.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +12,7 @@ use stage::Stage;
 use stripe_propagate::demo::FleetOptions;
 use stripe_propagate::demo::faults::Fault;
 
+#[path = "../stage/mod.rs"]
 mod stage;
 
 /// What is waited for must come within this.

@@ -1,8 +1,6 @@
 //! The main job on a real fleet: engine and HTTP edge against TLS sites on loopback. What the program says
 //! is compared with the fleet's own record.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::path::Path;
 use std::sync::Arc;
 

@@ -159,21 +159,23 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The tests' own sources: what belongs to one binary together.
+/// The tests' own sources: a file together with what is in the folder of its name.
 fn tests() -> Vec<Parts> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let mut binaries: BTreeMap<String, Parts> = BTreeMap::new();
+    let mut subjects: BTreeMap<PathBuf, Parts> = BTreeMap::new();
     for path in sources(&folder) {
         // What stands here is about flags, and uses none.
         if path.ends_with("reading/help.rs") {
             continue;
         }
         let inside = path.strip_prefix(&folder).unwrap().with_extension("");
-        let first = inside.iter().next().unwrap().to_string_lossy().into_owned();
+        // Those of `program` are one binary of many subjects.
+        let parts = if inside.starts_with("program") { 2 } else { 1 };
+        let subject: PathBuf = inside.iter().take(parts).collect();
         let file = syn::parse_file(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        binaries.entry(first).or_default().visit_file(&file);
+        subjects.entry(subject).or_default().visit_file(&file);
     }
-    binaries.into_values().collect()
+    subjects.into_values().collect()
 }
 
 /// Which commands are used, and which flags with which command. A flag in a list of arguments that names a command is

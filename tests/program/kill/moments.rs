@@ -8,8 +8,8 @@ use std::time::Duration;
 use stripe_propagate::demo::FleetOptions;
 use stripe_propagate::demo::record::RecordedRequest;
 
-use crate::floor::{Ended, Floor, Process};
-use crate::ledger::Ledger;
+use super::floor::{Ended, Floor, Process};
+use super::ledger::Ledger;
 
 /// Longer than any cache of the fleet.
 const SETTLE: &str = "1s";

@@ -1,7 +1,5 @@
 //! The real binary without a screen, on a real fleet: what it prints is compared with what the fleet saw.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,9 +16,12 @@ use stripe_propagate::store::sqlite::SqliteStore;
 use stripe_propagate::store::{Operator, Record, Recorded, Store};
 use stripe_propagate::text::CleanText;
 
+#[path = "../stage/mod.rs"]
 mod stage;
 #[path = "headless/keys.rs"]
 mod keys;
+#[path = "headless/list.rs"]
+mod list;
 
 /// What a command came to.
 struct Ended {

@@ -11,9 +11,9 @@ use stripe_propagate::rules::status::{Push, Verify};
 use stripe_propagate::site::SiteId;
 use tokio::runtime::Runtime;
 
-use crate::floor::{Floor, PATIENCE};
-use crate::ledger::Ledger;
-use crate::pty::{Pty, Run};
+use super::floor::{Floor, PATIENCE};
+use super::ledger::Ledger;
+use super::pty::{Pty, Run};
 
 const SETTLE: &str = "3s";
 /// What Linux counts the time of processes in, a second.

@@ -4,8 +4,6 @@
 //! `cargo test --locked --test kill` kills at 20 random moments, `cargo test --locked --test kill -- --ignored` at 200.
 //! A failure names its seed; `KILL_SEED=7 cargo test --locked --test kill a_run_survives` repeats that one alone.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 /// Pushes and looks beside a push.
 #[path = "kill/beside.rs"]
 mod beside;
@@ -24,5 +22,7 @@ mod ledger;
 /// SIGKILL at random moments.
 #[path = "kill/moments.rs"]
 mod moments;
+#[path = "../pty/mod.rs"]
 mod pty;
+#[path = "../stage/mod.rs"]
 mod stage;

@@ -8,7 +8,7 @@ use stripe_propagate::config::{self, Config};
 use stripe_propagate::demo::FleetOptions;
 use stripe_propagate::demo::faults::Fault;
 
-use crate::stage::Stage;
+use super::stage::Stage;
 
 /// What is waited for must come within this.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pty::{Pty, Run};
 use rustix::process::Signal;
 
+#[path = "../pty/mod.rs"]
 mod pty;
 
 fn shell(script: &str) -> Pty {

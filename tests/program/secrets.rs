@@ -1,15 +1,15 @@
 //! The master key and every secret that was typed, pasted or shown by a site are nowhere in what a run leaves behind:
 //! store, its log, lock and log file; and what holds them in memory cannot be read by others.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use pty::Run;
 use stage::Stage;
 
+#[path = "../pty/mod.rs"]
 mod pty;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 /// Secrets that an operator may paste by mistake.

@@ -1,8 +1,6 @@
 //! Stripe is asked whether it knows a key: over real TLS, on the demo fleet, which plays Stripe; in virtual time where
 //! time matters.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -14,9 +12,11 @@ use stage::Stage;
 
 #[path = "stripe/late.rs"]
 mod late;
+#[path = "../pty/mod.rs"]
 mod pty;
 #[path = "stripe/slow.rs"]
 mod slow;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 /// What a command came to.

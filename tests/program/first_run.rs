@@ -1,7 +1,5 @@
 //! The real program in a pseudo-terminal, from the first start to a config that is as it should be.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +8,12 @@ use pty::{Pty, Run};
 use stage::Stage;
 use stripe_propagate::demo::record::Record;
 
+#[path = "../pty/mod.rs"]
 mod pty;
+#[path = "../stage/mod.rs"]
 mod stage;
 
-const EXAMPLE: &str = include_str!("../config.example.toml");
+const EXAMPLE: &str = include_str!("../../config.example.toml");
 const ALTERNATE_SCREEN: &[u8] = b"\x1b[?1049h";
 
 fn program() -> Run {

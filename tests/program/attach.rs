@@ -1,7 +1,5 @@
 //! Runs on sockets: a hub with a scripted engine on one side, screens on the other.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,5 @@
 //! `check` and the screen's `t`, on a real fleet over real TLS: what they tell is compared with what the fleet saw.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +11,9 @@ use stage::Stage;
 use strangers::Strangers;
 use stripe_propagate::demo::faults::Fault;
 
+#[path = "../pty/mod.rs"]
 mod pty;
+#[path = "../stage/mod.rs"]
 mod stage;
 #[path = "check/strangers.rs"]
 mod strangers;

@@ -5,8 +5,8 @@ use stripe_propagate::demo::faults::Fault;
 use stripe_propagate::rules::status::{Push, Verify};
 use stripe_propagate::store::RunId;
 
-use crate::floor::{Ended, Floor, PATIENCE};
-use crate::ledger::Ledger;
+use super::floor::{Ended, Floor, PATIENCE};
+use super::ledger::Ledger;
 
 const NEWER: &str = "pk_test_51DemoTheNewerKeyThatReplacesTheOneOnItsWayDemoTheNewerKeyThatReplacesTheOneOnItsWayDemoTheNewerKey";
 const SETTLE: Duration = Duration::from_secs(2);

@@ -1,8 +1,6 @@
 //! The real program in a pseudo-terminal, on a fleet of template sites over TLS. What its screen says is
 //! compared with the fleet's own record.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,7 +10,9 @@ use rustix::process::Signal;
 use stage::Stage;
 use stripe_propagate::demo::faults::Fault;
 
+#[path = "../pty/mod.rs"]
 mod pty;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 #[path = "screen/killed.rs"]

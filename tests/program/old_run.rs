@@ -1,8 +1,6 @@
 //! A run that broke off more than an hour ago is not taken up without a word of its own: its key may have been
 //! replaced since.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -16,6 +14,7 @@ use stripe_propagate::store::sqlite::SqliteStore;
 use stripe_propagate::store::{Intent, NewRun, Operator, PlannedSite, Record, Recorded, RunId, Store};
 use stripe_propagate::text::CleanText;
 
+#[path = "../stage/mod.rs"]
 mod stage;
 
 const HOURS: u64 = 26;

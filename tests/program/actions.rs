@@ -1,8 +1,6 @@
 //! Every action of the table, by each of its keys, in the real program in a pseudo-terminal. A new action needs a row
 //! in [`TRIALS`]; until it has one, a test fails.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeSet;
 
 use pty::{Pty, Run};
@@ -10,7 +8,9 @@ use stage::Stage;
 use stripe_propagate::demo::faults::Fault;
 use stripe_propagate::tui::actions::{ACTIONS, Action};
 
+#[path = "../pty/mod.rs"]
 mod pty;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 /// Where an action is tried: what is on the screen before.

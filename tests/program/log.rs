@@ -1,7 +1,5 @@
 //! The log of the real binary: where it is, who can read it, what is in it and what never is.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use stage::Stage;
 use stripe_propagate::config::{LogLevel, LogSettings};
 
+#[path = "../stage/mod.rs"]
 mod stage;
 
 impl Stage {

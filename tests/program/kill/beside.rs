@@ -3,8 +3,8 @@ use stripe_propagate::demo::faults::Fault;
 use stripe_propagate::demo::record::RecordedRequest;
 use stripe_propagate::rules::status::Push;
 
-use crate::floor::{Ended, Floor, Process};
-use crate::ledger::Ledger;
+use super::floor::{Ended, Floor, Process};
+use super::ledger::Ledger;
 
 const NEWER: &str = "pk_test_51DemoAnotherKeyThatMustNotGoOutMeanwhileDemoAnotherKeyThatMustNotGoOutMeanwhileDemoAnotherKeyThatM";
 

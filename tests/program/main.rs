@@ -1,0 +1,27 @@
+//! The real program: started by its command line or in a pseudo-terminal, mostly on a demo fleet of its own over real
+//! TLS. One binary, since these tests wait more than they work: beside each other they take a third of the time.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "each file adds its own ways of asking to the stage, so that each has a stage of its own"
+)]
+
+mod acknowledge;
+mod actions;
+mod attach;
+mod check;
+mod first_run;
+mod fleet;
+mod headless;
+mod kill;
+mod log;
+mod old_run;
+mod pty_harness;
+mod reading;
+mod rough;
+mod screen;
+mod secrets;
+mod stripe;
+mod together;
+mod watch;
