@@ -126,10 +126,9 @@ fn of_config(
     }
     if let Some(error) = error {
         facts.push(("error", clean(&error)));
-        // Of the rest nothing is known: what stands below is the default.
         facts.push((
-            "below",
-            json!("what follows is the default, not what the config says"),
+            "note",
+            json!("the rest is what holds without a config, not what this one says"),
         ));
         return facts;
     }
