@@ -3,3 +3,5 @@
 
 /// A row of a source, and what stands in it.
 pub mod row;
+/// A database: one query.
+pub mod sql;

@@ -33,6 +33,17 @@ pub struct Row {
     pub fields: BTreeMap<Field, SecretString>,
 }
 
+/// What a source holds.
+#[derive(Default)]
+pub struct Rows {
+    /// Those that could be read, in order.
+    pub rows: Vec<Row>,
+    /// Those that could not, and why: each is a warning, and does not lose the others. Quotes no value.
+    pub bad: Vec<(Place, String)>,
+    /// What it holds beside the fields of a site, by its cleaned names.
+    pub unknown: Vec<String>,
+}
+
 /// A site as a source describes it. What a field does not say, another source may, and then the defaults.
 #[derive(Debug, Clone)]
 pub struct Entry {
