@@ -46,6 +46,22 @@ mod status_command;
 mod check;
 /// `export`.
 mod export;
+/// `history`.
+mod history;
+/// `sites`.
+mod sites;
+/// `init`.
+mod init;
+/// `info`.
+mod info;
+/// `completions`.
+mod completions;
+/// `man`.
+mod man;
+/// What stands behind the help of each command.
+mod help;
+/// What the reading commands print, in which format, and where.
+mod format;
 /// What the store is asked for, and how a run is written down.
 mod reading;
 /// The screen.
@@ -83,7 +99,7 @@ use status::Status;
 ///
 /// Without a command it opens the screen.
 #[derive(Debug, Parser)]
-#[command(name = "stripe-propagate", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "stripe-propagate", version, after_help = help::with_exit_statuses(EXAMPLES), disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -130,110 +146,80 @@ Examples:
   stripe-propagate resume --yes                       finish a run that broke off
   stripe-propagate retry --yes                        repeat what failed in the newest run
   stripe-propagate rollback --dry-run                 what would its sites get back?
-
-Exit status:
-  0  every site is verified, left out on purpose, or acknowledged; of `verify` without a key: every site answered
-  1  any other end of any site
-  2  wrong usage, config or source, or a question unanswered: nothing was sent
-  3  nothing failed, but some proofs were not due when the wait ended
-  4  the run halted: canary, too many failures, or a refused master key
-  5  another run is sending (opening the screen attaches to it), or the policy does not let you push
-  130  interrupted";
+  stripe-propagate history                            which runs were there?
+  stripe-propagate init                               write a config with a comment on everything";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Push the key to the sites, and wait until each has its proof.
-    #[command(after_help = PUSH_HELP)]
+    #[command(after_help = help::PUSH)]
     Push(push::PushArgs),
     /// Look at what the sites serve.
     ///
     /// With a key it tells which of them serve that key, else which key each serves.
-    #[command(after_help = VERIFY_HELP)]
+    #[command(after_help = help::VERIFY)]
     Verify(headless::VerifyArgs),
     /// Preflight: could the sites be pushed to? Sends no key.
     ///
     /// DNS, TCP, TLS (and when the certificate ends), the answer to the GET; with --auth the master key, too.
     /// A certificate that ends within 21 days is a warning. Ends with 0 if all is well or a warning, else with 1.
-    #[command(after_help = CHECK_HELP)]
+    #[command(after_help = help::CHECK)]
     Check(check::CheckArgs),
     /// What is known of each site, from the store alone: no site is asked.
     ///
     /// With --old-key whether the keys that were replaced may expire, and which sites stand in the way. As JSON it is
     /// one document with both. Goes on beside a run, and needs no master key.
-    #[command(after_help = STATUS_HELP)]
+    #[command(after_help = help::STATUS)]
     Status(status_command::StatusArgs),
     /// Take up a run that was not finished: look at what may have been stored, then push the rest.
-    #[command(after_help = RESUME_HELP)]
+    #[command(after_help = help::RESUME)]
     Resume(resume::ResumeArgs),
     /// Repeat what failed in a run, as a run of its own: each site gets the key that it was to get there.
     ///
     /// Where only the look failed, only the look is repeated. What a later run has taken over is that run's. A site that
     /// settles is left alone: it is looked at by itself.
-    #[command(after_help = RETRY_HELP)]
+    #[command(after_help = help::RETRY)]
     Retry(retry::RetryArgs),
     /// Put back what sites had before a run, as a run of its own: each site gets its own old key.
     ///
     /// A site that had no key keeps the new one: no call takes a key away. What was never pushed from here may have been a
     /// fallback, and is named.
-    #[command(after_help = ROLLBACK_HELP)]
+    #[command(after_help = help::ROLLBACK)]
     Rollback(rollback::RollbackArgs),
     /// Say of sites that they are known to be bad: they are left out of the halt, the exit status and the bell.
-    #[command(after_help = ACKNOWLEDGE_HELP)]
+    #[command(after_help = help::ACKNOWLEDGE)]
     Acknowledge(acknowledge::AcknowledgeArgs),
     /// Write a run as a document: HTML, CSV, JSON or Markdown.
+    #[command(after_help = help::EXPORT)]
     Export(export::ExportArgs),
     /// Try it on shops inside this machine, which fail in every way.
+    #[command(after_help = help::DEMO)]
     Demo(demo::DemoArgs),
+    /// The runs on record, newest first; or one of them, site by site.
+    ///
+    /// From the store alone: no site is asked, and no master key is needed.
+    #[command(after_help = help::HISTORY)]
+    History(history::HistoryArgs),
+    /// The list of sites, and where each stands.
+    ///
+    /// No site is asked, and no master key read. Ends with 2 if a source could not be read: its sites are missing.
+    #[command(after_help = help::SITES)]
+    Sites(sites::SitesArgs),
+    /// Write a config with a comment on all that can stand in one. Never over a file that is there.
+    #[command(after_help = help::INIT)]
+    Init(init::InitArgs),
+    /// Paths, versions, and the limits in force. Reads no secret.
+    ///
+    /// Works without a config, and with a wrong one (then it ends with 2).
+    #[command(after_help = help::INFO)]
+    Info(info::InfoArgs),
+    /// Print a script that completes commands and flags in a shell.
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write a page for each command.
+    #[command(after_help = help::MAN)]
+    Man(man::ManArgs),
 }
-
-const PUSH_HELP: &str = "\
-The key is never an argument: it would stay in the shell's history and in the list of processes.
-
-Examples:
-  stripe-propagate push --key-file key.txt --dry-run           who would get it, and what is dangerous about it
-  stripe-propagate push --key-file key.txt --site shop.example.com --yes
-  stripe-propagate push --key-env KEY --group 'prod*' --exclude 'old-*' --yes --json > results.jsonl
-  stripe-propagate push --key-file key.txt --owed --concurrency 8 --wait 5m --yes";
-
-const VERIFY_HELP: &str = "\
-The key is never an argument: it would stay in the shell's history and in the list of processes.
-
-Examples:
-  stripe-propagate verify                                       what does each site serve?
-  stripe-propagate verify --only-failed --concurrency 8
-  stripe-propagate verify --key-file key.txt --group prod       which of them serve this key?";
-
-const RESUME_HELP: &str = "\
-Examples:
-  stripe-propagate resume --dry-run
-  stripe-propagate resume --yes --allow-old-run --wait 0";
-
-const RETRY_HELP: &str = "\
-Examples:
-  stripe-propagate retry --dry-run                              what failed in the newest run?
-  stripe-propagate retry --yes
-  stripe-propagate retry --run 12 --site 'shop-*' --yes --allow-old-run";
-
-const ROLLBACK_HELP: &str = "\
-Examples:
-  stripe-propagate rollback --dry-run                           what would the newest run's sites get back?
-  stripe-propagate rollback --run 12 --group prod --yes";
-
-const ACKNOWLEDGE_HELP: &str = "\
-Examples:
-  stripe-propagate acknowledge --site shop.example.com --reason 'moves house' --until '7 days'
-  stripe-propagate acknowledge --site 'old-*' --take-back
-  stripe-propagate acknowledge --list";
-
-const CHECK_HELP: &str = "\
-Examples:
-  stripe-propagate check --auth --site shop.example.com
-  stripe-propagate check --owed --concurrency 8 --json";
-
-const STATUS_HELP: &str = "\
-Examples:
-  stripe-propagate status --only-failed --group prod
-  stripe-propagate status --old-key";
 
 /// Which sites, and how the results are told.
 #[derive(Debug, Clone, Args)]
@@ -261,6 +247,13 @@ pub fn main() -> ExitCode {
     });
     log::finish();
     ExitCode::from(status.code())
+}
+
+/// The definition of the command line, for what is made of it: completions, manual pages, tests.
+pub fn command() -> clap::Command {
+    use clap::CommandFactory;
+
+    Cli::command()
 }
 
 /// The whole chain, cleaned: a path or a name in it may be anybody's.
@@ -324,6 +317,12 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(Command::Rollback(args)) => in_runtime(rollback::run(&cli.globals, args)),
         Some(Command::Acknowledge(args)) => in_runtime(acknowledge::run(&cli.globals, args)),
         Some(Command::Export(args)) => in_runtime(export::run(&cli.globals, args)),
+        Some(Command::History(args)) => in_runtime(history::run(&cli.globals, args)),
+        Some(Command::Sites(args)) => in_runtime(sites::run(&cli.globals, args)),
+        Some(Command::Init(args)) => init::run(&cli.globals, args),
+        Some(Command::Info(args)) => info::run(&cli.globals, &args),
+        Some(Command::Completions(args)) => completions::run(&args),
+        Some(Command::Man(args)) => man::run(&args),
         Some(Command::Demo(args)) => in_runtime(demo::run(&cli.globals, args)),
     }
 }

@@ -12,7 +12,7 @@ use url::Url;
 use crate::rules::retry::Policy;
 use crate::rules::rollout as rules;
 use crate::secret::SecretSource;
-use crate::site::{Site, SiteUrl};
+use crate::site::{MasterKeyId, Site, SiteUrl};
 use crate::text::CleanText;
 
 /// Where the file is looked for, and whether it may be trusted.
@@ -287,6 +287,11 @@ impl Config {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// Whether `[groups]` names this master key.
+    pub fn is_of_a_group(&self, key: MasterKeyId) -> bool {
+        self.groups.values().any(|of_group| *of_group == key)
     }
 
     /// The retry policy that `[push]` and `[verify]` describe.

@@ -29,6 +29,14 @@ pub mod plan;
 pub mod preflight;
 /// A run on record as one document: CSV, JSON, Markdown, HTML.
 pub mod export;
+/// Rows for people and for spreadsheets, from one table of columns.
+pub mod rows;
+/// Runs on record.
+pub mod history;
+/// The list of sites.
+pub mod sites;
+/// What is known of all sites, for a monitoring system.
+pub mod metrics;
 /// A document in a file.
 pub mod save;
 
@@ -113,12 +121,11 @@ impl<'a> Results<'a> {
     }
 }
 
-const HEADS: [&str; 7] = ["SITE", "NOW", "PUSH", "VERIFY", "HTTP", "TRY", "NOTE"];
-
 /// The results as a plain table, a line a site.
 pub fn table(results: &Results<'_>) -> String {
+    let heads = ["SITE", "NOW", "PUSH", "VERIFY", "HTTP", "TRY", "NOTE"].map(str::to_owned);
     let rows = results.rows().map(|(site, state)| {
-        [
+        vec![
             site.name.to_string(),
             state.now.words(|key| results.mask(key)),
             state.push.look().word.to_owned(),
@@ -128,14 +135,14 @@ pub fn table(results: &Results<'_>) -> String {
             results.note(site, state),
         ]
     });
-    aligned(HEADS, rows)
+    aligned(&heads, rows)
 }
 
 /// Rows below their heads, each column as wide as its longest cell.
-fn aligned<const N: usize>(heads: [&str; N], cells: impl Iterator<Item = [String; N]>) -> String {
-    let mut rows = vec![heads.map(str::to_owned)];
+fn aligned(heads: &[String], cells: impl Iterator<Item = Vec<String>>) -> String {
+    let mut rows = vec![heads.to_vec()];
     rows.extend(cells);
-    let mut columns = [0; N];
+    let mut columns = vec![0; heads.len()];
     for row in &rows {
         for (column, cell) in columns.iter_mut().zip(row) {
             *column = width(cell).max(*column);
@@ -143,7 +150,10 @@ fn aligned<const N: usize>(heads: [&str; N], cells: impl Iterator<Item = [String
     }
     let mut text = String::new();
     for row in rows {
-        let cells = row.iter().zip(columns).map(|(cell, columns)| pad(cell, columns));
+        let cells = row
+            .iter()
+            .zip(&columns)
+            .map(|(cell, columns)| pad(cell, *columns));
         let line = cells.collect::<Vec<_>>().join("  ");
         // Writing into a string cannot fail.
         let _written = writeln!(text, "{}", line.trim_end());

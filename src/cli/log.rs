@@ -48,7 +48,7 @@ fn warn(what: &str) {
 }
 
 fn begin(settings: LogSettings) -> anyhow::Result<()> {
-    let path = settings.file.map_or_else(default_path, Ok)?;
+    let path = path(settings.file)?;
     let file = Rotating::open(path.clone(), LIMIT).with_context(|| format!("opening {}", path.display()))?;
     let gap = move |error: std::io::Error| {
         GAP.get_or_init(|| format!("{}: {error}", path.display()));
@@ -77,6 +77,10 @@ fn subscriber(lines: Lines, level: LogLevel) -> impl Subscriber + Send + Sync {
     tracing_subscriber::registry().with(filter).with(lines)
 }
 
-fn default_path() -> anyhow::Result<PathBuf> {
-    Ok(state_folder()?.join("stripe-propagate.log"))
+/// The log file, if the config or the command line names one, else the usual one.
+pub(super) fn path(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    match named {
+        Some(path) => Ok(path),
+        None => Ok(state_folder()?.join("stripe-propagate.log")),
+    }
 }

@@ -107,7 +107,7 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
             }
             (left, _) => {
                 drop(terminal);
-                let status = leave(shown.session, left, shown.screen, &mut signals).await?;
+                let status = Box::pin(leave(shown.session, left, shown.screen, &mut signals)).await?;
                 return Ok(Ended::With(status));
             }
         }
@@ -208,7 +208,7 @@ pub(super) async fn show_demo(
     let screen = Screen::new(start, session.clock.now()).asking_stripe(session.standings.is_asked());
     let shown = show(&mut taken, session, Setup::default(), screen, config, Some(fleet)).await?;
     drop(taken);
-    leave(shown.session, shown.left, shown.screen, &mut signals).await
+    Box::pin(leave(shown.session, shown.left, shown.screen, &mut signals)).await
 }
 
 /// The terminal's size, if there is one that can show a screen.

@@ -405,7 +405,8 @@ pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> a
     Ok(place)
 }
 
-fn store_path(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<PathBuf> {
+/// Where the store is.
+pub(super) fn store_path(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<PathBuf> {
     match globals.store.as_ref().or(settings.path.as_ref()) {
         Some(path) => Ok(path.clone()),
         None => Ok(state_folder()?.join("store.db")),

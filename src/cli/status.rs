@@ -24,6 +24,32 @@ pub(super) enum Status {
     Other(u8),
 }
 
+/// The exit statuses, for the help and the manual: how the program ends, and what that means.
+pub(super) const EXIT_STATUSES: [(u8, &str); 7] = [
+    (
+        0,
+        "every site is verified, left out on purpose or acknowledged; what was to be read is told",
+    ),
+    (1, "any other end of any site"),
+    (
+        2,
+        "wrong usage, config or source, or a question unanswered: nothing was sent",
+    ),
+    (
+        3,
+        "nothing failed, but some proofs were not due when the wait ended",
+    ),
+    (
+        4,
+        "the run halted: canary, too many failures, or a refused master key",
+    ),
+    (
+        5,
+        "another run is sending on this store, or the policy does not let this user push",
+    ),
+    (130, "interrupted"),
+];
+
 /// The operator broke off a question.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted: nothing was sent")]

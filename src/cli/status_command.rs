@@ -1,16 +1,17 @@
-use std::io::{ErrorKind, Write};
-
-use anyhow::Context;
-use clap::Args;
+use anyhow::bail;
+use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 
+use super::format::{Format, OutputArgs};
 use super::headless::config_with_sites;
 use super::key::refuse_strays;
 use super::session::open_store;
 use super::status::Status;
 use super::{Common, Globals};
 use crate::engine::Clock;
-use crate::report::{Results, ServedKeys, old_keys, status};
+use crate::report::rows::Layout;
+use crate::report::save::Readers;
+use crate::report::{Results, ServedKeys, metrics, old_keys, status};
 use crate::rules::state::SiteState;
 use crate::site::SiteUrl;
 use crate::store::Store;
@@ -22,13 +23,53 @@ pub(super) struct StatusArgs {
     /// may and until when, which were not seen.
     #[arg(long)]
     old_key: bool,
+    /// How it is written. `--json` is short for `--format json`.
+    #[arg(long, value_enum, conflicts_with = "json")]
+    format: Option<StatusFormat>,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     common: Common,
+}
+
+/// How it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StatusFormat {
+    /// Aligned columns.
+    Table,
+    /// One document: docs/schema has its schema.
+    Json,
+    /// For a spreadsheet; with more columns than the table, and times in UTC.
+    Csv,
+    /// For a ticket.
+    Markdown,
+    /// Numbers without names, for Prometheus. Its file can be read by everyone (0644).
+    Openmetrics,
+}
+
+impl StatusFormat {
+    /// As of the other reading commands; none for what only this one has.
+    fn common(self) -> Option<Format> {
+        match self {
+            Self::Table => Some(Format::Table),
+            Self::Json => Some(Format::Json),
+            Self::Csv => Some(Format::Csv),
+            Self::Markdown => Some(Format::Markdown),
+            Self::Openmetrics => None,
+        }
+    }
 }
 
 /// `status`: from the store alone. No site is asked, and no run is held up.
 pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
+    let has_old_keys = |format| {
+        use StatusFormat::{Json, Openmetrics, Table};
+        matches!(format, Table | Json | Openmetrics)
+    };
+    if args.old_key && !args.format.is_none_or(has_old_keys) {
+        bail!("--old-key has no rows: give it --format json, or no format");
+    }
     let config = config_with_sites(globals).await?;
     let selection = args.common.selection.by_name(&config.sites)?;
     let store = open_store(&config.store, globals).await?.store;
@@ -49,15 +90,26 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
         acknowledged: &acknowledged,
         served: ServedKeys::default(),
     };
-    let text = match (args.common.json, args.old_key) {
-        (true, _) => status::document(&results),
-        (false, true) => old_keys::answer(&results),
-        (false, false) => status::table(&results),
+    let format = match args.format {
+        Some(format) => format.common(),
+        None if args.common.json => Some(Format::Json),
+        None => Some(Format::Table),
     };
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
-        // Who reads it has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Status::Good),
-        written => written.context("writing the answer").map(|()| Status::Good),
+    let (text, readers) = match format {
+        None => {
+            let newest = store.runs(1).await?;
+            (metrics::text(&results, newest.first()), Readers::Everyone)
+        }
+        Some(format) => (document(format, args.old_key, &results), Readers::Owner),
+    };
+    args.output.write(&text, readers)?;
+    Ok(Status::Good)
+}
+
+fn document(format: Format, old_key: bool, results: &Results<'_>) -> String {
+    match format.layout() {
+        None => status::document(results),
+        Some(Layout::Table) if old_key => old_keys::answer(results),
+        Some(layout) => status::rows(layout, results),
     }
 }

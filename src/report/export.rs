@@ -16,14 +16,16 @@ use crate::key::PublishableKey;
 use crate::rules::run::Kind;
 use crate::rules::state::Served;
 use crate::rules::status::{Look, Push, SkipReason};
+use crate::site::SiteUrl;
 use crate::store::{Operator, RunRecord, RunSite, StoredAttempt};
 
 use self::old_keys::OldKeys;
+use super::rows::{self, Layout};
 
 /// One row a site, for a spreadsheet.
 mod csv;
 /// One document, for a program.
-mod json;
+pub(super) mod json;
 /// For a ticket.
 mod markdown;
 /// For a browser, and for whoever asks later.
@@ -32,6 +34,10 @@ mod html;
 mod bars;
 /// May the old keys expire?
 pub mod old_keys;
+/// What is told of a site of a run.
+mod site_of_run;
+/// What is told of an attempt of a run.
+mod attempt_of_run;
 
 /// What is exported.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +90,62 @@ pub fn render(format: Format, export: &RunExport<'_>) -> String {
         Format::Markdown => markdown::render(&told),
         Format::Html => html::render(&told),
     }
+}
+
+/// The sites of a run as rows, in the order of its plan.
+pub fn sites(layout: Layout, export: &RunExport<'_>) -> String {
+    let told = Told::of(export);
+    let places = 0..export.sites.len();
+    rows::render(
+        layout,
+        &site_of_run::columns(),
+        places.map(|place| told.site(place)),
+    )
+}
+
+/// The attempts of a run as rows.
+pub fn attempts<'a>(layout: Layout, export: &RunExport<'a>) -> String {
+    let names = names(export.sites);
+    let row = |attempt: &'a StoredAttempt| AttemptOfRun {
+        site: names.get(&attempt.site).copied(),
+        attempt,
+        zone: export.zone,
+    };
+    rows::render(
+        layout,
+        &attempt_of_run::columns(),
+        export.attempts.iter().map(row),
+    )
+}
+
+/// The same, in JSON.
+pub(super) fn bodies<'a>(export: &'a RunExport<'a>) -> (Vec<json::SiteRow<'a>>, Vec<json::Attempt<'a>>) {
+    let told = Told::of(export);
+    (json::sites(&told), json::attempts(export))
+}
+
+/// The names of sites by their addresses.
+fn names(sites: &[RunSite]) -> HashMap<&SiteUrl, &str> {
+    let sites = sites.iter();
+    sites
+        .map(|site| (&site.planned.site, site.planned.name.as_str()))
+        .collect()
+}
+
+/// A site of a run, with what the run tells of it.
+#[derive(Clone, Copy)]
+struct SiteOfRun<'a> {
+    told: &'a Told<'a>,
+    place: usize,
+    site: &'a RunSite,
+}
+
+/// An attempt, with the name of its site, if the run has that.
+#[derive(Clone, Copy)]
+struct AttemptOfRun<'a> {
+    site: Option<&'a str>,
+    attempt: &'a StoredAttempt,
+    zone: &'a TimeZone,
 }
 
 /// What all formats tell.
@@ -142,8 +204,7 @@ impl<'a> Told<'a> {
 
     /// A point in time for people, with the offset: a ticket is read elsewhere too.
     fn time(&self, at: Timestamp) -> String {
-        let there = at.to_zoned_datetime(self.export.zone.clone());
-        there.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+        time(at, self.export.zone)
     }
 
     /// How many sites have each word that sums a site up, what needs a look first.
@@ -168,6 +229,15 @@ impl<'a> Told<'a> {
         };
         places.sort_by_cached_key(rank);
         places
+    }
+
+    /// The site at this place, for its row.
+    fn site(&self, place: usize) -> SiteOfRun<'_> {
+        SiteOfRun {
+            told: self,
+            place,
+            site: &self.export.sites[place],
+        }
     }
 
     /// The names of the sites at these places.
@@ -226,7 +296,7 @@ fn title(run: &RunRecord) -> String {
 }
 
 /// Who began it: user and login are the kernel's. `sudo` and SSH are what the environment claims.
-fn who(by: &Operator) -> String {
+pub(super) fn who(by: &Operator) -> String {
     let claims = [
         by.sudo_user.as_ref().map(|user| format!("sudo by {user}")),
         by.ssh_client.as_ref().map(|client| format!("SSH from {client}")),
@@ -240,8 +310,27 @@ fn who(by: &Operator) -> String {
     format!("{} on {}{claims}, PID {}", by.in_words(), by.host, by.pid)
 }
 
+/// Whether it has ended, and how: a word.
+pub fn state_word(run: &RunRecord) -> &'static str {
+    match (run.ended, run.closed, run.live) {
+        (Some(_), true, _) => STATES[0],
+        (Some(_), false, _) => STATES[1],
+        (None, _, true) => STATES[2],
+        (None, _, false) => STATES[3],
+    }
+}
+
+/// What [`state_word`] can say: closed with something left to send, ended, worked on, left by its process.
+pub const STATES: [&str; 4] = ["closed", "ended", "goes_on", "left_open"];
+
+/// A point in time for people, with the offset.
+pub(super) fn time(at: Timestamp, zone: &TimeZone) -> String {
+    let there = at.to_zoned_datetime(zone.clone());
+    there.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+}
+
 /// What happened to the machine's clock, if it was set during the run.
-fn clock_set(run: &RunRecord) -> Option<String> {
+pub(super) fn clock_set(run: &RunRecord) -> Option<String> {
     let by = run.clock_set?;
     let way = if by.is_negative() { "back" } else { "forward" };
     let by = in_words(by.unsigned_abs());
@@ -251,13 +340,13 @@ fn clock_set(run: &RunRecord) -> Option<String> {
 }
 
 /// A duration, to the millisecond.
-fn in_words(duration: Duration) -> String {
+pub(super) fn in_words(duration: Duration) -> String {
     let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     format!("{:#}", SignedDuration::from_millis(millis))
 }
 
 /// For programs: RFC 3339, in UTC, to the millisecond.
-fn utc(at: Timestamp) -> String {
+pub(super) fn utc(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 

@@ -150,7 +150,7 @@ impl Told<'_> {
                 PlanAction::Skip(reason) => ("left out".to_owned(), "-".to_owned(), reason.sentence()),
             };
             let how = if outlook.is_put() { "PUT" } else { "-" };
-            [
+            vec![
                 self.name(row.site).to_owned(),
                 masked(&row.serves),
                 gets,
@@ -163,7 +163,7 @@ impl Told<'_> {
             let state = &self.states[site.index()];
             let how = if *aside == Aside::Looks { "GET" } else { "-" };
             let note = aside.sentence(|at| self.clock(at));
-            [
+            vec![
                 self.name(*site).to_owned(),
                 masked(&state.now),
                 "-".to_owned(),
@@ -176,7 +176,10 @@ impl Told<'_> {
             .plan
             .iter()
             .flat_map(|plan| plan.rows.iter().map(move |row| (*plan, row)));
-        let mut text = aligned(HEADS, rows.map(of_plan).chain(self.aside.iter().map(of_aside)));
+        let mut text = aligned(
+            &HEADS.map(str::to_owned),
+            rows.map(of_plan).chain(self.aside.iter().map(of_aside)),
+        );
         let confirm = match self.plan.map(Plan::confirm) {
             Some(Confirm::Yes) => Some("y would confirm it".to_owned()),
             Some(Confirm::Phrase(phrase)) => Some(format!("{phrase:?} would confirm it")),

@@ -17,7 +17,24 @@ use tempfile::Builder;
 /// [`ErrorKind::AlreadyExists`] when something is there and may not be replaced; else what the system says. Each
 /// names the path.
 pub fn save(path: &Path, text: &str, overwrite: bool) -> Result<()> {
-    let saved = stands_in_the_way(path, overwrite).and_then(|()| put(path, text, overwrite));
+    save_for(Readers::Owner, path, text, overwrite)
+}
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// The user alone.
+    Owner,
+    /// Everyone: what holds no name and no key, for a program of another user.
+    Everyone,
+}
+
+/// As [`save`], for these readers.
+///
+/// # Errors
+/// As of [`save`].
+pub fn save_for(readers: Readers, path: &Path, text: &str, overwrite: bool) -> Result<()> {
+    let saved = stands_in_the_way(path, overwrite).and_then(|()| put(readers, path, text, overwrite));
     saved.map_err(|error| {
         let what = match error.kind() {
             // Another process was quicker.
@@ -44,12 +61,16 @@ fn stands_in_the_way(path: &Path, overwrite: bool) -> Result<()> {
     }
 }
 
-fn put(path: &Path, text: &str, overwrite: bool) -> Result<()> {
+fn put(readers: Readers, path: &Path, text: &str, overwrite: bool) -> Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let folder = parent.unwrap_or(Path::new("."));
     // Gone when it is dropped before it has its name.
     let mut file = Builder::new().prefix(".stripe-propagate-").tempfile_in(folder)?;
-    file.as_file().set_permissions(Permissions::from_mode(0o600))?;
+    let mode = match readers {
+        Readers::Owner => 0o600,
+        Readers::Everyone => 0o644,
+    };
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     if overwrite {
@@ -71,7 +92,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.csv");
         std::fs::write(&path, "theirs").unwrap();
-        let refused = put(&path, "ours", false).unwrap_err();
+        let refused = put(Readers::Owner, &path, "ours", false).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
         assert!(refused.raw_os_error().is_some());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "theirs");

@@ -1,7 +1,8 @@
 use serde::Serialize;
 
 use super::old_keys::{OldKeysBody, body};
-use super::{Results, UNSEEN, aligned};
+use super::rows::{Column, Layout, or_dash, or_empty, render};
+use super::{Results, UNSEEN};
 use crate::key::PublishableKey;
 use crate::rules::expiry::SitesOfOldKeys;
 use crate::rules::moment::Moment;
@@ -10,25 +11,61 @@ use crate::rules::state::{Served, SiteState};
 use crate::rules::status::Push;
 use crate::site::Site;
 
-const HEADS: [&str; 7] = ["SITE", "NOW", "EXPECTED", "PUSH", "VERIFY", "AT", "NOTE"];
+/// A site with what is known of it.
+#[derive(Clone, Copy)]
+struct Row<'a, 'b> {
+    results: &'a Results<'b>,
+    site: &'a Site,
+    state: &'a SiteState,
+}
 
-/// What is known of each site, as a plain table, a line a site.
-pub fn table(results: &Results<'_>) -> String {
-    let rows = results.rows().map(|(site, state)| {
-        let expected = state.expected.as_ref();
-        [
-            site.name.to_string(),
-            state.now.words(|key| results.mask(key)),
-            expected.map_or_else(|| "-".to_owned(), |key| results.mask(key)),
-            state.push.look().word.to_owned(),
-            state.verify.look().word.to_owned(),
-            state
-                .at
-                .map_or_else(|| "-".to_owned(), |moment| results.clock(moment)),
-            results.note(site, state),
-        ]
-    });
-    aligned(HEADS, rows)
+impl Row<'_, '_> {
+    fn mask(&self, key: &PublishableKey) -> String {
+        self.results.mask(key)
+    }
+}
+
+/// What is told of a site.
+fn columns<'a, 'b>() -> [Column<Row<'a, 'b>>; 17] {
+    [
+        Column::new("site", |row| row.site.name.to_string()),
+        Column::for_programs("url", |row| row.site.url.to_string()),
+        Column::for_programs("group", |row| or_empty(row.site.group.as_ref())),
+        Column::each(
+            "now",
+            |row| row.state.now.words(|key| row.mask(key)),
+            |row| or_empty(now(row.results, row.state)),
+        ),
+        Column::each(
+            "expected",
+            |row| or_dash(row.state.expected.as_ref().map(|key| row.mask(key))),
+            |row| or_empty(row.state.expected.as_ref().map(|key| row.mask(key))),
+        ),
+        Column::new("push", |row| row.state.push.look().word.to_owned()),
+        Column::for_programs("reason", |row| or_empty(reason(row.state))),
+        Column::new("verify", |row| row.state.verify.look().word.to_owned()),
+        Column::for_programs("cause", |row| or_empty(row.state.cause().map(Cause::word))),
+        Column::for_programs("http", |row| or_empty(row.state.http)),
+        Column::for_programs("run", |row| or_empty(row.state.run.map(|run| run.0))),
+        Column::for_programs("attempts", |row| row.state.puts.to_string()),
+        Column::for_programs("alarm", |row| row.state.alarm.to_string()),
+        Column::for_programs("acknowledged", |row| {
+            row.results.acknowledgement(row.site).is_some().to_string()
+        }),
+        Column::each(
+            "at",
+            |row| or_dash(row.state.at.map(|moment| row.results.clock(moment))),
+            |row| or_empty(row.state.at.map(utc)),
+        ),
+        Column::for_programs("looked_at", |row| or_empty(row.state.looked_at.map(utc))),
+        Column::new("note", |row| row.results.note(row.site, row.state)),
+    ]
+}
+
+/// What is known of each site, a row a site.
+pub fn rows(layout: Layout, results: &Results<'_>) -> String {
+    let rows = results.rows().map(|(site, state)| Row { results, site, state });
+    render(layout, &columns(), rows)
 }
 
 /// Times are RFC 3339 in UTC. Fields may be added, none renamed.
@@ -94,27 +131,37 @@ fn of_site<'a>(results: &Results<'_>, site: &'a Site, state: &SiteState) -> Site
         url: site.url.to_string(),
         group: site.group.as_ref().map(AsRef::as_ref),
         push: state.push.look().word,
-        reason: match state.push {
-            Push::Skipped(reason) => Some(reason.word()),
-            _ => None,
-        },
+        reason: reason(state),
         verify: state.verify.look().word,
         cause: state.cause().map(Cause::word),
         http: state.http,
         run: state.run.map(|run| run.0),
         attempts: state.puts,
-        now: match &state.now {
-            Served::Unknown => None,
-            Served::Key(key) => Some(mask(key)),
-            Served::NoKey => Some("no_key".to_owned()),
-            Served::Secret => Some("secret".to_owned()),
-        },
+        now: now(results, state),
         expected: state.expected.as_ref().map(mask),
         alarm: state.alarm,
         acknowledged: results.acknowledgement(site).is_some(),
         at: state.at.map(utc),
         looked_at: state.looked_at.map(utc),
         note: results.note(site, state),
+    }
+}
+
+/// Why it was left out, if it was.
+fn reason(state: &SiteState) -> Option<&'static str> {
+    match state.push {
+        Push::Skipped(reason) => Some(reason.word()),
+        _ => None,
+    }
+}
+
+/// A mask, `no_key`, `secret`, or none where it was not seen.
+fn now(results: &Results<'_>, state: &SiteState) -> Option<String> {
+    match &state.now {
+        Served::Unknown => None,
+        Served::Key(key) => Some(results.mask(key)),
+        Served::NoKey => Some("no_key".to_owned()),
+        Served::Secret => Some("secret".to_owned()),
     }
 }
 

@@ -154,6 +154,18 @@ impl SecretSource {
         })
     }
 
+    /// Where it is, in words, for whoever asks where the program would look. Nothing is read, and of a command only its
+    /// name is told: its arguments may be anybody's.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Env(names) => format!("the environment variable {}", list(names, "or")),
+            Self::File(path) => format!("the file {}", path.display()),
+            Self::Command(argv) => format!("the command {}", argv.first().map_or("(empty)", String::as_str)),
+            Self::Credential(name) => format!("the systemd credential {name}"),
+            Self::Value(_) => "the config itself".to_owned(),
+        }
+    }
+
     /// The environment variables that may hold it.
     pub fn variables(&self) -> &[String] {
         match self {

@@ -35,6 +35,8 @@ mod columns;
 mod place;
 /// A damaged store out of the way.
 mod aside;
+/// What can be told of a store without working on it.
+mod about;
 /// Who sends, and who works on a run: locks that a dead process does not keep.
 mod lock;
 /// The tables, and how a file of an older version becomes one of this.
@@ -68,6 +70,7 @@ mod writer;
 /// Runs that are begun, taken up, closed: who may.
 mod turns;
 
+pub use about::{About, about, newest_version};
 pub use aside::set_aside;
 
 /// A store in a file, shared by the processes of one user on one machine.

@@ -45,9 +45,7 @@ fn out(output: &Output) -> String {
 
 fn events(output: &Output, event: &str) -> Vec<Value> {
     let lines = out(output);
-    let lines = lines
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = lines.lines().map(stage::schema::line);
     lines.filter(|line| line["event"] == event).collect()
 }
 

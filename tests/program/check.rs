@@ -27,10 +27,7 @@ struct Ended {
 
 impl Ended {
     fn events(&self, event: &str) -> Vec<Value> {
-        let lines = self
-            .out
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines = self.out.lines().map(stage::schema::line);
         lines.filter(|line| line["event"] == event).collect()
     }
 
@@ -300,7 +297,7 @@ fn an_interrupt_ends_it_and_tells_what_was_not_checked() {
     interrupt(&child);
     out.read_to_string(&mut told).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{told}");
-    let summary: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    let summary = stage::schema::line(told.lines().last().unwrap());
     assert_eq!(
         (&summary["not_checked"], &summary["exit"]),
         (&1.into(), &130.into()),

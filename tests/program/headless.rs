@@ -34,10 +34,7 @@ struct Ended {
 
 impl Ended {
     fn json(&self) -> Vec<Value> {
-        self.out
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        self.out.lines().map(stage::schema::line).collect()
     }
 
     fn events(&self, event: &str) -> Vec<Value> {
@@ -254,6 +251,19 @@ fn a_key_that_was_cut_is_not_sent_by_a_script_unless_it_says_so() {
     assert!(ended.err.contains("--allow-other-length"), "{}", ended.err);
     let record = stage.fleet.record();
     assert!((0..3).all(|site| record.puts(site).is_empty()));
+    let healthy = stage.name(Fault::Healthy);
+    let push = [
+        "push",
+        "--key-stdin",
+        "--yes",
+        "--wait",
+        "0",
+        "--allow-other-length",
+        "--allow-unknown-key",
+    ];
+    let ended = stage.run(&[&push[..], &["--site", healthy]].concat(), cut);
+    assert_eq!(ended.code, Some(3), "{}", ended.err);
+    assert_eq!(stage.fleet.stored(stage.index(healthy)).as_deref(), Some(cut));
 }
 
 #[test]
@@ -451,11 +461,16 @@ fn a_canary_that_fails_stops_all_else_until_somebody_goes_on() {
 impl Stage {
     /// The site showed so long ago what it serves, and that is on record.
     fn was_seen(&self, index: usize, ago: Duration) {
+        let served = self.fleet.serves_now(index)[0].clone().unwrap();
+        self.showed(index, ago, &served);
+    }
+
+    /// The site showed this key so long ago, and that is on record.
+    fn showed(&self, index: usize, ago: Duration, served: &str) {
         let config = config::load(&self.path("config.toml")).unwrap();
         let at = Clock::start().now() - ago;
-        let served = self.fleet.serves_now(index)[0].clone().unwrap();
         let answer = Answer {
-            verdict: LookVerdict::Serves(PublishableKey::parse(&served).unwrap()),
+            verdict: LookVerdict::Serves(PublishableKey::parse(served).unwrap()),
             http: Some(200),
             took: Duration::from_millis(20),
             retry_after: None,

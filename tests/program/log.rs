@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value;
 use stage::Stage;
 use stripe_propagate::config::{LogLevel, LogSettings};
 
@@ -37,9 +36,7 @@ impl Stage {
 
 fn attempts(output: &Output) -> usize {
     let text = std::str::from_utf8(&output.stdout).unwrap();
-    let lines = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = text.lines().map(stage::schema::line);
     lines.filter(|line| line["event"] == "attempt").count()
 }
 

@@ -83,10 +83,7 @@ impl Stage {
         let out = String::from_utf8(output.stdout).unwrap();
         Ended {
             code: output.status.code(),
-            out: out
-                .lines()
-                .map(|line| serde_json::from_str(line).unwrap())
-                .collect(),
+            out: out.lines().map(stage::schema::line).collect(),
             err: String::from_utf8(output.stderr).unwrap(),
         }
     }

@@ -94,7 +94,7 @@ struct Watch {
 impl Watch {
     fn line(&self) -> Value {
         let line = self.lines.recv_timeout(PATIENCE).unwrap();
-        serde_json::from_str(&line).unwrap()
+        stage::schema::line(&line)
     }
 
     /// The notices of the next look at all sites that had any.

@@ -12,6 +12,8 @@ use stripe_propagate::demo::{Fleet, FleetOptions};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+pub(crate) mod schema;
+
 /// What a test plays on. Each test file adds its own ways of asking.
 pub(crate) struct Stage {
     pub(crate) fleet: Fleet,

@@ -30,7 +30,10 @@ fn rows(of: &[&[(Field, &str)]]) -> Rows {
             .map(|(field, text)| (*field, SecretString::from(*text)))
             .collect(),
     };
-    Rows::of((1..).zip(of).map(row).collect())
+    Rows {
+        found: (1..).zip(of).map(row).collect(),
+        ..Rows::default()
+    }
 }
 
 fn site<'a>(config: &'a Config, host: &str) -> &'a Site {
@@ -289,7 +292,10 @@ proptest! {
                 }
                 Row { place: Place::Row(number), fields }
             };
-            Ok(Rows::of((1..).zip(place).map(row).collect()))
+            Ok(Rows {
+        found: (1..).zip(place).map(row).collect(),
+        ..Rows::default()
+    })
         });
         let config = merge(config(&text), outcomes.collect());
         let all: Vec<&(usize, Says)> = places.iter().flatten().collect();

@@ -2,13 +2,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{BASIS, Told, cause, clock_set, reason, utc};
+use super::{BASIS, RunExport, Told, cause, clock_set, names, reason, state_word, utc};
 use crate::key::KeyMode;
 use crate::report::UNSEEN;
 use crate::rules::outcome::Cause;
 use crate::rules::run::Kind;
-use crate::site::SiteUrl;
-use crate::store::{Operator, Request, RunSite, StoredAttempt};
+use crate::store::{Operator, Request, RunRecord, RunSite, StoredAttempt};
 
 /// Times are RFC 3339 in UTC. Fields may be added, none renamed.
 #[derive(Serialize)]
@@ -28,8 +27,9 @@ struct Document<'a> {
     attempts: Vec<Attempt<'a>>,
 }
 
+/// A run. Times are RFC 3339 in UTC.
 #[derive(Serialize)]
-struct Run<'a> {
+pub(in crate::report) struct Run<'a> {
     id: u64,
     kind: Kind,
     parent: Option<u64>,
@@ -43,11 +43,45 @@ struct Run<'a> {
     ended: Option<String>,
     closed: bool,
     live: bool,
+    /// The three above in one word.
+    state: &'static str,
     took_ms: Option<u64>,
     clock_set_ms: Option<i64>,
     /// The same in words.
     clock_set: Option<String>,
-    counts: BTreeMap<&'static str, usize>,
+    /// How many sites it has, those that were left out too.
+    sites: usize,
+    counts: BTreeMap<&'a str, usize>,
+}
+
+impl<'a> Run<'a> {
+    /// With its key's mask, and how many sites have each word that sums a site up.
+    pub(in crate::report) fn of(run: &'a RunRecord, key: String, counts: BTreeMap<&'a str, usize>) -> Self {
+        Self {
+            id: run.id.0,
+            kind: run.kind,
+            parent: run.parent.map(|parent| parent.0),
+            key,
+            mode: run.key.mode(),
+            by: &run.by,
+            by_claims: ["sudo_user", "ssh_client"],
+            began: utc(run.began.wall),
+            sent: run.sent.map(|sent| utc(sent.wall)),
+            ended: run.ended.map(|ended| utc(ended.wall)),
+            closed: run.closed,
+            live: run.live,
+            state: state_word(run),
+            took_ms: run
+                .took
+                .map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            clock_set_ms: run
+                .clock_set
+                .map(|by| i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
+            clock_set: clock_set(run),
+            sites: counts.values().sum(),
+            counts,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -59,8 +93,9 @@ struct OldKey<'a> {
     served_before_by: Vec<&'a str>,
 }
 
+/// A site of a run.
 #[derive(Serialize)]
-struct SiteRow<'a> {
+pub(in crate::report) struct SiteRow<'a> {
     site: &'a str,
     url: String,
     group: Option<&'a str>,
@@ -81,8 +116,9 @@ struct SiteRow<'a> {
     note: &'a str,
 }
 
+/// An attempt of a run.
 #[derive(Serialize)]
-struct Attempt<'a> {
+pub(in crate::report) struct Attempt<'a> {
     /// Its name, if the run has it.
     site: Option<&'a str>,
     url: String,
@@ -105,12 +141,6 @@ pub(super) fn render(told: &Told<'_>) -> String {
         served_by: told.names(&old.now),
         served_before_by: told.names(&old.before),
     });
-    let names: BTreeMap<&SiteUrl, &str> = export
-        .sites
-        .iter()
-        .map(|site| (&site.planned.site, site.planned.name.as_str()))
-        .collect();
-    let sites = export.sites.iter().enumerate();
     let document = Document {
         v: 1,
         at: utc(export.at),
@@ -120,12 +150,8 @@ pub(super) fn render(told: &Told<'_>) -> String {
         old_keys_sentence: told.verdict(),
         judged_by: BASIS,
         not_seen_from_here: UNSEEN,
-        sites: sites.map(|(place, one)| site(told, place, one)).collect(),
-        attempts: export
-            .attempts
-            .iter()
-            .map(|one| attempt(one, names.get(&one.site).copied()))
-            .collect(),
+        sites: sites(told),
+        attempts: attempts(export),
     };
     // Structs of text and numbers: serializing them cannot fail.
     let mut text = serde_json::to_string(&document).unwrap_or_default();
@@ -135,32 +161,27 @@ pub(super) fn render(told: &Told<'_>) -> String {
 
 fn run<'a>(told: &Told<'a>) -> Run<'a> {
     let run = told.export.run;
-    Run {
-        id: run.id.0,
-        kind: run.kind,
-        parent: run.parent.map(|parent| parent.0),
-        key: told.mask(&run.key),
-        mode: run.key.mode(),
-        by: &run.by,
-        by_claims: ["sudo_user", "ssh_client"],
-        began: utc(run.began.wall),
-        sent: run.sent.map(|sent| utc(sent.wall)),
-        ended: run.ended.map(|ended| utc(ended.wall)),
-        closed: run.closed,
-        live: run.live,
-        took_ms: run
-            .took
-            .map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
-        clock_set_ms: run
-            .clock_set
-            .map(|by| i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
-        clock_set: clock_set(run),
-        counts: told
-            .counts()
-            .into_iter()
-            .map(|(look, count)| (look.word, count))
-            .collect(),
-    }
+    let counts = told.counts().into_iter();
+    Run::of(
+        run,
+        told.mask(&run.key),
+        counts.map(|(look, count)| (look.word, count)).collect(),
+    )
+}
+
+/// The sites of a run, in the order of its plan.
+pub(super) fn sites<'a>(told: &Told<'a>) -> Vec<SiteRow<'a>> {
+    let sites = told.export.sites.iter().enumerate();
+    sites.map(|(place, one)| site(told, place, one)).collect()
+}
+
+/// The attempts of a run.
+pub(super) fn attempts<'a>(export: &RunExport<'a>) -> Vec<Attempt<'a>> {
+    let names = names(export.sites);
+    let attempts = export.attempts.iter();
+    attempts
+        .map(|one| attempt(one, names.get(&one.site).copied()))
+        .collect()
 }
 
 fn site<'a>(told: &Told<'_>, place: usize, site: &'a RunSite) -> SiteRow<'a> {

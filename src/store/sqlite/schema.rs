@@ -9,7 +9,7 @@ use super::place::{Place, create, failed, look_at};
 use crate::store::StoreError;
 
 /// What makes a file of each version one of the next. Never change one that was released: add another.
-const MIGRATIONS: &[&str] = &[FIRST, STANDINGS, KNOWN_TO_BE_BAD, LISTS];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, STANDINGS, KNOWN_TO_BE_BAD, LISTS];
 
 /// "stpr": whose database it is.
 const APPLICATION: i32 = 0x7374_7072;

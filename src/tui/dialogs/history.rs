@@ -7,9 +7,10 @@ use ratatui::text::Line;
 use super::offered::Offered;
 use super::{Dialog, PlanDialog, Pressed, draw_box, listing};
 use crate::engine::Level;
+use crate::report::history::counts;
 use crate::rules::moment::Moment;
 use crate::rules::state::Served;
-use crate::rules::status::{Push, Role, Verify, looks};
+use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
 use crate::store::{RunRecord, RunSite, StoredAttempt};
 use crate::text::{Count, width};
@@ -411,24 +412,6 @@ fn run_line(run: &RunRecord, model: &Model, room: usize) -> String {
         run.by.user,
         clock_set(run),
     )
-}
-
-fn counts(run: &RunRecord) -> String {
-    let mut counts: Vec<(&String, &usize)> = run.counts.iter().collect();
-    counts.sort_by_key(|(word, _)| place_of(word));
-    let counts: Vec<String> = counts
-        .iter()
-        .map(|(word, count)| format!("{count} {word}"))
-        .collect();
-    counts.join(", ")
-}
-
-/// What is proven comes first, then what needs attention, as on the gauge.
-fn place_of(word: &str) -> (bool, std::cmp::Reverse<u8>) {
-    let of_word = looks().filter(|look| look.word == word);
-    let look = of_word.max_by_key(|look| look.rank);
-    let is_good = look.is_some_and(|look| look.role == Role::Good);
-    (!is_good, std::cmp::Reverse(look.map_or(0, |look| look.rank)))
 }
 
 fn clock_set(run: &RunRecord) -> String {

@@ -128,7 +128,7 @@ fn the_status_tells_from_the_store_alone_which_sites_hold_an_old_key() {
     let requests = stage.requests();
 
     let told = stage.run(&["status", "--json"], "");
-    let document: Value = serde_json::from_str(&told.out).unwrap();
+    let document = stage::schema::document("status", &told.out);
     assert_eq!(document["v"], 1);
     assert_eq!(document["sites"].as_array().unwrap().len(), 6);
     names_who_serves(&stage, &document["old_keys"], &pushed);
@@ -160,7 +160,7 @@ fn the_status_needs_neither_master_key_nor_network_and_refuses_a_key() {
     std::fs::remove_file(stage.path("master.key")).unwrap();
     let ended = stage.run(&["status", "--json"], "");
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    let document: Value = serde_json::from_str(&ended.out).unwrap();
+    let document = stage::schema::document("status", &ended.out);
     assert_eq!(document["sites"][0]["verify"], "unchecked");
     assert_eq!(document["old_keys"], Value::Array(Vec::new()));
     let ended = stage.run(&["status", "pk_test_51NeverShown"], "");
@@ -195,4 +195,69 @@ fn an_exposed_secret_is_told_when_it_is_seen() {
         "{}",
         plain.err
     );
+}
+
+#[test]
+fn what_someone_else_has_changed_is_held_back_until_a_word_lets_it_go() {
+    let stage = Stage::of(3);
+    stage.heal();
+    // The record is of a key that is served no more: too old to go without a look, and young enough for a plan.
+    stage.showed(
+        0,
+        Duration::from_mins(30),
+        &format!("pk_test_51{}", "Elder".repeat(19)),
+    );
+    let name = stage.fleet.sites()[0].name.clone();
+    let push = [
+        "push",
+        "--key-stdin",
+        "--yes",
+        "--json",
+        "--wait",
+        "0",
+        "--site",
+        &name,
+    ];
+    let ended = stage.run(&push, stage.key());
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert_eq!(ended.events("result")[0]["reason"], "changed_meanwhile");
+    assert!(!stage.has_puts(0));
+    stage.showed(
+        0,
+        Duration::from_mins(20),
+        &format!("pk_test_51{}", "Elder".repeat(19)),
+    );
+    let ended = stage.run(&[&push[..], &["--allow-changed"]].concat(), stage.key());
+    assert_eq!(ended.code, Some(3), "{}{}", ended.out, ended.err);
+    assert!(stage.has_puts(0));
+}
+
+#[test]
+fn what_is_no_template_site_gets_the_master_key_only_on_a_word() {
+    let stage = Stage::of(24);
+    let name = stage.name(Fault::HtmlPage).to_owned();
+    let index = stage.index(&name);
+    let push = [
+        "push",
+        "--key-stdin",
+        "--yes",
+        "--json",
+        "--wait",
+        "0",
+        "--site",
+        &name,
+    ];
+    let ended = stage.run(&push, stage.key());
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert_eq!(ended.events("result")[0]["reason"], "not_this_api");
+    assert!(!stage.has_puts(index));
+    let allowed = [&push[..], &["--allow-unrecognised"]].concat();
+    let ended = stage.run(&allowed, stage.key());
+    assert_eq!(
+        ended.code,
+        Some(1),
+        "its answer is no template site's: {}",
+        ended.err
+    );
+    assert!(stage.has_puts(index));
 }

@@ -12,7 +12,7 @@ use stripe_propagate::site::Field;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::servers::{PASSWORD, PASSWORD_IN_URL, Server, server};
+use super::servers::{PASSWORD, PASSWORD_IN_URL, Server, server};
 
 /// Long enough for anything that is to succeed.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

@@ -12,8 +12,8 @@ use std::time::Duration;
 use stripe_propagate::demo::faults::Fault;
 use tempfile::TempDir;
 
-use crate::pty::Run;
-use crate::stage::Stage;
+use super::pty::Run;
+use super::stage::Stage;
 
 /// Somebody at the machine: the groups are those of the process, as the kernel has them.
 #[derive(Clone, Copy)]

@@ -4,8 +4,8 @@ use std::env;
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::databases::{Database, Kind, PATIENCE, each_server, read, refuse};
-use crate::{QUERY, TWO};
+use super::databases::{Database, Kind, PATIENCE, each_server, read, refuse};
+use super::{QUERY, TWO};
 
 /// Names the test that a process of its own plays, with what it needs.
 const CHILD: &str = "SQL_TEST_CHILD";

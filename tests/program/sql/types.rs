@@ -2,7 +2,7 @@
 
 use stripe_propagate::site::Field;
 
-use crate::databases::{Database, Kind, all, each};
+use super::databases::{Database, Kind, all, each};
 
 /// The text of `expression`, or the words of its refusal.
 fn text(database: &Database, expression: &str) -> Option<String> {

@@ -5,9 +5,9 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::databases::{Database, Kind, PATIENCE, each_server, read, refuse, told};
-use crate::servers::PASSWORD_IN_URL;
-use crate::{QUERY, TWO};
+use super::databases::{Database, Kind, PATIENCE, each_server, read, refuse, told};
+use super::servers::PASSWORD_IN_URL;
+use super::{QUERY, TWO};
 
 /// Stands before a server, and cuts the connection when so many bytes came back from it.
 fn cutting_proxy(server: u16, bytes: u64) -> u16 {

@@ -1,7 +1,5 @@
 //! The real binary on sites that stand elsewhere than in its config: in files, on a web server, in what commands print.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,10 +14,12 @@ use stripe_propagate::demo::faults::Fault;
 /// Sources that are read again, by a watch and by the screen.
 #[path = "sources/again.rs"]
 mod again;
+#[path = "../pty/mod.rs"]
 mod pty;
 /// A web server with lists of sites, over TLS.
 #[path = "sources/server.rs"]
 mod server;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 /// What is waited for must come within this.

@@ -1,8 +1,6 @@
 //! The commands that send, in the real binary on a real fleet: who they are for, what they would do, and what becomes
 //! of them when nobody reads what they print, or no disk takes it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +11,9 @@ use serde_json::Value;
 use stage::Stage;
 use stripe_propagate::demo::faults::Fault;
 
+#[path = "../pty/mod.rs"]
 mod pty;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 #[path = "output/again.rs"]

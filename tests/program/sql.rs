@@ -1,8 +1,6 @@
 //! Databases as sources of sites: against real servers of PostgreSQL and MariaDB, where they are installed, and against
 //! SQLite always.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::{Duration, Instant};
 
 use databases::{Database, Kind, PATIENCE, all, each, read, refuse, told};
@@ -19,7 +17,7 @@ mod surroundings;
 #[path = "sql/types.rs"]
 mod types;
 
-/// What operators write, as the issue has it.
+/// What operators write for the dashboard's table.
 const QUERY: &str = "SELECT name, url, api_key AS master_key, status AS enabled FROM sites ORDER BY id";
 
 /// Two sites for where it does not matter which.

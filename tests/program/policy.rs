@@ -1,8 +1,6 @@
 //! Who may push: the real binary, two users, root's policy in a private mount namespace, and what the sites saw. Leaves
 //! itself out, in one line, where this process is not root or may make no mount namespace.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
@@ -15,7 +13,9 @@ use machine::{ALICE, BOB, CAROL, Ended, Machine, ROOT, User, give, has_user_name
 
 #[path = "policy/machine.rs"]
 mod machine;
+#[path = "../pty/mod.rs"]
 mod pty;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 const MEMBERS: &str = "push_groups = [\"stripe-push\"]\n";

@@ -1,7 +1,7 @@
 //! On a terminal: the progress line, and the questions.
 
+use super::pty::{Pty, Run};
 use super::*;
-use crate::pty::{Pty, Run};
 
 impl Stage {
     fn terminal(&self, arguments: &[&str]) -> Run {

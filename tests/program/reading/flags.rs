@@ -1,0 +1,100 @@
+//! Flags that no other test has a use for.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use stripe_propagate::demo::faults::Fault;
+
+use super::{Stage, bare, err, out, stage::schema};
+
+#[test]
+fn a_demo_without_a_screen_pushes_to_the_sites_that_were_asked_for() {
+    let demo = ["demo", "--headless", "--rollout", "--sites", "2", "--seed", "1"];
+    let folder = tempfile::tempdir().unwrap();
+    let ended = bare(&demo).env("HOME", folder.path()).output().unwrap();
+    let told = String::from_utf8(ended.stdout).unwrap();
+    let code = ended.status.code();
+    assert!(told.contains("2 sites in"), "{code:?} {told}");
+    assert!(told.contains("The demo's sites saw"), "{told}");
+    assert!(
+        !folder
+            .path()
+            .join(".local/state/stripe-propagate/store.db")
+            .exists()
+    );
+}
+
+#[test]
+fn a_demo_that_serves_writes_what_the_real_commands_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let shops = folder.path().join("shops").display().to_string();
+    fs::create_dir(&shops).unwrap();
+    let mut serves = bare(&["demo", "--sites", "24", "--seed", "1", "--serve", &shops])
+        .env("HOME", folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(serves.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.contains("24 sites on this machine"), "{first}");
+    let config = format!("{shops}/config.toml");
+    let listed = bare(&["--config", &config, "sites", "--format", "json"])
+        .env("HOME", folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        schema::document("sites", &out(&listed))["sites"]
+            .as_array()
+            .unwrap()
+            .len(),
+        24
+    );
+    kill_process(Pid::from_child(&serves), Signal::USR2).unwrap();
+    let mended = lines
+        .by_ref()
+        .map(Result::unwrap)
+        .find(|line| line.starts_with("mended "));
+    assert!(mended.is_some());
+    kill_process(Pid::from_child(&serves), Signal::TERM).unwrap();
+    assert_eq!(serves.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_document_replaces_another_one_only_where_that_is_asked_for() {
+    let stage = Stage::of(1);
+    stage.push();
+    let file = stage.path("run.csv");
+    fs::write(&file, "before").unwrap();
+    let kept = stage.run(&["export", "run.csv"]);
+    assert_eq!(kept.status.code(), Some(2));
+    assert!(err(&kept).contains("--force"), "{}", err(&kept));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "before");
+    out(&stage.run(&["export", "run.csv", "--force"]));
+    assert!(fs::read_to_string(&file).unwrap().starts_with("site,url,"));
+}
+
+#[test]
+fn a_key_to_compare_with_can_stand_in_a_variable() {
+    let stage = Stage::of(3);
+    stage.heal();
+    stage.push();
+    let site = stage
+        .fleet
+        .sites()
+        .iter()
+        .find(|site| site.fault == Fault::Healthy);
+    let name = &site.unwrap().name;
+    let verify = ["verify", "--key-env", "KEY", "--json", "--site", name];
+    let ended = stage.command(&verify).env("KEY", stage.key()).output().unwrap();
+    let text = String::from_utf8(ended.stdout).unwrap();
+    let results = text
+        .lines()
+        .map(schema::line)
+        .filter(|line| line["event"] == "result");
+    let results: Vec<_> = results.collect();
+    assert_eq!(results.len(), 1, "{text}");
+    let verify = results[0]["verify"].as_str().unwrap();
+    assert!(["serving", "verified"].contains(&verify), "{text}");
+}
