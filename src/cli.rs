@@ -28,8 +28,8 @@ mod push;
 mod retry;
 /// `rollback`.
 mod rollback;
-/// `verify`, and what the commands without a screen share.
-mod headless;
+/// `verify`.
+mod verify;
 /// Writes what a run tells, and never holds it up.
 mod printer;
 /// What Stripe says of the keys of a run without a screen.
@@ -158,7 +158,7 @@ enum Command {
     ///
     /// With a key it tells which of them serve that key, else which key each serves.
     #[command(after_help = help::VERIFY)]
-    Verify(headless::VerifyArgs),
+    Verify(verify::VerifyArgs),
     /// Preflight: could the sites be pushed to? Sends no key.
     ///
     /// DNS, TCP, TLS (and when the certificate ends), the answer to the GET; with --auth the master key, too.
@@ -309,7 +309,7 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
     match cli.command {
         None => in_runtime(open_screen(cli.globals)),
         Some(Command::Push(args)) => in_runtime(push::run(&cli.globals, args)),
-        Some(Command::Verify(args)) => in_runtime(headless::verify(&cli.globals, args)),
+        Some(Command::Verify(args)) => in_runtime(verify::run(&cli.globals, args)),
         Some(Command::Check(args)) => in_runtime(check::run(&cli.globals, args)),
         Some(Command::Status(args)) => in_runtime(status_command::run(&cli.globals, args)),
         Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),

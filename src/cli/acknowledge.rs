@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::headless::config_with_sites;
 use super::key::refuse_strays;
 use super::selection::SelectionArgs;
 use super::session::{known, open_store};
+use super::sources::config_with_sites;
 use super::status::Status;
 use super::{Globals, who};
 use crate::key::secret_inside;

@@ -7,12 +7,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::gate::may_push;
-use super::headless::{config_with_sites, telling};
 use super::key::refuse_strays;
 use super::printer::{Printer, Telling, next};
 use super::sending::PaceArgs;
 use super::session::{MasterKeys, ca_pem, http, known, settings};
 use super::signals::Signals;
+use super::sources::config_with_sites;
 use super::status::Status;
 use super::{Common, Globals, log};
 use crate::engine::preflight::{News, Preflight};
@@ -79,7 +79,7 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
         sites,
         selected: selection.len(),
         lacks_sites: !config.listed.failed.is_empty(),
-        telling: telling(args.common.json),
+        telling: Telling::of(args.common.json),
         reports: HashMap::new(),
         counts: Counts::default(),
     };

@@ -25,6 +25,13 @@ pub(super) enum Telling {
     Silent,
 }
 
+impl Telling {
+    /// As the flag `--json` says.
+    pub(super) fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Plain }
+    }
+}
+
 /// Writes on a thread of its own: a terminal or a pipe that is not read holds up no run, and no signal.
 pub(super) struct Printer {
     telling: Telling,

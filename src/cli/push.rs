@@ -2,9 +2,9 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::headless::telling;
 use super::key::{KeyArgs, refuse_strays};
 use super::list::tell_of_list;
+use super::printer::Telling;
 use super::sending::{AllowArgs, Planned, SendArgs, config_to_send, send, session};
 use super::session::Session;
 use super::signals::Signals;
@@ -73,7 +73,7 @@ pub(super) async fn run(globals: &Globals, args: PushArgs) -> anyhow::Result<Sta
         session,
         planned,
         &args.send,
-        telling(args.common.json),
+        Telling::of(args.common.json),
         &mut signals,
     )
     .await

@@ -6,7 +6,6 @@ use jiff::tz::TimeZone;
 
 use super::dead::{ask_first, tell_of_plan};
 use super::follow::{Followed, Held, follow};
-use super::headless::telling;
 use super::printer::Telling;
 use super::sending::{SendArgs, config_to_send, is_still_right, say, session, tell_dry};
 use super::session::Session;
@@ -44,7 +43,7 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
     log::start(&config.log, globals);
     if args.send.dry_run {
         let session = session(&config, globals, true).await?;
-        let told = dry_run(&session, telling(args.json), &mut signals).await;
+        let told = dry_run(&session, Telling::of(args.json), &mut signals).await;
         session.close().await;
         return told;
     }
@@ -197,7 +196,7 @@ async fn resume(
         begins: true,
         interrupted: false,
         wait: args.send.wait,
-        telling: telling(args.json),
+        telling: Telling::of(args.json),
         held: if args.send.yes { Held::GoesOn } else { Held::Asks },
         best: Status::Good,
     };

@@ -1,8 +1,8 @@
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use super::headless::telling;
 use super::key::refuse_strays;
+use super::printer::Telling;
 use super::sending::{
     AllowArgs, Planned, SendArgs, config_to_send, is_still_right, run_on_record, say, send, session,
 };
@@ -68,7 +68,7 @@ pub(super) async fn run(globals: &Globals, args: RetryArgs) -> anyhow::Result<St
         session,
         *todo,
         &args.send,
-        telling(args.common.json),
+        Telling::of(args.common.json),
         &mut signals,
     )
     .await

@@ -1,8 +1,8 @@
 use anyhow::bail;
 use clap::Args;
 
-use super::headless::telling;
 use super::key::refuse_strays;
+use super::printer::Telling;
 use super::reading::put_back;
 use super::sending::{AllowArgs, Planned, SendArgs, config_to_send, run_on_record, say, send, session};
 use super::session::Session;
@@ -51,7 +51,7 @@ pub(super) async fn run(globals: &Globals, args: RollbackArgs) -> anyhow::Result
                 session,
                 planned,
                 &args.send,
-                telling(args.common.json),
+                Telling::of(args.common.json),
                 &mut signals,
             )
             .await

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use super::Globals;
 use super::format::{Format, OutputArgs};
-use super::headless::config_with_sites;
 use super::key::refuse_strays;
+use super::sources::config_with_sites;
 use super::status::Status;
 use crate::report::save::Readers;
 use crate::report::sites::{document, rows};

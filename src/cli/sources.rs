@@ -4,9 +4,10 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 
-use super::session::{ca_pem, http_settings};
+use super::Globals;
+use super::session::{ca_pem, find_config, http_settings};
 use super::signals::Signals;
-use crate::config::{Config, Listed, SourceKind};
+use crate::config::{Config, Listed, Searched, SourceKind};
 use crate::inventory::{Around, Gathering};
 use crate::secret::Surroundings;
 use crate::text::{Count, list};
@@ -30,11 +31,39 @@ pub(super) fn around(config: &Config) -> anyhow::Result<Around> {
     })
 }
 
+/// The config with all sites, those of its sources too: that is told where it takes a while, and what is odd with it.
+pub(super) async fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
+    let config = match find_config(globals)? {
+        Ok(config) => Box::pin(gathered(config)).await?,
+        Err(Searched(places)) => {
+            let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+            bail!(
+                "no config was found; looked for {}. Write one (config.example.toml has all that can stand in \
+                 it) or name one with --config; `stripe-propagate demo` needs none",
+                places.join(" and ")
+            );
+        }
+    };
+    if config.sites.is_empty() {
+        let by_sources = match (config.sources.len(), config.listed.failed.is_empty()) {
+            (0, _) => "",
+            (_, true) => ", and its sources list none",
+            (_, false) => ", and the sources that list some could not be read",
+        };
+        bail!(
+            "{} lists no sites{by_sources}: add [[sites]] with a url, or [[sources]] that list them, as \
+             config.example.toml shows",
+            config.path.display()
+        );
+    }
+    Ok(config)
+}
+
 /// The config with the sites of its sources, for a command: what is odd with them is told on standard error.
 ///
 /// # Errors
 /// When something of the config turns out wrong by them, or the operator breaks it off.
-pub(super) async fn gathered(config: Config) -> anyhow::Result<Config> {
+async fn gathered(config: Config) -> anyhow::Result<Config> {
     let config = if config.sources.is_empty() {
         config
     } else {

@@ -3,9 +3,9 @@ use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 
 use super::format::{Format, OutputArgs};
-use super::headless::config_with_sites;
 use super::key::refuse_strays;
 use super::session::open_store;
+use super::sources::config_with_sites;
 use super::status::Status;
 use super::{Common, Globals};
 use crate::engine::Clock;

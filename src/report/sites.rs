@@ -233,7 +233,12 @@ mod tests {
         ]);
         let table = rows(Layout::Table, &config);
         let note = |line: usize| {
-            let (_, note) = table.lines().nth(line).unwrap().split_once("config").unwrap();
+            let (_, note) = table
+                .lines()
+                .nth(line)
+                .unwrap()
+                .split_once("this session")
+                .unwrap();
             note.trim().to_owned()
         };
         assert_eq!(note(1), "");

@@ -24,6 +24,8 @@ mod flags;
 mod full;
 #[path = "output/progress.rs"]
 mod progress;
+#[path = "output/selection.rs"]
+mod selection;
 
 /// What a command came to.
 struct Ended {

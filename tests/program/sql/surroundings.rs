@@ -13,7 +13,7 @@ const CHILD: &str = "SQL_TEST_CHILD";
 /// Plays one of the tests here in a process of its own, with these variables.
 fn play(test: &str, child: &str, variables: &[(&str, &str)]) {
     let output = Command::new(env::current_exe().unwrap())
-        .args(["--exact", &format!("surroundings::{test}"), "--nocapture"])
+        .args(["--exact", &format!("sql::surroundings::{test}"), "--nocapture"])
         .env(CHILD, child)
         .envs(variables.iter().copied())
         .output()

@@ -5,13 +5,13 @@ use super::follow::{Followed, Held, follow};
 use super::key::{KeyArgs, refuse_strays};
 use super::printer::Telling;
 use super::sending::{PaceArgs, say};
-use super::session::{Session, find_config};
+use super::session::Session;
 use super::signals::Signals;
-use super::sources::gathered;
+use super::sources::config_with_sites;
 use super::status::{Interrupted, Status};
 use super::watch::watch;
 use super::{Common, Globals, log};
-use crate::config::{Config, Searched};
+use crate::config::Config;
 use crate::engine::{Attempts, Command, Left};
 use crate::site::SiteId;
 use crate::text::{CleanText, Count};
@@ -34,7 +34,7 @@ pub(super) struct VerifyArgs {
 }
 
 /// `verify`.
-pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Result<Status> {
+pub(super) async fn run(globals: &Globals, args: VerifyArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
     let mut config = config_with_sites(globals).await?;
     args.pace.apply(&mut config);
@@ -77,7 +77,7 @@ pub(super) async fn verify(globals: &Globals, args: VerifyArgs) -> anyhow::Resul
         begins: false,
         interrupted: false,
         wait: None,
-        telling: telling(args.common.json),
+        telling: Telling::of(args.common.json),
         held: Held::GoesOn,
         best: Status::Good,
     };
@@ -108,7 +108,7 @@ async fn watch_on(
     loop {
         let named = to_look_at(&config, args)?;
         let selection = args.common.selection.by_state(named, &session.known)?;
-        let (telling, sends) = (telling(args.common.json), !globals.read_only);
+        let (telling, sends) = (Telling::of(args.common.json), !globals.read_only);
         let watched = Box::pin(watch(session, selection, telling, sends, signals)).await?;
         if let Some(status) = watched {
             return Ok(status);
@@ -128,36 +128,4 @@ async fn watch_on(
         }
         session = Session::of_config(&config, globals, Left::Alone).await?;
     }
-}
-
-pub(super) fn telling(json: bool) -> Telling {
-    if json { Telling::Json } else { Telling::Plain }
-}
-
-/// The config with all sites, those of its sources too: that is told where it takes a while, and what is odd with it.
-pub(super) async fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
-    let config = match find_config(globals)? {
-        Ok(config) => Box::pin(gathered(config)).await?,
-        Err(Searched(places)) => {
-            let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-            bail!(
-                "no config was found; looked for {}. Write one (config.example.toml has all that can stand in \
-                 it) or name one with --config; `stripe-propagate demo` needs none",
-                places.join(" and ")
-            );
-        }
-    };
-    if config.sites.is_empty() {
-        let by_sources = match (config.sources.len(), config.listed.failed.is_empty()) {
-            (0, _) => "",
-            (_, true) => ", and its sources list none",
-            (_, false) => ", and the sources that list some could not be read",
-        };
-        bail!(
-            "{} lists no sites{by_sources}: add [[sites]] with a url, or [[sources]] that list them, as \
-             config.example.toml shows",
-            config.path.display()
-        );
-    }
-    Ok(config)
 }
