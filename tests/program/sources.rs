@@ -14,6 +14,9 @@ use stripe_propagate::demo::faults::Fault;
 /// Sources that are read again, by a watch and by the screen.
 #[path = "sources/again.rs"]
 mod again;
+/// Databases, where they are installed.
+#[path = "sources/databases.rs"]
+mod databases;
 #[path = "../pty/mod.rs"]
 mod pty;
 /// A web server with lists of sites, over TLS.

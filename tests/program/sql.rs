@@ -9,7 +9,7 @@ use stripe_propagate::site::Field;
 #[path = "sql/broken.rs"]
 mod broken;
 #[path = "sql/databases.rs"]
-mod databases;
+pub(crate) mod databases;
 #[path = "sql/servers.rs"]
 mod servers;
 #[path = "sql/surroundings.rs"]
