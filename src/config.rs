@@ -260,17 +260,18 @@ impl Config {
     /// # Errors
     /// With the place of the names, and what to write.
     pub fn check_canary(&self) -> Result<(), ConfigError> {
-        match (&self.canary, &self.rollout.canary) {
-            (Some(place), rules::Canary::Named(names)) if self.listed.failed.is_empty() => {
-                if rollout::are_sites(names, &self.sites) {
-                    Ok(())
-                } else {
-                    let text = "canary names a site that is neither in this config nor in a source: write it as its `name`";
-                    Err(self.error(place, text))
-                }
+        match &self.canary {
+            Some(place) if self.listed.failed.is_empty() && self.lacks_canary() => {
+                let text = "canary names a site that is neither in this config nor in a source: write it as its `name`";
+                Err(self.error(place, text))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a site that is to go first is not in the list.
+    pub fn lacks_canary(&self) -> bool {
+        matches!(&self.rollout.canary, rules::Canary::Named(names) if !rollout::are_sites(names, &self.sites))
     }
 
     /// The environment variables that may hold a secret: no command that is started sees them.

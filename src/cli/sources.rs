@@ -135,7 +135,16 @@ pub(super) struct ListArgs {
 /// Which sources failed, and what to do.
 pub(super) fn may_send(config: &Config, args: ListArgs) -> anyhow::Result<()> {
     let failed = &config.listed.failed;
-    if failed.is_empty() || args.allow_failed_source {
+    if failed.is_empty() {
+        return Ok(());
+    }
+    if args.allow_failed_source {
+        if config.lacks_canary() {
+            bail!(
+                "nothing sent: a site that rollout.canary names is missing, since a source could not be read, and all \
+                 others would go without a canary. Mend the source, or name another canary"
+            );
+        }
         return Ok(());
     }
     let names: Vec<&str> = failed.iter().map(|failed| failed.source.as_str()).collect();

@@ -37,7 +37,7 @@ struct Ended {
 impl Ended {
     fn events(&self, event: &str) -> Vec<Value> {
         let lines = self.out.lines();
-        let mut lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+        let mut lines: Vec<Value> = lines.map(stage::schema::line).collect();
         lines.retain(|line| line["event"] == event);
         lines
     }

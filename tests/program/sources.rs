@@ -37,10 +37,7 @@ struct Ended {
 impl Ended {
     /// The names of the sites that have a result, sorted.
     fn results(&self) -> Vec<String> {
-        let lines = self
-            .out
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines = self.out.lines().map(stage::schema::line);
         let results = lines.filter(|line| line["event"] == "result");
         let mut urls: Vec<String> = results
             .map(|line| line["url"].as_str().unwrap().to_owned())

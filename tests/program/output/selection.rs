@@ -116,6 +116,12 @@ fn a_list_that_is_not_whole_stops_what_sends_unless_it_is_allowed() {
         .ends(0)
         .says("nothing");
     assert_eq!(stage.requests(), before);
+    stage.configures("canary = 0", "canary = [\"gone\"]");
+    stage
+        .run(&["retry", "--yes", "--allow-failed-source"])
+        .ends(2)
+        .says("rollout.canary");
+    stage.configures("canary = [\"gone\"]", "canary = 0");
     let back = stage.run(&[
         "rollback",
         "--yes",
