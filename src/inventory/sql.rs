@@ -24,7 +24,7 @@ mod words;
 
 /// Asks a database for its sites: `query` is one statement, prepared, in a transaction that can only read.
 ///
-/// `url` is `postgres://`, `mysql://`, `mariadb://` or `sqlite:` (README). The columns are read as texts: a boolean is
+/// `url` is `postgres://`, `mysql://`, `mariadb://` or `sqlite:` (docs/sources.md). The columns are read as texts: a boolean is
 /// `true` or `false`, a number its digits, NULL is nothing. A row with a value that is too long or no text is among
 /// [`Answer::bad`].
 ///
