@@ -87,7 +87,11 @@ fn a_group_without_one_of_it_is_meant_by_each_command() {
         serving.ends(0).sites("plan", puts).is_empty(),
         "nothing was changed there"
     );
+}
 
+#[test]
+fn what_looks_and_what_reads_takes_a_group_as_well() {
+    let (stage, [first, second, _]) = grouped();
     let known = stage.run(&["status", "--json", "--group", "prod", "--exclude", &first]);
     assert_eq!(listed(&known), [&second[..]]);
     let looked = stage.run(&["verify", "--json", "--group", "prod", "--exclude", &first]);
