@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{Attempt, Clock};
 use crate::key::PublishableKey;
-use crate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict};
+use crate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict, Verdict};
 use crate::rules::state::Served;
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
@@ -55,10 +55,7 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
             Err(error) => return Finished::NotRecorded(error),
         }
         let answer = self.api.put(self.site(), &key).await;
-        let problem = match answer.verdict {
-            PutVerdict::Stored => None,
-            PutVerdict::Problem(problem) => Some(problem),
-        };
+        let problem = answer.verdict.problem();
         let words = problem.map_or("stored".to_owned(), |problem| describe(problem, &answer.detail));
         let attempt = self.attempt(Request::Put, &answer, problem, &words);
         Finished::Put(answer, attempt)

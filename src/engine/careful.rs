@@ -7,7 +7,7 @@ use super::run::Engine;
 use super::schedule::{Health, Shown};
 use super::{Event, Level};
 use crate::rules::moment::Moment;
-use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use crate::rules::outcome::{Answer, Problem, Verdict};
 use crate::rules::plan::left_out;
 use crate::rules::probation::{Probation, Turn, Word};
 use crate::rules::rollout::{Candidate, Counts, Rollout, Step, Waves};
@@ -149,28 +149,30 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.say(level, text.clone());
         tracing::warn!(why = halt.word(), "the run holds");
         (self.schedule.paused, self.halt) = (true, Some(halt));
-        let now = self.clock.now();
-        for index in 0..self.slots.len() {
-            self.hold_too(SiteId::at(index), now);
+        if halt.is_bad() {
+            self.leave_what_waits();
         }
         self.tell(Event::Halted(halt, text));
     }
 
-    /// What had no turn is left to the next process.
+    /// What had no turn is not started: it may go when somebody says so, or is left to the next process.
     pub(super) fn leave_what_waits(&mut self) {
         let now = self.clock.now();
         for index in 0..self.slots.len() {
-            let state = &self.slots[index].state;
-            if state.in_run && state.awaits_first_put() {
-                self.change(SiteId::at(index), |state| state.hold(now));
-            }
+            self.leave_if_it_waits(SiteId::at(index), now);
         }
     }
 
     /// A site that had no turn is not started, where the run is halted.
     pub(super) fn hold_too(&mut self, site: SiteId, now: Moment) {
+        if self.halt.is_some_and(Halt::is_bad) {
+            self.leave_if_it_waits(site, now);
+        }
+    }
+
+    fn leave_if_it_waits(&mut self, site: SiteId, now: Moment) {
         let state = &self.slots[site.index()].state;
-        if self.halt.is_some_and(Halt::is_bad) && state.in_run && state.awaits_first_put() {
+        if state.in_run && state.awaits_first_put() {
             self.change(site, |state| state.hold(now));
         }
     }
@@ -247,20 +249,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     pub(super) fn hear(&mut self, site: SiteId, call: Call, finished: &Finished, now: Moment) {
         match finished {
             Finished::Put(answer, _) => {
-                let problem = match answer.verdict {
-                    PutVerdict::Stored => None,
-                    PutVerdict::Problem(problem) => Some(problem),
-                };
-                self.hear_health(site, answer, problem, now);
-                self.hear_of_key(site, word(problem), now);
+                self.hear_health(site, answer, now);
+                self.hear_of_key(site, word(answer.verdict.problem()), now);
             }
-            Finished::Look(answer, ..) => {
-                let problem = match &answer.verdict {
-                    LookVerdict::Problem(problem) => Some(*problem),
-                    _ => None,
-                };
-                self.hear_health(site, answer, problem, now);
-            }
+            Finished::Look(answer, ..) => self.hear_health(site, answer, now),
             Finished::NotRecorded(_) | Finished::TakenOver(_) | Finished::Lost if call == Call::Put => {
                 self.hear_of_key(site, Word::Nothing, now);
             }
@@ -268,19 +260,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
-    fn hear_health<Verdict>(
-        &mut self,
-        site: SiteId,
-        answer: &Answer<Verdict>,
-        problem: Option<Problem>,
-        now: Moment,
-    ) {
+    fn hear_health<V: Verdict>(&mut self, site: SiteId, answer: &Answer<V>, now: Moment) {
         // What asks for longer than that is not waited for.
         let most = self.settings.policy.retry_after_max;
         let retry_after = answer.retry_after.filter(|wait| *wait <= most);
         let shown = self
             .schedule
-            .answered(site, Health::of(problem), retry_after, now);
+            .answered(site, Health::of(answer.verdict.problem()), retry_after, now);
         if let Some(shown) = shown {
             self.tell_of_backend(site, shown, now);
         } else if self.backends.is_due(&self.sites[site.index()].backend, now) {

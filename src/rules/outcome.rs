@@ -388,6 +388,30 @@ pub enum LookVerdict {
     Problem(Problem),
 }
 
+/// What an answer came to, of either call.
+pub trait Verdict {
+    /// What was wrong with it, if anything.
+    fn problem(&self) -> Option<Problem>;
+}
+
+impl Verdict for PutVerdict {
+    fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::Problem(problem) => Some(*problem),
+            Self::Stored => None,
+        }
+    }
+}
+
+impl Verdict for LookVerdict {
+    fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::Problem(problem) => Some(*problem),
+            Self::Serves(_) | Self::NoKey | Self::ExposedSecret => None,
+        }
+    }
+}
+
 /// One answer, bounded, cleaned and cleared of secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer<Verdict> {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
-use super::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use super::outcome::{Answer, LookVerdict, Problem, Verdict};
 use super::retry::{LOOK_IS_FRESH, Policy};
 use super::run::RunId;
 use super::standing::Standing;
@@ -540,7 +540,7 @@ impl SiteState {
         self.recent.push((key, now));
     }
 
-    fn take_answer<Verdict: Judged>(&mut self, answer: &Answer<Verdict>, now: Moment) {
+    fn take_answer<V: Verdict>(&mut self, answer: &Answer<V>, now: Moment) {
         self.http = answer.http;
         self.took = Some(answer.took);
         self.at = Some(now);
@@ -562,26 +562,3 @@ impl SiteState {
 
 /// How many keys of a site's recent past are kept in mind.
 const RECENT_LIMIT: usize = 8;
-
-/// A verdict that can be a problem.
-trait Judged {
-    fn problem(&self) -> Option<Problem>;
-}
-
-impl Judged for PutVerdict {
-    fn problem(&self) -> Option<Problem> {
-        match self {
-            Self::Problem(problem) => Some(*problem),
-            Self::Stored => None,
-        }
-    }
-}
-
-impl Judged for LookVerdict {
-    fn problem(&self) -> Option<Problem> {
-        match self {
-            Self::Problem(problem) => Some(*problem),
-            Self::Serves(_) | Self::NoKey | Self::ExposedSecret => None,
-        }
-    }
-}

@@ -3,7 +3,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
-use crate::rules::outcome::Answer;
+use crate::rules::outcome::{Answer, PutVerdict};
 
 mod dead;
 mod laws;
