@@ -310,6 +310,9 @@ pub struct Attempt {
 pub struct RunInfo {
     /// Its number.
     pub id: RunId,
+    /// What it is for.
+    #[serde(default)]
+    pub kind: Kind,
     /// Its key.
     pub key: PublishableKey,
     /// Where it is.

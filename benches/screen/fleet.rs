@@ -125,6 +125,7 @@ impl Shops {
         };
         let mut screen = Screen::new(start, now);
         let run = RunInfo {
+            kind: stripe_propagate::rules::run::Kind::Push,
             halt: None,
             rollout: stripe_propagate::rules::rollout::Rollout::default(),
             id: RunId(12),

@@ -273,6 +273,7 @@ impl Session {
         let newest = self.store.runs(1).await?.into_iter().next();
         Ok(newest.filter(|run| run.ended.is_some()).map(|run| RunInfo {
             id: run.id,
+            kind: run.kind,
             puts: self
                 .known
                 .iter()

@@ -156,6 +156,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let puts = self.slots.iter().filter(of_run).count();
         let info = RunInfo {
             id: left.id,
+            kind: left.kind,
             key: left.key,
             phase: RunPhase::Sending,
             started: left.began,

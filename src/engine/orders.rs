@@ -146,6 +146,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         match begun {
             Ok(id) => Some(RunInfo {
                 id,
+                kind: plan.kind,
                 key: plan.key.clone(),
                 phase: RunPhase::Sending,
                 started: now,

@@ -327,6 +327,7 @@ mod tests {
             config: "shops.toml".to_owned(),
             searched: Vec::new(),
             run: Some(RunInfo {
+                kind: crate::rules::run::Kind::Push,
                 halt: None,
                 rollout: crate::rules::rollout::Rollout::default(),
                 id: RunId(7),

@@ -238,6 +238,7 @@ mod tests {
     fn run(screen: &mut Screen, phase: RunPhase, puts: usize) {
         let key = format!("pk_live_51{}", "Example".repeat(13));
         let run = RunInfo {
+            kind: crate::rules::run::Kind::Push,
             halt: None,
             rollout: crate::rules::rollout::Rollout::default(),
             id: RunId(12),

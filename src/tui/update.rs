@@ -14,7 +14,7 @@ use crate::report::UNSEEN;
 use crate::rules::moment::Moment;
 use crate::rules::note::note;
 use crate::rules::plan::ListChange;
-use crate::rules::run::RunPhase;
+use crate::rules::run::{Kind, RunPhase};
 use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
 use crate::site::SiteId;
@@ -331,8 +331,12 @@ fn take_run(model: &mut Model, run: RunInfo) {
     if known.is_none() && goes_on_here {
         model.tell_of_the_run(&run);
     } else if known.is_none() {
-        // What was confirmed is what the next push is compared with.
-        model.setup.list_change = ListChange::default();
+        // The list that a push from here was confirmed for is what the next one is compared with. Nothing else asks
+        // about it.
+        let began_here = run.started.since_start >= model.opened.since_start && !model.is_attached();
+        if run.kind == Kind::Push && began_here {
+            model.setup.list_change = ListChange::default();
+        }
         model.say(
             Level::Info,
             format!(

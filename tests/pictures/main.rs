@@ -114,6 +114,7 @@ fn amid_the_run() -> Trial {
     let mut trial = Trial::new();
     trial.now = AMID;
     let run = RunInfo {
+        kind: stripe_propagate::rules::run::Kind::Push,
         halt: None,
         rollout: stripe_propagate::rules::rollout::Rollout::default(),
         id: RUN,

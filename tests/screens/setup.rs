@@ -3,7 +3,8 @@
 use crossterm::event::{KeyCode, KeyEvent};
 use stripe_propagate::config::{self, ConfigError, FailedSource, Place, RowWarning};
 use stripe_propagate::engine::{Command, Event, RunInfo};
-use stripe_propagate::rules::run::RunPhase;
+use stripe_propagate::rules::plan::ListChange;
+use stripe_propagate::rules::run::{Kind, RunPhase};
 use stripe_propagate::site::{SiteId, SiteUrl};
 use stripe_propagate::store::{Holder, Operator};
 use stripe_propagate::text::CleanText;
@@ -442,4 +443,27 @@ fn a_source_that_failed_is_told_and_each_plan_asks_for_its_word() {
     let input = Message::Input(vec![Input::Key(KeyCode::Enter.into())]);
     let effects = screen.tell_effects(&input);
     assert!(matches!(effects[..], [Effect::Engine(_)]), "{effects:?}");
+}
+
+#[test]
+fn only_a_push_from_here_answers_the_question_about_the_list() {
+    let gone: Vec<SiteUrl> = (0..9)
+        .map(|number| SiteUrl::parse(&format!("https://gone{number}.example.com")).unwrap())
+        .collect();
+    let asks = |kind, began| {
+        let mut screen = Trial::opened(&NAMES[..3], (120, 40), 5, |start| {
+            start.key = Some(new_key());
+            start.setup.list_change = ListChange::since(Some(&gone), &start.sites);
+        });
+        screen.tell(Message::Engine(Event::Run(RunInfo {
+            kind,
+            started: at(began),
+            ..run(RunPhase::Settled)
+        })));
+        screen.types("P").picture().contains(" list")
+    };
+    assert!(asks(Kind::Retry, 10), "a retry is not asked about it");
+    assert!(asks(Kind::Rollback, 10));
+    assert!(asks(Kind::Push, 1), "it was begun before, and is only taken up");
+    assert!(!asks(Kind::Push, 10));
 }

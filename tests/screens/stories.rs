@@ -78,6 +78,7 @@ impl Story {
 
 pub(super) fn run(phase: RunPhase) -> RunInfo {
     RunInfo {
+        kind: Kind::Push,
         halt: None,
         rollout: stripe_propagate::rules::rollout::Rollout::default(),
         id: RunId(12),

@@ -68,6 +68,7 @@ pub(crate) fn key() -> PublishableKey {
 
 pub(crate) fn run(id: u64, phase: RunPhase) -> Event {
     Event::Run(RunInfo {
+        kind: stripe_propagate::rules::run::Kind::Push,
         halt: None,
         rollout: stripe_propagate::rules::rollout::Rollout::default(),
         id: RunId(id),

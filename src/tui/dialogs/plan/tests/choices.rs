@@ -133,6 +133,7 @@ fn where_all_serve_it_nothing_is_left_to_confirm_and_the_way_back_is_told() {
 fn who_lets_a_changed_site_go_says_nothing_of_a_key_of_the_other_mode() {
     let mut model = model(2, 0, (80, 24));
     model.run = Some(RunInfo {
+        kind: Kind::Push,
         id: RunId(4),
         key: key("live", "AbCd"),
         phase: RunPhase::Settling,
