@@ -36,12 +36,17 @@ pub(super) struct VerifyArgs {
 /// `verify`.
 pub(super) async fn run(globals: &Globals, args: VerifyArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let mut config = config_with_sites(globals).await?;
-    args.pace.apply(&mut config);
-    let mut selection = to_look_at(&config, &args)?;
     if args.watch && args.key.is_given() {
         bail!("--watch takes no key: what each site should serve is on record");
     }
+    if args.watch && args.common.selection.asks_states() {
+        bail!(
+            "--watch goes on while sites fail and are mended: name them with --site or --group, or watch all"
+        );
+    }
+    let mut config = config_with_sites(globals).await?;
+    args.pace.apply(&mut config);
+    let mut selection = to_look_at(&config, &args)?;
     let mut signals = Signals::listen()?;
     let key = if args.key.is_given() {
         Some(args.key.read(&mut signals).await?)
@@ -106,26 +111,33 @@ async fn watch_on(
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
     loop {
-        let named = to_look_at(&config, args)?;
-        let selection = args.common.selection.by_state(named, &session.known)?;
+        let selection = to_look_at(&config, args)?;
         let (telling, sends) = (Telling::of(args.common.json), !globals.read_only);
         let watched = Box::pin(watch(session, selection, telling, sends, signals)).await?;
         if let Some(status) = watched {
             return Ok(status);
         }
-        let read = config_with_sites(globals).await;
-        match read.and_then(|config| to_look_at(&config, args).map(|_| config)) {
-            Ok(mut next) => {
-                args.pace.apply(&mut next);
+        session = match Box::pin(read_again(globals, args)).await {
+            Ok((next, opened)) => {
                 say(&format!("read again: {}", Count(next.sites.len(), "site")));
                 config = next;
+                opened
             }
             Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) => {
                 let error = CleanText::new(&format!("{error:#}"), 2000);
                 say(&format!("warning: the config is as before: {error}"));
+                Session::of_config(&config, globals, Left::Alone).await?
             }
-        }
-        session = Session::of_config(&config, globals, Left::Alone).await?;
+        };
     }
+}
+
+/// A config that can be watched by, and that is: each file that it names can be read.
+async fn read_again(globals: &Globals, args: &VerifyArgs) -> anyhow::Result<(Config, Session)> {
+    let mut config = config_with_sites(globals).await?;
+    args.pace.apply(&mut config);
+    to_look_at(&config, args)?;
+    let session = Session::of_config(&config, globals, Left::Alone).await?;
+    Ok((config, session))
 }

@@ -46,8 +46,17 @@ fn a_watch_reads_its_list_again_when_it_is_told_to() {
         remarks.any(|line| line.contains("the config is as before:") && line.contains("config.toml:2:8"))
     );
     looks.says("looked at 2 sites:");
+    // So does a file that it names and that is not there.
+    stage.lists(&source("kind = \"file\"\nname = \"shops\"\npath = \"shops.txt\""));
+    let text = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+    stage.write("config.toml", &text.replace("\"ca.pem\"", "\"gone.pem\""));
+    kill_process(pid, Signal::USR1).unwrap();
+    assert!(remarks.any(|line| line.contains("the config is as before:") && line.contains("gone.pem")));
+    looks.says("looked at 2 sites:");
     kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(looks.child.wait().unwrap().code(), Some(0));
+    let of_now = stage.run(&["verify", "--watch", "--owed"]);
+    assert_eq!(of_now.code, Some(2), "who is owed changes while it watches");
 }
 
 impl Stage {
