@@ -12,7 +12,7 @@ use super::key::refuse_strays;
 use super::session::{find_config, state_folder, store_path};
 use super::status::Status;
 use super::{Globals, log};
-use crate::config::{self, Config, Found, Searched, SourceKind};
+use crate::config::{self, Config, Found, Searched};
 use crate::policy::POLICY;
 use crate::rules::rollout::{Canary, Pause, Share, StopAfter};
 use crate::secret::SecretSource;
@@ -116,7 +116,7 @@ fn of_config(
     let sources: Vec<Value> = config
         .sources
         .iter()
-        .map(|source| clean(&format!("{} ({})", source.name, kind(&source.kind))))
+        .map(|source| clean(&format!("{} ({})", source.name, source.kind.word())))
         .collect();
     let mut facts = vec![("file", file.map_or(Value::Null, path))];
     if !searched.is_empty() {
@@ -133,15 +133,6 @@ fn of_config(
     facts.push(("sites", json!(config.sites.len())));
     facts.push(("sources", json!(sources)));
     facts
-}
-
-fn kind(kind: &SourceKind) -> &'static str {
-    match kind {
-        SourceKind::File { .. } => "file",
-        SourceKind::Sql { .. } => "sql",
-        SourceKind::Http { .. } => "http",
-        SourceKind::Command { .. } => "command",
-    }
 }
 
 /// Where it would be read, which it is not.

@@ -413,7 +413,7 @@ fn a_canary_can_be_a_site_that_only_a_source_lists() {
     let stage = Stage::of(24);
     stage.write(
         "shops.csv",
-        &format!("name,url\nfirst,{}\nother,{}\n", stage.url(0), stage.url(1)),
+        &format!("name,url\nother,{}\nfirst,{}\n", stage.url(1), stage.url(0)),
     );
     let lists = |canary: &str| {
         stage.lists(&source("kind = \"file\"\npath = \"shops.csv\""));
@@ -434,6 +434,11 @@ fn a_canary_can_be_a_site_that_only_a_source_lists() {
     lists("first");
     let ended = stage.push(&[]);
     assert_eq!((ended.code, stage.puts()), (Some(0), 2), "{}", ended.err);
+    let mut sites = stage.fleet.sites().iter();
+    let first = sites.position(|site| site.url.to_string() == stage.url(0));
+    let requests = stage.fleet.record().requests;
+    let put = requests.iter().find(|request| request.method == "PUT");
+    assert_eq!(put.map(|put| put.site), first, "it goes before the one above it");
 }
 
 #[test]
