@@ -70,7 +70,7 @@ fn installed() -> &'static Installed {
         .filter_map(|(name, is_missing)| is_missing.then_some(name))
         .collect();
         if !missing.is_empty() {
-            let needed = std::env::var_os("TESTS_NEED_DATABASES").is_some();
+            let needed = env::var_os("TESTS_NEED_DATABASES").is_some();
             assert!(!needed, "the gate installs them: {missing:?}");
             // Past what the test harness keeps of tests that pass.
             let names = missing.join(" and ");
