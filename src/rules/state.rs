@@ -360,8 +360,10 @@ impl SiteState {
     }
 
     fn first_call(&self, now: Moment) -> Call {
-        // A look that ended after the plan was made may have shown why not to send: one more decides.
-        let odd = self.strange || self.unless_served || (self.serves_other_mode() && !self.allow.mode_change);
+        // A look that ended after the plan was made may have shown why not to send: one more decides. What goes all the
+        // same is looked at once, however long its PUT has to wait then.
+        let is_strange = self.strange && !self.allow.unrecognised && !self.was_verified();
+        let odd = is_strange || self.unless_served || (self.serves_other_mode() && !self.allow.mode_change);
         if !odd && (self.is_look_fresh(now) || self.looked_in_run) {
             Call::Put
         } else {

@@ -137,3 +137,25 @@ fn what_waited_longer_than_a_look_tells_is_looked_at_before_its_first_put() {
     assert_eq!(after(60), Call::Put);
     assert_eq!(after(600), Call::LookBefore);
 }
+
+#[test]
+fn what_is_allowed_to_be_strange_is_looked_at_once_however_long_its_put_waits() {
+    let strange = || LookVerdict::Problem(Problem::NotThisApi);
+    let mut subject = Subject::new();
+    let allow = Allow {
+        unrecognised: true,
+        ..Allow::default()
+    };
+    subject.next = subject.state.order_push(key("New"), allow, false, subject.now);
+    let mut subject = subject.look_before(strange());
+    assert_eq!(subject.next, Next::Now(Call::Put));
+    // The rate leaves no room for it now.
+    subject.state.await_push(subject.now);
+    let later = subject.now + Duration::from_secs(9);
+    assert_eq!(subject.state.call_now(Call::Put, later), Call::Put);
+    // Where that is not allowed, what another look has shown meanwhile is asked once more, and holds it back.
+    let mut seen = Subject::new().push("New").look_before(serves("Old"));
+    seen.state.strange = true;
+    seen.state.await_push(seen.now);
+    assert_eq!(seen.state.call_now(Call::Put, seen.now), Call::LookBefore);
+}
