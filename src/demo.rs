@@ -253,6 +253,7 @@ impl Fleet {
             self.config_toml()
         };
         std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
+        refuse_another_config(folder)?;
         for (name, text) in [
             ("config.toml", config),
             ("ca.pem", self.ca_pem.clone()),
@@ -300,6 +301,25 @@ waves = ["25%", "100%"]
 pause = "ask"
 stop_after = "20%"
 "#;
+
+/// What stands in the folder is replaced where it is of a demo before, and nothing else is: it may be a real master key.
+fn refuse_another_config(folder: &Path) -> anyhow::Result<()> {
+    let stands = |name: &str| folder.join(name).symlink_metadata().is_ok();
+    let first = CONFIG_HEAD.lines().next().unwrap_or_default();
+    let is_of_a_demo =
+        std::fs::read_to_string(folder.join("config.toml")).is_ok_and(|text| text.starts_with(first));
+    if !is_of_a_demo
+        && ["config.toml", "ca.pem", "master.key", "key.txt"]
+            .into_iter()
+            .any(stands)
+    {
+        anyhow::bail!(
+            "{} has files that no demo has written, and the demo would replace them: name another folder",
+            folder.display()
+        );
+    }
+    Ok(())
+}
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;

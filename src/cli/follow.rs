@@ -95,7 +95,7 @@ pub(super) async fn follow(
             },
             () = signals.stop() => watch.stop(session, &mut interrupted),
             _ = still_here.tick() => watch.tell_what_is_waited_for(session),
-            () = next(&mut progress) => watch.tell_progress(session),
+            () = next(&mut progress), if !interrupted => watch.tell_progress(session),
             () = sleep_until(deadline), if !interrupted => break,
             () = sleep_until(watch.hold.until()), if !interrupted => watch.leave_held(session),
         }
@@ -420,7 +420,8 @@ impl Follower {
     }
 
     fn tell_what_is_waited_for(&self, session: &Session) {
-        if self.open + self.untold_count > 0 || self.followed.wait == Some(Duration::ZERO) {
+        let waits = self.stopped_at.is_none() && self.followed.wait != Some(Duration::ZERO);
+        if !waits || self.open + self.untold_count > 0 {
             return;
         }
         let results = self.results(session);
@@ -492,6 +493,7 @@ impl Follower {
             }
             std::process::exit(i32::from(Status::Interrupted.code()));
         }
+        self.printer.clear();
         self.printer
             .happens("stopping: what is out ends, the rest is cancelled; once more stops at once");
         session.local.send(Command::Stop);
@@ -542,6 +544,16 @@ impl Follower {
             printer.out(report::table(&results));
             printer.out("");
             printer.out(report::summary(&results, seconds));
+        }
+        let cancelled = results.tally().push("cancelled");
+        if let Some(run) = run.filter(|_| cancelled > 0) {
+            let (sites, take) = (
+                crate::text::Count(cancelled, "site"),
+                if cancelled == 1 { "takes it" } else { "takes them" },
+            );
+            printer.happens(format!(
+                "{sites} cancelled: `stripe-propagate retry --run {run}` {take} up again"
+            ));
         }
         status
     }

@@ -110,6 +110,11 @@ impl Printer {
         }
     }
 
+    /// Takes the progress line away, until there is another one.
+    pub(super) fn clear(&self) {
+        drop(self.written());
+    }
+
     /// Whether results were lost, and not only for want of a reader.
     pub(super) fn has_lost(&self) -> bool {
         self.shared.lost.load(Ordering::Relaxed)

@@ -47,8 +47,9 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
         session.close().await;
         return told;
     }
-    let mut worst = Status::Good;
+    let mut worst: Option<Status> = None;
     let mut done: Vec<RunId> = Vec::new();
+    let mut is_left = false;
     loop {
         // A session ends with the run that it follows.
         let mut session = Session::of_config(&config, globals, Left::TakenUp).await?;
@@ -59,27 +60,36 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
             if done.is_empty() {
                 say(&nothing_to_resume(&session).await?);
             }
-            return Ok(worst);
+            return Ok(match worst {
+                // Nothing was sent only where that is so of all of them.
+                Some(ended) if is_left => ended.worse(Status::Bad),
+                Some(ended) => ended,
+                None if is_left => Status::NothingSent,
+                None => Status::Good,
+            });
         };
         let ended = match resume(&mut session, &run, &args, &mut signals).await {
             Ok(Some(ended)) => {
                 session.close().await;
-                ended
+                Some(ended)
             }
             // Nobody has told its engine to end: beside the next one it would look at what settles.
             Ok(None) => {
                 session.end().await;
-                Status::NothingSent
+                is_left = true;
+                None
             }
             Err(error) => {
                 session.close().await;
                 return Err(error);
             }
         };
-        if ended == Status::Interrupted {
-            return Ok(ended);
+        if ended == Some(Status::Interrupted) {
+            return Ok(Status::Interrupted);
         }
-        worst = worst.worse(ended);
+        worst = ended.map_or(worst, |ended| {
+            Some(worst.map_or(ended, |worst| worst.worse(ended)))
+        });
         done.push(run.id);
     }
 }

@@ -237,6 +237,13 @@ async fn go(
     telling: Telling,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
+    for run in session.store.unfinished_runs().await? {
+        say(&format!(
+            "warning: run {} was not finished: what this sends to its sites takes the place of it, and \
+             `stripe-propagate resume` finishes the rest",
+            run.id.0
+        ));
+    }
     if let Some(plan) = &mut planned.plan {
         session.local.gate.may_send(plan).await.context("nothing sent")?;
         ask_of_plan(session, plan, args.allow_unknown_key, signals).await?;

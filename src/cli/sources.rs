@@ -38,8 +38,8 @@ pub(super) async fn config_with_sites(globals: &Globals) -> anyhow::Result<Confi
         Err(Searched(places)) => {
             let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
             bail!(
-                "no config was found; looked for {}. Write one (config.example.toml has all that can stand in \
-                 it) or name one with --config; `stripe-propagate demo` needs none",
+                "no config was found; looked for {}. `stripe-propagate init` writes one with a \
+                 comment on all that can stand in it; or name one with --config; `stripe-propagate demo` needs none",
                 places.join(" and ")
             );
         }
@@ -51,8 +51,7 @@ pub(super) async fn config_with_sites(globals: &Globals) -> anyhow::Result<Confi
             (_, false) => ", and the sources that list some could not be read",
         };
         bail!(
-            "{} lists no sites{by_sources}: add [[sites]] with a url, or [[sources]] that list them, as \
-             config.example.toml shows",
+            "{} lists no sites{by_sources}: add [[sites]] with a url, or [[sources]] that list them",
             config.path.display()
         );
     }

@@ -112,11 +112,11 @@ impl SkipReason {
     /// How it gets its PUT all the same, if there is a way without a change of the config.
     pub fn way_out(self) -> Option<&'static str> {
         match self {
-            Self::OtherMode => Some("a retry, or --allow-mode-change, pushes it all the same"),
+            Self::OtherMode => Some("`R`, or retry --allow-mode-change, pushes it all the same"),
             Self::NotThisApi => {
-                Some("is its url right? A retry, or --allow-unrecognised, pushes it all the same")
+                Some("is its url right? `R`, or retry --allow-unrecognised, pushes it all the same")
             }
-            Self::ChangedMeanwhile => Some("a retry, or --allow-changed, pushes it all the same"),
+            Self::ChangedMeanwhile => Some("`R`, or retry --allow-changed, pushes it all the same"),
             Self::WrongMode | Self::Disabled | Self::Equal | Self::Unchanged | Self::NotReversible => None,
         }
     }
