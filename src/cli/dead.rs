@@ -8,17 +8,19 @@ use super::session::{Db, Session};
 use super::signals::Signals;
 use crate::engine::Standings;
 use crate::key::PublishableKey;
-use crate::rules::plan::Plan;
+use crate::report::some_names;
+use crate::rules::plan::{Plan, PlanAction};
 use crate::rules::standing::{NotAsked, Purpose, Standing};
 
 /// Asks Stripe of the keys that a run without a screen sends, before it sends anything; takes seconds at most.
 ///
 /// # Errors
-/// When a key is dead and is not to be sent all the same (`allowed`).
+/// When a key is dead and is not to be sent all the same (`allowed`); `whose` tells which sites would get it.
 pub(super) async fn ask_first(
     session: &Session,
     keys: &BTreeSet<PublishableKey>,
     allowed: bool,
+    whose: impl Fn(&PublishableKey) -> String,
     signals: &mut Signals,
 ) -> anyhow::Result<Vec<(PublishableKey, Standing)>> {
     let asked = signals
@@ -30,8 +32,9 @@ pub(super) async fn ask_first(
     for (key, standing) in &asked.dead {
         if !allowed {
             bail!(
-                "nothing sent: {key} {} (--allow-unknown-key sends it all the same)",
-                standing.sentence()
+                "nothing sent: {key} {}{} (--allow-unknown-key sends it all the same)",
+                standing.sentence(),
+                whose(key)
             );
         }
         session.standings.allow(key.clone());
@@ -76,7 +79,21 @@ pub(super) async fn ask_of_plan(
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
     let keys = plan.put_keys().into_iter().cloned().collect();
-    judge(plan, &ask_first(session, &keys, allowed, signals).await?);
+    // Where each site has its own key, one of them stands in the way of all.
+    let whose = |key: &PublishableKey| {
+        let rows = plan.rows.iter().filter(|row| row.action == PlanAction::Put);
+        let names: Vec<&str> = rows
+            .filter(|row| row.key == *key)
+            .map(|row| session.sites[row.site.index()].name.as_str())
+            .collect();
+        if plan.keys() > 1 {
+            format!("; it would go to {} (--exclude leaves a site out)", some_names(&names))
+        } else {
+            String::new()
+        }
+    };
+    let dead = ask_first(session, &keys, allowed, whose, signals).await?;
+    judge(plan, &dead);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use super::status::NotWritten;
 use crate::report::rows::Layout;
 use crate::report::save::{Readers, save_for};
 
@@ -39,7 +40,7 @@ impl Format {
 #[derive(Debug, Clone, Args)]
 pub(super) struct OutputArgs {
     /// Write it to this file instead, which is replaced all at once: no reader sees a half. Only you can read it
-    /// (0600).
+    /// (0600). `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
 }
@@ -48,14 +49,14 @@ impl OutputArgs {
     /// Writes `text` to where it goes; who may read it, if that is a file.
     pub(super) fn write(&self, text: &str, readers: Readers) -> anyhow::Result<()> {
         match &self.output {
-            Some(path) => to_file(path, text, readers),
-            None => print(text),
+            Some(path) if path.as_os_str() != "-" => to_file(path, text, readers),
+            _ => print(text),
         }
     }
 }
 
 fn to_file(path: &Path, text: &str, readers: Readers) -> anyhow::Result<()> {
-    save_for(readers, path, &whole(text), true).context("the output was not written")
+    save_for(readers, path, &whole(text), true).context(NotWritten)
 }
 
 /// To standard output. Who reads it may have seen enough.
@@ -64,7 +65,7 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let written = out.write_all(whole(text).as_bytes()).and_then(|()| out.flush());
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("writing the answer"),
+        written => written.context(NotWritten),
     }
 }
 

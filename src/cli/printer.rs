@@ -9,6 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::oneshot;
 use tokio::time::Interval;
 
+use super::status::NotWritten;
+
 /// How long a terminal that is not read may hold up the end of an interrupted run.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Frames of the progress line a second, at most.
@@ -135,7 +137,7 @@ impl Printer {
     /// # Errors
     /// When it could not be written: why.
     pub(super) async fn answered(&self) -> anyhow::Result<()> {
-        self.written().await.context("writing the answer")
+        self.written().await.context(NotWritten)
     }
 
     fn written(&self) -> impl Future<Output = std::io::Result<()>> + use<> {

@@ -166,8 +166,10 @@ pub(super) async fn config_to_send(
         may_push().await.context("nothing sent")?;
     }
     let mut config = config_with_sites(globals).await?;
-    if !args.dry_run {
-        sources::may_send(&config, args.list)?;
+    match sources::may_send(&config, args.list) {
+        // What the run itself would end with.
+        Err(error) if args.dry_run => say(&format!("without --dry-run: {error:#}")),
+        may => may?,
     }
     args.pace.apply(&mut config);
     Ok(config)

@@ -55,6 +55,11 @@ pub(super) const EXIT_STATUSES: [(u8, &str); 7] = [
 #[error("interrupted: nothing was sent")]
 pub(super) struct Interrupted;
 
+/// What was to be read could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was not written")]
+pub(super) struct NotWritten;
+
 impl Status {
     /// Of a command that ended with this error, before anything was sent.
     pub(super) fn of_error(error: &anyhow::Error) -> Self {
@@ -64,6 +69,8 @@ impl Status {
             Self::Busy
         } else if error.is::<Denied>() || matches!(error.downcast_ref(), Some(Refused::Denied(_))) {
             Self::Busy
+        } else if error.is::<NotWritten>() {
+            Self::Bad
         } else {
             Self::NothingSent
         }

@@ -64,8 +64,8 @@ impl StatusFormat {
 pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
     let has_old_keys = |format| {
-        use StatusFormat::{Json, Openmetrics, Table};
-        matches!(format, Table | Json | Openmetrics)
+        use StatusFormat::{Json, Table};
+        matches!(format, Table | Json)
     };
     if args.old_key && !args.format.is_none_or(has_old_keys) {
         bail!("--old-key has no rows: give it --format json, or no format");

@@ -65,6 +65,7 @@ impl Told<'_> {
         if let Some(plan) = self.plan {
             lines.push(self.headline(plan));
             lines.extend(self.left_out(plan));
+            lines.extend(self.strange(plan));
             if plan.doubtful() > 0 {
                 lines.push(format!(
                     "{} doubtful: what was seen there was never pushed from here, and may be a fallback",
@@ -103,6 +104,22 @@ impl Told<'_> {
             return format!("{what}{which} to none of {of}");
         }
         format!("{what}{which} to {} of {of}: {}", names.len(), some_names(&names))
+    }
+
+    /// Sites that may be somebody else's: what becomes of them is known when they are looked at just before their PUT.
+    fn strange(&self, plan: &Plan) -> Option<String> {
+        let rows = plan.rows.iter();
+        let strange = rows.filter(|row| self.outlook(plan, row) == Outlook::NoTemplateSite);
+        let names: Vec<&str> = strange.map(|row| self.name(row.site)).collect();
+        let become = if plan.allow.unrecognised {
+            "get the key and the master key all the same"
+        } else {
+            "are held back if they still do not (--allow-unrecognised)"
+        };
+        (!names.is_empty()).then(|| {
+            let count = Count(names.len(), "site");
+            format!("{count} did not answer like a template site ({}), and {become}", some_names(&names))
+        })
     }
 
     /// A line for each reason.
