@@ -369,6 +369,10 @@ impl Choice {
                 model.say_retry(sites.len());
                 again(model, sites)
             }
+            Meaning::Resume(..) if let Err(why) = model.setup.has_canary() => {
+                model.say(Level::Warning, why);
+                Vec::new()
+            }
             Meaning::Resume(run, Some(question)) => {
                 let asked = Self::old_run(run, question.clone());
                 return Pressed::Becomes(Box::new(Dialog::Choice(asked)));
