@@ -293,6 +293,35 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_safe_while_a_source_of_sites_is_missing() {
+        let mut proven = pushed();
+        looked(&mut proven, "New1", 340);
+        let said = |states: &[SiteState], seconds| {
+            let expiry = Expiry::of(states, &key("New1"), at(seconds)).lacking_sources(1);
+            assert!(!expiry.is_safe());
+            assert_eq!(expiry.short_sentence(&PublishableKey::mask), {
+                let settled = seconds == 341 && states.len() == 1;
+                let old = if settled { "the old key" } else { "pk_live_…Old1" };
+                format!("do not expire {old} yet")
+            });
+            let sites = SitesOfOldKeys::of_expiry(&expiry, states, at(seconds));
+            assert!(sites.keys.iter().all(|old| !sites.may_expire(old)));
+            expiry.sentence(&PublishableKey::mask, &|_| "14:07".to_owned())
+        };
+        let settled = said(std::slice::from_ref(&proven), 341);
+        assert_eq!(
+            settled,
+            "do not expire pk_live_…Old1 yet: 1 source could not be read"
+        );
+        let mut unproven = pushed();
+        looked(&mut unproven, "New1", 12);
+        assert_eq!(
+            said(&[proven, unproven], 13),
+            "do not expire pk_live_…Old1 yet: until 14:07; 1 source could not be read"
+        );
+    }
+
+    #[test]
     fn looks_alone_call_nothing_safe() {
         let mut seen = SiteState::default();
         seen.order_look(Some(key("New1")), 1, at(0));
