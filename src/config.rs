@@ -46,7 +46,7 @@ pub use error::ConfigError;
 pub(crate) use file::distrusted;
 pub use file::{Found, Searched, Surroundings, find, load, typed_path};
 pub use inventory::InventorySettings;
-pub use listed::{CONFIG, FailedSource, Listed, Origins, RowWarning};
+pub use listed::{CONFIG, FailedSource, LACKS_CANARY, Listed, Origins, RowWarning};
 pub use outline::ConfigLine;
 pub use placed::{KeySetting, Placed};
 pub use secrets::DEFAULT_VARIABLE;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use crate::config::FailedSource;
 use crate::key::PublishableKey;
 use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
 use crate::rules::expiry::{Expiry, SitesOfOldKeys};
@@ -59,6 +60,8 @@ pub struct Results<'a> {
     pub zone: &'a TimeZone,
     /// How long a push of another process may hide from looks: given where there is no run of our own.
     pub hidden_for: Option<Duration>,
+    /// Sources that could not be read: the sites that only stand there are not among [`Self::sites`].
+    pub missing_sources: &'a [FailedSource],
     /// Filled at the first need: begin with the empty default.
     pub served: ServedKeys<'a>,
 }
@@ -113,11 +116,16 @@ impl<'a> Results<'a> {
     /// Whether the keys that the run replaces may expire; none without a key.
     pub fn expiry(&self) -> Option<Expiry> {
         // Of all sites: one that was not asked for may serve the old key too.
-        let expiry = Expiry::of(self.states, self.key?, self.now);
+        let expiry = Expiry::of(self.states, self.key?, self.now).lacking_sources(self.missing_sources.len());
         Some(match self.hidden_for {
             Some(settle) => expiry.of_looks_alone(settle),
             None => expiry,
         })
+    }
+
+    /// The keys that the last run of each site replaced, and which sites stand in the way of their end.
+    pub fn replaced_keys(&self) -> SitesOfOldKeys {
+        SitesOfOldKeys::replaced(self.states, self.now).lacking_sources(self.missing_sources.len())
     }
 }
 
@@ -207,6 +215,7 @@ pub fn summary(results: &Results<'_>, seconds: u64) -> String {
         if !unseen.is_empty() {
             let _written = writeln!(text, "not seen: {}", some_names(&unseen));
         }
+        text.push_str(&old_keys::missing(results));
         text.push_str(UNSEEN);
         text.push('\n');
     }

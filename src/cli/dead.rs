@@ -87,7 +87,10 @@ pub(super) async fn ask_of_plan(
             .map(|row| session.sites[row.site.index()].name.as_str())
             .collect();
         if plan.keys() > 1 {
-            format!("; it would go to {} (--exclude leaves a site out)", some_names(&names))
+            format!(
+                "; it would go to {} (--exclude leaves a site out)",
+                some_names(&names)
+            )
         } else {
             String::new()
         }

@@ -196,6 +196,7 @@ impl Follower {
             now: session.clock.now(),
             zone: &self.zone,
             hidden_for: self.hides_a_push().then_some(session.policy.settle),
+            missing_sources: &session.failed_sources,
             served: ServedKeys::default(),
         }
     }
@@ -523,7 +524,7 @@ impl Follower {
             let looks = self.followed.run.is_none() && !self.followed.begins;
             let status = Status::of(&results.tally(), self.followed.run.is_none()).worse(self.followed.best);
             // Sites that are missing from the list are not known to be good.
-            if looks && session.lacks_sites {
+            if looks && !session.failed_sources.is_empty() {
                 status.worse(Status::Bad)
             } else {
                 status

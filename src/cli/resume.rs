@@ -185,7 +185,15 @@ async fn resume(
         let needed: Vec<SiteId> = left.iter().copied().filter(gets).collect();
         let planned = |id: &SiteId| known[id.index()].planned_key().cloned();
         let keys = needed.iter().filter_map(planned).collect();
-        match ask_first(session, &keys, args.send.allow_unknown_key, |_| String::new(), signals).await {
+        match ask_first(
+            session,
+            &keys,
+            args.send.allow_unknown_key,
+            |_| String::new(),
+            signals,
+        )
+        .await
+        {
             Ok(_) => {}
             Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) => {

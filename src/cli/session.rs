@@ -15,7 +15,9 @@ use super::gate::{Bound, may_push};
 use super::signals::{Signals, asked};
 use super::{Globals, syslog, who};
 use crate::attach::{About, Hub, Offer};
-use crate::config::{self, Config, Found, NotifySettings, Searched, StoreSettings, WatchSettings};
+use crate::config::{
+    self, Config, FailedSource, Found, NotifySettings, Searched, StoreSettings, WatchSettings,
+};
 use crate::engine::preflight::Preflight;
 use crate::engine::{self, Clock, Command, Event, Left, Rates, RunInfo, Settings, Standings};
 use crate::notify;
@@ -62,8 +64,8 @@ pub(super) type Db = SqliteStore;
 /// A config brought to life.
 pub(super) struct Session {
     pub(super) sites: Arc<[Site]>,
-    /// Whether sites are missing, since their source could not be read.
-    pub(super) lacks_sites: bool,
+    /// Sources that could not be read: their sites are missing.
+    pub(super) failed_sources: Vec<FailedSource>,
     /// How much at once, and how patiently.
     settings: Settings,
     /// What the store knew of each site when the session began.
@@ -136,7 +138,7 @@ impl Session {
         let master_keys = MasterKeys::new(config, &sites, api);
         Ok(Self {
             sites,
-            lacks_sites: !config.listed.failed.is_empty(),
+            failed_sources: config.listed.failed.clone(),
             settings: settings(config, left),
             known,
             acknowledged: Acknowledged::default(),

@@ -124,6 +124,7 @@ impl Setup {
                 newest,
                 log_waits,
                 failed: config.listed.failed.clone(),
+                lacks_canary: config.lacks_canary(),
                 warnings: config.listed.warnings.clone(),
                 ..told::Setup::default()
             },

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Globals;
 use super::session::{ca_pem, find_config, http_settings};
 use super::signals::Signals;
-use crate::config::{Config, Listed, Searched, SourceKind};
+use crate::config::{Config, LACKS_CANARY, Listed, Searched, SourceKind};
 use crate::inventory::{Around, Gathering};
 use crate::secret::Surroundings;
 use crate::text::{Count, list};
@@ -139,10 +139,7 @@ pub(super) fn may_send(config: &Config, args: ListArgs) -> anyhow::Result<()> {
     }
     if args.allow_failed_source {
         if config.lacks_canary() {
-            bail!(
-                "nothing sent: a site that rollout.canary names is missing, since a source could not be read, and all \
-                 others would go without a canary. Mend the source, or name another canary"
-            );
+            bail!(LACKS_CANARY);
         }
         return Ok(());
     }

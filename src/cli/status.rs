@@ -30,7 +30,10 @@ pub(super) const EXIT_STATUSES: [(u8, &str); 7] = [
         0,
         "every site is verified, left out on purpose or acknowledged; what was to be read is told",
     ),
-    (1, "any other end of any site"),
+    (
+        1,
+        "any other end of any site; or sites are missing from what was looked at, since a source could not be read",
+    ),
     (
         2,
         "wrong usage, config or source, or a question unanswered: nothing was sent",

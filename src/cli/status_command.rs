@@ -20,7 +20,7 @@ use crate::store::Store;
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     /// May the old key expire? For each key that the last run of each site replaced: which sites serve it still, which
-    /// may and until when, which were not seen.
+    /// may and until when, which were not seen. While a source of sites cannot be read the answer is no, and the end 1.
     #[arg(long)]
     old_key: bool,
     /// How it is written. `--json` is short for `--format json`.
@@ -87,6 +87,7 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
         now,
         zone: &TimeZone::system(),
         hidden_for: None,
+        missing_sources: &config.listed.failed,
         acknowledged: &acknowledged,
         served: ServedKeys::default(),
     };
@@ -103,7 +104,12 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
         Some(format) => (document(format, args.old_key, &results), Readers::Owner),
     };
     args.output.write(&text, readers)?;
-    Ok(Status::Good)
+    // What is missing is not known to be good, and the question was whether all is.
+    Ok(if args.old_key && !config.listed.failed.is_empty() {
+        Status::Bad
+    } else {
+        Status::Good
+    })
 }
 
 fn document(format: Format, old_key: bool, results: &Results<'_>) -> String {

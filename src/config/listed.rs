@@ -29,6 +29,10 @@ impl Listed {
     }
 }
 
+/// Why nothing is sent while a canary that is named is missing, and what to do.
+pub const LACKS_CANARY: &str = "nothing sent: a site that rollout.canary names is missing, since a source could not be \
+                                read, and all others would go without a canary. Mend the source, or name another canary";
+
 /// How the config is called among the places that list sites.
 pub const CONFIG: &str = "config";
 

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 
 use super::Results;
 use super::export::{STATES, state_word};
-use crate::rules::expiry::SitesOfOldKeys;
 use crate::rules::status::{push_looks, verify_looks};
 use crate::rules::tally::Ending;
 use crate::store::RunRecord;
@@ -64,10 +63,15 @@ fn of_sites(text: &mut Text, results: &Results<'_>) {
         "Sites that count as failed in the exit status: those that are acknowledged do not.",
         count(tally.ending(Ending::Bad)),
     );
+    text.number(
+        "sources_failed",
+        "Sources of sites that could not be read: the sites that only stand there are in none of these numbers.",
+        count(results.missing_sources.len()),
+    );
 }
 
 fn of_old_keys(text: &mut Text, results: &Results<'_>) {
-    let old_keys = SitesOfOldKeys::replaced(results.states, results.now);
+    let old_keys = results.replaced_keys();
     let may = old_keys
         .keys
         .iter()

@@ -3,6 +3,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::{Results, UNSEEN, some_names};
+use crate::config::FailedSource;
 use crate::rules::expiry::{KeyAtSites, May, SitesOfOldKeys};
 use crate::rules::moment::Moment;
 use crate::text::Count;
@@ -45,12 +46,32 @@ pub(super) fn lines(results: &Results<'_>, old_keys: &SitesOfOldKeys) -> String 
     text
 }
 
+/// A line about the sources whose sites are missing; nothing where none is.
+pub(super) fn missing(results: &Results<'_>) -> String {
+    let names: Vec<&str> = missing_names(results).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let (count, names) = (Count(names.len(), "source"), some_names(&names));
+    format!("{count} could not be read, and the sites that only stand there may serve any key: {names}\n")
+}
+
+fn missing_names<'a>(results: &Results<'a>) -> impl Iterator<Item = &'a str> {
+    let missing: &'a [FailedSource] = results.missing_sources;
+    missing.iter().map(|failed| failed.source.as_str())
+}
+
 /// The answer for each key that the last run of each site replaced, from what is on record alone.
 pub fn answer(results: &Results<'_>) -> String {
-    let old_keys = SitesOfOldKeys::replaced(results.states, results.now);
+    let old_keys = results.replaced_keys();
     let mut text = String::new();
     if old_keys.keys.is_empty() {
-        return "no run on record has replaced a key: there is no old one\n".to_owned();
+        return if results.missing_sources.is_empty() {
+            "no run on record has replaced a key: there is no old one\n".to_owned()
+        } else {
+            let missing = missing(results);
+            format!("no run on record has replaced a key at a site that is listed\n{missing}")
+        };
     }
     let shown = old_keys.keys.len().min(NAMED);
     for old in &old_keys.keys[..shown] {
@@ -85,6 +106,7 @@ pub fn answer(results: &Results<'_>) -> String {
             let _written = writeln!(text, "{count} {what}{until}: {names}");
         }
     }
+    text.push_str(&missing(results));
     let oldest = results.states.iter().filter_map(|state| state.looked_at).min();
     if let Some(oldest) = oldest {
         let _written = writeln!(
@@ -139,6 +161,8 @@ pub(super) struct OldKeysBody<'a> {
     unseen_sites: Vec<&'a str>,
     /// Sites whose PUT, or the proof of it, is still to come.
     unproven_sites: Vec<MayBody<'a>>,
+    /// Sources that could not be read: nobody knows which sites only stand there, nor what they serve.
+    missing_sources: Vec<&'a str>,
 }
 
 /// All of it, whatever the number of sites. `may_expire` says of a key whether nothing else speaks against it, either.
@@ -167,5 +191,6 @@ pub(super) fn body<'a>(
         old_keys: old_keys.keys.iter().map(old_key).collect(),
         unseen_sites: old_keys.unseen.iter().map(name).collect(),
         unproven_sites: may(&old_keys.unproven),
+        missing_sources: missing_names(results).collect(),
     }
 }

@@ -111,14 +111,17 @@ impl Told<'_> {
         let rows = plan.rows.iter();
         let strange = rows.filter(|row| self.outlook(plan, row) == Outlook::NoTemplateSite);
         let names: Vec<&str> = strange.map(|row| self.name(row.site)).collect();
-        let become = if plan.allow.unrecognised {
+        let then = if plan.allow.unrecognised {
             "get the key and the master key all the same"
         } else {
             "are held back if they still do not (--allow-unrecognised)"
         };
         (!names.is_empty()).then(|| {
             let count = Count(names.len(), "site");
-            format!("{count} did not answer like a template site ({}), and {become}", some_names(&names))
+            format!(
+                "{count} did not answer like a template site ({}), and {then}",
+                some_names(&names)
+            )
         })
     }
 

@@ -4,7 +4,6 @@ use super::old_keys::{OldKeysBody, body};
 use super::rows::{Column, Layout, or_dash, or_empty, render};
 use super::{Results, UNSEEN};
 use crate::key::PublishableKey;
-use crate::rules::expiry::SitesOfOldKeys;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::state::{Served, SiteState};
@@ -109,7 +108,7 @@ struct SiteBody<'a> {
 
 /// What is known of each site, and of each old key, as one document in one line.
 pub fn document(results: &Results<'_>) -> String {
-    let old_keys = SitesOfOldKeys::replaced(results.states, results.now);
+    let old_keys = results.replaced_keys();
     let document = Document {
         v: 1,
         at: utc(results.now),

@@ -39,6 +39,8 @@ pub struct Expiry {
     /// How long before the looks a push of another process may have gone, of which a cache would tell nothing;
     /// none where the run is our own.
     pub hidden_for: Option<Duration>,
+    /// Sources of sites that could not be read: nobody knows what the sites serve that only stand there.
+    pub missing_sources: usize,
 }
 
 impl Expiry {
@@ -63,9 +65,16 @@ impl Expiry {
         self
     }
 
+    /// As a list of sites tells it that lacks those of so many sources.
+    #[must_use]
+    pub fn lacking_sources(mut self, missing: usize) -> Self {
+        self.missing_sources = missing;
+        self
+    }
+
     /// Whether no site is known or feared to serve an old key.
     pub fn is_safe(&self) -> bool {
-        let known = self.unseen.is_empty() && self.unproven == 0;
+        let known = self.unseen.is_empty() && self.unproven == 0 && self.missing_sources == 0;
         known && self.hidden_for.is_none() && self.feared().next().is_none()
     }
 
@@ -107,8 +116,9 @@ impl Expiry {
         } else if keys > 0 {
             format!("caches may hold {}", Count(keys, "old key"))
         } else if !self.unseen.is_empty() {
-            let were = if self.unseen.len() == 1 { "was" } else { "were" };
-            format!("{} {were} not seen", Count(self.unseen.len(), "site"))
+            self.not_seen()
+        } else if self.missing_sources > 0 {
+            self.not_read()
         } else {
             return self.short_sentence(mask);
         };
@@ -137,15 +147,11 @@ impl Expiry {
                 Some(format!("{} yet: until {until}", mask(&old.key)))
             })
             .collect();
-        let unseen = if self.unseen.len() == 1 { "was" } else { "were" };
-        let unseen = format!("{} {unseen} not seen", Count(self.unseen.len(), "site"));
         if !why.is_empty() {
-            let more = if self.unseen.is_empty() {
-                String::new()
-            } else {
-                format!("; {unseen}")
-            };
-            return format!("do not expire {}{more}", why.join("; "));
+            let unseen = (!self.unseen.is_empty()).then(|| self.not_seen());
+            let unread = (self.missing_sources > 0).then(|| self.not_read());
+            let whole: Vec<String> = why.into_iter().chain(unseen).chain(unread).collect();
+            return format!("do not expire {}", whole.join("; "));
         }
         let names: Vec<String> = self.old.iter().map(|old| mask(&old.key)).collect();
         let names = if names.is_empty() {
@@ -153,16 +159,9 @@ impl Expiry {
         } else {
             list(&names, "and")
         };
-        if !self.unseen.is_empty() {
-            return format!("do not expire {names} yet: {unseen}");
-        }
-        if self.unproven > 0 {
-            let is = if self.unproven == 1 { "is" } else { "are" };
-            let until = self
-                .proven_at
-                .map_or_else(String::new, |at| format!(", until {}", clock(at)));
-            let sites = Count(self.unproven, "site");
-            return format!("do not expire {names} yet: {sites} {is} not proven{until}");
+        let unknown = self.unknown(clock);
+        if !unknown.is_empty() {
+            return format!("do not expire {names} yet: {}", unknown.join("; "));
         }
         if let Some(settle) = self.hidden_for {
             let seconds = settle.as_secs();
@@ -171,6 +170,33 @@ impl Expiry {
             );
         }
         format!("{names} may expire, as far as can be seen from here")
+    }
+
+    /// What nobody knows.
+    fn unknown(&self, clock: &dyn Fn(Moment) -> String) -> Vec<String> {
+        let mut unknown = Vec::new();
+        if !self.unseen.is_empty() {
+            unknown.push(self.not_seen());
+        } else if self.unproven > 0 {
+            let is = if self.unproven == 1 { "is" } else { "are" };
+            let until = self
+                .proven_at
+                .map_or_else(String::new, |at| format!(", until {}", clock(at)));
+            unknown.push(format!("{} {is} not proven{until}", Count(self.unproven, "site")));
+        }
+        if self.missing_sources > 0 {
+            unknown.push(self.not_read());
+        }
+        unknown
+    }
+
+    fn not_seen(&self) -> String {
+        let were = if self.unseen.len() == 1 { "was" } else { "were" };
+        format!("{} {were} not seen", Count(self.unseen.len(), "site"))
+    }
+
+    fn not_read(&self) -> String {
+        format!("{} could not be read", Count(self.missing_sources, "source"))
     }
 }
 
@@ -263,6 +289,35 @@ mod tests {
         assert_eq!(
             sentence(&[proven, SiteState::default()], 341),
             "do not expire pk_live_…Old1 yet: 1 site was not seen"
+        );
+    }
+
+    #[test]
+    fn nothing_is_safe_while_a_source_of_sites_is_missing() {
+        let mut proven = pushed();
+        looked(&mut proven, "New1", 340);
+        let said = |states: &[SiteState], seconds| {
+            let expiry = Expiry::of(states, &key("New1"), at(seconds)).lacking_sources(1);
+            assert!(!expiry.is_safe());
+            assert_eq!(expiry.short_sentence(&PublishableKey::mask), {
+                let settled = seconds == 341 && states.len() == 1;
+                let old = if settled { "the old key" } else { "pk_live_…Old1" };
+                format!("do not expire {old} yet")
+            });
+            let sites = SitesOfOldKeys::of_expiry(&expiry, states, at(seconds));
+            assert!(sites.keys.iter().all(|old| !sites.may_expire(old)));
+            expiry.sentence(&PublishableKey::mask, &|_| "14:07".to_owned())
+        };
+        let settled = said(std::slice::from_ref(&proven), 341);
+        assert_eq!(
+            settled,
+            "do not expire pk_live_…Old1 yet: 1 source could not be read"
+        );
+        let mut unproven = pushed();
+        looked(&mut unproven, "New1", 12);
+        assert_eq!(
+            said(&[proven, unproven], 13),
+            "do not expire pk_live_…Old1 yet: until 14:07; 1 source could not be read"
         );
     }
 

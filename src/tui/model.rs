@@ -437,7 +437,8 @@ impl Model {
 
     /// Whether the keys that the run replaces may expire now; none without a run.
     pub fn expiry(&self) -> Option<Expiry> {
-        self.figures.expiry(self.now)
+        let expiry = self.figures.expiry(self.now)?;
+        Some(expiry.lacking_sources(self.setup.failed.len()))
     }
 
     /// When [`super::Message::Wake`] is wanted next.

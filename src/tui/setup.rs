@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use crate::config::{ConfigError, ConfigLine, FailedSource, RowWarning};
+use crate::config::{ConfigError, ConfigLine, FailedSource, LACKS_CANARY, RowWarning};
 use crate::rules::plan::ListChange;
 use crate::site::SiteUrl;
 use crate::text::{CleanText, NOTE_LIMIT};
@@ -27,6 +27,8 @@ pub struct Setup {
     pub log_waits: bool,
     /// Sources of sites that could not be read.
     pub failed: Vec<FailedSource>,
+    /// Whether a site that is to go first is not in the list: nothing is sent then.
+    pub lacks_canary: bool,
     /// What is odd with the list of sites.
     pub warnings: Vec<RowWarning>,
 }
@@ -53,6 +55,18 @@ impl Setup {
     /// The config that sites can be written to: the one that was read, or the one that was written from here.
     pub(super) fn writable(&self) -> Option<&Path> {
         self.file.as_deref().or(self.example.as_deref())
+    }
+
+    /// Whether no canary that is named is missing.
+    ///
+    /// # Errors
+    /// That nothing is sent, why, and what to do.
+    pub(super) fn has_canary(&self) -> Result<(), String> {
+        if self.lacks_canary {
+            Err(LACKS_CANARY.to_owned())
+        } else {
+            Ok(())
+        }
     }
 }
 

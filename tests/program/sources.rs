@@ -358,6 +358,61 @@ fn a_push_stops_when_a_source_fails_unless_it_is_allowed() {
 }
 
 #[test]
+fn no_old_key_may_expire_while_a_source_is_missing() {
+    let stage = Stage::of(24);
+    stage.write("good.txt", &stage.url(0));
+    stage.write("dashboard.txt", &stage.url(1));
+    let good = source("kind = \"file\"\nname = \"good\"\npath = \"good.txt\"");
+    let dashboard = source("kind = \"file\"\nname = \"dashboard\"\npath = \"dashboard.txt\"");
+    stage.lists(&[good, dashboard].concat());
+    let ended = stage.push(&[]);
+    assert_eq!((ended.code, stage.puts()), (Some(0), 2), "{}", ended.err);
+    let old_key = || stage.run(&["status", "--old-key"]);
+    let document = || {
+        let ended = stage.run(&["status", "--old-key", "--format", "json"]);
+        (ended.code, stage::schema::document("status", &ended.out))
+    };
+    let says = |metrics: &Ended, line: &str| metrics.out.lines().any(|told| told == line);
+    let metrics = || stage.run(&["status", "--format", "openmetrics"]);
+    let whole = old_key();
+    let safe = " may expire, as far as can be seen from here";
+    assert_eq!(whole.code, Some(0), "{}", whole.err);
+    assert!(whole.out.contains(safe), "{}", whole.out);
+    let (code, told) = document();
+    assert_eq!((code, &told["missing_sources"]), (Some(0), &json!([])));
+    let old_keys = told["old_keys"].as_array().unwrap().len();
+    assert!(
+        old_keys > 0 && told["old_keys"][0]["may_expire"] == true,
+        "{told}"
+    );
+    assert!(says(&metrics(), "stripe_propagate_sources_failed 0"));
+
+    std::fs::remove_file(stage.path("dashboard.txt")).unwrap();
+    let lacking = old_key();
+    assert_eq!(lacking.code, Some(1), "{}", lacking.err);
+    assert!(!lacking.out.contains(safe), "{}", lacking.out);
+    let missing =
+        "1 source could not be read, and the sites that only stand there may serve any key: dashboard\n";
+    assert!(
+        lacking.out.contains("do not expire pk_") && lacking.out.contains(missing),
+        "{}",
+        lacking.out
+    );
+    let (code, told) = document();
+    assert_eq!((code, &told["missing_sources"]), (Some(1), &json!(["dashboard"])));
+    assert_eq!(told["old_keys"][0]["may_expire"], false);
+    let numbers = metrics();
+    assert_eq!(numbers.code, Some(0), "{}", numbers.err);
+    assert!(says(&numbers, "stripe_propagate_sources_failed 1"));
+    assert!(says(&numbers, "stripe_propagate_old_keys{may_expire=\"true\"} 0"));
+    let pushed = stage.push(&["--allow-failed-source"]);
+    assert_eq!(pushed.code, Some(0), "{}", pushed.err);
+    let summary = stage::schema::line(pushed.out.lines().last().unwrap());
+    assert_eq!(summary["missing_sources"], json!(["dashboard"]));
+    assert_eq!(summary["old_keys_may_expire"], false);
+}
+
+#[test]
 fn bad_and_foreign_rows_are_warnings_and_a_push_goes_on() {
     let stage = Stage::of(24);
     let rows = "not-an-address\n".repeat(30);

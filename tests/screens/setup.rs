@@ -3,10 +3,11 @@
 use crossterm::event::{KeyCode, KeyEvent};
 use stripe_propagate::config::{self, ConfigError, FailedSource, Place, RowWarning};
 use stripe_propagate::engine::{Command, Event, RunInfo};
+use stripe_propagate::rules::outcome::{LookVerdict, Problem, PutVerdict};
 use stripe_propagate::rules::plan::ListChange;
 use stripe_propagate::rules::run::{Kind, RunPhase};
 use stripe_propagate::site::{SiteId, SiteUrl};
-use stripe_propagate::store::{Holder, Operator};
+use stripe_propagate::store::{Holder, Operator, RunId};
 use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::model::Start;
 use stripe_propagate::tui::screen::Screen;
@@ -14,8 +15,9 @@ use stripe_propagate::tui::setup::{SetupNews, SetupOrder, Wrong};
 use stripe_propagate::tui::update::{open, update};
 use stripe_propagate::tui::{Effect, Input, Leave, Message};
 
-use super::stories::{amid_a_run, amid_a_run_of, run};
-use super::trial::{Display, NAMES, Trial, at, new_key, start};
+use super::questions::left_behind;
+use super::stories::{Story, amid_a_run, amid_a_run_of, run};
+use super::trial::{Display, NAMES, Trial, at, key, new_key, start};
 
 fn error() -> ConfigError {
     let text = "[master_key]\nvalue = \"example-master-key\"\n\n[[sites]]\nname = \"boutique\"\nurl = \"http://shop.example.com\"\n\n[push]\n";
@@ -466,4 +468,81 @@ fn only_a_push_from_here_answers_the_question_about_the_list() {
     assert!(asks(Kind::Rollback, 10));
     assert!(asks(Kind::Push, 1), "it was begun before, and is only taken up");
     assert!(!asks(Kind::Push, 10));
+}
+
+#[test]
+fn the_line_of_the_served_keys_says_that_a_source_is_missing() {
+    let settled = |change: fn(&mut Start)| {
+        let proven = || {
+            Story::serving(&key("live", "9zQe"))
+                .answered(PutVerdict::Stored, 200, "")
+                .shows(14, LookVerdict::Serves(new_key()))
+                .shows(400, LookVerdict::Serves(new_key()))
+        };
+        let mut screen = Trial::opened(&NAMES[..3], (120, 40), 600, |start| {
+            start.states = (0..3).map(|_| proven().0).collect();
+            change(start);
+        });
+        screen.tell(Message::Engine(Event::Run(run(RunPhase::Settled))));
+        let picture = screen.picture();
+        picture
+            .lines()
+            .find(|line| line.starts_with(" serving"))
+            .unwrap()
+            .to_owned()
+    };
+    let whole = settled(|_| ());
+    assert!(whole.contains("…9zQe may expire"), "{whole}");
+    let lacking = settled(with_a_source_that_failed);
+    assert!(
+        lacking.contains("do not expire …9zQe yet: 1 source could not be read"),
+        "{lacking}"
+    );
+}
+
+#[test]
+fn nothing_is_planned_and_no_run_goes_on_without_the_canary_that_is_named() {
+    let words = "nothing sent: a site that rollout.canary names is missing";
+    let lacks = |lacks: bool| {
+        move |start: &mut Start| {
+            with_a_source_that_failed(start);
+            start.setup.lacks_canary = lacks;
+            start.key = Some(new_key());
+        }
+    };
+    let press = |letter| Message::Input(vec![Input::Key(KeyEvent::from(KeyCode::Char(letter)))]);
+    // A push, and a retry of what failed in an earlier run.
+    for letter in ['P', 'R'] {
+        for is_missing in [false, true] {
+            let mut screen = Trial::new(&NAMES[..3], (120, 40), |start| {
+                lacks(is_missing)(start);
+                let refused = PutVerdict::Problem(Problem::RefusedKey);
+                let failed = Story::serving(&key("live", "9zQe")).answered(refused, 401, "");
+                start.states = vec![failed.0; 3];
+                for state in &mut start.states {
+                    (state.run, state.in_run) = (Some(RunId(11)), false);
+                }
+            });
+            assert_eq!(screen.tell_effects(&press(letter)), [], "{letter}");
+            let picture = screen.picture();
+            assert_eq!(picture.contains(words), is_missing, "{letter}: {picture}");
+            assert_eq!(
+                screen.screen.dialog().is_none(),
+                is_missing,
+                "{letter}: {picture}"
+            );
+        }
+    }
+    // A dry run sends nothing.
+    let mut screen = Trial::new(&NAMES[..3], (120, 40), lacks(true));
+    screen.types("d");
+    assert!(screen.screen.dialog().is_some(), "{}", screen.picture());
+    // A run that was left may go to all others.
+    for is_missing in [false, true] {
+        let mut screen = Trial::new(&NAMES, (120, 40), lacks(is_missing));
+        left_behind(&mut screen);
+        let effects = screen.tell_effects(&press('g'));
+        assert_eq!(effects.is_empty(), is_missing, "{effects:?}");
+        assert_eq!(screen.picture().contains(words), is_missing);
+    }
 }

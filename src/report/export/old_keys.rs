@@ -240,5 +240,6 @@ fn expiry(keys: &[OldKeySites], states: &[OldKeyState]) -> Expiry {
         unproven: states.iter().filter(|one| **one == OldKeyState::Unproven).count(),
         proven_at: None,
         hidden_for: None,
+        missing_sources: 0,
     }
 }

@@ -135,6 +135,7 @@ impl Evidence {
             unproven: self.unproven,
             proven_at: last(&self.due),
             hidden_for: None,
+            missing_sources: 0,
         }
     }
 }

@@ -30,12 +30,14 @@ pub struct SitesOfOldKeys {
     pub unseen: Vec<usize>,
     /// Sites whose PUT, or the proof of it, is still to come: their caches may answer anything.
     pub unproven: Vec<May>,
+    /// Sources of sites that could not be read: the sites that only stand there may serve any key.
+    pub missing_sources: usize,
 }
 
 impl SitesOfOldKeys {
     /// Of the keys of an answer.
     pub fn of_expiry(expiry: &Expiry, states: &[SiteState], now: Moment) -> Self {
-        Self::of(expiry.old.iter().map(|old| &old.key), states, now)
+        Self::of(expiry.old.iter().map(|old| &old.key), states, now).lacking_sources(expiry.missing_sources)
     }
 
     /// Of the keys that the last run of each site has replaced there, or was to.
@@ -50,6 +52,13 @@ impl SitesOfOldKeys {
             known.filter(|key| *key != expected).collect()
         };
         Self::of(states.iter().flat_map(of_site), states, now)
+    }
+
+    /// As a list of sites tells it that lacks those of so many sources.
+    #[must_use]
+    pub fn lacking_sources(mut self, missing: usize) -> Self {
+        self.missing_sources = missing;
+        self
     }
 
     fn of<'a>(keys: impl IntoIterator<Item = &'a PublishableKey>, states: &[SiteState], now: Moment) -> Self {
@@ -96,12 +105,13 @@ impl SitesOfOldKeys {
             keys,
             unseen,
             unproven,
+            missing_sources: 0,
         }
     }
 
     /// Whether no site is known or feared to serve `key`, one of [`Self::keys`].
     pub fn may_expire(&self, key: &KeyAtSites) -> bool {
-        let known = self.unseen.is_empty() && self.unproven.is_empty();
+        let known = self.unseen.is_empty() && self.unproven.is_empty() && self.missing_sources == 0;
         known && key.serving.is_empty() && key.may.is_empty()
     }
 }

@@ -369,14 +369,11 @@ impl Choice {
                 model.say_retry(sites.len());
                 again(model, sites)
             }
-            Meaning::Resume(run, Some(question)) => {
+            Meaning::Resume(run, Some(question)) if model.setup.has_canary().is_ok() => {
                 let asked = Self::old_run(run, question.clone());
                 return Pressed::Becomes(Box::new(Dialog::Choice(asked)));
             }
-            Meaning::Resume(run, None) => {
-                model.forget_left(run.id);
-                vec![Effect::Engine(Command::Resume((**run).clone()))]
-            }
+            Meaning::Resume(run, _) => resume(model, run),
             Meaning::Close(run) => {
                 model.forget_left(*run);
                 vec![Effect::Engine(Command::Close(*run))]
@@ -427,4 +424,14 @@ impl Choice {
         lines.push(Line::from(vec![key("Esc"), Span::raw(escape)]));
         draw_box(model, frame, self.title, lines, 0);
     }
+}
+
+/// Goes on with a run that was left; says why not where the canary that is named is missing.
+fn resume(model: &mut Model, run: &LeftRun) -> Vec<Effect> {
+    if let Err(why) = model.setup.has_canary() {
+        model.say(Level::Warning, why);
+        return Vec::new();
+    }
+    model.forget_left(run.id);
+    vec![Effect::Engine(Command::Resume(run.clone()))]
 }

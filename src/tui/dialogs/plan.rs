@@ -446,7 +446,7 @@ fn may_begin(model: &Model) -> Result<(), String> {
         let pause = model.key_of("pause");
         return Err(format!("a run is still sending: {pause} pauses or cancels it"));
     }
-    Ok(())
+    model.setup.has_canary()
 }
 
 /// With waves as the config says.

@@ -108,7 +108,28 @@ fn the_screen_tells_of_sources_and_its_plan_asks_for_a_word_when_one_failed() {
         .sees("3 sites get a PUT")
         .sees_no("could not be read: sites");
     pty.key("Esc").sees_no("sites get a PUT");
+    // Where only the source that fails lists the canary, there is no plan that could be confirmed.
+    let name = stage.healthy()[1].url.default_name();
+    let text = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+    let canary = text.replace("canary = 0", &format!("canary = [\"{name}\"]"));
+    assert_ne!(canary, text);
+    stage.write("config.toml", &canary);
+    std::fs::remove_file(stage.path("gone.txt")).unwrap();
+    pty.key("F5").sees("source gone: ");
+    pty.key("P")
+        .sees("nothing sent: a site that rollout.canary names is missing")
+        .sees_no("plan: push");
     pty.key("q").wait_exit();
+    assert_eq!(stage.puts(), 0);
+    let ended = stage.push(&["--allow-failed-source"]);
+    assert_eq!((ended.code, stage.puts()), (Some(2), 0), "{}", ended.err);
+    assert!(
+        ended
+            .err
+            .contains("nothing sent: a site that rollout.canary names is missing"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]
