@@ -369,7 +369,7 @@ fn stripe(config: &Config, sites: &HttpSiteApi) -> Result<Option<Arc<dyn AskStri
 
 /// What the store calls the list of sites of a config: the config's path, wherever the program is started. None where
 /// there is no config.
-fn list_name(config: &Config) -> Option<String> {
+pub(super) fn list_name(config: &Config) -> Option<String> {
     let path = std::fs::canonicalize(&config.path).ok()?;
     Some(path.to_string_lossy().into_owned())
 }
@@ -401,6 +401,13 @@ pub(super) struct StorePlace {
 /// The operator's store.
 pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<StorePlace> {
     let path = store_path(settings, globals)?;
+    if globals.store.is_some() && !path.exists() {
+        let text = format!(
+            "--store: there was no store yet, and an empty one begins at {}",
+            path.display()
+        );
+        let _closed = writeln!(std::io::stderr(), "{text}");
+    }
     let place = match store_at(&path) {
         Err(error) => after_damage(&path, error).await?,
         opened => opened?,

@@ -4,7 +4,8 @@ use jiff::tz::TimeZone;
 
 use super::format::{Format, OutputArgs};
 use super::key::refuse_strays;
-use super::session::open_store;
+use super::sending::say;
+use super::session::{list_name, open_store};
 use super::sources::config_with_sites;
 use super::status::Status;
 use super::{Common, Globals};
@@ -12,6 +13,7 @@ use crate::engine::Clock;
 use crate::report::rows::Layout;
 use crate::report::save::Readers;
 use crate::report::{Results, ServedKeys, metrics, old_keys, status};
+use crate::rules::plan::ListChange;
 use crate::rules::state::SiteState;
 use crate::site::SiteUrl;
 use crate::store::Store;
@@ -104,8 +106,19 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
         Some(format) => (document(format, args.old_key, &results), Readers::Owner),
     };
     args.output.write(&text, readers)?;
+    let before = match list_name(&config) {
+        Some(name) => store.list(&name).await?,
+        None => None,
+    };
+    let change = ListChange::since(before.as_deref(), &config.sites);
+    if !change.is_none() {
+        say(&format!(
+            "warning: {change}; what is not in the list is not counted"
+        ));
+    }
     // What is missing is not known to be good, and the question was whether all is.
-    Ok(if args.old_key && !config.listed.failed.is_empty() {
+    let lacks = !config.listed.failed.is_empty() || !change.went.is_empty();
+    Ok(if args.old_key && lacks {
         Status::Bad
     } else {
         Status::Good

@@ -37,6 +37,11 @@ fn a_list_that_lost_many_sites_is_asked_about_and_names_them() {
         "nobody was asked anything"
     );
 
+    // Shops that are not in the list any more may serve the old key.
+    let old_key = stage.run(&["status", "--old-key"], "");
+    assert_eq!(old_key.code, Some(1), "{}{}", old_key.out, old_key.err);
+    assert!(old_key.err.contains("6 sites went"), "{}", old_key.err);
+
     let allowed = [&push[..], &["--allow-list-change"]].concat();
     let sent = stage.run(&allowed, stage.key());
     assert_eq!(sent.code, Some(3), "{}{}", sent.out, sent.err);
