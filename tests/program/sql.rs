@@ -1,6 +1,8 @@
 //! Databases as sources of sites: against real servers of PostgreSQL and MariaDB, where they are installed, and against
 //! SQLite always.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use databases::{Database, Kind, PATIENCE, all, each, read, refuse, told};
@@ -284,6 +286,7 @@ fn a_file_that_is_no_database_is_told() {
     std::fs::write(&path, "one.example.com\n".repeat(100)).unwrap();
     assert!(refuse(&url, QUERY).contains("no database of SQLite"));
     assert!(refuse(&format!("sqlite:{}", folder.path().display()), QUERY).contains("is no file"));
+    assert!(refuse("sqlite:sites.db", QUERY).contains("must be an absolute path"));
     let database = Database::with_sites(Kind::Sqlite, TWO).unwrap();
     let path = database.url.trim_start_matches("sqlite:");
     let locks = rusqlite::Connection::open(path).unwrap();
@@ -309,4 +312,30 @@ fn a_file_that_is_no_database_is_told() {
         "{error}"
     );
     assert!(!copy.exists());
+}
+
+#[test]
+fn a_file_that_others_can_write_is_refused() {
+    let may = |path: &str, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let database = Database::with_sites(Kind::Sqlite, TWO).unwrap();
+    let path = database.url.trim_start_matches("sqlite:");
+    may(path, 0o646);
+    let error = database.refuse(QUERY);
+    assert_eq!(
+        error,
+        "the file that the url names: everyone can change it: chmod o-w FILE"
+    );
+    may(path, 0o644);
+    assert_eq!(database.read(QUERY).rows.len(), 2);
+    // What is written there counts as a part of the file.
+    let beside = format!("{path}-wal");
+    std::fs::write(&beside, "").unwrap();
+    may(&beside, 0o646);
+    let error = database.refuse(QUERY);
+    assert!(
+        error.starts_with("the file with -wal beside") && error.contains("chmod o-w"),
+        "{error}"
+    );
+    may(&beside, 0o600);
+    assert_eq!(database.read(QUERY).rows.len(), 2);
 }
