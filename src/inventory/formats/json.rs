@@ -36,15 +36,16 @@ pub(in crate::inventory) fn read(
             Value::String(address) => {
                 let mut one = BTreeMap::new();
                 put(&mut one, Field::Url, address);
-                Ok(one)
+                (one, None)
             }
             Value::Object(object) => of_object(object, fields, &mut met),
-            _ => Err("is neither an address nor an object".to_owned()),
+            _ => (
+                BTreeMap::new(),
+                Some("is neither an address nor an object".to_owned()),
+            ),
         };
-        match read {
-            Ok(fields) => rows.push(place, fields, most)?,
-            Err(why) => rows.bad.add(place, why),
-        }
+        let (fields, wrong) = read;
+        rows.push(place, fields, wrong, most)?;
     }
     let missed = fields.iter().filter(|(field, _)| !met.contains(*field));
     let missed: Vec<String> = missed
@@ -79,8 +80,9 @@ fn of_object(
     object: &Map<String, Value>,
     names: &BTreeMap<Field, String>,
     met: &mut BTreeSet<Field>,
-) -> Result<BTreeMap<Field, SecretString>, String> {
+) -> (BTreeMap<Field, SecretString>, Option<String>) {
     let mut fields = BTreeMap::new();
+    let mut wrong = None;
     for (field, own_name) in FIELDS {
         let name = names.get(&field).map_or(own_name, String::as_str);
         let Some(value) = object.get(name) else { continue };
@@ -92,9 +94,9 @@ fn of_object(
             Value::String(text) => put(&mut fields, field, text),
             Value::Bool(_) | Value::Number(_) => put(&mut fields, field, &value.to_string()),
             Value::Array(_) | Value::Object(_) => {
-                return Err(format!("{own_name}: is a list or an object, and must be a text"));
+                wrong = Some(format!("{own_name}: is a list or an object, and must be a text"));
             }
         }
     }
-    Ok(fields)
+    (fields, wrong)
 }

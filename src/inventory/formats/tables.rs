@@ -47,13 +47,10 @@ pub(super) fn read(bytes: &[u8], most: usize) -> Result<Rows, String> {
             match value {
                 Value::String(text) => put(&mut fields, field, text),
                 Value::Boolean(_) | Value::Integer(_) => put(&mut fields, field, &value.to_string()),
-                _ => wrong = Some(field),
+                _ => wrong = Some(format!("{}: must be a text", field.name())),
             }
         }
-        match wrong {
-            None => rows.push(place, fields, most)?,
-            Some(field) => rows.bad.add(place, format!("{}: must be a text", field.name())),
-        }
+        rows.push(place, fields, wrong, most)?;
     }
     Ok(rows)
 }

@@ -30,6 +30,14 @@ fn bad(rows: Rows) -> Vec<String> {
         .collect()
 }
 
+/// Those of bad rows.
+fn addresses(rows: &Rows) -> Vec<String> {
+    let addresses = rows.bad_addresses.iter();
+    addresses
+        .map(|(place, url)| format!("{place}: {}", url.expose_secret()))
+        .collect()
+}
+
 fn read_text(text: &str, format: ListFormat) -> Rows {
     read(text.as_bytes(), format, MOST).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -83,7 +91,7 @@ fn csv_needs_a_head() {
 
 #[test]
 fn json_is_a_list_of_addresses_or_objects() {
-    let list = r#"["https://a.example", {"url": "https://b.example", "enabled": false, "name": null, "id": 7, "group": 3}, 5, {"url": ["x"]}]"#;
+    let list = r#"["https://a.example", {"url": "https://b.example", "enabled": false, "name": null, "id": 7, "group": 3}, 5, {"url": ["x"]}, {"mode": {}, "url": "https://c.example"}]"#;
     let rows = read_text(list, ListFormat::Json);
     assert_eq!(
         told(&rows),
@@ -93,11 +101,13 @@ fn json_is_a_list_of_addresses_or_objects() {
         ]
     );
     assert!(rows.unknown.is_empty(), "real lists have other names");
+    assert_eq!(addresses(&rows), ["row 5: https://c.example"]);
     assert_eq!(
         bad(rows),
         [
             "row 3: is neither an address nor an object",
-            "row 4: url: is a list or an object, and must be a text"
+            "row 4: url: is a list or an object, and must be a text",
+            "row 5: mode: is a list or an object, and must be a text"
         ]
     );
     // The dashboard's answer (contract.md).
@@ -140,6 +150,7 @@ fn toml_has_sites_as_the_config() {
     let rows = read_text(text, ListFormat::Toml);
     assert_eq!(told(&rows), ["row 1: url=https://a.example enabled=false"]);
     assert_eq!(rows.unknown.len(), 2);
+    assert_eq!(addresses(&rows), ["row 2: https://b.example"]);
     assert_eq!(bad(rows), ["row 2: master_key: must be a text"]);
     let said = refusal("a = 1\nkey = sk_live_x\n", ListFormat::Toml);
     assert_eq!(said, "is no TOML (line 2)");
