@@ -145,6 +145,53 @@ fn a_pointer_leads_to_the_list_and_a_map_to_its_names() {
 }
 
 #[test]
+fn json_names_its_fields_in_any_letters_and_once() {
+    let list = r#"[{"URL": "https://a.example", "Enabled": false}, {"url": "https://b.example", "enabled": true, "ENABLED": false}]"#;
+    let rows = read_text(list, ListFormat::Json);
+    assert_eq!(told(&rows), ["row 1: url=https://a.example enabled=false"]);
+    assert_eq!(addresses(&rows), ["row 2: https://b.example"]);
+    assert_eq!(bad(rows), ["row 2: enabled: stands there twice"]);
+    // A name of the config's own is meant as it stands there, and may be of several fields.
+    let fields: BTreeMap<Field, String> =
+        [(Field::Url, "At".to_owned()), (Field::Name, "At".to_owned())].into();
+    let text = br#"[{"At": "https://a.example"}, {"at": "https://b.example", "url": "https://c.example"}]"#;
+    let rows = json::read(text, None, &fields, MOST).unwrap();
+    assert_eq!(
+        told(&rows),
+        ["row 1: url=https://a.example name=https://a.example", "row 2: "]
+    );
+}
+
+/// Values take many times the memory of their text: what stands beside the list is not made into any.
+#[test]
+fn of_a_large_text_only_the_rows_take_memory() {
+    // Values as deep as this are refused.
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    let list = r#"["https://a.example"]"#;
+    for (text, pointer) in [
+        (format!("{{\"beside\": {deep}, \"sites\": {list}}}"), None),
+        (
+            format!("[{deep}, {{\"a/b\": {{\"c~\": {list}}}}}]"),
+            Some("/1/a~1b/c~0"),
+        ),
+    ] {
+        let rows = json::read(text.as_bytes(), pointer, &BTreeMap::new(), MOST).unwrap();
+        assert_eq!(told(&rows), ["row 1: url=https://a.example"]);
+    }
+    let long = format!(
+        r#"[{{"url": "https://a.example", "x": "{}"}}]"#,
+        "x".repeat(1024 * 1024)
+    );
+    assert_eq!(
+        bad(read_text(&long, ListFormat::Json)),
+        ["row 1: is longer than 1 MiB"]
+    );
+    let long = "#".repeat(8 * 1024 * 1024 + 1);
+    assert!(refusal(&long, ListFormat::Toml).starts_with("is longer than 8 MiB, the most for TOML"));
+    assert!(told(&read_text(&long[1..], ListFormat::Toml)).is_empty());
+}
+
+#[test]
 fn toml_has_sites_as_the_config() {
     let text = "version = 1\n[[sites]]\nurl = \"https://a.example\"\nenabled = false\nid = 3\n[[sites]]\nurl = \"https://b.example\"\nmaster_key = { env = \"A\" }\n";
     let rows = read_text(text, ListFormat::Toml);
