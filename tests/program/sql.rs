@@ -201,20 +201,25 @@ fn what_is_wrong_with_a_query_is_told() {
     }
 }
 
+/// A query that answers a million sites.
+fn a_million(kind: Kind) -> String {
+    let numbers = kind.pick(
+        "generate_series(1, 1000000) AS numbers(seq)",
+        "seq_1_to_1000000",
+        "(WITH RECURSIVE n(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < 1000000) SELECT seq FROM n)",
+    );
+    let address = kind.pick(
+        "'https://' || seq || '.example.com'",
+        "CONCAT('https://', seq, '.example.com')",
+        "'https://' || seq || '.example.com'",
+    );
+    format!("SELECT {address} AS url FROM {numbers}")
+}
+
 #[test]
 fn more_rows_than_are_allowed_are_not_read_to_the_end() {
     each("", |database| {
-        let numbers = database.kind.pick(
-            "generate_series(1, 1000000) AS numbers(seq)",
-            "seq_1_to_1000000",
-            "(WITH RECURSIVE n(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < 1000000) SELECT seq FROM n)",
-        );
-        let address = database.kind.pick(
-            "'https://' || seq || '.example.com'",
-            "CONCAT('https://', seq, '.example.com')",
-            "'https://' || seq || '.example.com'",
-        );
-        let query = format!("SELECT {address} AS url FROM {numbers}");
+        let query = a_million(database.kind);
         let error = told(&database.url, read(&database.url, &query, PATIENCE, 20_000));
         assert!(
             error.starts_with("more than 20000 rows: raise max_rows"),
@@ -224,6 +229,19 @@ fn more_rows_than_are_allowed_are_not_read_to_the_end() {
         assert_eq!(rows.rows.len(), 20_000);
         assert_eq!(all(&rows, Field::Url)[19_999], Some("https://20000.example.com"));
     });
+}
+
+/// As many as `max_rows` can be. From SQLite alone, since the others take seconds more, and hold rows in the same way.
+#[test]
+fn a_million_rows_are_read() {
+    let database = Database::of(Kind::Sqlite).unwrap();
+    let rows = read(&database.url, &a_million(Kind::Sqlite), PATIENCE, 1_000_000).unwrap();
+    assert_eq!(rows.rows.len(), 1_000_000);
+    assert_eq!(
+        all(&rows, Field::Url)[999_999],
+        Some("https://1000000.example.com")
+    );
+    assert!(rows.bad.is_empty());
 }
 
 #[test]
