@@ -26,7 +26,8 @@ pub(in crate::inventory) fn read(
     fields: &BTreeMap<Field, String>,
     most: usize,
 ) -> Result<Rows, String> {
-    let whole: &RawValue = serde_json::from_slice(super::without_mark(bytes)).map_err(no_json)?;
+    let whole: &RawValue =
+        serde_json::from_slice(super::without_mark(bytes)).map_err(|error| no_json(&error))?;
     let list = find_list(whole, pointer)?;
     let mut reading = Reading {
         names: fields,
@@ -38,11 +39,11 @@ pub(in crate::inventory) fn read(
     let read = serde_json::Deserializer::from_str(list.get()).deserialize_seq(&mut reading);
     match reading.refusal.take() {
         Some(refusal) => Err(refusal),
-        None => read.map(|()| reading.finish()).map_err(no_json),
+        None => read.map(|()| reading.finish()).map_err(|error| no_json(&error)),
     }
 }
 
-fn no_json(error: serde_json::Error) -> String {
+fn no_json(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     format!("is no JSON (line {line}, column {column})")
 }
@@ -109,7 +110,9 @@ fn part<'a>(of: &'a RawValue, step: &str) -> Result<Option<&'a RawValue>, String
         return Ok(None);
     }
     let mut deserializer = serde_json::Deserializer::from_str(of.get());
-    deserializer.deserialize_any(Part(step)).map_err(no_json)
+    deserializer
+        .deserialize_any(Part(step))
+        .map_err(|error| no_json(&error))
 }
 
 struct Reading<'a> {
