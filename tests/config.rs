@@ -281,6 +281,10 @@ const ERRORS: &[(&str, &str)] = &[
         ":2:16: allow_hosts holds hosts such as",
     ),
     (
+        "[inventory]\nallow_hosts = [\"a.example.com\", \"*.com\"]\n",
+        ":2:33: this admits hosts of strangers",
+    ),
+    (
         "[master_key]\ncredential = \"../key\"\n",
         ": credential must be the name that LoadCredential= gives it",
     ),

@@ -123,7 +123,8 @@ fn some(told: impl ExactSizeIterator<Item = String>, one: &str, many: &str) {
 /// What a script says to the questions about the list of sites.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct ListArgs {
-    /// Also send when a source of sites could not be read, and its sites are missing.
+    /// Also send when a source of sites could not be read: its sites are missing, and so are the modes, exclusions
+    /// (enabled = false) and master keys that it may set for sites that stand elsewhere too.
     #[arg(long)]
     allow_failed_source: bool,
 }
@@ -145,7 +146,8 @@ pub(super) fn may_send(config: &Config, args: ListArgs) -> anyhow::Result<()> {
     }
     let names: Vec<&str> = failed.iter().map(|failed| failed.source.as_str()).collect();
     bail!(
-        "nothing sent: {} could not be read, and sites are missing by that: {}. Mend it, or send to the others with \
+        "nothing sent: {} could not be read, and sites are missing by that: {}. Which modes, exclusions and master \
+         keys of other sites stand there is not known either. Mend it, or send to the others with \
          --allow-failed-source",
         Count(failed.len(), "source"),
         list(&names, "and")

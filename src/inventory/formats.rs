@@ -26,6 +26,8 @@ pub(super) struct Rows {
     pub(super) found: Vec<Row>,
     /// Rows that say nothing.
     pub(super) bad: Remarks,
+    /// The addresses that stand in those: what is said of these sites is not known.
+    pub(super) bad_addresses: Vec<(Place, SecretString)>,
     /// Names that no field has.
     pub(super) unknown: BTreeSet<CleanText>,
     /// What else is odd.
@@ -72,6 +74,7 @@ impl Rows {
     pub(super) fn of_answer(answer: Answer) -> Self {
         let mut rows = Self {
             found: answer.rows,
+            bad_addresses: answer.bad_addresses,
             ..Self::default()
         };
         for (place, why) in answer.bad {
@@ -98,17 +101,25 @@ impl Rows {
         }
     }
 
-    /// Keeps within the source's limit before more memory is taken.
+    /// Takes a row, of which something may be wrong. Keeps within the source's limit before more memory is taken.
     fn push(
         &mut self,
         place: Place,
-        fields: BTreeMap<Field, SecretString>,
+        mut fields: BTreeMap<Field, SecretString>,
+        wrong: Option<String>,
         most: usize,
     ) -> Result<(), String> {
         if self.count() >= most {
             return Err(too_many(most));
         }
-        self.found.push(Row { place, fields });
+        match wrong {
+            None => self.found.push(Row { place, fields }),
+            Some(why) => {
+                self.bad.add(place, why);
+                let url = fields.remove(&Field::Url);
+                self.bad_addresses.extend(url.map(|url| (place, url)));
+            }
+        }
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -16,6 +16,8 @@ use crate::text::{CleanText, Count};
 
 /// The longest reason or remark that is told, in characters.
 const LIMIT: usize = 600;
+/// So many sites that are held back are named; the others are counted.
+const NAMED: usize = 100;
 
 /// The config with the sites of its sources, each of which has come to something. The config's own sites are first. Of a
 /// site that several places list, each field is as the first of them has it that has it at all.
@@ -25,6 +27,7 @@ pub(super) fn merge(mut config: Config, outcomes: Vec<Outcome>) -> Config {
     for (source, outcome) in sources.iter().zip(outcomes) {
         merging.take(source, outcome);
     }
+    merging.hold_back();
     config.sources = sources;
     config.sites = config.complete(&merging.entries);
     config.master_keys = merging.master_keys;
@@ -40,6 +43,15 @@ struct Merging {
     master_keys: Vec<SecretSource>,
     /// The master keys of rows, by their hashes: sites with the same one share it.
     known_keys: HashMap<[u8; 32], MasterKeyId>,
+    /// The sites of rows that are left out: where else they may stand is known when all is read.
+    held_back: Vec<HeldBack>,
+}
+
+/// A site of which a source says something that cannot be read: that it gets no key, perhaps, or another one.
+struct HeldBack {
+    source: CleanText,
+    place: Place,
+    url: SiteUrl,
 }
 
 /// What is made of one source.
@@ -70,6 +82,7 @@ impl Merging {
             inventory: config.inventory.clone(),
             master_keys: config.master_keys.clone(),
             known_keys: HashMap::new(),
+            held_back: Vec::new(),
         }
     }
 
@@ -82,9 +95,14 @@ impl Merging {
         let Rows {
             found,
             bad,
+            bad_addresses,
             unknown,
             odd,
         } = rows;
+        for (place, url) in bad_addresses {
+            let url = SiteUrl::parse(url.expose_secret().trim());
+            self.note_held_back(source, place, url.ok());
+        }
         let mut told = Told {
             bad,
             odd: Remarks::default(),
@@ -95,7 +113,10 @@ impl Merging {
             let place = row.place;
             match self.add(source, &row, &mut told) {
                 Ok(()) => told.good += 1,
-                Err(why) => told.bad.add(place, why),
+                Err(why) => {
+                    told.bad.add(place, why);
+                    self.note_held_back(source, place, row.url().ok());
+                }
             }
         }
         if told.good == 0 && count > 0 {
@@ -130,6 +151,55 @@ impl Merging {
             place: place.map(|place| place.to_string()),
             text: CleanText::new(text, LIMIT),
         });
+    }
+
+    /// A source that may not add a site may not hold it back either.
+    fn note_held_back(&mut self, source: &Source, place: Place, url: Option<SiteUrl>) {
+        let url = url.filter(|url| self.inventory.allows(url.host()));
+        self.held_back.extend(url.map(|url| HeldBack {
+            source: source.name.clone(),
+            place,
+            url,
+        }));
+    }
+
+    /// A site that a row which is left out speaks of, and that stands elsewhere too, gets no key: without the row it would
+    /// be of any mode, enabled and with the global master key, as far as the other places say nothing of that.
+    fn hold_back(&mut self) {
+        let mut sites = HashSet::new();
+        let mut last = None;
+        for held in std::mem::take(&mut self.held_back) {
+            let Some(at) = self.places.get(&held.url).copied() else {
+                continue;
+            };
+            if !sites.insert(at) {
+                continue;
+            }
+            self.entries[at].enabled = Some(false);
+            if sites.len() > NAMED {
+                last = Some(held.source);
+                continue;
+            }
+            let text = format!(
+                "{} stands elsewhere too, but what this row says of it is not known: it gets no key until the row is mended",
+                held.url
+            );
+            self.listed.warnings.push(RowWarning {
+                source: held.source,
+                place: Some(held.place.to_string()),
+                text: CleanText::new(&text, LIMIT),
+            });
+        }
+        if let Some(source) = last {
+            let more = Count(sites.len() - NAMED, "more site");
+            let text =
+                format!("and {more} of rows that are left out: none gets a key until its row is mended");
+            self.listed.warnings.push(RowWarning {
+                source,
+                place: None,
+                text: CleanText::note(&text),
+            });
+        }
     }
 
     /// Adds a row's site, or what the row says of one that is known.

@@ -40,6 +40,8 @@ pub struct Answer {
     pub rows: Vec<Row>,
     /// Those that could not, and why: each is a warning, and does not lose the others. Quotes no value.
     pub bad: Vec<(Place, String)>,
+    /// The addresses that stand in those.
+    pub bad_addresses: Vec<(Place, SecretString)>,
     /// What it holds beside the fields of a site, by its cleaned names.
     pub unknown: Vec<String>,
 }
@@ -93,9 +95,8 @@ impl Row {
             }
             Ok(Some(clean))
         };
-        let url = self.raw(Field::Url).ok_or(RowRefusal::NoUrl)?;
         Ok(Entry {
-            url: SiteUrl::parse(url)?,
+            url: self.url()?,
             name: text(Field::Name)?,
             group: text(Field::Group)?,
             mode: self.raw(Field::Mode).map(mode).transpose()?,
@@ -103,6 +104,15 @@ impl Row {
             master_key: self.fields.get(&Field::MasterKey).cloned(),
             enabled: self.raw(Field::Enabled).map(enabled).transpose()?,
         })
+    }
+
+    /// Where its site is, whatever stands in the other fields.
+    ///
+    /// # Errors
+    /// [`RowRefusal`], with words for the operator.
+    pub fn url(&self) -> Result<SiteUrl, RowRefusal> {
+        let url = self.raw(Field::Url).ok_or(RowRefusal::NoUrl)?;
+        Ok(SiteUrl::parse(url)?)
     }
 
     fn raw(&self, field: Field) -> Option<&str> {

@@ -1,6 +1,8 @@
 //! Databases as sources of sites: against real servers of PostgreSQL and MariaDB, where they are installed, and against
 //! SQLite always.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use databases::{Database, Kind, PATIENCE, all, each, read, refuse, told};
@@ -199,20 +201,25 @@ fn what_is_wrong_with_a_query_is_told() {
     }
 }
 
+/// A query that answers a million sites.
+fn a_million(kind: Kind) -> String {
+    let numbers = kind.pick(
+        "generate_series(1, 1000000) AS numbers(seq)",
+        "seq_1_to_1000000",
+        "(WITH RECURSIVE n(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < 1000000) SELECT seq FROM n)",
+    );
+    let address = kind.pick(
+        "'https://' || seq || '.example.com'",
+        "CONCAT('https://', seq, '.example.com')",
+        "'https://' || seq || '.example.com'",
+    );
+    format!("SELECT {address} AS url FROM {numbers}")
+}
+
 #[test]
 fn more_rows_than_are_allowed_are_not_read_to_the_end() {
     each("", |database| {
-        let numbers = database.kind.pick(
-            "generate_series(1, 1000000) AS numbers(seq)",
-            "seq_1_to_1000000",
-            "(WITH RECURSIVE n(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < 1000000) SELECT seq FROM n)",
-        );
-        let address = database.kind.pick(
-            "'https://' || seq || '.example.com'",
-            "CONCAT('https://', seq, '.example.com')",
-            "'https://' || seq || '.example.com'",
-        );
-        let query = format!("SELECT {address} AS url FROM {numbers}");
+        let query = a_million(database.kind);
         let error = told(&database.url, read(&database.url, &query, PATIENCE, 20_000));
         assert!(
             error.starts_with("more than 20000 rows: raise max_rows"),
@@ -222,6 +229,19 @@ fn more_rows_than_are_allowed_are_not_read_to_the_end() {
         assert_eq!(rows.rows.len(), 20_000);
         assert_eq!(all(&rows, Field::Url)[19_999], Some("https://20000.example.com"));
     });
+}
+
+/// As many as `max_rows` can be. From SQLite alone, since the others take seconds more, and hold rows in the same way.
+#[test]
+fn a_million_rows_are_read() {
+    let database = Database::of(Kind::Sqlite).unwrap();
+    let rows = read(&database.url, &a_million(Kind::Sqlite), PATIENCE, 1_000_000).unwrap();
+    assert_eq!(rows.rows.len(), 1_000_000);
+    assert_eq!(
+        all(&rows, Field::Url)[999_999],
+        Some("https://1000000.example.com")
+    );
+    assert!(rows.bad.is_empty());
 }
 
 #[test]
@@ -284,6 +304,7 @@ fn a_file_that_is_no_database_is_told() {
     std::fs::write(&path, "one.example.com\n".repeat(100)).unwrap();
     assert!(refuse(&url, QUERY).contains("no database of SQLite"));
     assert!(refuse(&format!("sqlite:{}", folder.path().display()), QUERY).contains("is no file"));
+    assert!(refuse("sqlite:sites.db", QUERY).contains("must be an absolute path"));
     let database = Database::with_sites(Kind::Sqlite, TWO).unwrap();
     let path = database.url.trim_start_matches("sqlite:");
     let locks = rusqlite::Connection::open(path).unwrap();
@@ -309,4 +330,30 @@ fn a_file_that_is_no_database_is_told() {
         "{error}"
     );
     assert!(!copy.exists());
+}
+
+#[test]
+fn a_file_that_others_can_write_is_refused() {
+    let may = |path: &str, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let database = Database::with_sites(Kind::Sqlite, TWO).unwrap();
+    let path = database.url.trim_start_matches("sqlite:");
+    may(path, 0o646);
+    let error = database.refuse(QUERY);
+    assert_eq!(
+        error,
+        "the file that the url names: everyone can change it: chmod o-w FILE"
+    );
+    may(path, 0o644);
+    assert_eq!(database.read(QUERY).rows.len(), 2);
+    // What is written there counts as a part of the file.
+    let beside = format!("{path}-wal");
+    std::fs::write(&beside, "").unwrap();
+    may(&beside, 0o646);
+    let error = database.refuse(QUERY);
+    assert!(
+        error.starts_with("the file with -wal beside") && error.contains("chmod o-w"),
+        "{error}"
+    );
+    may(&beside, 0o600);
+    assert_eq!(database.read(QUERY).rows.len(), 2);
 }

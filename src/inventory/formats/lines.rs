@@ -15,7 +15,7 @@ pub(super) fn read(bytes: &[u8], most: usize) -> Result<Rows, String> {
         }
         let mut fields = BTreeMap::new();
         put(&mut fields, Field::Url, address);
-        rows.push(Place::Line(number), fields, most)?;
+        rows.push(Place::Line(number), fields, None, most)?;
     }
     Ok(rows)
 }

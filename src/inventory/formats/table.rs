@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use csv::{ByteRecord, ReaderBuilder, StringRecord, Trim};
+use secrecy::SecretString;
 
 use super::{Rows, put};
 use crate::inventory::row::Place;
@@ -47,6 +48,10 @@ pub(super) fn read(bytes: &[u8], most: usize) -> Result<Rows, String> {
                 return Err(super::too_many(most));
             }
             rows.bad.add(line, text);
+            // Which column is which is not known.
+            let addresses = cells.iter().filter(|cell| cell.contains("://"));
+            let addresses = addresses.map(|cell| (line, SecretString::from(cell)));
+            rows.bad_addresses.extend(addresses);
             continue;
         }
         let mut fields = BTreeMap::new();
@@ -55,7 +60,7 @@ pub(super) fn read(bytes: &[u8], most: usize) -> Result<Rows, String> {
                 put(&mut fields, *field, cell);
             }
         }
-        rows.push(line, fields, most)?;
+        rows.push(line, fields, None, most)?;
     }
     Ok(rows)
 }

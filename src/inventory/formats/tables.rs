@@ -6,8 +6,14 @@ use super::{Rows, put};
 use crate::inventory::row::Place;
 use crate::site::Field;
 
+/// The longest text, in bytes: all of it is made into values at once, which take many times its memory.
+const TEXT_LIMIT: usize = 8 * 1024 * 1024;
+
 /// `[[sites]]` as in the config; a master key is a plain text here.
 pub(super) fn read(bytes: &[u8], most: usize) -> Result<Rows, String> {
+    if bytes.len() > TEXT_LIMIT {
+        return Err("is longer than 8 MiB, the most for TOML: write the list as CSV or JSON".to_owned());
+    }
     let text = std::str::from_utf8(bytes).map_err(|_| "is no text in UTF-8")?;
     let whole: Table = toml::from_str(text).map_err(|error: toml::de::Error| {
         let line = error.span().map(|span| {
@@ -47,13 +53,10 @@ pub(super) fn read(bytes: &[u8], most: usize) -> Result<Rows, String> {
             match value {
                 Value::String(text) => put(&mut fields, field, text),
                 Value::Boolean(_) | Value::Integer(_) => put(&mut fields, field, &value.to_string()),
-                _ => wrong = Some(field),
+                _ => wrong = Some(format!("{}: must be a text", field.name())),
             }
         }
-        match wrong {
-            None => rows.push(place, fields, most)?,
-            Some(field) => rows.bad.add(place, format!("{}: must be a text", field.name())),
-        }
+        rows.push(place, fields, wrong, most)?;
     }
     Ok(rows)
 }

@@ -30,6 +30,14 @@ fn bad(rows: Rows) -> Vec<String> {
         .collect()
 }
 
+/// Those of bad rows.
+fn addresses(rows: &Rows) -> Vec<String> {
+    let addresses = rows.bad_addresses.iter();
+    addresses
+        .map(|(place, url)| format!("{place}: {}", url.expose_secret()))
+        .collect()
+}
+
 fn read_text(text: &str, format: ListFormat) -> Rows {
     read(text.as_bytes(), format, MOST).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -83,7 +91,7 @@ fn csv_needs_a_head() {
 
 #[test]
 fn json_is_a_list_of_addresses_or_objects() {
-    let list = r#"["https://a.example", {"url": "https://b.example", "enabled": false, "name": null, "id": 7, "group": 3}, 5, {"url": ["x"]}]"#;
+    let list = r#"["https://a.example", {"url": "https://b.example", "enabled": false, "name": null, "id": 7, "group": 3}, 5, {"url": ["x"]}, {"mode": {}, "url": "https://c.example"}]"#;
     let rows = read_text(list, ListFormat::Json);
     assert_eq!(
         told(&rows),
@@ -93,11 +101,13 @@ fn json_is_a_list_of_addresses_or_objects() {
         ]
     );
     assert!(rows.unknown.is_empty(), "real lists have other names");
+    assert_eq!(addresses(&rows), ["row 5: https://c.example"]);
     assert_eq!(
         bad(rows),
         [
             "row 3: is neither an address nor an object",
-            "row 4: url: is a list or an object, and must be a text"
+            "row 4: url: is a list or an object, and must be a text",
+            "row 5: mode: is a list or an object, and must be a text"
         ]
     );
     // The dashboard's answer (contract.md).
@@ -135,11 +145,59 @@ fn a_pointer_leads_to_the_list_and_a_map_to_its_names() {
 }
 
 #[test]
+fn json_names_its_fields_in_any_letters_and_once() {
+    let list = r#"[{"URL": "https://a.example", "Enabled": false}, {"url": "https://b.example", "enabled": true, "ENABLED": false}]"#;
+    let rows = read_text(list, ListFormat::Json);
+    assert_eq!(told(&rows), ["row 1: url=https://a.example enabled=false"]);
+    assert_eq!(addresses(&rows), ["row 2: https://b.example"]);
+    assert_eq!(bad(rows), ["row 2: enabled: stands there twice"]);
+    // A name of the config's own is meant as it stands there, and may be of several fields.
+    let fields: BTreeMap<Field, String> =
+        [(Field::Url, "At".to_owned()), (Field::Name, "At".to_owned())].into();
+    let text = br#"[{"At": "https://a.example"}, {"at": "https://b.example", "url": "https://c.example"}]"#;
+    let rows = json::read(text, None, &fields, MOST).unwrap();
+    assert_eq!(
+        told(&rows),
+        ["row 1: url=https://a.example name=https://a.example", "row 2: "]
+    );
+}
+
+/// Values take many times the memory of their text: what stands beside the list is not made into any.
+#[test]
+fn of_a_large_text_only_the_rows_take_memory() {
+    // Values as deep as this are refused.
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    let list = r#"["https://a.example"]"#;
+    for (text, pointer) in [
+        (format!("{{\"beside\": {deep}, \"sites\": {list}}}"), None),
+        (
+            format!("[{deep}, {{\"a/b\": {{\"c~\": {list}}}}}]"),
+            Some("/1/a~1b/c~0"),
+        ),
+    ] {
+        let rows = json::read(text.as_bytes(), pointer, &BTreeMap::new(), MOST).unwrap();
+        assert_eq!(told(&rows), ["row 1: url=https://a.example"]);
+    }
+    let long = format!(
+        r#"[{{"url": "https://a.example", "x": "{}"}}]"#,
+        "x".repeat(1024 * 1024)
+    );
+    assert_eq!(
+        bad(read_text(&long, ListFormat::Json)),
+        ["row 1: is longer than 1 MiB"]
+    );
+    let long = "#".repeat(8 * 1024 * 1024 + 1);
+    assert!(refusal(&long, ListFormat::Toml).starts_with("is longer than 8 MiB, the most for TOML"));
+    assert!(told(&read_text(&long[1..], ListFormat::Toml)).is_empty());
+}
+
+#[test]
 fn toml_has_sites_as_the_config() {
     let text = "version = 1\n[[sites]]\nurl = \"https://a.example\"\nenabled = false\nid = 3\n[[sites]]\nurl = \"https://b.example\"\nmaster_key = { env = \"A\" }\n";
     let rows = read_text(text, ListFormat::Toml);
     assert_eq!(told(&rows), ["row 1: url=https://a.example enabled=false"]);
     assert_eq!(rows.unknown.len(), 2);
+    assert_eq!(addresses(&rows), ["row 2: https://b.example"]);
     assert_eq!(bad(rows), ["row 2: master_key: must be a text"]);
     let said = refusal("a = 1\nkey = sk_live_x\n", ListFormat::Toml);
     assert_eq!(said, "is no TOML (line 2)");

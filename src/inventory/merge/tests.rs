@@ -150,6 +150,66 @@ fn a_bad_row_is_a_warning_and_loses_no_other() {
     );
 }
 
+/// Else it would be of any mode, enabled, and with the global master key.
+#[test]
+fn a_site_of_a_bad_row_that_stands_elsewhere_too_gets_no_key() {
+    let text = format!(
+        "[[sites]]\nurl = \"https://a.example\"\nenabled = true\n{}{}{}",
+        source("one", ""),
+        source("two", ""),
+        source("three", "")
+    );
+    let c = (Field::Url, "https://c.example");
+    let d = (Field::Url, "https://d.example");
+    let one = rows(&[
+        &[A, (Field::Mode, "life")],
+        &[B, (Field::MasterKey, "abcdefghij…")],
+        &[c, (Field::Enabled, "off")],
+    ]);
+    let two = rows(&[&[B], &[d]]);
+    let cut_off = formats::read(
+        b"name,url,enabled\nd,https://d.example\n",
+        crate::config::ListFormat::Csv,
+        9,
+    );
+    let config = merge(config(&text), vec![Ok(one), Ok(two), cut_off]);
+    let sites: Vec<(&str, bool)> = config
+        .sites
+        .iter()
+        .map(|site| (site.url.host(), site.enabled))
+        .collect();
+    assert_eq!(
+        sites,
+        [("a.example", false), ("b.example", false), ("d.example", false)]
+    );
+    let told = warnings(&config);
+    let held: Vec<&str> = told
+        .iter()
+        .map(String::as_str)
+        .filter(|told| told.contains("elsewhere too"))
+        .collect();
+    let words = "stands elsewhere too, but what this row says of it is not known: it gets no key until the row is mended";
+    assert_eq!(
+        held,
+        [
+            format!("one, row 1: https://a.example {words}"),
+            format!("one, row 2: https://b.example {words}"),
+            format!("three, line 2: https://d.example {words}"),
+        ]
+    );
+}
+
+#[test]
+fn a_host_that_a_source_may_not_add_is_not_held_back_by_it() {
+    let text = format!(
+        "[inventory]\nallow_hosts = [\"*.shops.example\"]\n[[sites]]\nurl = \"https://a.example\"\n{}",
+        source("one", "")
+    );
+    let good: &[(Field, &str)] = &[(Field::Url, "https://x.shops.example")];
+    let one = rows(&[good, &[A, (Field::Mode, "life")]]);
+    assert!(site(&merge(config(&text), vec![Ok(one)]), "a.example").enabled);
+}
+
 #[test]
 fn a_hundred_warnings_are_told_of_a_source() {
     let bad: &[(Field, &str)] = &[(Field::Name, "x")];

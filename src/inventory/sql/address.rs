@@ -95,6 +95,9 @@ pub(super) enum AddressRefusal {
     /// No file.
     #[error("its url names no file (sqlite:/path/to/sites.db)")]
     NoFile,
+    /// A file's path that depends on where the program was started.
+    #[error("the file in its url must be an absolute path (sqlite:/path/to/sites.db)")]
+    RelativeFile,
     /// A part behind `?` that nobody knows.
     #[error(
         "its url has a parameter that is not known here: known are sslmode, sslrootcert, sslcert, sslkey, host (PostgreSQL) and socket (MySQL)"
@@ -143,7 +146,11 @@ impl Address {
                 if path.is_empty() {
                     return Err(AddressRefusal::NoFile);
                 }
-                Ok(Self::Sqlite(PathBuf::from(path)))
+                let path = PathBuf::from(path);
+                if path.is_relative() {
+                    return Err(AddressRefusal::RelativeFile);
+                }
+                Ok(Self::Sqlite(path))
             }
             _ => Err(AddressRefusal::Scheme),
         }
@@ -383,6 +390,8 @@ mod tests {
                 AddressRefusal::SocketPath,
             ),
             ("sqlite:", AddressRefusal::NoFile),
+            ("sqlite:topsecret.db", AddressRefusal::RelativeFile),
+            ("sqlite://topsecret.db", AddressRefusal::RelativeFile),
         ] {
             let refused = parse(url).unwrap_err();
             assert_eq!(refused, refusal, "{url}");
@@ -395,8 +404,7 @@ mod tests {
         for (url, path) in [
             ("sqlite:/srv/sites.db", "/srv/sites.db"),
             ("sqlite:///srv/sites.db?mode=ro", "/srv/sites.db"),
-            ("sqlite://sites.db", "sites.db"),
-            ("sqlite:a b?.db", "a b?.db"),
+            ("sqlite:/a b?.db", "/a b?.db"),
         ] {
             assert!(
                 matches!(parse(url), Ok(Address::Sqlite(found)) if found == Path::new(path)),

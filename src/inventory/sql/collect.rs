@@ -58,12 +58,12 @@ impl Collector {
         self.seen += 1;
         let place = Place::Row(u64::try_from(self.seen).unwrap_or(u64::MAX));
         let mut fields = BTreeMap::new();
+        let mut wrong = None;
         for (number, field) in &columns.fields {
             match read(*number) {
                 Ok(None) => {}
                 Ok(Some(text)) if text.len() > VALUE_LIMIT => {
-                    self.refuse(place, *field, "is longer than 4096 bytes");
-                    return Ok(());
+                    wrong = wrong.or(Some((*field, "is longer than 4096 bytes")));
                 }
                 Ok(Some(text)) => {
                     // Made first, so that it is wiped also where it is not kept.
@@ -73,10 +73,7 @@ impl Collector {
                         fields.insert(*field, text);
                     }
                 }
-                Err(ValueRefusal::Value(reason)) => {
-                    self.refuse(place, *field, reason);
-                    return Ok(());
-                }
+                Err(ValueRefusal::Value(reason)) => wrong = wrong.or(Some((*field, reason))),
                 Err(ValueRefusal::Type(name)) => {
                     let field = field.name();
                     return Err(format!(
@@ -85,12 +82,15 @@ impl Collector {
                 }
             }
         }
-        self.rows.rows.push(Row { place, fields });
+        match wrong {
+            None => self.rows.rows.push(Row { place, fields }),
+            Some((field, reason)) => {
+                self.rows.bad.push((place, format!("{} {reason}", field.name())));
+                let url = fields.remove(&Field::Url);
+                self.rows.bad_addresses.extend(url.map(|url| (place, url)));
+            }
+        }
         Ok(())
-    }
-
-    fn refuse(&mut self, place: Place, field: Field, reason: &str) {
-        self.rows.bad.push((place, format!("{} {reason}", field.name())));
     }
 
     /// All that came.
@@ -129,6 +129,11 @@ mod tests {
         assert_eq!(
             rows.bad,
             [(Place::Row(2), "name is longer than 4096 bytes".to_owned())]
+        );
+        let (place, address) = &rows.bad_addresses[0];
+        assert_eq!(
+            (*place, address.expose_secret()),
+            (Place::Row(2), "https://one.example.com")
         );
         let names: Vec<_> = rows.rows.iter().map(|row| row.fields.get(&Field::Name)).collect();
         assert_eq!(names[0].unwrap().expose_secret(), "é");

@@ -1,4 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,6 +13,7 @@ use tokio::sync::oneshot;
 use super::collect::{Collector, ValueRefusal};
 use super::columns::Columns;
 use super::words;
+use crate::config::distrusted;
 use crate::inventory::row::Answer;
 use crate::text::CleanText;
 
@@ -54,22 +58,49 @@ pub(super) async fn read(
         .unwrap_or_else(|_| Err("reading the file broke off".to_owned()))
 }
 
-fn open(path: &PathBuf, timeout: Duration) -> Result<Connection, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "the file does not exist: look at the url".to_owned(),
-        kind => format!("the file cannot be opened ({kind})"),
-    })?;
-    // Opening a pipe would wait for its other end for ever.
-    if !metadata.is_file() {
-        return Err("what the url names is no file".to_owned());
-    }
+fn open(path: &Path, timeout: Duration) -> Result<Connection, String> {
+    let before = trusted(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| refusal(&error, timeout))?;
+    if trusted(path)? != before {
+        return Err("the file was replaced while it was opened: try again".to_owned());
+    }
     let prepared = connection
         .busy_timeout(timeout)
         .and_then(|()| connection.pragma_update(None, "query_only", true));
     prepared.map_err(|error| refusal(&error, timeout))?;
     Ok(connection)
+}
+
+/// Which file it is (its device and number), if only its owner can change what SQLite reads of it: whoever can says
+/// where the master key goes. It is looked at by its path, not opened: to close it would take away SQLite's locks of it
+/// (sqlite.org/howtocorrupt.html, 2.2).
+fn trusted(path: &Path) -> Result<(u64, u64), String> {
+    let about = std::fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => "the file does not exist: look at the url".to_owned(),
+        kind => format!("the file cannot be opened ({kind})"),
+    })?;
+    // Opening a pipe would wait for its other end for ever.
+    if !about.is_file() {
+        return Err("what the url names is no file".to_owned());
+    }
+    let distrust = |about: &Metadata, what: &str| match distrusted(about) {
+        Some(complaint) => Err(format!("{what}: {complaint} FILE")),
+        None => Ok(()),
+    };
+    distrust(&about, "the file that the url names")?;
+    // What a writer has not brought into the file yet is read as a part of it.
+    for end in ["-wal", "-shm", "-journal"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(end);
+        if let Ok(about) = std::fs::metadata(beside) {
+            distrust(
+                &about,
+                &format!("the file with {end} beside the one that the url names"),
+            )?;
+        }
+    }
+    Ok((about.dev(), about.ino()))
 }
 
 fn answer(

@@ -132,7 +132,8 @@ impl Danger {
                 Count(went, "site")
             ),
             Self::FailedSource { sources } => format!(
-                "{} could not be read: sites that only stand there get nothing",
+                "{} could not be read: sites that only stand there get nothing, and which modes, exclusions and master keys \
+                 of other sites stand there is not known",
                 Count(sources, "source")
             ),
         }
