@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::engine::{Clock, Command, Event, RunInfo};
-use crate::key::KeyMode;
+use crate::key::{KeyMode, PublishableKey};
 use crate::policy::{self, Deed, Denied, Sending, Who};
 use crate::rules::moment::Moment;
 use crate::rules::plan::Plan;
@@ -107,6 +107,28 @@ impl Gate {
             _ => return Ok(()),
         };
         Ok(judge(sending).await?)
+    }
+
+    /// As [`Gate::judge`], of an order to the run of another process, which has this key. Where it is not known yet, it
+    /// may be a live one.
+    ///
+    /// # Errors
+    /// What is missing, and who can change that.
+    pub(super) async fn judge_there(
+        &self,
+        order: &Command,
+        key: Option<&PublishableKey>,
+    ) -> Result<(), Refused> {
+        let Self::Bound(bound) = self else {
+            return Ok(());
+        };
+        let sending = match order {
+            Command::Retry { sites, .. } => bound.repeats(Deed::Retry, sites).await?,
+            Command::GoOn => Sending::of(Deed::Resume),
+            _ => return Ok(()),
+        };
+        let is_live = sending.is_live || key.is_none_or(|key| key.mode() == KeyMode::Live);
+        Ok(judge(Sending { is_live, ..sending }).await?)
     }
 
     /// As [`Gate::judge`], of a push, before anybody is asked about it.
