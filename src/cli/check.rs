@@ -8,11 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::gate::may_push;
 use super::key::refuse_strays;
+use super::list::refuse_large_change;
 use super::printer::{Printer, Telling, next};
 use super::sending::PaceArgs;
 use super::session::{MasterKeys, ca_pem, http, known, settings};
 use super::signals::Signals;
-use super::sources::config_with_sites;
+use super::sources::{self, ListArgs, config_with_sites};
 use super::status::Status;
 use super::{Common, Globals, log};
 use crate::engine::preflight::{News, Preflight};
@@ -29,6 +30,11 @@ pub(super) struct CheckArgs {
     /// Try the master key, too: by a PUT with the body {}, which stores nothing, on one site first.
     #[arg(long)]
     auth: bool,
+    /// With --auth: go on where the list of sites changed by at least 5 sites and a tenth since the last run.
+    #[arg(long, requires = "auth")]
+    allow_list_change: bool,
+    #[command(flatten)]
+    list: ListArgs,
     #[command(flatten)]
     pace: PaceArgs,
 }
@@ -55,6 +61,8 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
     if args.auth {
         // It sends no key, but the master key.
         may_push().await.context("nothing sent")?;
+        sources::may_send(&config, args.list)?;
+        refuse_large_change(&config, globals, args.allow_list_change).await?;
     }
     let mut signals = Signals::listen()?;
     log::start(&config.log, globals);

@@ -366,7 +366,7 @@ fn stripe(config: &Config, sites: &HttpSiteApi) -> Result<Option<Arc<dyn AskStri
 
 /// What the store calls the list of sites of a config: the config's path, wherever the program is started. None where
 /// there is no config.
-fn list_name(config: &Config) -> Option<String> {
+pub(super) fn list_name(config: &Config) -> Option<String> {
     let path = std::fs::canonicalize(&config.path).ok()?;
     Some(path.to_string_lossy().into_owned())
 }

@@ -348,6 +348,9 @@ fn a_push_stops_when_a_source_fails_unless_it_is_allowed() {
     assert!(ended.err.contains(told), "{}", ended.err);
     assert_eq!(stage.run(&["resume", "--yes"]).code, Some(2));
     assert_eq!(stage.run(&["check"]).code, Some(1));
+    let ended = stage.run(&["check", "--auth"]);
+    assert_eq!((ended.code, stage.puts()), (Some(2), 0), "{}", ended.err);
+    assert!(ended.err.contains(told), "{}", ended.err);
     let ended = stage.run(&["status"]);
     assert_eq!(ended.code, Some(0), "it reads: {}", ended.err);
     assert!(ended.err.contains("warning: source gone: "), "{}", ended.err);
@@ -355,6 +358,8 @@ fn a_push_stops_when_a_source_fails_unless_it_is_allowed() {
     assert_eq!((ended.code, stage.puts()), (Some(0), 1), "{}", ended.err);
     let ended = stage.run(&["resume", "--yes", "--allow-failed-source"]);
     assert_eq!(ended.code, Some(0), "nothing is left: {}", ended.err);
+    let ended = stage.run(&["check", "--auth", "--allow-failed-source"]);
+    assert_eq!((ended.code, stage.puts()), (Some(1), 2), "{}", ended.err);
 }
 
 #[test]
