@@ -22,7 +22,7 @@ mod file;
 mod who;
 
 pub use file::{Untrusted, read};
-pub use who::{Who, login};
+pub use who::{Who, login_number, user_name};
 
 /// Where the policy stands. Nothing names another place: no flag, no variable, no config.
 pub const POLICY: &str = "/etc/stripe-propagate/policy.toml";

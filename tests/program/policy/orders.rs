@@ -4,7 +4,7 @@ use std::time::Duration;
 use stripe_propagate::demo::faults::Fault;
 use stripe_propagate::demo::record::Record;
 
-use super::machine::{ALICE, ALICE_AS_LEAD, Machine};
+use super::machine::{ALICE, ALICE_AS_LEAD, Machine, ROOT};
 use super::{ALLOWED, MEMBERS, push};
 
 impl Machine {
@@ -79,4 +79,19 @@ fn a_run_of_live_keys_is_steered_by_those_only_who_may_push_them() {
     child.kill().unwrap();
     child.wait().unwrap();
     machine.stage.fleet.let_go(held);
+}
+
+#[test]
+fn a_user_directory_that_hangs_does_not_keep_a_look_waiting() {
+    let Some(machine) = Machine::with(MEMBERS) else {
+        return;
+    };
+    let site = machine.well()[0].to_owned();
+    let config = machine.home(ROOT).join("config.toml").display().to_string();
+    // Whoever opens it waits for a writer, as for a directory on the network that is gone.
+    let script = "mkfifo /tmp/users.$$; mount --bind /tmp/users.$$ /etc/passwd; rm /tmp/users.$$; exec \"$@\"";
+    let line = ["timeout", "-s", "KILL", "60", "sh", "-ec", script, "sh"];
+    let verify = ["{program}", "--config", &config, "verify", "--site", &site];
+    let ended = machine.command(ROOT, &[], &[&line[..], &verify].concat());
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
 }
