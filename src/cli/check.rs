@@ -45,7 +45,8 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
     if globals.read_only && args.auth {
         bail!("--read-only sends no master key, and --auth tries it: leave out one of the two");
     }
-    let mut config = config_with_sites(globals).await?;
+    let mut signals = Signals::listen()?;
+    let mut config = config_with_sites(globals, &mut signals).await?;
     args.pace.apply(&mut config);
     let mut selection = args.common.selection.by_name(&config.sites)?;
     if args.common.selection.asks_states() {
@@ -60,11 +61,11 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
     }
     if args.auth {
         // It sends no key, but the master key.
-        may_push().await.context("nothing sent")?;
+        let asked = async { may_push().await.context("nothing sent") };
+        signals.unless_stopped(asked).await?;
         sources::may_send(&config, args.list)?;
         refuse_large_change(&config, globals, args.allow_list_change).await?;
     }
-    let mut signals = Signals::listen()?;
     log::start(&config.log, globals);
     let api = Arc::new(http(&config, ca_pem(&config)?)?);
     let sites: Arc<[Site]> = config.sites.clone().into();
@@ -155,7 +156,10 @@ impl Followed {
             }
             _ => Table::summary(self.counts, self.selected),
         });
-        printer.finish(interrupted).await;
+        tokio::select! {
+            () = printer.finish(interrupted) => {}
+            () = signals.stop() => {}
+        }
         if printer.has_lost() {
             return Ok(status.worse(Status::Bad));
         }

@@ -36,13 +36,13 @@ pub(super) struct VerifyArgs {
 /// `verify`.
 pub(super) async fn run(globals: &Globals, args: VerifyArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let mut config = config_with_sites(globals).await?;
+    let mut signals = Signals::listen()?;
+    let mut config = config_with_sites(globals, &mut signals).await?;
     args.pace.apply(&mut config);
     let mut selection = to_look_at(&config, &args)?;
     if args.watch && args.key.is_given() {
         bail!("--watch takes no key: what each site should serve is on record");
     }
-    let mut signals = Signals::listen()?;
     let key = if args.key.is_given() {
         Some(args.key.read(&mut signals).await?)
     } else {
@@ -113,7 +113,7 @@ async fn watch_on(
         if let Some(status) = watched {
             return Ok(status);
         }
-        let read = config_with_sites(globals).await;
+        let read = config_with_sites(globals, signals).await;
         match read.and_then(|config| to_look_at(&config, args).map(|_| config)) {
             Ok(mut next) => {
                 args.pace.apply(&mut next);

@@ -58,7 +58,10 @@ fn a_run_of_live_keys_is_steered_by_those_only_who_may_push_them() {
     let before = machine.puts();
     let refused = "you are alice (uid 2001), and only members of stripe-live may push live keys";
     let mut screen = machine.screen(ALICE).start();
-    screen.sees("c pause").sees("refuses the master key").sees_no("checking");
+    screen
+        .sees("c pause")
+        .sees("refuses the master key")
+        .sees_no("checking");
     screen.key("R").sees("nothing of yours was sent").sees(refused);
     screen.key("Esc").sees_no("nothing of yours was sent");
     // To have it send nothing more is everybody's.
@@ -89,7 +92,8 @@ fn a_user_directory_that_hangs_does_not_keep_a_look_waiting() {
     let site = machine.well()[0].to_owned();
     let config = machine.home(ROOT).join("config.toml").display().to_string();
     // Whoever opens it waits for a writer, as for a directory on the network that is gone.
-    let script = "mkfifo /tmp/users.$$; mount --bind /tmp/users.$$ /etc/passwd; rm /tmp/users.$$; exec \"$@\"";
+    let script =
+        "mkfifo /tmp/users.$$; mount --bind /tmp/users.$$ /etc/passwd; rm /tmp/users.$$; exec \"$@\"";
     let line = ["timeout", "-s", "KILL", "60", "sh", "-ec", script, "sh"];
     let verify = ["{program}", "--config", &config, "verify", "--site", &site];
     let ended = machine.command(ROOT, &[], &[&line[..], &verify].concat());
