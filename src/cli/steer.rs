@@ -13,7 +13,7 @@ use super::session::Session;
 use super::watching::{Wants, Watching};
 use crate::attach::{Attached, Changed, Found, Watch, find};
 use crate::demo::Fleet;
-use crate::engine::{Command, Event, Level, Message as Told, sleep_until};
+use crate::engine::{Command, Event, Level, Message as Told, RunInfo, sleep_until};
 use crate::key::PublishableKey;
 use crate::rules::run::RunPhase;
 use crate::rules::standing::Purpose;
@@ -72,8 +72,8 @@ use there::Judged;
 struct Remote {
     attached: Attached,
     holder: Holder,
-    /// The key of its run, once that is known.
-    key: Option<PublishableKey>,
+    /// Its run, once that is known.
+    run: Option<RunInfo>,
     sends: bool,
 }
 
@@ -190,7 +190,7 @@ impl Steer {
         self.remote = Some(Remote {
             attached,
             holder,
-            key: found.run.as_ref().map(|run| run.key.clone()),
+            run: found.run.clone(),
             sends: found.sends,
         });
     }
@@ -212,7 +212,7 @@ impl Steer {
         if let (Event::Run(run), Some(remote)) = (&event, &mut self.remote) {
             remote.sends = run.phase.is_sending();
             remote.holder.run = Some(run.id);
-            remote.key = Some(run.key.clone());
+            remote.run = Some(run.clone());
         }
         self.watch_takes(&event).await;
         self.say(Message::Engine(event));

@@ -24,10 +24,10 @@ impl Steer {
             let _ended = remote.attached.orders.send(order);
             return;
         }
-        let (pid, holds, key) = (remote.holder.by.pid, self.holds, remote.key.clone());
+        let (pid, holds, run) = (remote.holder.by.pid, self.holds, remote.run.clone());
         let gate = self.session.local.gate.clone();
         self.judging.spawn(async move {
-            let judged = gate.judge_there(&order, key.as_ref()).await;
+            let judged = gate.judge_there(&order, run.as_ref()).await;
             Judged {
                 order,
                 pid,
