@@ -118,7 +118,7 @@ struct Globals {
     /// The store: what outlives a run. Default: store.db in the XDG state directory.
     #[arg(long, value_name = "FILE", global = true)]
     store: Option<PathBuf>,
-    /// Send nothing and change nothing: the screen only watches, and a command that would send refuses.
+    /// Send nothing to any site and steer no run: the screen only watches, and a command that would send refuses.
     #[arg(long, global = true)]
     read_only: bool,
     /// No colours, as with the variable `NO_COLOR`.

@@ -10,7 +10,7 @@ pub(super) struct Judged {
     pid: u32,
     /// How many holds were ordered before it.
     holds: u64,
-    judged: Result<(), Refused>,
+    answer: Result<(), Refused>,
 }
 
 impl Steer {
@@ -27,12 +27,12 @@ impl Steer {
         let (pid, holds, run) = (remote.holder.by.pid, self.holds, remote.run.clone());
         let gate = self.session.local.gate.clone();
         self.judging.spawn(async move {
-            let judged = gate.judge_there(&order, run.as_ref()).await;
+            let answer = gate.judge_there(&order, run.as_ref()).await;
             Judged {
                 order,
                 pid,
                 holds,
-                judged,
+                answer,
             }
         });
     }
@@ -43,10 +43,10 @@ impl Steer {
             order,
             pid,
             holds,
-            judged,
+            answer,
         } = judged;
         let is_answered = order.is_answered();
-        if let Err(refused) = judged {
+        if let Err(refused) = answer {
             self.say(Message::Engine(Event::Refused(refused.to_string())));
         } else if order == Command::GoOn && holds < self.holds {
             // A pause was ordered since, and goes before it.

@@ -31,8 +31,8 @@ fn a_list_that_lost_many_sites_is_asked_about_and_names_them() {
     assert!(refused.err.contains("6 sites went"), "{}", refused.err);
     assert!(refused.err.contains(&gone), "{}", refused.err);
     assert!(refused.err.contains("--allow-list-change"), "{}", refused.err);
-    let tries = ["check", "--auth"];
-    let refused = stage.run(&tries, "");
+    let check = ["check", "--auth"];
+    let refused = stage.run(&check, "");
     assert_eq!(refused.code, Some(2), "{}{}", refused.out, refused.err);
     assert!(refused.err.contains("--allow-list-change"), "{}", refused.err);
     assert_eq!(
@@ -40,7 +40,7 @@ fn a_list_that_lost_many_sites_is_asked_about_and_names_them() {
         before,
         "nobody was asked anything"
     );
-    let tried = stage.run(&[&tries[..], &["--allow-list-change"]].concat(), "");
+    let tried = stage.run(&[&check[..], &["--allow-list-change"]].concat(), "");
     assert_eq!(tried.code, Some(0), "{}{}", tried.out, tried.err);
 
     let allowed = [&push[..], &["--allow-list-change"]].concat();

@@ -1,6 +1,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use stripe_propagate::demo::faults::Fault;
 use stripe_propagate::demo::record::Record;
 
@@ -98,4 +99,63 @@ fn a_user_directory_that_hangs_does_not_keep_a_look_waiting() {
     let verify = ["{program}", "--config", &config, "verify", "--site", &site];
     let ended = machine.command(ROOT, &[], &[&line[..], &verify].concat());
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+}
+
+#[test]
+fn what_a_failed_canary_has_stopped_is_not_sent_to_many_in_another_way() {
+    let Some(machine) = Machine::with(&format!("{MEMBERS}max_sites_without_canary = 2\n")) else {
+        return;
+    };
+    let canary = machine.index_of(Fault::SaysNotStored);
+    let name = machine.stage.fleet.sites()[canary].name.clone();
+    machine.edits(&[
+        ("canary = 0\n", &format!("canary = [\"{name}\"]\n")),
+        ("settle = \"8s\"", "settle = \"0s\""),
+    ]);
+    let others: Vec<String> = machine.well()[..3].iter().map(|&name| name.to_owned()).collect();
+    let sites: Vec<&str> = [&name].into_iter().chain(&others).map(String::as_str).collect();
+    let halted = machine.pushes(ALICE, &sites);
+    assert_eq!(halted.code, Some(4), "{}{}", halted.out, halted.err);
+    assert!(machine.logged().len() == 1);
+    let before = machine.puts();
+    let words = "a key that no site is verified with, and may send it to 2 at most before one is";
+    let retry = ["retry", "--yes", "--wait", "0"];
+    for line in [&retry[..], &["resume", "--yes", "--wait", "0"]] {
+        machine.refuses_after(before, &machine.run(ALICE, line), words);
+    }
+    // On the screen a word lets such a run go on.
+    let mut screen = machine.screen(ALICE).start();
+    screen
+        .sees("was not finished")
+        .key("Esc")
+        .sees_no("was not finished");
+    screen.key("e").paste(machine.stage.key()).key("Enter");
+    screen.sees("P reviews and pushes 24").key("P");
+    screen.sees("type 24 to push").type_("24").key("Enter");
+    screen.sees("4qGu  halted").key("c").sees("stay halted").key("g");
+    screen
+        .sees("nothing of yours was sent")
+        .sees("no site is verified with");
+    screen.key("Esc").sees_no("nothing of yours was sent");
+    screen.sees("4qGu  halted").signal(Signal::TERM);
+    screen.wait_exit();
+    let saw = machine.stage.fleet.record();
+    assert!(
+        machine
+            .well()
+            .iter()
+            .all(|name| saw.puts(machine.index(name)).is_empty())
+    );
+    // Once one has it and is verified, the others may.
+    machine.logged();
+    let one = machine.run(ALICE, &[&retry[..], &["--site", &others[0]]].concat());
+    assert_eq!(one.code, Some(0), "{}{}", one.out, one.err);
+    let all = machine.run(ALICE, &[&retry[..], &["--run", "2"]].concat());
+    assert!(all.code != Some(5), "{}{}", all.out, all.err);
+    let saw = machine.stage.fleet.record();
+    assert!(
+        others
+            .iter()
+            .all(|name| !saw.puts(machine.index(name)).is_empty())
+    );
 }
