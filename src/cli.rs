@@ -118,7 +118,7 @@ struct Globals {
     /// The store: what outlives a run. Default: store.db in the XDG state directory.
     #[arg(long, value_name = "FILE", global = true)]
     store: Option<PathBuf>,
-    /// Send nothing and change nothing: the screen only watches, and a command that would send refuses.
+    /// Send nothing to any site and steer no run: the screen only watches, and a command that would send refuses.
     #[arg(long, global = true)]
     read_only: bool,
     /// No colours, as with the variable `NO_COLOR`.
@@ -311,14 +311,16 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(Command::Push(args)) => in_runtime(push::run(&cli.globals, args)),
         Some(Command::Verify(args)) => in_runtime(verify::run(&cli.globals, args)),
         Some(Command::Check(args)) => in_runtime(check::run(&cli.globals, args)),
-        Some(Command::Status(args)) => in_runtime(status_command::run(&cli.globals, args)),
+        Some(Command::Status(args)) => reading(async move { status_command::run(&cli.globals, args).await }),
         Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
         Some(Command::Retry(args)) => in_runtime(retry::run(&cli.globals, args)),
         Some(Command::Rollback(args)) => in_runtime(rollback::run(&cli.globals, args)),
-        Some(Command::Acknowledge(args)) => in_runtime(acknowledge::run(&cli.globals, args)),
-        Some(Command::Export(args)) => in_runtime(export::run(&cli.globals, args)),
-        Some(Command::History(args)) => in_runtime(history::run(&cli.globals, args)),
-        Some(Command::Sites(args)) => in_runtime(sites::run(&cli.globals, args)),
+        Some(Command::Acknowledge(args)) => {
+            reading(async move { acknowledge::run(&cli.globals, args).await })
+        }
+        Some(Command::Export(args)) => reading(async move { export::run(&cli.globals, args).await }),
+        Some(Command::History(args)) => reading(async move { history::run(&cli.globals, args).await }),
+        Some(Command::Sites(args)) => reading(async move { sites::run(&cli.globals, args).await }),
         Some(Command::Init(args)) => init::run(&cli.globals, args),
         Some(Command::Info(args)) => info::run(&cli.globals, &args),
         Some(Command::Completions(args)) => completions::run(&args),
@@ -335,6 +337,24 @@ async fn open_screen(globals: Globals) -> anyhow::Result<Status> {
             demo::begin(demo::DemoArgs::of_the_screen(), Some(*taken), no_color).await
         }
     }
+}
+
+/// A command that sends nothing: a signal ends it at once. It has a thread of its own to wait on, since who reads its
+/// output may keep it waiting.
+fn reading(work: impl Future<Output = anyhow::Result<Status>> + Send + 'static) -> anyhow::Result<Status> {
+    in_runtime(async {
+        let mut signals = signals::Signals::listen()?;
+        let work = tokio::spawn(work);
+        let ends = work.abort_handle();
+        let ended = tokio::select! {
+            biased;
+            _ = signals.ended() => Err(anyhow::anyhow!(status::Interrupted)),
+            done = work => done?,
+        };
+        // What it has started ends with it.
+        ends.abort();
+        ended
+    })
 }
 
 fn in_runtime(work: impl Future<Output = anyhow::Result<Status>>) -> anyhow::Result<Status> {

@@ -22,7 +22,7 @@ mod file;
 mod who;
 
 pub use file::{Untrusted, read};
-pub use who::{Who, login};
+pub use who::{Who, login_number, user_name};
 
 /// Where the policy stands. Nothing names another place: no flag, no variable, no config.
 pub const POLICY: &str = "/etc/stripe-propagate/policy.toml";
@@ -39,7 +39,8 @@ pub struct Policy {
     push_groups: Vec<String>,
     /// Of those who may push, members of these may push live keys; none for all of them.
     live_groups: Option<Vec<String>>,
-    /// A push sends to more sites than these only when a canary of at most so many has proved the key.
+    /// More sites than these get a key only when it is proved: by a canary of at most so many, or by a site that is
+    /// verified with it.
     max_sites_without_canary: Option<usize>,
 }
 
@@ -91,9 +92,9 @@ impl Policy {
         self.push_groups.iter().chain(live).map(String::as_str).collect()
     }
 
-    /// Whether live keys are for some only, so that the modes of what goes out must be known.
-    pub fn asks_for_modes(&self) -> bool {
-        self.live_groups.is_some()
+    /// Whether it must be known which keys go out: their modes, and whether they are proved.
+    pub fn asks_for_keys(&self) -> bool {
+        self.live_groups.is_some() || self.max_sites_without_canary.is_some()
     }
 
     /// Whether `who` may send this.
@@ -118,9 +119,11 @@ impl Policy {
         if let Some(live) = live.filter(|live| !may(live)) {
             return Err(missing(live, Right::PushLive));
         }
-        let is_push = sending.deed == Deed::Push;
-        match self.max_sites_without_canary.filter(|_| is_push) {
+        // To take a key back is never too much.
+        let proves = matches!(sending.deed, Deed::Push | Deed::Retry | Deed::Resume);
+        match self.max_sites_without_canary.filter(|_| proves) {
             Some(most) if sending.at_once > most => Err(Denied::NoCanary {
+                deed: sending.deed,
                 most,
                 at_once: sending.at_once,
                 has_canary: sending.has_canary,
@@ -193,7 +196,8 @@ pub struct Sending {
     pub deed: Deed,
     /// Whether a live key is among what goes out.
     pub is_live: bool,
-    /// How many sites get a key before anything has proved that it is served: the canary, or all of them.
+    /// How many sites get a key before anything has proved that it is served: the canary, or all of them. Of what is
+    /// repeated, those whose key no site is verified with.
     pub at_once: usize,
     /// Whether a canary goes first.
     pub has_canary: bool,
@@ -246,6 +250,8 @@ pub enum Denied {
     },
     /// Too many sites would get the key before any of them has proved it.
     NoCanary {
+        /// By what.
+        deed: Deed,
         /// So many may.
         most: usize,
         /// So many would.
@@ -268,23 +274,11 @@ impl fmt::Display for Denied {
         match self {
             Self::NotMember { who, right, needed } => not_member(who, *right, needed, formatter),
             Self::NoCanary {
+                deed,
                 most,
                 at_once,
                 has_canary,
-            } => {
-                let sites = Count(*at_once, "site");
-                let what = if *has_canary {
-                    format!("the canary of this push has {sites}, and may have {most} at most")
-                } else {
-                    format!(
-                        "this push goes to {sites} at once, and without a canary it may go to {most} at most"
-                    )
-                };
-                write!(
-                    formatter,
-                    "{what} ({POLICY}, which root can change): set [rollout] canary, or name fewer sites"
-                )
-            }
+            } => no_canary(*deed, *most, *at_once, *has_canary, formatter),
             Self::Untrusted(why) => write!(formatter, "{why}; {NOBODY}"),
             Self::Wrong(error) => write!(formatter, "{error}; {NOBODY}"),
             Self::Unanswered => write!(
@@ -294,6 +288,34 @@ impl fmt::Display for Denied {
             ),
         }
     }
+}
+
+fn no_canary(
+    deed: Deed,
+    most: usize,
+    at_once: usize,
+    has_canary: bool,
+    formatter: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let sites = Count(at_once, "site");
+    let (what, instead) = match deed {
+        Deed::Push if has_canary => (
+            format!("the canary of this push has {sites}, and may have {most} at most"),
+            "set [rollout] canary, or name fewer sites",
+        ),
+        Deed::Push => (
+            format!("this push goes to {sites} at once, and without a canary it may go to {most} at most"),
+            "set [rollout] canary, or name fewer sites",
+        ),
+        _ => (
+            format!(
+                "this sends to {sites} a key that no site is verified with, and may send it to {most} at most before \
+                 one is"
+            ),
+            "retry fewer sites first, or push anew with a canary",
+        ),
+    };
+    write!(formatter, "{what} ({POLICY}, which root can change): {instead}")
 }
 
 fn not_member(who: &Who, right: Right, needed: &[String], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

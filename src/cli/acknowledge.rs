@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::key::refuse_strays;
 use super::selection::SelectionArgs;
 use super::session::{known, open_store};
+use super::signals::Signals;
 use super::sources::config_with_sites;
 use super::status::Status;
 use super::{Globals, who};
@@ -49,7 +50,7 @@ pub(super) struct AcknowledgeArgs {
 /// `acknowledge`.
 pub(super) async fn run(globals: &Globals, args: AcknowledgeArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.stray)?;
-    let config = config_with_sites(globals).await?;
+    let config = config_with_sites(globals, &mut Signals::listen()?).await?;
     if !args.list {
         may_write(globals)?;
         if !args.selection.is_given() {

@@ -8,11 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::gate::may_push;
 use super::key::refuse_strays;
+use super::list::refuse_large_change;
 use super::printer::{Printer, Telling, next};
 use super::sending::PaceArgs;
 use super::session::{MasterKeys, ca_pem, http, known, settings};
 use super::signals::Signals;
-use super::sources::config_with_sites;
+use super::sources::{self, ListArgs, config_with_sites};
 use super::status::Status;
 use super::{Common, Globals, log};
 use crate::engine::preflight::{News, Preflight};
@@ -29,6 +30,11 @@ pub(super) struct CheckArgs {
     /// Try the master key, too: by a PUT with the body {}, which stores nothing, on one site first.
     #[arg(long)]
     auth: bool,
+    /// With --auth: go on where the list of sites changed by at least 5 sites and a tenth since the last run.
+    #[arg(long, requires = "auth")]
+    allow_list_change: bool,
+    #[command(flatten)]
+    list: ListArgs,
     #[command(flatten)]
     pace: PaceArgs,
 }
@@ -39,7 +45,8 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
     if globals.read_only && args.auth {
         bail!("--read-only sends no master key, and --auth tries it: leave out one of the two");
     }
-    let mut config = config_with_sites(globals).await?;
+    let mut signals = Signals::listen()?;
+    let mut config = config_with_sites(globals, &mut signals).await?;
     args.pace.apply(&mut config);
     let mut selection = args.common.selection.by_name(&config.sites)?;
     if args.common.selection.asks_states() {
@@ -54,9 +61,11 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
     }
     if args.auth {
         // It sends no key, but the master key.
-        may_push().await.context("nothing sent")?;
+        let asked = async { may_push().await.context("nothing sent") };
+        signals.unless_stopped(asked).await?;
+        sources::may_send(&config, args.list)?;
+        refuse_large_change(&config, globals, args.allow_list_change).await?;
     }
-    let mut signals = Signals::listen()?;
     log::start(&config.log, globals);
     let api = Arc::new(http(&config, ca_pem(&config)?)?);
     let sites: Arc<[Site]> = config.sites.clone().into();
@@ -147,7 +156,10 @@ impl Followed {
             }
             _ => Table::summary(self.counts, self.selected),
         });
-        printer.finish(interrupted).await;
+        tokio::select! {
+            () = printer.finish(interrupted) => {}
+            () = signals.stop() => {}
+        }
         if printer.has_lost() {
             return Ok(status.worse(Status::Bad));
         }

@@ -1,15 +1,17 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::engine::{Clock, Command, Event, RunInfo};
-use crate::key::KeyMode;
+use crate::engine::{Clock, Command, Event, LeftRun, RunInfo};
+use crate::key::{KeyMode, PublishableKey};
 use crate::policy::{self, Deed, Denied, Sending, Who};
 use crate::rules::moment::Moment;
-use crate::rules::plan::Plan;
+use crate::rules::plan::{Plan, PlanAction};
 use crate::rules::retry;
-use crate::rules::run::RunId;
+use crate::rules::rollout::{self, Candidate};
+use crate::rules::run::{Halt, Kind, RunId, RunPhase};
+use crate::rules::state::{Allow, RetryPlan, SiteState};
 use crate::site::{Site, SiteId, SiteUrl};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -35,6 +37,10 @@ pub(super) struct Bound {
     pub(super) retry: retry::Policy,
     /// What was allowed last and has not begun yet.
     pub(super) ordered: Mutex<Option<Ordered>>,
+    /// Who goes first, of what a run has left.
+    pub(super) rollout: rollout::Settings,
+    /// The run of this process, as it was told of last.
+    pub(super) run: Mutex<Option<RunInfo>>,
 }
 
 /// An order that was allowed, and of which a run is to come.
@@ -95,29 +101,50 @@ impl Gate {
             return Ok(());
         };
         let sending = match order {
-            Command::Push(plan) => Sending::of_plan(plan),
-            Command::Retry { sites, .. } => bound.repeats(Deed::Retry, sites).await?,
-            Command::Resume(run) => {
-                let sending = bound.repeats(Deed::Resume, &run.sites).await?;
-                Sending {
-                    is_live: sending.is_live || run.key.mode() == KeyMode::Live,
-                    ..sending
-                }
-            }
+            Command::Push(plan) => bound.sends(plan).await?,
+            Command::Retry { sites, allow } => bound.retries(sites, *allow).await?,
+            Command::Resume(run) => bound.resumes(run).await?,
+            Command::GoOn => match bound.halted_at_canary() {
+                Some(run) => bound.goes_on(Some(&run)).await?,
+                None => return Ok(()),
+            },
             _ => return Ok(()),
         };
         Ok(judge(sending).await?)
+    }
+
+    /// As [`Gate::judge`], of an order to this run of another process. Where it is not known yet, its key may be a live
+    /// one.
+    ///
+    /// # Errors
+    /// What is missing, and who can change that.
+    pub(super) async fn judge_there(&self, order: &Command, run: Option<&RunInfo>) -> Result<(), Refused> {
+        let Self::Bound(bound) = self else {
+            return Ok(());
+        };
+        let sending = match order {
+            Command::Retry { sites, allow } => bound.retries(sites, *allow).await?,
+            Command::GoOn => bound.goes_on(run).await?,
+            _ => return Ok(()),
+        };
+        let is_live = sending.is_live || run.is_none_or(|run| run.key.mode() == KeyMode::Live);
+        Ok(judge(Sending { is_live, ..sending }).await?)
     }
 
     /// As [`Gate::judge`], of a push, before anybody is asked about it.
     ///
     /// # Errors
     /// What is missing, and who can change that.
-    pub(super) async fn may_send(&self, plan: &Plan) -> Result<(), Denied> {
+    pub(super) async fn may_send(&self, plan: &Plan) -> Result<(), Refused> {
         match self {
             Self::Demo => Ok(()),
-            Self::Bound(_) => judge(Sending::of_plan(plan)).await,
+            Self::Bound(bound) => Ok(judge(bound.sends(plan).await?).await?),
         }
+    }
+
+    /// Whether the run of this process holds since its canary does not serve the key.
+    pub(super) fn is_halted_at_canary(&self) -> bool {
+        matches!(self, Self::Bound(bound) if bound.halted_at_canary().is_some())
     }
 
     /// Whether the master key may be tried on sites.
@@ -148,6 +175,7 @@ impl Gate {
         };
         match event {
             Event::Run(run) => {
+                *lock(&bound.run) = Some(run.clone());
                 let ordered = bound.take_if(|ordered| match ordered.run {
                     Some(id) => id == run.id,
                     None => run.started.since_start >= ordered.at.since_start,
@@ -168,42 +196,153 @@ impl Gate {
 }
 
 impl Bound {
-    /// What goes out when these sites get what was planned for them before.
-    async fn repeats(&self, deed: Deed, sites: &[SiteId]) -> Result<Sending, Refused> {
-        if !asks_for_modes().await? {
-            return Ok(Sending::of(deed));
+    /// What a plan sends.
+    async fn sends(&self, plan: &Plan) -> Result<Sending, Refused> {
+        let sending = Sending::of_plan(plan);
+        if sending.deed != Deed::Retry || !asks_for_keys().await? {
+            return Ok(sending);
         }
-        let named: BTreeSet<SiteId> = sites.iter().copied().collect();
-        let urls: Vec<SiteUrl> = named
-            .into_iter()
-            .map(|id| self.sites[id.index()].url.clone())
-            .collect();
-        let known = self
-            .store
-            .last_known(&urls, &self.retry, self.clock.now())
-            .await?;
-        let mut keys = known.iter().filter_map(|newest| newest.state.planned_key());
+        let proved = Proved::by(&self.known().await?);
+        let puts = plan.rows.iter().filter(|row| row.action == PlanAction::Put);
+        let first = puts.filter(|row| !sending.has_canary || row.wave == 0);
         Ok(Sending {
-            is_live: keys.any(|key| key.mode() == KeyMode::Live),
-            ..Sending::of(deed)
+            at_once: first.filter(|row| !proved.has(&row.key)).count(),
+            ..sending
         })
     }
 
+    /// What goes out when these sites get again what was planned for them before.
+    async fn retries(&self, sites: &[SiteId], allow: Allow) -> Result<Sending, Refused> {
+        if !asks_for_keys().await? {
+            return Ok(Sending::of(Deed::Retry));
+        }
+        let known = self.known().await?;
+        let proved = Proved::by(&known);
+        let named: BTreeSet<SiteId> = sites.iter().copied().collect();
+        let puts = |plan| match plan {
+            RetryPlan::Push | RetryPlan::OtherRun => true,
+            RetryPlan::Ask(_) => allow != Allow::default(),
+            _ => false,
+        };
+        let states = || named.iter().map(|site| &known[site.index()]);
+        let unproved = |state: &&SiteState| state.planned_key().is_some_and(|key| !proved.has(key));
+        Ok(Sending {
+            is_live: is_live(states()),
+            at_once: states()
+                .filter(|state| puts(state.retry_plan()))
+                .filter(unproved)
+                .count(),
+            ..Sending::of(Deed::Retry)
+        })
+    }
+
+    /// What goes out when a run that was left is taken up. It has waves as a run of its kind.
+    async fn resumes(&self, run: &LeftRun) -> Result<Sending, Refused> {
+        if !asks_for_keys().await? {
+            return Ok(Sending::of(Deed::Resume));
+        }
+        let known = self.known().await?;
+        let proved = Proved::by(&known);
+        let candidate = |site: &SiteId| {
+            let state = &known[site.index()];
+            Some(Candidate {
+                site: *site,
+                name: self.sites[site.index()].name.as_str(),
+                key: state.planned_key()?,
+                state,
+            })
+        };
+        let puts: Vec<Candidate<'_>> = run.sites.iter().filter_map(candidate).collect();
+        let serves = |key: &PublishableKey| known.iter().any(|state| state.now.key() == Some(key));
+        let (rollout, waves) = self.rollout.assign(run.kind, &puts, serves, self.clock.now());
+        let has_canary = rollout.canary && rollout.waves > 1;
+        let first = puts
+            .iter()
+            .zip(waves)
+            .filter(|(_, wave)| !has_canary || *wave == 0);
+        Ok(Sending {
+            is_live: run.key.mode() == KeyMode::Live || is_live(puts.iter().map(|put| put.state)),
+            at_once: first.filter(|(put, _)| !proved.has(put.key)).count(),
+            has_canary,
+            // What takes keys back goes on doing so.
+            deed: match run.kind {
+                Kind::Rollback => Deed::Rollback,
+                Kind::Push | Kind::Retry => Deed::Resume,
+            },
+        })
+    }
+
+    /// What goes out when a run that is held goes on: behind a canary that failed, all that is left of it.
+    async fn goes_on(&self, run: Option<&RunInfo>) -> Result<Sending, Refused> {
+        let sending = Sending::of(Deed::Resume);
+        let Some(run) = run else {
+            return Ok(sending);
+        };
+        let is_unproved = run.halt == Some(Halt::Canary)
+            && asks_for_keys().await?
+            && !Proved::by(&self.known().await?).has(&run.key);
+        Ok(Sending {
+            is_live: run.key.mode() == KeyMode::Live,
+            at_once: if is_unproved { run.puts } else { 0 },
+            ..sending
+        })
+    }
+
+    fn halted_at_canary(&self) -> Option<RunInfo> {
+        lock(&self.run)
+            .clone()
+            .filter(|run| run.phase != RunPhase::Settled && run.halt == Some(Halt::Canary))
+    }
+
+    /// What is on record of each site now.
+    async fn known(&self) -> Result<Vec<SiteState>, StoreError> {
+        let urls: Vec<SiteUrl> = self.sites.iter().map(|site| site.url.clone()).collect();
+        let newest = self
+            .store
+            .last_known(&urls, &self.retry, self.clock.now())
+            .await?;
+        Ok(newest.into_iter().map(|newest| newest.state).collect())
+    }
+
     fn put(&self, ordered: Option<Ordered>) {
-        *self.ordered.lock().unwrap_or_else(PoisonError::into_inner) = ordered;
+        *lock(&self.ordered) = ordered;
     }
 
     fn take_if(&self, is_it: impl FnOnce(&mut Ordered) -> bool) -> Option<Ordered> {
-        self.ordered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take_if(is_it)
+        lock(&self.ordered).take_if(is_it)
     }
 }
 
+/// Keys that some site is verified with.
+struct Proved(BTreeSet<PublishableKey>);
+
+impl Proved {
+    fn by(known: &[SiteState]) -> Self {
+        Self(
+            known
+                .iter()
+                .filter_map(SiteState::verified_key)
+                .cloned()
+                .collect(),
+        )
+    }
+
+    fn has(&self, key: &PublishableKey) -> bool {
+        self.0.contains(key)
+    }
+}
+
+fn is_live<'a>(mut states: impl Iterator<Item = &'a SiteState>) -> bool {
+    states.any(|state| state.planned_key().is_some_and(|key| key.mode() == KeyMode::Live))
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Whether the policy minds which keys go out.
-async fn asks_for_modes() -> Result<bool, Denied> {
+async fn asks_for_keys() -> Result<bool, Denied> {
     let read = tokio::task::spawn_blocking(policy::read).await;
     let policy = read.map_err(|_panicked| Denied::Unanswered)??;
-    Ok(policy.is_some_and(|policy| policy.asks_for_modes()))
+    Ok(policy.is_some_and(|policy| policy.asks_for_keys()))
 }

@@ -1,15 +1,52 @@
+use anyhow::bail;
+
+use super::Globals;
 use super::sending::say;
-use super::session::Session;
+use super::session::{Session, list_name, open_store, store_path};
+use crate::config::Config;
 use crate::rules::plan::{ListChange, Plan};
+use crate::site::Site;
 use crate::store::Store;
 
 /// By what the session's list of sites differs from the one of the last run.
 pub(super) async fn change(session: &Session) -> anyhow::Result<ListChange> {
-    let before = match session.list_name() {
-        Some(name) => session.store.list(name).await?,
+    since(&*session.store, session.list_name(), &session.sites).await
+}
+
+async fn since(store: &impl Store, name: Option<&str>, sites: &[Site]) -> anyhow::Result<ListChange> {
+    let before = match name {
+        Some(name) => store.list(name).await?,
         None => None,
     };
-    Ok(ListChange::since(before.as_deref(), &session.sites))
+    Ok(ListChange::since(before.as_deref(), sites))
+}
+
+/// Tells by what the config's list of sites has changed, where no session is needed.
+///
+/// # Errors
+/// A large change that is not allowed: nothing is sent.
+pub(super) async fn refuse_large_change(
+    config: &Config,
+    globals: &Globals,
+    allowed: bool,
+) -> anyhow::Result<()> {
+    if !store_path(&config.store, globals)?.exists() {
+        // Nothing is on record, and this leaves nothing there.
+        return Ok(());
+    }
+    let store = open_store(&config.store, globals).await?.store;
+    let change = since(&store, list_name(config).as_deref(), &config.sites).await?;
+    if !change.is_none() {
+        say(&change.to_string());
+    }
+    if let Some(danger) = change.danger().filter(|_| !allowed) {
+        bail!(
+            "nothing sent: {} ({} sends it all the same)",
+            danger.sentence(),
+            danger.flag()
+        );
+    }
+    Ok(())
 }
 
 /// Tells by what the list of sites has changed, and has the plan ask about a large change that is not allowed.

@@ -50,9 +50,9 @@ struct SkipArgs {
 /// `push`.
 pub(super) async fn run(globals: &Globals, args: PushArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_to_send(globals, "push", &args.send).await?;
-    let named = args.common.selection.by_name(&config.sites)?;
     let mut signals = Signals::listen()?;
+    let config = config_to_send(globals, "push", &args.send, &mut signals).await?;
+    let named = args.common.selection.by_name(&config.sites)?;
     let key = args.key.read(&mut signals).await?;
     if let Some(odd) = key.odd_length() {
         let _closed = writeln!(std::io::stderr(), "warning: the key has {odd}");

@@ -38,8 +38,8 @@ pub(super) struct ResumeArgs {
 
 /// `resume`.
 pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<Status> {
-    let config = config_to_send(globals, "resume", &args.send).await?;
     let mut signals = Signals::listen()?;
+    let config = config_to_send(globals, "resume", &args.send, &mut signals).await?;
     log::start(&config.log, globals);
     if args.send.dry_run {
         let session = session(&config, globals, true).await?;

@@ -48,9 +48,9 @@ enum Todo {
 /// `retry`.
 pub(super) async fn run(globals: &Globals, args: RetryArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_to_send(globals, "retry", &args.send).await?;
-    let named = args.common.selection.by_name(&config.sites)?;
     let mut signals = Signals::listen()?;
+    let config = config_to_send(globals, "retry", &args.send, &mut signals).await?;
+    let named = args.common.selection.by_name(&config.sites)?;
     log::start(&config.log, globals);
     let session = session(&config, globals, args.send.dry_run).await?;
     let todo = match todo(&session, &config, named, &args, &mut signals).await {

@@ -33,9 +33,9 @@ pub(super) struct RollbackArgs {
 /// `rollback`.
 pub(super) async fn run(globals: &Globals, args: RollbackArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.common.stray)?;
-    let config = config_to_send(globals, "rollback", &args.send).await?;
-    let named = args.common.selection.by_name(&config.sites)?;
     let mut signals = Signals::listen()?;
+    let config = config_to_send(globals, "rollback", &args.send, &mut signals).await?;
+    let named = args.common.selection.by_name(&config.sites)?;
     log::start(&config.log, globals);
     let session = session(&config, globals, args.send.dry_run).await?;
     match plan(&session, &config, named, &args).await {

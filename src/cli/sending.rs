@@ -156,6 +156,7 @@ pub(super) async fn config_to_send(
     globals: &Globals,
     command: &str,
     args: &SendArgs,
+    signals: &mut Signals,
 ) -> anyhow::Result<Config> {
     if !args.dry_run {
         if globals.read_only {
@@ -163,9 +164,10 @@ pub(super) async fn config_to_send(
                 "--read-only promises that nothing is sent, and `{command}` sends: leave out one of the two"
             );
         }
-        may_push().await.context("nothing sent")?;
+        let asked = async { may_push().await.context("nothing sent") };
+        signals.unless_stopped(asked).await?;
     }
-    let mut config = config_with_sites(globals).await?;
+    let mut config = config_with_sites(globals, signals).await?;
     match sources::may_send(&config, args.list) {
         // What the run itself would end with.
         Err(error) if args.dry_run => say(&format!("without --dry-run: {error:#}")),

@@ -122,6 +122,8 @@ impl Session {
             clock,
             retry: policy.clone(),
             ordered: Locked::default(),
+            rollout: config.rollout.clone(),
+            run: Locked::default(),
         };
         let gate = judged.gate(bound);
         let standings = Arc::new(Standings::new(stripe, Arc::clone(&store), clock));

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::Globals;
 use super::format::{Format, OutputArgs};
 use super::key::refuse_strays;
+use super::signals::Signals;
 use super::sources::config_with_sites;
 use super::status::Status;
 use crate::report::save::Readers;
@@ -27,7 +28,7 @@ pub(super) struct SitesArgs {
 /// `sites`: the list alone. No site is asked, and no master key read.
 pub(super) async fn run(globals: &Globals, args: SitesArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.stray)?;
-    let config = config_with_sites(globals).await?;
+    let config = config_with_sites(globals, &mut Signals::listen()?).await?;
     let text = match args.format.layout() {
         Some(layout) => rows(layout, &config),
         None => document(&config, Timestamp::now()),

@@ -32,9 +32,9 @@ pub(super) fn around(config: &Config) -> anyhow::Result<Around> {
 }
 
 /// The config with all sites, those of its sources too: that is told where it takes a while, and what is odd with it.
-pub(super) async fn config_with_sites(globals: &Globals) -> anyhow::Result<Config> {
+pub(super) async fn config_with_sites(globals: &Globals, signals: &mut Signals) -> anyhow::Result<Config> {
     let config = match find_config(globals)? {
-        Ok(config) => Box::pin(gathered(config)).await?,
+        Ok(config) => Box::pin(gathered(config, signals)).await?,
         Err(Searched(places)) => {
             let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
             bail!(
@@ -62,21 +62,20 @@ pub(super) async fn config_with_sites(globals: &Globals) -> anyhow::Result<Confi
 ///
 /// # Errors
 /// When something of the config turns out wrong by them, or the operator breaks it off.
-async fn gathered(config: Config) -> anyhow::Result<Config> {
+async fn gathered(config: Config, signals: &mut Signals) -> anyhow::Result<Config> {
     let config = if config.sources.is_empty() {
         config
     } else {
-        Box::pin(read(config)).await?
+        Box::pin(read(config, signals)).await?
     };
     tell(&config.listed);
     config.check_canary()?;
     Ok(config)
 }
 
-async fn read(config: Config) -> anyhow::Result<Config> {
+async fn read(config: Config, signals: &mut Signals) -> anyhow::Result<Config> {
     let around = around(&config)?;
     // A command that lists sites is in a group of its own: it would go on alone where this process ends at once.
-    let mut signals = Signals::listen()?;
     let work = async { Ok(patiently(config, around).await) };
     signals.unless_stopped(work).await
 }

@@ -6,6 +6,7 @@ use super::format::{Format, OutputArgs};
 use super::key::refuse_strays;
 use super::sending::say;
 use super::session::{list_name, open_store};
+use super::signals::Signals;
 use super::sources::config_with_sites;
 use super::status::Status;
 use super::{Common, Globals};
@@ -72,7 +73,7 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
     if args.old_key && !args.format.is_none_or(has_old_keys) {
         bail!("--old-key has no rows: give it --format json, or no format");
     }
-    let config = config_with_sites(globals).await?;
+    let config = config_with_sites(globals, &mut Signals::listen()?).await?;
     let selection = args.common.selection.by_name(&config.sites)?;
     let store = open_store(&config.store, globals).await?.store;
     let now = Clock::start().now();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +13,7 @@ use super::session::Session;
 use super::watching::{Wants, Watching};
 use crate::attach::{Attached, Changed, Found, Watch, find};
 use crate::demo::Fleet;
-use crate::engine::{Command, Event, Level, Message as Told, sleep_until};
+use crate::engine::{Command, Event, Level, Message as Told, RunInfo, sleep_until};
 use crate::key::PublishableKey;
 use crate::rules::run::RunPhase;
 use crate::rules::standing::Purpose;
@@ -54,15 +55,25 @@ pub(super) struct Steer {
     preflights: Vec<CancellationToken>,
     /// Looks at all sites again and again, if that is wanted.
     watching: Option<Watching>,
+    /// Orders to the run of another process that are being judged.
+    judging: JoinSet<Judged>,
+    /// How many times that run was ordered to send nothing more.
+    holds: u64,
 }
 
+/// Orders to the run of another process.
+mod there;
 /// The watch of a screen.
 mod watch;
+
+use there::Judged;
 
 /// The run of another process.
 struct Remote {
     attached: Attached,
     holder: Holder,
+    /// Its run, once that is known.
+    run: Option<RunInfo>,
     sends: bool,
 }
 
@@ -91,6 +102,8 @@ impl Steer {
             asks: false,
             preflights: Vec::new(),
             watching: None,
+            judging: JoinSet::new(),
+            holds: 0,
         }
     }
 
@@ -109,6 +122,7 @@ impl Steer {
                     Some(event) => self.take_remote(event).await,
                     None => self.detached(),
                 },
+                Some(Ok(judged)) = self.judging.join_next() => self.pass_on(judged),
                 changed = next_change(&mut self.others) => match changed {
                     Changed::Runs => self.look_for_runs().await,
                     Changed::Store => self.read_soon(),
@@ -119,6 +133,9 @@ impl Steer {
             }
         }
         stop_all(&self.preflights);
+        while let Ok(Some(Ok(judged))) = tokio::time::timeout(FAREWELL, self.judging.join_next()).await {
+            self.pass_on(judged);
+        }
         if let Some(remote) = self.remote {
             let Attached {
                 connection,
@@ -173,6 +190,7 @@ impl Steer {
         self.remote = Some(Remote {
             attached,
             holder,
+            run: found.run.clone(),
             sends: found.sends,
         });
     }
@@ -194,6 +212,7 @@ impl Steer {
         if let (Event::Run(run), Some(remote)) = (&event, &mut self.remote) {
             remote.sends = run.phase.is_sending();
             remote.holder.run = Some(run.id);
+            remote.run = Some(run.clone());
         }
         self.watch_takes(&event).await;
         self.say(Message::Engine(event));
@@ -330,10 +349,7 @@ impl Steer {
                 let _ended = remote.attached.orders.send(command.clone());
                 self.session.local.order(command);
             }
-            Some(remote) if !matches!(command, Command::Close(_)) => {
-                // Its end is told by its events.
-                let _ended = remote.attached.orders.send(command);
-            }
+            Some(_) if !matches!(command, Command::Close(_)) => self.order_there(command),
             _ => self.session.local.order(command),
         }
     }

@@ -22,8 +22,8 @@ pub(super) async fn tell(begun: Begun, by: Operator) {
     let sent = tokio::time::timeout(PATIENCE, send(Path::new(SOCKET), &line, by.pid)).await;
     match sent {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "the system's log has not taken the line on the run"),
-        Err(_late) => tracing::debug!("the system's log is full: the line on the run is not in it"),
+        Ok(Err(error)) => tracing::warn!(%error, "the system's log has not taken the line on the run"),
+        Err(_late) => tracing::warn!("the system's log is full: the line on the run is not in it"),
     }
 }
 
@@ -66,12 +66,30 @@ fn line(begun: &Begun, by: &Operator) -> String {
         Count(run.puts, "site"),
         begun.file.display(),
     );
-    CleanText::new(&text, LONGEST).to_string()
+    cut(CleanText::new(&text, LONGEST).as_str()).to_owned()
+}
+
+/// As much of the text as fits into a line.
+fn cut(text: &str) -> &str {
+    let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end));
+    match end {
+        Some(end) if text.len() > LONGEST => &text[..end],
+        _ => text,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_as_long_as_a_log_takes_in_bytes() {
+        assert_eq!(cut("short"), "short");
+        let most = "x".repeat(LONGEST);
+        assert_eq!(cut(&most), most);
+        let wide = format!("x{}", "\u{20ac}".repeat(LONGEST));
+        assert_eq!(cut(&wide).len(), LONGEST - 2);
+    }
 
     /// A full log is given up in time, one that is not there at once.
     #[tokio::test]

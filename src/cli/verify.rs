@@ -44,10 +44,10 @@ pub(super) async fn run(globals: &Globals, args: VerifyArgs) -> anyhow::Result<S
             "--watch goes on while sites fail and are mended: name them with --site or --group, or watch all"
         );
     }
-    let mut config = config_with_sites(globals).await?;
+    let mut signals = Signals::listen()?;
+    let mut config = config_with_sites(globals, &mut signals).await?;
     args.pace.apply(&mut config);
     let mut selection = to_look_at(&config, &args)?;
-    let mut signals = Signals::listen()?;
     let key = if args.key.is_given() {
         Some(args.key.read(&mut signals).await?)
     } else {
@@ -117,7 +117,7 @@ async fn watch_on(
         if let Some(status) = watched {
             return Ok(status);
         }
-        session = match Box::pin(read_again(globals, args)).await {
+        session = match Box::pin(read_again(globals, args, signals)).await {
             Ok((next, opened)) => {
                 say(&format!("read again: {}", Count(next.sites.len(), "site")));
                 config = next;
@@ -134,8 +134,12 @@ async fn watch_on(
 }
 
 /// A config that can be watched by, and that is: each file that it names can be read.
-async fn read_again(globals: &Globals, args: &VerifyArgs) -> anyhow::Result<(Config, Session)> {
-    let mut config = config_with_sites(globals).await?;
+async fn read_again(
+    globals: &Globals,
+    args: &VerifyArgs,
+    signals: &mut Signals,
+) -> anyhow::Result<(Config, Session)> {
+    let mut config = config_with_sites(globals, signals).await?;
     args.pace.apply(&mut config);
     to_look_at(&config, args)?;
     let session = Session::of_config(&config, globals, Left::Alone).await?;

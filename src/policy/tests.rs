@@ -68,12 +68,19 @@ fn a_canary_counts_only_if_it_is_small() {
         large.starts_with("the canary of this push has 99 sites"),
         "{large}"
     );
-    for deed in [Deed::Retry, Deed::Rollback, Deed::Resume, Deed::Check] {
-        let sending = Sending {
-            deed,
-            ..push(true, 6, false)
-        };
-        assert!(judge(sending).is_ok(), "{deed:?} repeats what was confirmed");
+    let of = |deed| Sending {
+        deed,
+        ..push(true, 6, false)
+    };
+    for deed in [Deed::Rollback, Deed::Check] {
+        assert!(judge(of(deed)).is_ok(), "{deed:?} brings no new key");
+    }
+    for deed in [Deed::Retry, Deed::Resume] {
+        let unproved = judge(of(deed)).unwrap_err().to_string();
+        assert!(
+            unproved.starts_with("this sends to 6 sites a key that no site is verified with"),
+            "{unproved}"
+        );
     }
 }
 

@@ -37,7 +37,7 @@ impl Who {
             .collect();
         numbers.insert(getgid().as_raw());
         let mut who = Self {
-            name: name(uid),
+            name: user_name(uid).unwrap_or_else(|| CleanText::note(&format!("uid{uid}"))),
             uid,
             is_root: uid == 0 && is_whole_machine(),
             ..Self::default()
@@ -64,20 +64,18 @@ impl fmt::Display for Who {
     }
 }
 
-/// Who has logged in for this process, also behind `sudo`: the name, or the number where it has none. The kernel keeps
-/// it; none for what no login has started.
-pub fn login() -> Option<CleanText> {
+/// Who has logged in for this process, also behind `sudo`: the number of the user. The kernel keeps it; none for what no
+/// login has started.
+pub fn login_number() -> Option<u32> {
     let text = std::fs::read_to_string("/proc/self/loginuid").ok()?;
     let number: u32 = text.trim().parse().ok()?;
-    (number != NO_LOGIN).then(|| name(number))
+    (number != NO_LOGIN).then_some(number)
 }
 
-/// The name of a user, or the number where it has none.
-fn name(uid: u32) -> CleanText {
-    match uzers::get_user_by_uid(uid) {
-        Some(user) => CleanText::new(&user.name().to_string_lossy(), NOTE_LIMIT),
-        None => CleanText::note(&format!("uid{uid}")),
-    }
+/// The name of a user, if it has one. May take as long as the machine's user directory does.
+pub fn user_name(uid: u32) -> Option<CleanText> {
+    let user = uzers::get_user_by_uid(uid)?;
+    Some(CleanText::new(&user.name().to_string_lossy(), NOTE_LIMIT))
 }
 
 fn is_whole_machine() -> bool {

@@ -13,6 +13,9 @@ use machine::{ALICE, BOB, CAROL, Ended, Machine, ROOT, User, give, has_user_name
 
 #[path = "policy/machine.rs"]
 mod machine;
+/// Orders that one process gives and another one carries out.
+#[path = "policy/orders.rs"]
+mod orders;
 #[path = "../pty/mod.rs"]
 mod pty;
 #[path = "../stage/mod.rs"]

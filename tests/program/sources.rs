@@ -1,5 +1,6 @@
 //! The real binary on sites that stand elsewhere than in its config: in files, on a web server, in what commands print.
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -349,6 +350,9 @@ fn a_push_stops_when_a_source_fails_unless_it_is_allowed() {
     assert!(ended.err.contains(told), "{}", ended.err);
     assert_eq!(stage.run(&["resume", "--yes"]).code, Some(2));
     assert_eq!(stage.run(&["check"]).code, Some(1));
+    let ended = stage.run(&["check", "--auth"]);
+    assert_eq!((ended.code, stage.puts()), (Some(2), 0), "{}", ended.err);
+    assert!(ended.err.contains(told), "{}", ended.err);
     let ended = stage.run(&["status"]);
     assert_eq!(ended.code, Some(0), "it reads: {}", ended.err);
     assert!(ended.err.contains("warning: source gone: "), "{}", ended.err);
@@ -356,6 +360,8 @@ fn a_push_stops_when_a_source_fails_unless_it_is_allowed() {
     assert_eq!((ended.code, stage.puts()), (Some(0), 1), "{}", ended.err);
     let ended = stage.run(&["resume", "--yes", "--allow-failed-source"]);
     assert_eq!(ended.code, Some(0), "nothing is left: {}", ended.err);
+    let ended = stage.run(&["check", "--auth", "--allow-failed-source"]);
+    assert_eq!((ended.code, stage.puts()), (Some(1), 2), "{}", ended.err);
 }
 
 #[test]
@@ -558,6 +564,25 @@ fn what_takes_a_while_can_be_broken_off_and_leaves_nothing_behind() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let shell = Pid::from_raw(shell.trim().parse().unwrap()).unwrap();
     wait_for(|| kill_process(shell, Signal::CONT).is_err().then_some(()));
+}
+
+#[test]
+fn a_command_that_reads_ends_by_a_signal_while_nobody_takes_what_it_prints() {
+    let stage = Stage::of(6);
+    let shops: Vec<String> = (0..4000)
+        .map(|shop| format!("https://shop-{shop}.example.com\n"))
+        .collect();
+    stage.write("shops.txt", &shops.concat());
+    stage.lists(&source("kind = \"file\"\npath = \"shops.txt\""));
+    for (command, signal) in [("sites", Signal::INT), ("status", Signal::TERM)] {
+        let mut child = stage.command(&[command]).spawn().unwrap();
+        // The sources are read then, and a pipe holds less than it has to say.
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut [0]).unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let ended = wait_for(|| child.try_wait().unwrap());
+        assert_eq!(ended.code(), Some(130), "{command}");
+    }
 }
 
 /// What is asked for, once it is there.

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use crossterm::event::KeyCode;
 use jiff::SignedDuration;
+use stripe_propagate::config::FailedSource;
 use stripe_propagate::engine::Event;
 use stripe_propagate::engine::preflight::News;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem};
+use stripe_propagate::rules::plan::ListChange;
 use stripe_propagate::rules::preflight::{self, Done, Step, StepResult};
 use stripe_propagate::rules::run::RunPhase;
 use stripe_propagate::site::SiteId;
 use stripe_propagate::text::CleanText;
+use stripe_propagate::tui::model::Start;
 use stripe_propagate::tui::{Effect, Input, Message, PreflightNews, PreflightOrder, PreflightTold};
 
 use super::stories::{holder, run};
@@ -202,6 +205,31 @@ fn the_master_key_is_tried_where_a_push_could_go() {
         watches
             .picture()
             .contains("this screen is read-only: it tries no master key")
+    );
+}
+
+#[test]
+fn the_master_key_is_not_tried_on_a_list_that_a_push_would_ask_about() {
+    let waits = |change: fn(&mut Start), why: &str| {
+        let mut screen = Trial::new(&NAMES, (120, 40), change);
+        screen.picture();
+        assert_eq!(press(&mut screen, KeyCode::Char('t')), begins(1, 0, false));
+        assert_eq!(press(&mut screen, KeyCode::Char('a')), [], "{why}");
+        let picture = screen.picture();
+        assert!(picture.contains(why), "{picture}");
+    };
+    let fails = |start: &mut Start| {
+        let (source, reason) = (CleanText::note("shops"), CleanText::note("no answer"));
+        start.setup.failed = vec![FailedSource { source, reason }];
+    };
+    waits(
+        fails,
+        "a source could not be read: the master key is not tried until it can be",
+    );
+    let changed = |start: &mut Start| start.setup.list_change = ListChange::since(Some(&[]), &start.sites);
+    waits(
+        changed,
+        "the list changed much since the last run: a push that confirms it comes first",
     );
 }
 

@@ -253,6 +253,12 @@ impl SiteState {
         self.planned.as_ref().or(self.expected.as_ref())
     }
 
+    /// The key that its run put here and that it was proven to serve, if it is known to serve it still.
+    pub fn verified_key(&self) -> Option<&PublishableKey> {
+        let is_verified = self.verify_besides() == Verify::Verified;
+        self.expected.as_ref().filter(|_| is_verified)
+    }
+
     /// What a retry would do.
     pub fn retry_plan(&self) -> RetryPlan {
         if self.verify == Verify::Superseded {

@@ -64,8 +64,15 @@ fn lacks_auth(model: &Model) -> Option<&'static str> {
     if model.options.read_only {
         return Some("this screen is read-only: it tries no master key");
     }
-    let other_sends = model.is_attached() && model.is_sending();
-    other_sends.then_some("another process is sending: it alone has the master key now")
+    if model.is_attached() && model.is_sending() {
+        return Some("another process is sending: it alone has the master key now");
+    }
+    // A push asks about these. Nobody is asked here.
+    if !model.setup.failed.is_empty() {
+        return Some("a source could not be read: the master key is not tried until it can be");
+    }
+    let has_changed = model.setup.list_change.danger().is_some();
+    has_changed.then_some("the list changed much since the last run: a push that confirms it comes first")
 }
 
 impl Preflight {

@@ -31,11 +31,17 @@ fn a_list_that_lost_many_sites_is_asked_about_and_names_them() {
     assert!(refused.err.contains("6 sites went"), "{}", refused.err);
     assert!(refused.err.contains(&gone), "{}", refused.err);
     assert!(refused.err.contains("--allow-list-change"), "{}", refused.err);
+    let check = ["check", "--auth"];
+    let refused = stage.run(&check, "");
+    assert_eq!(refused.code, Some(2), "{}{}", refused.out, refused.err);
+    assert!(refused.err.contains("--allow-list-change"), "{}", refused.err);
     assert_eq!(
         stage.fleet.record().requests.len(),
         before,
         "nobody was asked anything"
     );
+    let tried = stage.run(&[&check[..], &["--allow-list-change"]].concat(), "");
+    assert_eq!(tried.code, Some(0), "{}{}", tried.out, tried.err);
 
     // Shops that are not in the list any more may serve the old key.
     let old_key = stage.run(&["status", "--old-key"], "");

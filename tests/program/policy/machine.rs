@@ -52,6 +52,9 @@ pub(crate) const CAROL: User = User {
     groups: "2100",
 };
 
+/// Alice as `sudo -g` lets her push live keys: the same user, who sees the same runs.
+pub(crate) const ALICE_AS_LEAD: User = User { gid: 2101, ..ALICE };
+
 /// What a machine has for all: its users and groups.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
     alice:x:2001:2001::/nowhere:/bin/sh\nbob:x:2002:2002::/nowhere:/bin/sh\ncarol:x:2003:2003::/nowhere:/bin/sh\n";
