@@ -174,36 +174,8 @@ async fn resume(
     });
     // Before anybody is asked, and again when it goes out.
     session.local.gate.judge(&order).await.context("nothing sent")?;
-    if !left.is_empty() {
-        if !may_go_on(session, run, args, signals).await? {
-            say("nothing sent");
-            return Ok(None);
-        }
-        let key = |id: &SiteId| known[id.index()].planned_key();
-        let gets =
-            |id: &SiteId| key(id).is_some_and(|key| left_out(&session.sites[id.index()], key).is_none());
-        let needed: Vec<SiteId> = left.iter().copied().filter(gets).collect();
-        let planned = |id: &SiteId| known[id.index()].planned_key().cloned();
-        let keys = needed.iter().filter_map(planned).collect();
-        match ask_first(
-            session,
-            &keys,
-            args.send.allow_unknown_key,
-            |_| String::new(),
-            signals,
-        )
-        .await
-        {
-            Ok(_) => {}
-            Err(error) if error.is::<Interrupted>() => return Err(error),
-            Err(error) => {
-                // The younger ones are not to wait for a key of this one.
-                say(&format!("run {}: {error:#}", run.id.0));
-                return Ok(None);
-            }
-        }
-        let load = session.local.master_keys.load(&needed);
-        signals.unless_stopped(load).await.context("nothing sent")?;
+    if !left.is_empty() && !is_ready(session, run, (&known, &left), args, signals).await? {
+        return Ok(None);
     }
     session.local.begin(order).await.context("nothing sent")?;
     let followed = Followed {
@@ -219,6 +191,38 @@ async fn resume(
         best: Status::Good,
     };
     follow(session, followed, signals).await.map(Some)
+}
+
+/// Whether what is left may be sent: it was asked, Stripe too, and the master keys are read. What speaks against it was
+/// said.
+async fn is_ready(
+    session: &Session,
+    run: &RunRecord,
+    (known, left): (&[SiteState], &[SiteId]),
+    args: &ResumeArgs,
+    signals: &mut Signals,
+) -> anyhow::Result<bool> {
+    if !may_go_on(session, run, args, signals).await? {
+        say("nothing sent");
+        return Ok(false);
+    }
+    let key = |id: &SiteId| known[id.index()].planned_key();
+    let gets = |id: &SiteId| key(id).is_some_and(|key| left_out(&session.sites[id.index()], key).is_none());
+    let needed: Vec<SiteId> = left.iter().copied().filter(gets).collect();
+    let keys = needed.iter().filter_map(key).cloned().collect();
+    let allowed = args.send.allow_unknown_key;
+    match ask_first(session, &keys, allowed, |_| String::new(), signals).await {
+        Ok(_) => {}
+        Err(error) if error.is::<Interrupted>() => return Err(error),
+        Err(error) => {
+            // The younger ones are not to wait for a key of this one.
+            say(&format!("run {}: {error:#}", run.id.0));
+            return Ok(false);
+        }
+    }
+    let load = session.local.master_keys.load(&needed);
+    signals.unless_stopped(load).await.context("nothing sent")?;
+    Ok(true)
 }
 
 /// What of the run is done, and what not; and what of it this config does not know.
