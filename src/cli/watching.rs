@@ -90,7 +90,14 @@ impl Watching {
     pub(super) fn begin(session: &Session, watched: Vec<SiteId>) -> anyhow::Result<Self> {
         let (failed, failures) = unbounded_channel();
         let notifier = Notifier::start(session.notify_settings(), failed)?;
-        let settings = session.watch.clone();
+        let mut settings = session.watch.clone();
+        if settings.push_owed && !session.failed_sources.is_empty() {
+            // A push would be asked about it, and nobody is here.
+            tracing::warn!(
+                "watch: a source of sites could not be read: what is owed is not sent before it is"
+            );
+            settings.push_owed = false;
+        }
         Ok(Self {
             sites: Arc::clone(&session.sites),
             watched,

@@ -16,7 +16,7 @@ pub(super) use tables::{RawSource, resolve};
 /// One of `[[sources]]`: where sites stand besides the config.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// How it is called in messages and in the list of sites: `name`, else its kind and place ("sql, line 12").
+    /// How it is called in messages and in the list of sites: `name`, else its kind and place ("sql (config line 12)").
     pub name: CleanText,
     /// Where the sites stand.
     pub kind: SourceKind,

@@ -221,10 +221,10 @@ impl Table<'_> {
         }
     }
 
-    /// `sql, line 12`
+    /// `sql (config line 12)`
     fn default_name(&self) -> CleanText {
         let (line, _) = self.at.line_and_column(self.raw.kind.span().start);
-        CleanText::note(&format!("{}, line {line}", self.word()))
+        CleanText::note(&format!("{} (config line {line})", self.word()))
     }
 
     fn kind(&self) -> Result<SourceKind, ConfigError> {

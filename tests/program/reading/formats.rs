@@ -266,7 +266,11 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let ended = stage.command(&["sites"]).stdout(full).output().unwrap();
     assert_eq!(ended.status.code(), Some(1));
-    assert!(err(&ended).contains("the answer was not written"), "{}", err(&ended));
+    assert!(
+        err(&ended).contains("the answer was not written"),
+        "{}",
+        err(&ended)
+    );
 }
 
 #[test]
