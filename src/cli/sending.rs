@@ -241,7 +241,13 @@ async fn go(
     telling: Telling,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
-    for run in session.store.unfinished_runs().await? {
+    // One of which only proofs are still to come needs nobody's word.
+    let is_owed = |run: &RunRecord| {
+        let mut known = session.known.iter();
+        known.any(|state| state.run == Some(run.id) && state.is_left_over())
+    };
+    let unfinished = session.store.unfinished_runs().await?;
+    for run in unfinished.iter().filter(|run| is_owed(run)) {
         say(&format!(
             "warning: run {} was not finished: what this sends to its sites takes the place of it, and \
              `stripe-propagate resume` finishes the rest",

@@ -289,3 +289,22 @@ fn where_only_the_look_failed_only_the_look_is_repeated() {
     let rollback = stage.run(&["rollback", "--yes", "--run", &run.0.to_string()]);
     assert_eq!(rollback.status.code(), Some(0), "{}", said(&rollback));
 }
+
+#[test]
+fn a_push_says_that_a_run_was_not_finished() {
+    let stage = Stage::of(4);
+    stage.heal();
+    let key = stage.path("key.txt").display().to_string();
+    let push = ["push", "--key-file", &key, "--yes", "--wait", "0", "--site"];
+    let first = stage.fleet.sites()[0].name.clone();
+    // Only a proof is due of the first: that needs nobody's word.
+    stage.run(&[&push[..], &[&first]].concat());
+    let quiet = said(&stage.run(&[&push[..], &[&first]].concat()));
+    assert!(!quiet.contains("was not finished"), "{quiet}");
+    let left = stage.was_begun(&[1, 2], Duration::from_mins(5));
+    let told = said(&stage.run(&[&push[..], &[&first]].concat()));
+    assert!(
+        told.contains(&format!("run {} was not finished", left.0)),
+        "{told}"
+    );
+}
