@@ -261,7 +261,7 @@ impl Config {
     /// With the place of the names, and what to write.
     pub fn check_canary(&self) -> Result<(), ConfigError> {
         match &self.canary {
-            Some(place) if self.listed.failed.is_empty() && self.lacks_canary() => {
+            Some(place) if self.listed.failed.is_empty() && !self.lists_canary() => {
                 let text = "canary names a site that is neither in this config nor in a source: write it as its `name`";
                 Err(self.error(place, text))
             }
@@ -269,9 +269,24 @@ impl Config {
         }
     }
 
-    /// Whether a site that is to go first is not in the list.
+    fn lists_canary(&self) -> bool {
+        match &self.rollout.canary {
+            rules::Canary::Named(names) => rollout::are_sites(names, &self.sites),
+            _ => true,
+        }
+    }
+
+    /// Whether a site that is to go first gets no key: it is not in the list, disabled, or held back for a row that could
+    /// not be read.
     pub fn lacks_canary(&self) -> bool {
-        matches!(&self.rollout.canary, rules::Canary::Named(names) if !rollout::are_sites(names, &self.sites))
+        let rules::Canary::Named(names) = &self.rollout.canary else {
+            return false;
+        };
+        let goes = |name: &String| {
+            let mut sites = self.sites.iter().filter(|site| site.enabled);
+            sites.any(|site| site.name.as_str() == name)
+        };
+        !names.iter().all(goes)
     }
 
     /// The environment variables that may hold a secret: no command that is started sees them.

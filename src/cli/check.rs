@@ -63,7 +63,7 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
         // It sends no key, but the master key.
         let asked = async { may_push().await.context("nothing sent") };
         signals.unless_stopped(asked).await?;
-        sources::may_send(&config, args.list)?;
+        sources::may_send(&config, args.list, false)?;
         refuse_large_change(&config, globals, args.allow_list_change).await?;
     }
     log::start(&config.log, globals);
@@ -87,7 +87,7 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
         table: Table::of(selection.iter().map(|id| sites[id.index()].name.as_str())),
         sites,
         selected: selection.len(),
-        lacks_sites: !config.listed.failed.is_empty(),
+        lacks_sites: !config.listed.failed.is_empty() || config.listed.held_back > 0,
         telling: Telling::of(args.common.json),
         reports: HashMap::new(),
         counts: Counts::default(),

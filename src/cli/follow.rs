@@ -523,8 +523,8 @@ impl Follower {
         } else {
             let looks = self.followed.run.is_none() && !self.followed.begins;
             let status = Status::of(&results.tally(), self.followed.run.is_none()).worse(self.followed.best);
-            // Sites that are missing from the list are not known to be good.
-            if looks && !session.failed_sources.is_empty() {
+            // Sites that are missing from the list are not known to be good, and what is held back got no key.
+            if (looks && !session.failed_sources.is_empty()) || session.held_back > 0 {
                 status.worse(Status::Bad)
             } else {
                 status

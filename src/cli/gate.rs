@@ -7,7 +7,7 @@ use crate::engine::{Clock, Command, Event, LeftRun, RunInfo};
 use crate::key::{KeyMode, PublishableKey};
 use crate::policy::{self, Deed, Denied, Sending, Who};
 use crate::rules::moment::Moment;
-use crate::rules::plan::{Plan, PlanAction};
+use crate::rules::plan::{Plan, PlanAction, left_out};
 use crate::rules::retry;
 use crate::rules::rollout::{self, Candidate};
 use crate::rules::run::{Halt, Kind, RunId, RunPhase};
@@ -244,11 +244,13 @@ impl Bound {
         let known = self.known().await?;
         let proved = Proved::by(&known);
         let candidate = |site: &SiteId| {
-            let state = &known[site.index()];
-            Some(Candidate {
+            let (listed, state) = (&self.sites[site.index()], &known[site.index()]);
+            let key = state.planned_key()?;
+            // As the engine does: what is left out goes neither first nor later.
+            left_out(listed, key).is_none().then(|| Candidate {
                 site: *site,
-                name: self.sites[site.index()].name.as_str(),
-                key: state.planned_key()?,
+                name: listed.name.as_str(),
+                key,
                 state,
             })
         };

@@ -79,6 +79,13 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
                 is_left = true;
                 None
             }
+            // What was sent before it is no less sent.
+            Err(error) if worst.is_some() && !error.is::<Interrupted>() => {
+                session.close().await;
+                say(&format!("run {}: {error:#}", run.id.0));
+                is_left = true;
+                None
+            }
             Err(error) => {
                 session.close().await;
                 return Err(error);

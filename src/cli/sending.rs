@@ -168,7 +168,7 @@ pub(super) async fn config_to_send(
         signals.unless_stopped(asked).await?;
     }
     let mut config = config_with_sites(globals, signals).await?;
-    match sources::may_send(&config, args.list) {
+    match sources::may_send(&config, args.list, command != "rollback") {
         // What the run itself would end with.
         Err(error) if args.dry_run => say(&format!("without --dry-run: {error:#}")),
         may => may?,

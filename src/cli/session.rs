@@ -66,6 +66,8 @@ pub(super) struct Session {
     pub(super) sites: Arc<[Site]>,
     /// Sources that could not be read: their sites are missing.
     pub(super) failed_sources: Vec<FailedSource>,
+    /// How many sites are held back, since a row that speaks of them could not be read.
+    pub(super) held_back: usize,
     /// How much at once, and how patiently.
     settings: Settings,
     /// What the store knew of each site when the session began.
@@ -141,6 +143,7 @@ impl Session {
         Ok(Self {
             sites,
             failed_sources: config.listed.failed.clone(),
+            held_back: config.listed.held_back,
             settings: settings(config, left),
             known,
             acknowledged: Acknowledged::default(),

@@ -131,14 +131,11 @@ pub(super) struct ListArgs {
 /// Whether a command may send, since the list is whole, or the operator says that it need not be.
 ///
 /// # Errors
-/// Which sources failed, and what to do.
-pub(super) fn may_send(config: &Config, args: ListArgs) -> anyhow::Result<()> {
+/// Which sources failed, and what to do; also when a site that is to go first is missing, where one is (`canary`).
+pub(super) fn may_send(config: &Config, args: ListArgs, canary: bool) -> anyhow::Result<()> {
     let failed = &config.listed.failed;
-    if failed.is_empty() {
-        return Ok(());
-    }
-    if args.allow_failed_source {
-        if config.lacks_canary() {
+    if failed.is_empty() || args.allow_failed_source {
+        if canary && config.lacks_canary() {
             bail!(LACKS_CANARY);
         }
         return Ok(());

@@ -73,9 +73,21 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
     if args.old_key && !args.format.is_none_or(has_old_keys) {
         bail!("--old-key has no rows: give it --format json, or no format");
     }
-    let config = config_with_sites(globals, &mut Signals::listen()?).await?;
+    let mut config = config_with_sites(globals, &mut Signals::listen()?).await?;
     let selection = args.common.selection.by_name(&config.sites)?;
     let store = open_store(&config.store, globals).await?.store;
+    let before = match list_name(&config) {
+        Some(name) => store.list(&name).await?,
+        None => None,
+    };
+    let change = ListChange::since(before.as_deref(), &config.sites);
+    if !change.is_none() {
+        say(&format!("warning: {change}"));
+    }
+    // What the last run still had may serve an old key, as far as is on record. It is in no row.
+    for gone in &change.went {
+        config.add_site(gone);
+    }
     let now = Clock::start().now();
     let urls: Vec<SiteUrl> = config.sites.iter().map(|site| site.url.clone()).collect();
     let newest = store.last_known(&urls, &config.policy(), now).await?;
@@ -107,19 +119,8 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
         Some(format) => (document(format, args.old_key, &results), Readers::Owner),
     };
     args.output.write(&text, readers)?;
-    let before = match list_name(&config) {
-        Some(name) => store.list(&name).await?,
-        None => None,
-    };
-    let change = ListChange::since(before.as_deref(), &config.sites);
-    if !change.is_none() {
-        say(&format!(
-            "warning: {change}; what is not in the list is not counted"
-        ));
-    }
     // What is missing is not known to be good, and the question was whether all is.
-    let lacks = !config.listed.failed.is_empty() || !change.went.is_empty();
-    Ok(if args.old_key && lacks {
+    Ok(if args.old_key && !config.listed.failed.is_empty() {
         Status::Bad
     } else {
         Status::Good

@@ -46,10 +46,12 @@ fn names(
     name: impl Fn(u32) -> Option<CleanText> + Send + 'static,
 ) -> (CleanText, Option<CleanText>) {
     let (tell, told) = channel();
-    std::thread::spawn(move || {
+    let ask = move || {
         // Nobody may wait for it any more.
         let _late = tell.send((name(uid), login.and_then(name)));
-    });
+    };
+    // Without a thread there is no answer, and the numbers do.
+    let _asked = std::thread::Builder::new().spawn(ask);
     let (user, login_name) = told.recv_timeout(patience).unwrap_or_default();
     let number = |number: u32| CleanText::note(&format!("uid{number}"));
     let login = login.map(|login| login_name.unwrap_or_else(|| number(login)));

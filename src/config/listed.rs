@@ -12,6 +12,8 @@ pub struct Listed {
     pub warnings: Vec<RowWarning>,
     /// Sources that could not be read: their sites are missing.
     pub failed: Vec<FailedSource>,
+    /// How many sites are held back, since a row that speaks of them could not be read.
+    pub held_back: usize,
 }
 
 impl Listed {
@@ -25,13 +27,14 @@ impl Listed {
                 .filter_map(|site| RowWarning::of_scripts(&config, None, &site.url))
                 .collect(),
             failed: Vec::new(),
+            held_back: 0,
         }
     }
 }
 
 /// Why nothing is sent while a canary that is named is missing, and what to do.
-pub const LACKS_CANARY: &str = "nothing sent: a site that rollout.canary names is missing, since a source could not be \
-                                read, and all others would go without a canary. Mend the source, or name another canary";
+pub const LACKS_CANARY: &str = "nothing sent: a site that rollout.canary names is missing or disabled, and all others would \
+                                go without a canary. Mend that (a source, a row), or name another canary";
 
 /// How the config is called among the places that list sites.
 pub const CONFIG: &str = "config";

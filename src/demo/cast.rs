@@ -1,6 +1,9 @@
 use super::faults::{FAULTS, Fault};
 use crate::key::PublishableKey;
 
+/// What each master key of a demo begins with: it opens nothing.
+pub(super) const MASTER_KEY: &str = "demo-master-";
+
 /// The keys of a fleet.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
@@ -129,7 +132,7 @@ fn keys(dice: &mut fastrand::Rng, seed: u64) -> Keys {
     let mut other_dice = fastrand::Rng::with_seed(!seed);
     let rest = std::iter::repeat_with(|| other_dice.alphanumeric()).take(86);
     let expired = format!("pk_test_51DemoExpired{}", rest.collect::<String>());
-    let master = format!("demo-master-{}", tail(24));
+    let master = format!("{MASTER_KEY}{}", tail(24));
     // The alphabet is that of keys, so this is one; a fixed one keeps the function total.
     let new = PublishableKey::parse(&new)
         .or_else(|_| PublishableKey::parse("pk_test_51DemoDemoDemoDemoDemoDemoDemo"))

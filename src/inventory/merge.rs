@@ -71,6 +71,7 @@ impl Merging {
             origins: entries.iter().map(|_| config_alone.clone()).collect(),
             warnings: config.listed.warnings.clone(),
             failed: Vec::new(),
+            held_back: 0,
         };
         Self {
             places: (0..)
@@ -190,6 +191,7 @@ impl Merging {
                 text: CleanText::new(&text, LIMIT),
             });
         }
+        self.listed.held_back = sites.len();
         if let Some(source) = last {
             let more = Count(sites.len() - NAMED, "more site");
             let text =

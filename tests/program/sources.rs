@@ -504,6 +504,37 @@ fn a_canary_can_be_a_site_that_only_a_source_lists() {
 }
 
 #[test]
+fn a_site_of_a_bad_row_gets_no_key_and_is_no_canary_that_may_be_missing() {
+    let stage = Stage::of(24);
+    let own = |which, name| format!("[[sites]]\nurl = \"{}\"\nname = \"{name}\"\n", stage.url(which));
+    let rows = format!("url,mode\n{},life\n{},any\n", stage.url(0), stage.url(1));
+    stage.write("shops.csv", &rows);
+    stage.lists(
+        &[
+            own(0, "first"),
+            own(1, "other"),
+            source("kind = \"file\"\npath = \"shops.csv\""),
+        ]
+        .concat(),
+    );
+    let text = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+    stage.write("config.toml", &text.replace("canary = 0", "canary = [\"first\"]"));
+    let refused = stage.push(&[]);
+    assert_eq!((refused.code, stage.puts()), (Some(2), 0), "{}", refused.err);
+    assert!(refused.err.contains("rollout.canary"), "{}", refused.err);
+    stage.write("config.toml", &text);
+    let sent = stage.push(&[]);
+    assert_eq!(
+        (sent.code, stage.puts()),
+        (Some(1), 1),
+        "one is held back: {}",
+        sent.err
+    );
+    let looked = stage.run(&["verify"]);
+    assert_eq!(looked.code, Some(1), "{}{}", looked.out, looked.err);
+}
+
+#[test]
 fn secrets_come_from_credentials_and_no_command_sees_the_variables_of_others() {
     let stage = Stage::of(24);
     std::fs::create_dir(stage.path("credentials")).unwrap();

@@ -149,7 +149,8 @@ impl Reading<'_> {
     fn take(&mut self, place: Place, item: &RawValue) -> Result<(), String> {
         let mut fields = BTreeMap::new();
         let wrong = if item.get().len() > ROW_LIMIT {
-            Some("is longer than 1 MiB".to_owned())
+            // Which site it speaks of is not known: it may say of one that it gets no key.
+            return Err(format!("{place} is longer than 1 MiB"));
         } else {
             match serde_json::from_str(item.get()) {
                 Ok(Value::String(address)) => {
@@ -158,7 +159,7 @@ impl Reading<'_> {
                 }
                 Ok(Value::Object(object)) => self.of_object(&object, &mut fields).err(),
                 Ok(_) => Some("is neither an address nor an object".to_owned()),
-                Err(_) => Some("cannot be read".to_owned()),
+                Err(_) => return Err(format!("{place} cannot be read")),
             }
         };
         self.rows.push(place, fields, wrong, self.most)

@@ -59,6 +59,8 @@ pub(super) async fn read(
 }
 
 fn open(path: &Path, timeout: Duration) -> Result<Connection, String> {
+    // SQLite reads the log beside the file that a link leads to.
+    let path = &std::fs::canonicalize(path).map_err(|error| not_there(&error))?;
     let before = trusted(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| refusal(&error, timeout))?;
@@ -72,14 +74,18 @@ fn open(path: &Path, timeout: Duration) -> Result<Connection, String> {
     Ok(connection)
 }
 
+fn not_there(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "the file does not exist: look at the url".to_owned(),
+        kind => format!("the file cannot be opened ({kind})"),
+    }
+}
+
 /// Which file it is (its device and number), if only its owner can change what SQLite reads of it: whoever can says
 /// where the master key goes. It is looked at by its path, not opened: to close it would take away SQLite's locks of it
 /// (sqlite.org/howtocorrupt.html, 2.2).
 fn trusted(path: &Path) -> Result<(u64, u64), String> {
-    let about = std::fs::metadata(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => "the file does not exist: look at the url".to_owned(),
-        kind => format!("the file cannot be opened ({kind})"),
-    })?;
+    let about = std::fs::metadata(path).map_err(|error| not_there(&error))?;
     // Opening a pipe would wait for its other end for ever.
     if !about.is_file() {
         return Err("what the url names is no file".to_owned());
@@ -89,6 +95,10 @@ fn trusted(path: &Path) -> Result<(u64, u64), String> {
         None => Ok(()),
     };
     distrust(&about, "the file that the url names")?;
+    // Whoever can write there can put another file, or another log, in its place.
+    if let Some(Ok(folder)) = path.parent().map(std::fs::metadata) {
+        distrust(&folder, "the folder of the file that the url names")?;
+    }
     // What a writer has not brought into the file yet is read as a part of it.
     for end in ["-wal", "-shm", "-journal"] {
         let mut beside = path.as_os_str().to_owned();

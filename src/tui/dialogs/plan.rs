@@ -81,6 +81,7 @@ impl PlanDialog {
             ));
         };
         may_begin(model)?;
+        model.setup.has_canary()?;
         if sites.is_empty() {
             return Err("there are no sites to push to".to_owned());
         }
@@ -121,6 +122,7 @@ impl PlanDialog {
         targets: &[(SiteId, PublishableKey)],
     ) -> Result<Self, String> {
         may_begin(model)?;
+        model.setup.has_canary()?;
         let state = |id| model.state(id);
         let plan = |allow| Plan::retry(parent, targets, &model.sites, state, allow);
         Self::careful_or_bolder(model, &plan).ok_or_else(|| "there are no sites to push to".to_owned())
@@ -446,7 +448,7 @@ fn may_begin(model: &Model) -> Result<(), String> {
         let pause = model.key_of("pause");
         return Err(format!("a run is still sending: {pause} pauses or cancels it"));
     }
-    model.setup.has_canary()
+    Ok(())
 }
 
 /// With waves as the config says.

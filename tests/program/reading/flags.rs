@@ -62,6 +62,35 @@ fn a_demo_that_serves_writes_what_the_real_commands_need() {
 }
 
 #[test]
+fn a_demo_replaces_no_file_but_a_demos() {
+    let folder = tempfile::tempdir().unwrap();
+    let shops = folder.path().join("shops");
+    fs::create_dir(&shops).unwrap();
+    let demo = || {
+        let arguments = ["demo", "--sites", "1", "--serve", shops.to_str().unwrap()];
+        let mut serves = bare(&arguments)
+            .env("HOME", folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(serves.stdout.take().unwrap()).lines().next();
+        kill_process(Pid::from_child(&serves), Signal::TERM).unwrap();
+        (said.is_some(), serves.wait_with_output().unwrap())
+    };
+    fs::write(shops.join("master.key"), "a-real-master-key").unwrap();
+    let (_, refused) = demo();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(err(&refused).contains("name another folder"), "{}", err(&refused));
+    fs::remove_file(shops.join("master.key")).unwrap();
+    assert!(demo().0 && demo().0, "it takes the place of a demo before");
+    fs::write(shops.join("master.key"), "a-real-master-key").unwrap();
+    assert_eq!(demo().1.status.code(), Some(2));
+    let kept = fs::read_to_string(shops.join("master.key")).unwrap();
+    assert_eq!(kept, "a-real-master-key");
+}
+
+#[test]
 fn a_document_replaces_another_one_only_where_that_is_asked_for() {
     let stage = Stage::of(1);
     stage.push();
