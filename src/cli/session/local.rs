@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -33,6 +34,9 @@ pub(in crate::cli) struct Local {
     handle: Handle,
     pub(in crate::cli) master_keys: Arc<MasterKeys>,
     pub(in crate::cli) gate: Arc<Gate>,
+    /// How often the run was held, or its rest cancelled. Who says that it goes on is judged, and does not undo what was
+    /// ordered meanwhile.
+    holds: Arc<AtomicU64>,
 }
 
 impl Local {
@@ -41,6 +45,7 @@ impl Local {
             handle,
             master_keys: Arc::new(master_keys),
             gate: Arc::new(gate),
+            holds: Arc::default(),
         }
     }
 
@@ -59,8 +64,16 @@ impl Local {
         if command.is_answered() || command == Command::GoOn {
             self.order(command);
         } else {
-            self.handle.send(command);
+            self.hand_on(command);
         }
+    }
+
+    /// What is judged by nobody.
+    fn hand_on(&self, command: Command) {
+        if matches!(command, Command::Pause | Command::Cancel | Command::Stop) {
+            self.holds.fetch_add(1, Ordering::SeqCst);
+        }
+        self.handle.send(command);
     }
 
     fn pass(&self, command: Command) {
@@ -77,8 +90,9 @@ impl Local {
             Command::Resume(run) => run.sites.clone(),
             // Its master keys are read.
             Command::GoOn if self.gate.is_halted_at_canary() => Vec::new(),
-            _ => return self.handle.send(command),
+            _ => return self.hand_on(command),
         };
+        let holds = self.holds.load(Ordering::SeqCst);
         let local = self.clone();
         tokio::spawn(async move {
             let refuse = |why| local.handle.send(Command::Refuse(why));
@@ -87,6 +101,9 @@ impl Local {
             }
             if let Err(error) = local.master_keys.load(&needed).await {
                 return refuse(format!("{error:#}"));
+            }
+            if command == Command::GoOn && local.holds.load(Ordering::SeqCst) != holds {
+                return;
             }
             local.pass(command);
         });
