@@ -4,7 +4,6 @@ use zeroize::Zeroizing;
 
 use super::LIST_LIMIT;
 use crate::secret::run_bounded_to;
-use crate::text::CleanText;
 
 /// What a command prints. It sees none of the variables that may hold a secret.
 ///
@@ -23,14 +22,8 @@ pub(super) async fn run(
     if ended.out.len() as u64 > LIST_LIMIT {
         return Err(refuse("prints more than 64 MiB: is it the right one?".to_owned()));
     }
-    if ended.status.success() {
-        return Ok(ended.out);
+    match ended.failure() {
+        Some(failure) => Err(refuse(failure)),
+        None => Ok(ended.out),
     }
-    let said = CleanText::note(&String::from_utf8_lossy(&ended.said));
-    let said = if said.is_empty() {
-        "it said nothing".to_owned()
-    } else {
-        format!("it said: {said}")
-    };
-    Err(refuse(format!("failed ({}); {said}", ended.status)))
 }

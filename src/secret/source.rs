@@ -273,14 +273,8 @@ async fn from_command(argv: &[String], hidden: &[String]) -> Result<Found, Secre
     let ended = run_bounded(argv, hidden, &[], COMMAND_LIMIT)
         .await
         .map_err(refuse)?;
-    let said = CleanText::note(&text(&ended.said));
-    if !ended.status.success() {
-        let said = if said.is_empty() {
-            "it said nothing".to_owned()
-        } else {
-            format!("it said: {said}")
-        };
-        return Err(refuse(format!("failed ({}); {said}", ended.status)));
+    if let Some(failure) = ended.failure() {
+        return Err(refuse(failure));
     }
     Ok((text(&ended.out), format!("what the command {program} printed")))
 }
@@ -292,6 +286,22 @@ pub(crate) struct Ended {
     pub(crate) out: Zeroizing<Vec<u8>>,
     /// The beginning of its standard error.
     pub(crate) said: Zeroizing<Vec<u8>>,
+}
+
+impl Ended {
+    /// That it failed, with what it said; none where it did not.
+    pub(crate) fn failure(&self) -> Option<String> {
+        if self.status.success() {
+            return None;
+        }
+        let said = CleanText::note(&text(&self.said));
+        let said = if said.is_empty() {
+            "it said nothing".to_owned()
+        } else {
+            format!("it said: {said}")
+        };
+        Some(format!("failed ({}); {said}", self.status))
+    }
 }
 
 /// Runs a command without standard input, with these variables and without the `hidden` ones. What is left of it, and of
