@@ -302,15 +302,13 @@ fn a_screen_on_the_run_of_another_process_reads_its_config_again() {
     let url = stage.without_last();
     let mut watches = stage.screen().arg("--read-only").start();
     watches.sees("2 sites").sees("watches  run 1");
-    watches
-        .adds(&url)
-        .sees("is there for this session")
-        .sees("watches  run 1")
-        .sees("+ 127.0.0.1");
+    watches.adds(&url).sees("+ 127.0.0.1").sees("watches  run 1");
+    // What the run has told stands above it in the line of messages by now.
     watches
         .sees_no("Write https")
         .key("m")
-        .sees("messages, newest first");
+        .sees("messages, newest first")
+        .sees("is there for this session");
     // It is attached anew, to the same run.
     let told = watches.screen();
     assert_eq!(told.matches("attached to run 1 of").count(), 2, "{told}");
