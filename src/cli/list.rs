@@ -13,7 +13,12 @@ pub(super) async fn change(session: &Session) -> anyhow::Result<ListChange> {
     since(&*session.store, session.list_name(), &session.sites).await
 }
 
-async fn since(store: &impl Store, name: Option<&str>, sites: &[Site]) -> anyhow::Result<ListChange> {
+/// By what `sites` differ from the list of this name at its last run; nothing where none is on record.
+pub(super) async fn since(
+    store: &impl Store,
+    name: Option<&str>,
+    sites: &[Site],
+) -> anyhow::Result<ListChange> {
     let before = match name {
         Some(name) => store.list(name).await?,
         None => None,

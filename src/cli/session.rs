@@ -22,6 +22,7 @@ use crate::engine::preflight::Preflight;
 use crate::engine::{self, Clock, Command, Event, Left, Rates, RunInfo, Settings, Standings};
 use crate::notify;
 use crate::rules::acknowledgement::Acknowledged;
+use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::rules::rollout::{self, Rollout};
 use crate::rules::run::RunPhase;
@@ -431,10 +432,17 @@ pub(super) fn store_path(settings: &StoreSettings, globals: &Globals) -> anyhow:
 /// What is on record of each site of the config.
 pub(super) async fn known(config: &Config, globals: &Globals) -> anyhow::Result<Vec<SiteState>> {
     let store = open_store(&config.store, globals).await?.store;
+    Ok(known_in(&store, config, Clock::start().now()).await?)
+}
+
+/// What this store has on record of each site of the config.
+pub(super) async fn known_in(
+    store: &impl Store,
+    config: &Config,
+    now: Moment,
+) -> Result<Vec<SiteState>, StoreError> {
     let urls: Vec<SiteUrl> = config.sites.iter().map(|site| site.url.clone()).collect();
-    let newest = store
-        .last_known(&urls, &config.policy(), Clock::start().now())
-        .await?;
+    let newest = store.last_known(&urls, &config.policy(), now).await?;
     Ok(newest.into_iter().map(|newest| newest.state).collect())
 }
 

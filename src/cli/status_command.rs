@@ -4,8 +4,9 @@ use jiff::tz::TimeZone;
 
 use super::format::{Format, OutputArgs};
 use super::key::refuse_strays;
+use super::list::since;
 use super::sending::say;
-use super::session::{list_name, open_store};
+use super::session::{known_in, list_name, open_store};
 use super::signals::Signals;
 use super::sources::config_with_sites;
 use super::status::Status;
@@ -14,9 +15,6 @@ use crate::engine::Clock;
 use crate::report::rows::Layout;
 use crate::report::save::Readers;
 use crate::report::{Results, ServedKeys, metrics, old_keys, status};
-use crate::rules::plan::ListChange;
-use crate::rules::state::SiteState;
-use crate::site::SiteUrl;
 use crate::store::Store;
 
 /// Flags of `status`.
@@ -76,11 +74,7 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
     let mut config = config_with_sites(globals, &mut Signals::listen()?).await?;
     let selection = args.common.selection.by_name(&config.sites)?;
     let store = open_store(&config.store, globals).await?.store;
-    let before = match list_name(&config) {
-        Some(name) => store.list(&name).await?,
-        None => None,
-    };
-    let change = ListChange::since(before.as_deref(), &config.sites);
+    let change = since(&store, list_name(&config).as_deref(), &config.sites).await?;
     if !change.is_none() {
         say(&format!("warning: {change}"));
     }
@@ -89,9 +83,7 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
         config.add_site(gone);
     }
     let now = Clock::start().now();
-    let urls: Vec<SiteUrl> = config.sites.iter().map(|site| site.url.clone()).collect();
-    let newest = store.last_known(&urls, &config.policy(), now).await?;
-    let states: Vec<SiteState> = newest.into_iter().map(|newest| newest.state).collect();
+    let states = known_in(&store, &config, now).await?;
     let selection = args.common.selection.by_state(selection, &states)?;
     let acknowledged = store.acknowledged().await?;
     let results = Results {
