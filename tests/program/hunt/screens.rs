@@ -7,6 +7,8 @@ use super::echo::ECHOES;
 use super::ground::Ground;
 use super::pty::Pty;
 
+/// So long nothing is drawn any more when all that was typed is read.
+const REST: Duration = Duration::from_millis(300);
 /// Dialogs and what is seen of them, behind a run. What each action does is tried in actions.rs, which searches its screens,
 /// too.
 const OPENS: &[(&str, &str)] = &[
@@ -39,7 +41,6 @@ impl Ground {
 fn secrets_are_typed(pty: &mut Pty) {
     const EDITS: &str = "Enter done";
     const REFUSED: &str = "it must never leave";
-    const REST: Duration = Duration::from_millis(300);
 
     for secret in canaries::GIVEN {
         pty.key("e").sees(EDITS).paste(secret).sees(REFUSED).key("Esc");
@@ -119,10 +120,11 @@ fn no_screen_shows_a_secret_or_leaves_one_behind() {
         pty.key(&key_of(action)).sees(text).key("Esc").sees_no(text);
     }
     pty.key("o")
-        .sees("filter   is:owed")
-        .key("o")
-        .sees_no("filter   is:owed");
-    exports(&mut pty);
+        .sees("owed a key  (")
+        .key("Esc")
+        .sees_no("owed a key  (");
+    pty.key("Esc").sees_no(" filter   is:owed");
+    exports(&ground, &mut pty);
     ground.shows_nothing(&pty);
     ground.echo.shows_nothing();
     pty.key("F5").sees("read again: ").sees_no("checking");
@@ -133,18 +135,30 @@ fn no_screen_shows_a_secret_or_leaves_one_behind() {
     ground.children_saw_nothing(&["secret", "listing"]);
 }
 
-/// A secret as the name of a file.
-fn exports(pty: &mut Pty) {
-    pty.key("h").sees(" push  pk_test");
-    for secret in canaries::GIVEN {
-        pty.key("e").sees("write it to a file").type_(secret);
-        pty.sees("typed as a file name and dropped").key("Esc");
-    }
-    pty.key("Enter")
-        .sees("run 1")
-        .key("Esc")
-        .key("Esc")
-        .sees_no("history  (");
+/// A secret as the name of a file, and a real one.
+fn exports(ground: &Ground, pty: &mut Pty) {
+    pty.key("h")
+        .sees(" push  pk_test")
+        .key("e")
+        .sees("write it to a file");
+    pty.type_(canaries::GIVEN[0])
+        .sees("typed as a file name and dropped")
+        .key("Esc");
+    pty.sees_no("history  (").comes_to_rest(REST);
+    let file = ground.path("work/run.html");
+    pty.key("h")
+        .sees(" push  pk_test")
+        .key("e")
+        .sees("write it to a file")
+        .key("^u")
+        .type_(&file);
+    pty.sees("run.html_")
+        .key("Enter")
+        .sees("run.html")
+        .sees_no("run.html_")
+        .key("Esc");
+    pty.sees_no("history  (").comes_to_rest(REST);
+    assert!(ground.stage.path("work/run.html").exists());
 }
 
 #[test]
