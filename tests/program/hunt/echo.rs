@@ -83,8 +83,8 @@ pub(crate) const ECHOES: &[(&str, fn(&str) -> Answer)] = &[
     ("stripe-escaped", |_| {
         text(&format!("{{\"key\": \"\\u0073k_live_{}\"", &SHOWN[8..]))
     }),
-    ("row", |key| refusal(key)),
-    ("of-source", |key| refusal(key)),
+    ("row", refusal),
+    ("of-source", refusal),
 ];
 
 fn refusal(error: &str) -> Answer {
