@@ -143,6 +143,28 @@ impl MasterKey {
     }
 }
 
+/// So many of its characters, where a text was cut within the key, are taken for the key: fewer tell nothing.
+const TELLING: usize = 4;
+
+impl MasterKey {
+    /// As [`MasterKey::redact`], of a text that was cut at its end: there the beginning of the key is replaced as well.
+    pub fn redact_cut(&self, text: &str) -> Option<String> {
+        let key = self.0.expose_secret();
+        let whole = self.redact(text);
+        let kept = whole.as_deref().unwrap_or(text);
+        // What is left of a letter that was cut stands behind it.
+        let kept = kept.trim_end_matches('\u{fffd}');
+        let is_within_key = |(start, _): &(usize, char)| {
+            let begun = escapes::characters_before_end(key, &kept[*start..]);
+            begun.is_some_and(|count| count >= TELLING)
+        };
+        match kept.char_indices().find(is_within_key) {
+            Some((start, _)) => Some(format!("{}[master key]", &kept[..start])),
+            None => whole,
+        }
+    }
+}
+
 impl fmt::Debug for MasterKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("MasterKey(…)")
@@ -174,6 +196,36 @@ mod tests {
         assert_eq!(refuse(&"a".repeat(5000)), MasterKeyRefusal::TooLong);
         assert_eq!(refuse("sk_live_abc"), MasterKeyRefusal::StripeSecret);
         assert_eq!(refuse("pk_live_51Abc"), MasterKeyRefusal::PublishableKey);
+    }
+
+    #[test]
+    fn where_a_text_was_cut_within_it_its_beginning_is_redacted() {
+        let key = key("s3cret-\"key/1");
+        let cut = |text: &str| key.redact_cut(text);
+        for written in [
+            "s3cret-\"ke",
+            "s3cr",
+            "s3cret-\\\"k",
+            "s3cret-\\u00",
+            "s3cret%2D%2",
+            "s3cret&#4",
+            "s3cret-\u{fffd}",
+        ] {
+            assert_eq!(
+                cut(&format!("it said {written}")).as_deref(),
+                Some("it said [master key]"),
+                "{written}"
+            );
+        }
+        assert_eq!(
+            cut("s3cret-\"key/1 and s3cret").as_deref(),
+            Some("[master key] and [master key]")
+        );
+        let spaced = self::key("two  blanks");
+        assert_eq!(spaced.redact_cut("a two blan").as_deref(), Some("a [master key]"));
+        for other in ["", "it said s3c", "s3cret it said", "100 %", "a \\u00", "&"] {
+            assert_eq!(cut(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub enum Fault {
     EchoesKeyEncoded,
     /// It answers with the headers of the request in a header of its own.
     EchoesKeyInHeader,
+    /// It answers with the headers of the request where nobody reads on.
+    EchoesKeyAtCut,
     /// What it is asked to store, it stores when nobody waits for the answer any more.
     StoredLate,
     /// It sleeps, and is awake some seconds after it was first asked.

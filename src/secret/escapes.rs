@@ -1,32 +1,56 @@
+/// The longest escape that is known, in bytes: an entity of HTML with some zeros before its number.
+const LONGEST_ESCAPE: usize = 12;
+
 /// How many bytes at the beginning of `text` write `key`, or `None`. Each of its characters may stand for
 /// itself or be escaped, and several blanks may have become one.
 pub(super) fn length_of(key: &str, text: &str) -> Option<usize> {
     // Where the characters so far may end: more than one place where an escape is also a text of its own.
     let mut ends = vec![0];
-    let mut wanted = key.chars().peekable();
-    while let Some(character) = wanted.next() {
-        if character == ' ' && wanted.peek() == Some(&' ') {
-            continue;
-        }
-        let mut next = Vec::new();
-        for end in ends {
-            for (found, length) in readings(&text[end..]) {
-                if found == character {
-                    next.push(end + length);
-                }
-            }
-        }
-        if character == ' ' {
-            more_blanks(text, &mut next);
-        }
-        next.sort_unstable();
-        next.dedup();
-        if next.is_empty() {
-            return None;
-        }
-        ends = next;
+    for wanted in characters(key) {
+        ends = ends_behind(text, &ends, wanted)?;
     }
     ends.pop()
+}
+
+/// How many characters of `key` the beginning of `text` writes, where `text` ends within the key; `None` where it goes
+/// on otherwise. The last one may be an escape that has no end.
+pub(super) fn characters_before_end(key: &str, text: &str) -> Option<usize> {
+    let mut ends = vec![0];
+    for (count, wanted) in characters(key).enumerate() {
+        if ends.iter().any(|end| is_cut_short(&text[*end..])) {
+            return Some(count);
+        }
+        ends = ends_behind(text, &ends, wanted)?;
+    }
+    None
+}
+
+/// Its characters, where several blanks are one.
+fn characters(key: &str) -> impl Iterator<Item = char> {
+    let mut before = None;
+    key.chars()
+        .filter(move |character| before.replace(*character) != Some(' ') || *character != ' ')
+}
+
+/// Where `wanted` may end that begins at one of `ends`; `None` where it stands at none of them.
+fn ends_behind(text: &str, ends: &[usize], wanted: char) -> Option<Vec<usize>> {
+    let mut next = Vec::new();
+    for end in ends {
+        for (_, length) in readings(&text[*end..]).filter(|(found, _)| *found == wanted) {
+            next.push(end + length);
+        }
+    }
+    if wanted == ' ' {
+        more_blanks(text, &mut next);
+    }
+    next.sort_unstable();
+    next.dedup();
+    (!next.is_empty()).then_some(next)
+}
+
+/// Whether so little is left that nothing follows, or an escape without an end.
+fn is_cut_short(rest: &str) -> bool {
+    rest.is_empty() || rest.len() < LONGEST_ESCAPE && rest.starts_with(['%', '\\', '&'])
 }
 
 /// Adds the ends behind further blanks.
@@ -70,10 +94,7 @@ fn backslash(text: &str) -> Option<(char, usize)> {
 }
 
 fn entity(text: &str) -> Option<(char, usize)> {
-    /// The longest that is known, with some zeros before its number.
-    const LONGEST: usize = 12;
-
-    let end = text.bytes().take(LONGEST).position(|byte| byte == b';')?;
+    let end = text.bytes().take(LONGEST_ESCAPE).position(|byte| byte == b';')?;
     let name = &text[1..end];
     let character = match name {
         "amp" => '&',

@@ -22,8 +22,17 @@ pub struct Washed {
 /// Cleans `raw`, clears it of secrets, then cuts it: in that order, so that neither an invisible character
 /// inside a secret nor a cut through one hides it.
 pub fn wash(raw: &str, master_key: Option<&MasterKey>) -> Washed {
+    washed_by(raw, |clean| master_key.and_then(|key| key.redact(clean)))
+}
+
+/// As [`wash`], of a text that was cut at its end: a part of the master key may stand there.
+pub fn wash_cut(raw: &str, master_key: Option<&MasterKey>) -> Washed {
+    washed_by(raw, |clean| master_key.and_then(|key| key.redact_cut(clean)))
+}
+
+fn washed_by(raw: &str, redact: impl Fn(&str) -> Option<String>) -> Washed {
     let clean = CleanText::new(raw, raw.len());
-    let redacted = master_key.and_then(|key| key.redact(clean.as_str()));
+    let redacted = redact(clean.as_str());
     let master_key = redacted.is_some();
     let text = redacted.unwrap_or_else(|| clean.as_str().to_owned());
     let (text, stripe_secret) = without_stripe_secrets(&text);

@@ -222,6 +222,18 @@ pub(super) fn echoes_key_in_header(shop: &mut Answering<'_>, asked: &Asked) -> R
     })
 }
 
+/// So much of a body is read, in bytes.
+const READ: usize = 64 * 1024;
+
+/// So that all of the key but its end is read.
+pub(super) fn echoes_key_at_cut(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
+    echoing(shop, asked, |key| {
+        let begin = "request failed:";
+        let blanks = (READ - begin.len() + 2).saturating_sub(key.len());
+        text(500, format!("{begin}{:blanks$}{key} and so on", ""))
+    })
+}
+
 fn each_letter(text: &str, write: impl Fn(u32) -> String) -> String {
     text.chars().fold(String::new(), |mut all, letter| {
         // Writing into a string cannot fail.

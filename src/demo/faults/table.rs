@@ -301,6 +301,13 @@ pub static FAULTS: &[FaultRow] = &[
     )
     .sick(),
     row(
+        Fault::EchoesKeyAtCut,
+        "echoes-key-at-cut",
+        Answers(answers::echoes_key_at_cut),
+        "answers a PUT 500 with the headers of the request so far behind that they are cut",
+    )
+    .sick(),
+    row(
         Fault::StoredLate,
         "stored-late",
         Answers(shops::healthy),
