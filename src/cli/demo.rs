@@ -177,9 +177,17 @@ async fn serve(fleet: &Fleet, folder: &Path, rollout: bool) -> anyhow::Result<St
 
 /// A line for each fault: the first site that has it, and what it does.
 fn oddities(fleet: &Fleet) -> String {
+    const WIDTH: usize = 20;
+
     let odd = FAULTS.iter().filter(|row| row.fault != Fault::Healthy);
     let of_fault = |fault: Fault| fleet.sites().iter().find(|site| site.fault == fault);
-    let line = |site: &FleetSite, what: &str| format!("  {:<20} {what}", site.name);
+    let names = FAULTS.iter().filter_map(|row| of_fault(row.fault));
+    let width = names
+        .map(|site| site.name.len())
+        .max()
+        .unwrap_or(WIDTH)
+        .max(WIDTH);
+    let line = |site: &FleetSite, what: &str| format!("  {:<width$} {what}", site.name);
     let faults = odd.filter_map(|row| of_fault(row.fault).map(|site| line(site, row.sentence)));
     let expired = fleet.sites().iter().find(|site| site.has_expired_key);
     let expired = expired.map(|site| line(site, "serves a key at first that Stripe has expired"));
