@@ -7,9 +7,9 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use stage::Stage;
-use stripe_propagate::demo::FleetOptions;
 use stripe_propagate::demo::asked::{AskedFault, Share};
 use stripe_propagate::demo::faults::{FAULTS, Fault};
+use stripe_propagate::demo::{FleetOptions, FleetSite};
 use table::{ROWS, Row};
 
 #[path = "../pty/mod.rs"]
@@ -22,7 +22,7 @@ mod hostile;
 mod table;
 
 /// The config's, in milliseconds.
-const TIMEOUT: u64 = 2_000;
+const TIMEOUT: u64 = 2_500;
 /// How late a busy machine may notice that the time is over, in milliseconds. A fault that goes on for ever goes on for
 /// longer.
 const SLACK: u64 = 6_000;
@@ -66,9 +66,10 @@ impl Stage {
         let mut text = std::fs::read_to_string(&path).unwrap();
         for (usual, here) in [
             (
-                "timeout = \"3s\"",
-                format!("timeout = \"{TIMEOUT}ms\"\nconcurrency = {SLOTS}"),
+                "\ntimeout = \"3s\"",
+                format!("\ntimeout = \"{TIMEOUT}ms\"\nconcurrency = {SLOTS}"),
             ),
+            ("connect_timeout = \"1s\"", "connect_timeout = \"2s\"".to_owned()),
             ("attempts = 3", "attempts = 2".to_owned()),
             ("settle = \"8s\"", "settle = \"1s\"".to_owned()),
         ] {
@@ -142,7 +143,8 @@ fn each_fault_is_told_as_it_is_and_costs_no_other_site_its_turn() {
     let looked = stage.run(&["verify", "--json"]);
     let lines = events(&looked);
     let results = results(&lines);
-    for site in stage.fleet.sites() {
+    let certain = |site: &&FleetSite| !row(site.fault).by_chance;
+    for site in stage.fleet.sites().iter().filter(certain) {
         assert_eq!(
             results[site.name.as_str()]["verify"],
             row(site.fault).looked,
@@ -180,10 +182,10 @@ fn is_told_as_it_is(stage: &Stage, lines: &[Value]) {
         let note = result["note"].as_str().unwrap();
         let cause = result["cause"].as_str().unwrap_or_default();
         let is_right = result["push"] == row.push
-            && result["verify"] == row.verify
+            && (result["verify"] == row.verify || row.by_chance)
             && cause == row.cause
             && note.contains(row.note)
-            && note.is_empty() == row.note.is_empty()
+            && (note.is_empty() == row.note.is_empty() || row.by_chance)
             && row.puts.contains(&puts);
         // What hangs may be on its way still.
         let arrived = record.puts(index).len();
@@ -223,15 +225,12 @@ fn is_bounded(stage: &Stage, lines: &[Value]) {
     for spoken in &record.spoken {
         let site = &stage.fleet.sites()[spoken.site];
         assert!(spoken.bytes <= MOST_BYTES, "{}: {}", site.name, spoken.bytes);
-        if matches!(
-            site.fault,
-            Fault::EndlessBody | Fault::TenGigabytes | Fault::EndlessHeaders
-        ) {
+        if matches!(site.fault, Fault::EndlessBody | Fault::TenGigabytes) {
             without_end += 1;
             assert!(spoken.bytes > 32 * 1024, "{}: {}", site.name, spoken.bytes);
         }
     }
-    assert!(without_end >= 6);
+    assert!(without_end >= 4);
 }
 
 /// More sites hang than there are slots, and each site that is well is pushed once, and before the last request to one
@@ -328,7 +327,7 @@ fn page() -> String {
             puts,
             row.note.to_owned(),
         ];
-        page += &format!("| {} |\n", cells.join(" | "));
+        page.extend(["| ", &cells.join(" | "), " |\n"]);
     }
     page
 }
