@@ -16,14 +16,24 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::key::PublishableKey;
 use crate::site::SiteUrl;
 
+/// Which faults are asked for.
+pub mod asked;
 /// What a healthy template site answers: database, processes, caches.
 mod template;
+/// What is said byte by byte.
+mod wire;
 /// FAULTS: every way in which a site of the fleet can be odd.
 pub mod faults;
 /// What the fleet saw.
 pub mod record;
 /// Names, keys and faults of a fleet, from its seed.
 mod cast;
+/// The certificates of its sites, good and odd.
+mod certificates;
+/// Handshakes that are none.
+mod shaken;
+/// Connections on which a site speaks byte by byte.
+mod raw;
 /// Listeners, TLS and connections.
 mod server;
 /// Stripe, as the fleet plays it.
@@ -31,7 +41,8 @@ mod stripe;
 /// One site of the fleet, with its fault.
 mod shop;
 
-use faults::Fault;
+use asked::AskedFault;
+use faults::{Fault, Plays};
 use record::{Record, Recorder};
 use server::Server;
 use shop::Shop;
@@ -41,17 +52,23 @@ use stripe::Stripe;
 const SITES_PER_ADDRESS: usize = 5000;
 
 /// What fleet to start.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct FleetOptions {
     /// How many sites.
     pub sites: usize,
     /// The same seed makes the same fleet.
     pub seed: u64,
+    /// What some of them play, while the rest is healthy; without any, the usual cast.
+    pub faults: Vec<AskedFault>,
 }
 
 impl Default for FleetOptions {
     fn default() -> Self {
-        Self { sites: 24, seed: 1 }
+        Self {
+            sites: 24,
+            seed: 1,
+            faults: Vec::new(),
+        }
     }
 }
 
@@ -89,14 +106,21 @@ impl Fleet {
     /// Starts a fleet. Raises the process's limit of open files as far as it can.
     ///
     /// # Errors
-    /// When no certificate can be made or no port is free.
+    /// When the faults that are asked for need more sites than there are, when no certificate can be made, or no port
+    /// is free.
     pub async fn start(options: FleetOptions) -> anyhow::Result<Self> {
         raise_descriptor_limit();
-        let cast = cast::cast(options.sites, options.seed);
+        asked::fits(&options.faults, options.sites)?;
+        let cast = cast::cast(options.sites, options.seed, &options.faults);
         let halt = CancellationToken::new();
         let recorder = Arc::new(Recorder::new(cast.roles.len()));
         let addresses: Vec<IpAddr> = (0..=cast.roles.len() / SITES_PER_ADDRESS).map(address).collect();
-        let server = Arc::new(Server::new(&addresses, Arc::clone(&recorder), halt.clone())?);
+        let odd = cast.roles.iter().filter_map(|role| match role.fault.row().plays {
+            Plays::Shakes(handshake) => Some(handshake),
+            _ => None,
+        });
+        let server = Server::new(&addresses, odd, Arc::clone(&recorder), halt.clone())?;
+        let server = Arc::new(server);
         let target = server.redirect_target(addresses[0]).await?;
         let stripe = Arc::new(Stripe::default());
         let stripe_url = stripe.open(&server, addresses[0]).await?;

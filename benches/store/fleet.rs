@@ -24,7 +24,11 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) async fn serve(healthy: usize) -> anyhow::Result<()> {
     // A tenth of a large fleet is odd, and two dozen sites of a small one.
     let sites = healthy + healthy / 8 + 24;
-    let fleet = Fleet::start(FleetOptions { sites, seed: 1 }).await?;
+    let fleet = Fleet::start(FleetOptions {
+        sites,
+        ..FleetOptions::default()
+    })
+    .await?;
     let well: Vec<usize> = (0..sites)
         .filter(|&index| fleet.sites()[index].fault == Fault::Healthy)
         .collect();

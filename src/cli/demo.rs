@@ -14,6 +14,7 @@ use super::signals::Signals;
 use super::status::Status;
 use super::{Globals, log, screen};
 use crate::config::{self, Config, Place};
+use crate::demo::asked::AskedFault;
 use crate::demo::faults::{FAULTS, Fault};
 use crate::demo::{Fleet, FleetOptions, FleetSite};
 use crate::engine::Left;
@@ -46,6 +47,10 @@ pub(super) struct DemoArgs {
     /// real commands in a second terminal. SIGUSR2 mends the sick sites.
     #[arg(long, value_name = "DIR")]
     serve: Option<PathBuf>,
+    /// So many of the sites (3) or so much of them (10%) have this fault, and the rest is well. As often as you like;
+    /// docs/faults.md has all names.
+    #[arg(long = "fault", value_name = "NAME=SHARE")]
+    faults: Vec<AskedFault>,
 }
 
 impl DemoArgs {
@@ -57,6 +62,7 @@ impl DemoArgs {
             rollout: false,
             headless: false,
             serve: None,
+            faults: Vec::new(),
         }
     }
 
@@ -80,6 +86,7 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>, no_color: bool) 
     let options = FleetOptions {
         sites: args.sites as usize,
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..100_000)),
+        faults: args.faults.clone(),
     };
     let fleet = Fleet::start(options).await.context("starting the demo's sites")?;
     if let Some(folder) = &args.serve {
@@ -170,9 +177,17 @@ async fn serve(fleet: &Fleet, folder: &Path, rollout: bool) -> anyhow::Result<St
 
 /// A line for each fault: the first site that has it, and what it does.
 fn oddities(fleet: &Fleet) -> String {
+    const WIDTH: usize = 20;
+
     let odd = FAULTS.iter().filter(|row| row.fault != Fault::Healthy);
     let of_fault = |fault: Fault| fleet.sites().iter().find(|site| site.fault == fault);
-    let line = |site: &FleetSite, what: &str| format!("  {:<20} {what}", site.name);
+    let names = FAULTS.iter().filter_map(|row| of_fault(row.fault));
+    let width = names
+        .map(|site| site.name.len())
+        .max()
+        .unwrap_or(WIDTH)
+        .max(WIDTH);
+    let line = |site: &FleetSite, what: &str| format!("  {:<width$} {what}", site.name);
     let faults = odd.filter_map(|row| of_fault(row.fault).map(|site| line(site, row.sentence)));
     let expired = fleet.sites().iter().find(|site| site.has_expired_key);
     let expired = expired.map(|site| line(site, "serves a key at first that Stripe has expired"));

@@ -122,7 +122,8 @@ pub(super) const DEMO: &str = "\
 Examples:
   stripe-propagate demo
   stripe-propagate demo --sites 5 --seed 1 --headless
-  stripe-propagate demo --serve /tmp/shops            its sites alone, for the real commands";
+  stripe-propagate demo --serve /tmp/shops            its sites alone, for the real commands
+  stripe-propagate demo --fault never-answers=3 --fault escapes-in-body=10%";
 
 pub(super) const PUSH: &str = "\
 The key is never an argument: it would stay in the shell's history and in the list of processes.

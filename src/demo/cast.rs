@@ -1,3 +1,4 @@
+use super::asked::AskedFault;
 use super::faults::{FAULTS, Fault};
 use crate::key::PublishableKey;
 
@@ -54,10 +55,14 @@ const EXPIRED: &str = NAMES[7];
 const LARGE: usize = 1000;
 
 /// Who plays what. The same arguments give the same cast.
-pub(super) fn cast(sites: usize, seed: u64) -> Cast {
+pub(super) fn cast(sites: usize, seed: u64, asked: &[AskedFault]) -> Cast {
     let mut dice = fastrand::Rng::with_seed(seed);
     let keys = keys(&mut dice, seed);
-    let mut faults = faults(sites);
+    let mut faults = if asked.is_empty() {
+        faults(sites)
+    } else {
+        asked_for(sites, asked)
+    };
     dice.shuffle(&mut faults);
     let mut healthy = 0;
     let mut turns = std::collections::HashMap::new();
@@ -69,7 +74,11 @@ pub(super) fn cast(sites: usize, seed: u64) -> Cast {
         } else {
             let turn: &mut usize = turns.entry(fault).or_default();
             *turn += 1;
-            let names = row.names;
+            let names = if row.names.is_empty() {
+                &[row.word]
+            } else {
+                row.names
+            };
             numbered(names[(*turn - 1) % names.len()], (*turn - 1) / names.len())
         };
         let backend = (fault == Fault::SharedBackend).then(|| {
@@ -119,6 +128,15 @@ fn faults(sites: usize) -> Vec<Fault> {
     healthy.chain(cycle.into_iter().take(odd)).collect()
 }
 
+/// What was asked for, and what is left is healthy.
+fn asked_for(sites: usize, asked: &[AskedFault]) -> Vec<Fault> {
+    let odd = asked
+        .iter()
+        .flat_map(|asked| std::iter::repeat_n(asked.fault, asked.share.of(sites)));
+    let healthy = std::iter::repeat(Fault::Healthy);
+    odd.chain(healthy).take(sites).collect()
+}
+
 fn keys(dice: &mut fastrand::Rng, seed: u64) -> Keys {
     let mut tail = |length: usize| -> String {
         std::iter::repeat_with(|| dice.alphanumeric())
@@ -154,16 +172,17 @@ mod tests {
 
     #[test]
     fn the_demo_has_each_fault_and_a_third_is_healthy() {
-        let cast = cast(24, 1);
+        let cast = cast(24, 1, &[]);
         let healthy = cast
             .roles
             .iter()
             .filter(|role| role.fault == Fault::Healthy)
             .count();
         assert_eq!((cast.roles.len(), healthy), (24, 8));
-        for row in FAULTS {
-            assert!(
+        for row in FAULTS.iter().filter(|row| row.fault != Fault::Healthy) {
+            assert_eq!(
                 cast.roles.iter().any(|role| role.fault == row.fault),
+                !row.names.is_empty(),
                 "{:?}",
                 row.fault
             );
@@ -173,10 +192,10 @@ mod tests {
     #[test]
     fn names_are_unique_and_the_seed_decides() {
         for sites in [0, 1, 3, 24, 60, 1000, 2500] {
-            let all = cast(sites, 7);
+            let all = cast(sites, 7, &[]);
             let names: HashSet<_> = all.roles.iter().map(|role| role.name.clone()).collect();
             assert_eq!((all.roles.len(), names.len()), (sites, sites));
-            let again = cast(sites, 7);
+            let again = cast(sites, 7, &[]);
             assert_eq!(all.keys.new, again.keys.new);
             assert!(
                 all.roles
@@ -185,16 +204,47 @@ mod tests {
                     .all(|(one, two)| one.name == two.name && one.fault == two.fault)
             );
         }
-        assert_ne!(cast(3, 1).keys.new, cast(3, 2).keys.new);
+        assert_ne!(cast(3, 1, &[]).keys.new, cast(3, 2, &[]).keys.new);
     }
 
     #[test]
     fn nine_of_ten_are_healthy_in_a_large_fleet() {
-        let healthy = cast(1000, 1)
+        let healthy = cast(1000, 1, &[])
             .roles
             .iter()
             .filter(|role| role.fault == Fault::Healthy)
             .count();
         assert_eq!(healthy, 900);
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_played_beside_healthy_sites() {
+        use super::super::asked::Share;
+
+        let (fault, other) = (Fault::EndlessBody, Fault::Slow);
+        let asked = [
+            AskedFault {
+                fault,
+                share: Share::Sites(2),
+            },
+            AskedFault {
+                fault: other,
+                share: Share::Percent(10),
+            },
+        ];
+        let cast = cast(20, 1, &asked);
+        let names = |fault| {
+            let mut names: Vec<&str> = cast
+                .roles
+                .iter()
+                .filter(|role| role.fault == fault)
+                .map(|role| role.name.as_str())
+                .collect();
+            names.sort_unstable();
+            names
+        };
+        assert_eq!(names(fault), ["endless-body", "endless-body-2"]);
+        assert_eq!(names(other), ["escargot-d-or", "escargot-d-or-2"]);
+        assert_eq!(names(Fault::Healthy).len(), 16);
     }
 }

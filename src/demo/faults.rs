@@ -1,8 +1,20 @@
 use std::time::Duration;
 
-use serde_json::json;
+use super::template::{Answering, Asked, Reply};
+use super::wire::Spoken;
 
-use super::template::{Answering, Asked, Body, Reply};
+/// What the demo's own sites answer.
+mod shops;
+/// Answers that no template site gives, but whole ones.
+mod answers;
+/// Text that is written to harm who shows it.
+mod hostile;
+/// What is odd on the connection itself.
+mod spoken;
+/// FAULTS, whole.
+mod table;
+
+pub use table::FAULTS;
 
 /// What is odd about a site of the fleet. Each has a row in [`FAULTS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +51,112 @@ pub enum Fault {
     NoKeyYet,
     /// It shares a server that fails above two calls at once.
     SharedBackend,
+    /// It answers 201.
+    Created,
+    /// It answers 204.
+    NoContent,
+    /// It answers 200 without a body.
+    EmptyBody,
+    /// Its text is no UTF-8.
+    InvalidUtf8,
+    /// Its JSON has an end too few.
+    InvalidJson,
+    /// Its JSON is nested too deep for any parser.
+    DeepJson,
+    /// Its JSON has the right fields with the wrong types.
+    WrongTypes,
+    /// It answers a small body that unpacks to a gigabyte.
+    GzipBomb,
+    /// It redirects to itself.
+    RedirectLoop,
+    /// It redirects to an address without TLS.
+    RedirectToHttp,
+    /// It redirects to another host.
+    RedirectToOtherHost,
+    /// It redirects to the machine of the one who asks.
+    RedirectToLoopback,
+    /// It asks to wait for a year.
+    RetryAfterYear,
+    /// It asks to wait for less than no time.
+    RetryAfterNegative,
+    /// It asks to wait, and nobody can tell how long.
+    RetryAfterGarbage,
+    /// Its clock is an hour ahead, and it says by that clock when it may be asked again.
+    ClockHourOff,
+    /// Escapes for a terminal stand in its error.
+    EscapesInBody,
+    /// Marks that turn the direction of text stand in its error.
+    BidiInBody,
+    /// NUL stands in its error.
+    NulInBody,
+    /// It answers a line of a megabyte.
+    LongLineInBody,
+    /// Its error looks like lines of the log.
+    FakedLogInBody,
+    /// It answers with the headers of the request.
+    EchoesKey,
+    /// It answers with the headers of the request, each letter escaped.
+    EchoesKeyEscaped,
+    /// It answers with the headers of the request as in an address.
+    EchoesKeyEncoded,
+    /// It answers with the headers of the request in a header of its own.
+    EchoesKeyInHeader,
+    /// It answers with the headers of the request where nobody reads on.
+    EchoesKeyAtCut,
+    /// What it is asked to store, it stores when nobody waits for the answer any more.
+    StoredLate,
+    /// It sleeps, and is awake some seconds after it was first asked.
+    Asleep,
+    /// It takes a request and never answers.
+    NeverAnswers,
+    /// It resets the connection where its answer would be.
+    ResetBeforeAnswer,
+    /// It resets the connection behind the headers.
+    ResetBeforeBody,
+    /// It resets the connection within the body.
+    ResetInBody,
+    /// It resets the connection behind a whole answer.
+    ResetAfterBody,
+    /// It sends its headers a byte a second.
+    DripsHeaders,
+    /// It sends its body a byte a second.
+    DripsBody,
+    /// Its headers have no end.
+    EndlessHeaders,
+    /// Its body has no end.
+    EndlessBody,
+    /// It announces a body of 10 GB and sends it.
+    TenGigabytes,
+    /// Its body ends before the length that it announced.
+    LengthTooLong,
+    /// Its body goes on behind the length that it announced.
+    LengthTooShort,
+    /// It speaks HTTP/1.0.
+    Http10,
+    /// It stores the key, and its answer is cut.
+    StoredAnswerCut,
+    /// Escapes for a terminal stand in its headers.
+    EscapesInHeaders,
+    /// Marks that turn the direction of text stand in its headers.
+    BidiInHeaders,
+    /// NUL stands in its headers.
+    NulInHeaders,
+    /// It sends a header of a megabyte.
+    LongLineInHeaders,
+    /// Its headers look like lines of the log.
+    FakedLogInHeaders,
+    /// It resets the connection before the handshake.
+    ResetAtConnect,
+    /// Its certificate has expired.
+    TlsExpired,
+    /// Its certificate is for another host.
+    TlsOtherHost,
+    /// Its certificate is of an authority that nobody knows.
+    TlsUnknownAuthority,
+    /// It speaks TLS 1.0.
+    TlsOldVersion,
+    /// It takes the connection and leaves the handshake there.
+    TlsHangs,
 }
 
 /// All that a fault is.
@@ -46,28 +164,69 @@ pub enum Fault {
 pub struct FaultRow {
     /// Which one.
     pub fault: Fault,
-    /// The demo's sites that have it.
+    /// Its name on the command line.
+    pub word: &'static str,
+    /// The demo's sites that have it; none where it is played only when it is asked for.
     pub names: &'static [&'static str],
     /// What such a site does, for people.
     pub sentence: &'static str,
     /// Whether [`super::Fleet::heal`] mends it.
     pub sick: bool,
-    /// What it answers.
-    pub(super) answers: fn(&mut Answering<'_>, &Asked) -> Reply,
+    /// How it is played.
+    pub(super) plays: Plays,
+    /// How long a request is on its way to the site, at its usual pace.
+    pub(super) arrives: Arrives,
 }
 
-const fn row(
-    fault: Fault,
-    names: &'static [&'static str],
-    answers: fn(&mut Answering<'_>, &Asked) -> Reply,
-    sentence: &'static str,
-) -> FaultRow {
+/// At which level a fault is played.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Plays {
+    /// A whole answer, of HTTP.
+    Answers(fn(&mut Answering<'_>, &Asked) -> Reply),
+    /// Bytes on a connection whose handshake was good.
+    Speaks(fn(&mut Answering<'_>, &Asked) -> Spoken),
+    /// The connection itself.
+    Shakes(Handshake),
+    /// Nothing listens.
+    Refuses,
+}
+
+/// What is odd before there is a connection to ask on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Handshake {
+    /// A certificate that has expired.
+    Expired,
+    /// A certificate for another host.
+    OtherHost,
+    /// A certificate of an authority that nobody was told of.
+    UnknownAuthority,
+    /// TLS 1.0.
+    OldVersion,
+    /// Nothing ever comes.
+    Hangs,
+    /// The connection is reset.
+    Reset,
+}
+
+/// When a request arrives at the site; whether its client still waits then is all the same.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Arrives {
+    AtOnce,
+    /// A PUT that stores comes later.
+    PutsLate(Duration),
+    /// Nothing comes before so much time has passed since the first request.
+    WhenAwake(Duration),
+}
+
+const fn row(fault: Fault, word: &'static str, plays: Plays, sentence: &'static str) -> FaultRow {
     FaultRow {
         fault,
-        names,
+        word,
+        names: &[],
         sentence,
         sick: false,
-        answers,
+        plays,
+        arrives: Arrives::AtOnce,
     }
 }
 
@@ -76,104 +235,18 @@ impl FaultRow {
         self.sick = true;
         self
     }
-}
 
-/// Every fault, in the order of the enum.
-pub static FAULTS: &[FaultRow] = &[
-    row(Fault::Healthy, &[], healthy, "stores and serves the key"),
-    row(
-        Fault::Slow,
-        &["escargot-d-or"],
-        slow,
-        "takes a second and a half for each answer",
-    ),
-    row(
-        Fault::NeedsTwoRetries,
-        &["port-ouest"],
-        needs_two_retries,
-        "fails twice with a database error, then works",
-    ),
-    row(
-        Fault::AsksToSlowDown,
-        &["marche-lent"],
-        asks_to_slow_down,
-        "answers 429 with Retry-After once, then works",
-    ),
-    row(
-        Fault::OtherMasterKey,
-        &["coffre-gris"],
-        other_master_key,
-        "takes another master key: 401",
-    )
-    .sick(),
-    row(Fault::Dead, &["phare-eteint"], healthy, "refuses the connection").sick(),
-    row(
-        Fault::CachingProcesses,
-        &["galerie-sud"],
-        healthy,
-        "has four processes that keep what they read for 5 seconds",
-    ),
-    row(
-        Fault::OtherTenant,
-        &["double-fond"],
-        other_tenant,
-        "stores the key under another tenant and serves a third one",
-    )
-    .sick(),
-    row(
-        Fault::StoresNothing,
-        &["panier-perce"],
-        stores_nothing,
-        "answers success and stores nothing",
-    )
-    .sick(),
-    row(
-        Fault::SaysNotStored,
-        &["moulin-a-vent"],
-        says_not_stored,
-        "answers 200 with success: false",
-    )
-    .sick(),
-    row(
-        Fault::HtmlPage,
-        &["terrain-vague"],
-        html_page,
-        "is a parked domain: a page, whatever is asked",
-    )
-    .sick(),
-    row(
-        Fault::Redirects,
-        &["poste-restante"],
-        redirects,
-        "redirects to another address",
-    )
-    .sick(),
-    row(
-        Fault::ExposesSecret,
-        &["maison-de-verre"],
-        exposes_secret,
-        "shows an sk_ value to the public",
-    )
-    .sick(),
-    row(
-        Fault::OldVersion,
-        &["vieille-enseigne"],
-        old_version,
-        "answers {\"ok\": true}, as older versions do",
-    ),
-    row(
-        Fault::NoKeyYet,
-        &["page-blanche"],
-        healthy,
-        "has no key until it gets its first",
-    ),
-    row(
-        Fault::SharedBackend,
-        &["jumeau-un", "jumeau-deux"],
-        shared_backend,
-        "shares a server that fails above two calls at once",
-    ),
-];
+    /// The demo's sites that have it.
+    const fn of(mut self, names: &'static [&'static str]) -> Self {
+        self.names = names;
+        self
+    }
+
+    const fn arrives(mut self, arrives: Arrives) -> Self {
+        self.arrives = arrives;
+        self
+    }
+}
 
 impl Fault {
     /// Its row in [`FAULTS`].
@@ -184,130 +257,38 @@ impl Fault {
     }
 }
 
-fn healthy(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    shop.template_site(asked)
-}
-
-fn slow(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    shop.template_site(asked).after(Duration::from_millis(1500))
-}
-
-/// What contract.md warns of: long, French, over several lines, quoting SQL.
-const DATABASE_ERROR: &str = "(psycopg2.OperationalError) la connexion au serveur a été perdue de façon inattendue\n\
-    \tCela signifie probablement que le serveur s'est arrêté anormalement\n\
-    [SQL: UPDATE settings SET value = %(value)s WHERE settings.key = %(key)s]\n\
-    (Background on this error at: https://sqlalche.me/e/20/e3q8)";
-
-fn needs_two_retries(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    if asked.stores() && !shop.turn().is_multiple_of(3) {
-        return Reply::json(500, &json!({ "error": DATABASE_ERROR }));
-    }
-    shop.template_site(asked)
-}
-
-fn asks_to_slow_down(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    if asked.stores() && !shop.turn().is_multiple_of(2) {
-        let wait = shop.seconds(2).to_string();
-        return Reply::json(429, &json!({ "error": "too many requests" })).with("Retry-After", &wait);
-    }
-    shop.template_site(asked)
-}
-
-fn other_master_key(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    if asked.is_put() {
-        return Reply::json(401, &json!({ "error": "invalid_api_key" }));
-    }
-    shop.template_site(asked)
-}
-
-fn other_tenant(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    if asked.is_put() {
-        return shop.template_site(asked);
-    }
-    let third = shop.third_key().to_owned();
-    Reply::json(200, &json!({ "success": true, "publishable_key": third }))
-}
-
-fn stores_nothing(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    match shop.refusal(asked) {
-        Some(refusal) if asked.is_put() => refusal,
-        // True of every version: without a value there is nothing to pretend about.
-        _ if asked.is_without_value() => shop.template_site(asked),
-        _ if asked.is_put() => Reply::json(200, &json!({ "success": true, "message": "updated" })),
-        _ => Reply::json(404, &json!({ "success": false, "message": "no_publishable_key" })),
-    }
-}
-
-fn says_not_stored(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    if asked.stores() {
-        return Reply::json(
-            200,
-            &json!({ "success": false, "error": "la base de données est en lecture seule" }),
-        );
-    }
-    shop.template_site(asked)
-}
-
-fn html_page(_: &mut Answering<'_>, _: &Asked) -> Reply {
-    let page = "<!doctype html><html><head><title>This domain is parked</title></head><body>Buy it now</body></html>";
-    Reply {
-        status: 200,
-        headers: vec![("Content-Type", "text/html".to_owned())],
-        body: Body::Text(page.to_owned()),
-        after: Duration::ZERO,
-    }
-}
-
-fn redirects(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    let target = format!("{}{}", shop.redirect_target(), asked.path);
-    Reply {
-        status: 301,
-        headers: vec![("Location", target)],
-        body: Body::Empty,
-        after: Duration::ZERO,
-    }
-}
-
-fn exposes_secret(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    if asked.is_put() {
-        return shop.template_site(asked);
-    }
-    Reply::json(
-        200,
-        &json!({ "success": true, "publishable_key": "sk_live_51DemoThisMustNeverBeShown0000" }),
-    )
-}
-
-fn old_version(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    let reply = shop.template_site(asked);
-    match reply.status {
-        200 if asked.is_put() => Reply::json(200, &json!({ "ok": true, "key": "stripe_publishable_key" })),
-        400 if asked.is_without_value() => {
-            Reply::json(400, &json!({ "success": false, "error": "Valeur manquante" }))
-        }
-        _ => reply,
-    }
-}
-
-fn shared_backend(shop: &mut Answering<'_>, asked: &Asked) -> Reply {
-    if shop.calls_at_once() > 2 {
-        return Reply::json(
-            500,
-            &json!({ "error": "QueuePool limit of size 2 overflow 0 reached, connection timed out" }),
-        );
-    }
-    // Long enough for calls to meet.
-    shop.template_site(asked).after(Duration::from_millis(150))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn the_table_is_in_order() {
         for (index, row) in FAULTS.iter().enumerate() {
             assert_eq!(row.fault as usize, index);
+        }
+    }
+
+    #[test]
+    fn each_has_a_word_and_a_sentence_of_its_own() {
+        let words: HashSet<_> = FAULTS.iter().map(|row| row.word).collect();
+        let sentences: HashSet<_> = FAULTS.iter().map(|row| row.sentence).collect();
+        assert_eq!((words.len(), sentences.len()), (FAULTS.len(), FAULTS.len()));
+        let is_of_a_word =
+            |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+        for word in words {
+            assert!(
+                word.starts_with(|first: char| first.is_ascii_lowercase()),
+                "{word}"
+            );
+            assert!(word.chars().all(is_of_a_word), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_played_when_asked_for_can_be_mended() {
+        for row in FAULTS.iter().filter(|row| row.fault != Fault::Healthy) {
+            assert!(row.sick || !row.names.is_empty(), "{}", row.word);
         }
     }
 }

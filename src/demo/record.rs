@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use super::template::Asked;
+
 /// One request, as the fleet saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedRequest {
@@ -23,7 +25,7 @@ pub struct RecordedRequest {
     pub value: Option<String>,
     /// Whether it is a PUT with the body `{}`, which asks about the master key and stores nothing.
     pub without_value: bool,
-    /// The status that was answered.
+    /// The status that was answered; 0 where none was.
     pub status: u16,
     /// Which of the site's processes answered.
     pub process: usize,
@@ -38,6 +40,15 @@ pub struct AskedStripe {
     pub is_question: bool,
     /// Whether the header `X-API-Key` was there.
     pub had_master_key: bool,
+}
+
+/// What a site could write on one connection before it was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpokenOn {
+    /// Which site.
+    pub site: usize,
+    /// So many bytes, before they were encrypted. Some of them may be in buffers of the system's still.
+    pub bytes: u64,
 }
 
 /// What a fleet saw.
@@ -59,6 +70,10 @@ pub struct Record {
     pub asked_stripe: Vec<AskedStripe>,
     /// Connections and requests to where the redirecting site points.
     pub to_redirect_target: usize,
+    /// How many connections each site took, whatever became of their handshakes.
+    pub accepted: Vec<usize>,
+    /// The connections on which a site wrote byte by byte.
+    pub spoken: Vec<SpokenOn>,
 }
 
 impl Record {
@@ -103,6 +118,7 @@ impl Recorder {
     pub(super) fn new(sites: usize) -> Self {
         let record = Record {
             requests: Vec::with_capacity(sites * 4),
+            accepted: vec![0; sites],
             ..Record::default()
         };
         Self {
@@ -121,10 +137,6 @@ impl Recorder {
         self.lock().clone()
     }
 
-    pub(super) fn since_start(&self) -> Duration {
-        self.start.elapsed()
-    }
-
     fn change(&self, change: impl FnOnce(&mut Record)) {
         change(&mut self.lock());
         self.changed.notify_all();
@@ -139,7 +151,37 @@ impl Recorder {
         is_so(&waited.0)
     }
 
-    pub(super) fn request(&self, request: RecordedRequest) {
+    pub(super) fn accepted(&self, site: usize) {
+        self.lock().accepted[site] += 1;
+    }
+
+    /// A connection of this site begins on which it writes byte by byte; returns its number.
+    pub(super) fn speaks(&self, site: usize) -> usize {
+        let mut record = self.lock();
+        record.spoken.push(SpokenOn { site, bytes: 0 });
+        record.spoken.len() - 1
+    }
+
+    /// So many bytes more could be written on connection `number`.
+    pub(super) fn spoke(&self, number: usize, bytes: usize) {
+        self.lock().spoken[number].bytes += bytes as u64;
+    }
+
+    /// The site at `site` took a request on a connection of `process`, and answers it with `status`.
+    pub(super) fn took(&self, asked: Asked, site: usize, process: usize, status: u16) {
+        let body: serde_json::Value = serde_json::from_str(&asked.body).unwrap_or_default();
+        let value = body.get("value").and_then(|value| value.as_str());
+        let request = RecordedRequest {
+            site,
+            at: self.start.elapsed(),
+            value: value.map(str::to_owned),
+            without_value: asked.is_without_value(),
+            method: asked.method,
+            path: asked.path,
+            had_master_key: asked.master_key.is_some(),
+            status,
+            process,
+        };
         self.change(|record| record.requests.push(request));
     }
 

@@ -10,16 +10,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::record::{RecordedRequest, Recorder};
+use super::certificates::Certificates;
+use super::faults::Handshake;
+use super::record::Recorder;
 use super::shop::Shop;
 use super::template::{Asked, Body, Reply};
+use super::{raw, shaken};
 
 /// The longest body that a site reads, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -28,10 +28,9 @@ const BACKLOG: u32 = 1024;
 /// How long a client may take for its handshake and its headers.
 const CLIENT_LIMIT: Duration = Duration::from_secs(30);
 
-/// Serves shops over TLS, all with one certificate.
+/// Serves shops over TLS, all with one certificate but those whose handshakes are odd.
 pub(super) struct Server {
-    pub(super) acceptor: TlsAcceptor,
-    ca_pem: String,
+    certificates: Certificates,
     pub(super) recorder: Arc<Recorder>,
     pub(super) stop: CancellationToken,
     /// Ports that are taken and refuse connections.
@@ -47,14 +46,13 @@ impl std::fmt::Debug for Server {
 impl Server {
     pub(super) fn new(
         addresses: &[IpAddr],
+        odd: impl Iterator<Item = Handshake>,
         recorder: Arc<Recorder>,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let (config, ca_pem) = certificate(addresses).context("making the demo's certificates")?;
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let certificates = Certificates::make(addresses, odd).context("making the demo's certificates")?;
         Ok(Self {
-            acceptor,
-            ca_pem,
+            certificates,
             recorder,
             stop,
             dead: Mutex::default(),
@@ -62,7 +60,12 @@ impl Server {
     }
 
     pub(super) fn ca_pem(&self) -> &str {
-        &self.ca_pem
+        self.certificates.ca_pem()
+    }
+
+    /// Makes the handshakes of a site that is well.
+    pub(super) fn acceptor(&self) -> &TlsAcceptor {
+        self.certificates.acceptor(None)
     }
 
     /// Opens a port for `shop` (a dead one takes it and refuses); returns its number.
@@ -122,6 +125,7 @@ impl Server {
         while let Some(accepted) = self.stop.run_until_cancelled(listener.accept()).await {
             match accepted {
                 Ok((stream, _)) => {
+                    self.recorder.accepted(shop.index);
                     let (server, shop) = (Arc::clone(&self), Arc::clone(&shop));
                     tokio::spawn(async move {
                         let _at_work = server.recorder.at_work();
@@ -143,13 +147,24 @@ impl Server {
         let process = shop.process();
         // An answer in one packet needs no delay to gather more.
         let _as_it_is = stream.set_nodelay(true);
-        let Ok(Ok(stream)) = tokio::time::timeout(CLIENT_LIMIT, self.acceptor.accept(stream)).await else {
+        let handshake = shop.handshake();
+        match handshake {
+            Some(Handshake::Reset) => return shaken::reset(&stream),
+            Some(Handshake::Hangs) => return Box::pin(shaken::hang(stream)).await,
+            Some(Handshake::OldVersion) => return Box::pin(shaken::old_version(stream)).await,
+            _ => {}
+        }
+        let accepted = self.certificates.acceptor(handshake).accept(stream);
+        let Ok(Ok(stream)) = tokio::time::timeout(CLIENT_LIMIT, accepted).await else {
             return;
         };
         // Counted from here on: at its first packet the one that it follows may still be being torn down.
         let Ok(_open) = self.recorder.connection(stream.get_ref().0) else {
             return;
         };
+        if shop.speaks() {
+            return Box::pin(raw::serve(stream, shop, process, &self.recorder)).await;
+        }
         let service = service_fn(|request| self.request(request, shop, process));
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(CLIENT_LIMIT);
@@ -183,9 +198,10 @@ impl Server {
         if let Some(backend) = &shop.backend {
             self.recorder.of_backend(backend, call.now);
         }
-        let reply = match shop.gate(&asked) {
-            Some(gate) => self.take_late(gate, shop, process, asked).await,
-            None => self.take(shop, process, asked),
+        let reply = match (shop.gate(&asked), shop.on_its_way(&asked)) {
+            (Some(gate), _) => self.take_late(gate, shop, process, asked).await,
+            (None, Some(way)) => self.take_later(way, shop, process, asked).await,
+            (None, None) => self.take(shop, process, asked),
         };
         if !reply.after.is_zero() {
             tokio::time::sleep(reply.after).await;
@@ -196,20 +212,25 @@ impl Server {
     /// The request arrives at the shop.
     fn take(&self, shop: &Shop, process: usize, asked: Asked) -> Reply {
         let reply = shop.answer(process, &asked);
-        let body: serde_json::Value = serde_json::from_str(&asked.body).unwrap_or_default();
-        let value = body.get("value").and_then(|value| value.as_str());
-        self.recorder.request(RecordedRequest {
-            site: shop.index,
-            at: self.recorder.since_start(),
-            value: value.map(str::to_owned),
-            without_value: asked.is_without_value(),
-            method: asked.method,
-            path: asked.path,
-            had_master_key: asked.master_key.is_some(),
-            status: reply.status,
-            process,
-        });
+        self.recorder.took(asked, shop.index, process, reply.status);
         reply
+    }
+
+    /// The request arrives when so much time has passed, whether or not its client still waits for the answer.
+    async fn take_later(
+        self: &Arc<Self>,
+        way: Duration,
+        shop: &Arc<Shop>,
+        process: usize,
+        asked: Asked,
+    ) -> Reply {
+        let gate = CancellationToken::new();
+        let opens = gate.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(way).await;
+            opens.cancel();
+        });
+        self.take_late(gate, shop, process, asked).await
     }
 
     /// The request arrives when `gate` opens, whether or not its client still waits for the answer.
@@ -246,36 +267,8 @@ pub(super) fn response(
     let bytes = match body {
         Body::Empty => Bytes::new(),
         Body::Text(text) => Bytes::from(text),
+        Body::Bytes(bytes) => Bytes::from(bytes),
     };
     // Only a fault with an illegal header could fail here; it then answers an empty 200.
     builder.body(Full::new(bytes)).unwrap_or_default()
-}
-
-/// A certificate for `addresses` from an authority made for it: the server's config and the authority.
-fn certificate(addresses: &[IpAddr]) -> anyhow::Result<(ServerConfig, String)> {
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, "stripe-propagate demo CA");
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
-    let names: Vec<String> = addresses
-        .iter()
-        .map(IpAddr::to_string)
-        .chain(["localhost".to_owned()])
-        .collect();
-    let mut params = CertificateParams::new(names)?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "stripe-propagate demo site");
-    let key = KeyPair::generate()?;
-    let certificate = params.signed_by(&key, &authority)?;
-    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private)?;
-    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-    Ok((config, authority.pem()))
 }

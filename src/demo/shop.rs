@@ -1,12 +1,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::cast::{Keys, Role};
-use super::faults::Fault;
+use super::faults::{Arrives, Fault, Handshake, Plays};
 use super::template::{Answering, Asked, Body, Cache, Reply, State, Traits};
+use super::wire::Spoken;
 
 /// How long the processes of a caching site keep what they read.
 const CACHE: Duration = Duration::from_secs(5);
@@ -71,6 +72,7 @@ impl Shop {
                 stored,
                 caches: vec![Cache::default(); processes],
                 turn: 0,
+                first_asked: None,
                 dice,
             }),
             hold: Mutex::default(),
@@ -90,11 +92,34 @@ impl Shop {
 
     /// Whether nothing listens there.
     pub(super) fn is_dead(&self) -> bool {
-        self.fault == Fault::Dead && !self.is_healed()
+        matches!(self.plays(), Some(Plays::Refuses))
     }
 
     fn is_healed(&self) -> bool {
         self.healed.load(Ordering::Relaxed)
+    }
+
+    /// How its fault is played; `None` where it is mended.
+    fn plays(&self) -> Option<Plays> {
+        (!self.is_healed()).then(|| self.fault.row().plays)
+    }
+
+    /// What is odd about its handshakes.
+    pub(super) fn handshake(&self) -> Option<Handshake> {
+        match self.plays() {
+            Some(Plays::Shakes(handshake)) => Some(handshake),
+            _ => None,
+        }
+    }
+
+    /// Whether it speaks on a connection byte by byte.
+    pub(super) fn speaks(&self) -> bool {
+        matches!(self.plays(), Some(Plays::Speaks(_)))
+    }
+
+    /// How long it takes for what takes it so long at its usual pace.
+    pub(super) fn time(&self, usually: Duration) -> Duration {
+        self.site.time(usually)
     }
 
     /// Mends what is mendable; returns whether there was something to mend.
@@ -153,9 +178,39 @@ impl Shop {
         (asked.is_put() && std::mem::take(&mut hold.next)).then(|| hold.gate.clone())
     }
 
+    /// How long this request is on its way, if that is longer than the network takes.
+    pub(super) fn on_its_way(&self, asked: &Asked) -> Option<Duration> {
+        if self.is_healed() {
+            return None;
+        }
+        let way = match self.fault.row().arrives {
+            Arrives::AtOnce => None,
+            Arrives::PutsLate(late) => asked.stores().then(|| self.time(late)),
+            Arrives::WhenAwake(asleep) => {
+                let now = Instant::now();
+                let first = *self.lock().first_asked.get_or_insert(now);
+                (first + self.time(asleep)).checked_duration_since(now)
+            }
+        };
+        way.filter(|way| !way.is_zero())
+    }
+
     /// Answers a request on a connection of `process`.
     pub(super) fn answer(&self, process: usize, asked: &Asked) -> Reply {
         self.answer_from(&mut self.lock(), process, asked)
+    }
+
+    /// What it says to a request on a connection of `process`, byte by byte.
+    pub(super) fn speak(&self, process: usize, asked: &Asked) -> Spoken {
+        let mut answering = Answering {
+            site: &self.site,
+            process,
+            state: &mut self.lock(),
+        };
+        match self.plays() {
+            Some(Plays::Speaks(speaks)) => speaks(&mut answering, asked),
+            _ => Spoken::whole(&answering.template_site(asked)),
+        }
     }
 
     fn answer_from(&self, state: &mut State, process: usize, asked: &Asked) -> Reply {
@@ -164,10 +219,9 @@ impl Shop {
             process,
             state,
         };
-        let reply = if self.is_healed() {
-            answering.template_site(asked)
-        } else {
-            (self.fault.row().answers)(&mut answering, asked)
+        let reply = match self.plays() {
+            Some(Plays::Answers(answers)) => answers(&mut answering, asked),
+            _ => answering.template_site(asked),
         };
         Reply {
             after: self.site.time(reply.after),

@@ -77,7 +77,7 @@ impl Stripe {
     }
 
     async fn connection(&self, server: &Server, stream: TcpStream) {
-        let Ok(stream) = server.acceptor.accept(stream).await else {
+        let Ok(stream) = server.acceptor().accept(stream).await else {
             return;
         };
         let service = service_fn(async |request| Ok::<_, Infallible>(self.request(server, &request)));

@@ -36,6 +36,7 @@ impl Asked {
 pub(super) enum Body {
     Empty,
     Text(String),
+    Bytes(Vec<u8>),
 }
 
 /// An answer.
@@ -117,6 +118,8 @@ pub(super) struct State {
     pub(super) caches: Vec<Cache>,
     /// PUTs with the right master key, for faults that pass.
     pub(super) turn: usize,
+    /// When it was asked for the first time.
+    pub(super) first_asked: Option<Instant>,
     pub(super) dice: fastrand::Rng,
 }
 

@@ -112,8 +112,14 @@ impl Causes {
     }
 
     fn words(&self) -> String {
-        if self.tls.is_some() {
-            return "the TLS handshake failed".to_owned();
+        use rustls::{AlertDescription, Error};
+
+        match self.tls {
+            Some(Error::PeerIncompatible(_) | Error::AlertReceived(AlertDescription::ProtocolVersion)) => {
+                return "it speaks no TLS that is safe: 1.2 or 1.3 is needed".to_owned();
+            }
+            Some(_) => return "the TLS handshake failed".to_owned(),
+            None => {}
         }
         self.kind.map(|kind| kind.to_string()).unwrap_or_default()
     }

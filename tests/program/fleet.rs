@@ -38,7 +38,12 @@ fn config(fleet: &Fleet) -> Config {
 
 impl Trial {
     async fn start(sites: usize) -> Self {
-        let fleet = Fleet::start(FleetOptions { sites, seed: 1 }).await.unwrap();
+        let fleet = Fleet::start(FleetOptions {
+            sites,
+            ..FleetOptions::default()
+        })
+        .await
+        .unwrap();
         let config = config(&fleet);
         let api = HttpSiteApi::new(&HttpSettings {
             connect_timeout: config.push.connect_timeout,

@@ -11,6 +11,7 @@ mod acknowledge;
 mod actions;
 mod attach;
 mod check;
+mod faults;
 mod first_run;
 mod fleet;
 mod headless;

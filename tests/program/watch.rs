@@ -381,7 +381,12 @@ fn a_retry_that_halts_ends_and_the_next_one_can_begin() {
         // It has its turn first.
         stage.named(Fault::NeedsTwoRetries).0 < stage.named(Fault::AsksToSlowDown).0
     };
-    let of_seed = |seed| Stage::with(FleetOptions { sites: 24, seed });
+    let of_seed = |seed| {
+        Stage::with(FleetOptions {
+            seed,
+            ..FleetOptions::default()
+        })
+    };
     let stage = (1..20).map(of_seed).find(ordered).unwrap();
     let (fails, twice) = stage.named(Fault::NeedsTwoRetries);
     let (waits, once) = stage.named(Fault::AsksToSlowDown);

@@ -23,7 +23,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn of(sites: usize) -> Self {
-        Self::with(FleetOptions { sites, seed: 1 })
+        Self::with(FleetOptions {
+            sites,
+            ..FleetOptions::default()
+        })
     }
 
     pub(crate) fn with(options: FleetOptions) -> Self {

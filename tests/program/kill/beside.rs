@@ -19,7 +19,13 @@ struct Beside {
 
 impl Beside {
     fn a_push() -> Self {
-        let floor = Floor::of(FleetOptions { sites: 6, seed: 1 }, "2s");
+        let floor = Floor::of(
+            FleetOptions {
+                sites: 6,
+                ..FleetOptions::default()
+            },
+            "2s",
+        );
         let site = floor.site_with(Fault::Healthy);
         floor.stage.heal();
         std::fs::write(floor.stage.path("newer.txt"), NEWER).unwrap();

@@ -119,7 +119,7 @@ fn ticks(pid: u32) -> Option<u64> {
 }
 
 fn options() -> FleetOptions {
-    FleetOptions { sites: 24, seed: 1 }
+    FleetOptions::default()
 }
 
 #[test]

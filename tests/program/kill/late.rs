@@ -19,7 +19,13 @@ struct Late {
 
 impl Late {
     fn on_its_way() -> Self {
-        let floor = Floor::of(FleetOptions { sites: 3, seed: 1 }, "2s");
+        let floor = Floor::of(
+            FleetOptions {
+                sites: 3,
+                ..FleetOptions::default()
+            },
+            "2s",
+        );
         let site = floor.site_with(Fault::Healthy);
         floor.stage.heal();
         std::fs::write(floor.stage.path("newer.txt"), NEWER).unwrap();

@@ -87,6 +87,7 @@ impl Case {
             FleetOptions {
                 sites: SITES,
                 seed: self.seed,
+                ..FleetOptions::default()
             },
             SETTLE,
         );
