@@ -181,8 +181,11 @@ fn is_told_as_it_is(stage: &Stage, lines: &[Value]) {
         let puts = usize::try_from(result["attempts"].as_u64().unwrap()).unwrap();
         let note = result["note"].as_str().unwrap();
         let cause = result["cause"].as_str().unwrap_or_default();
-        let is_right = result["push"] == row.push
-            && (result["verify"] == row.verify || row.by_chance)
+        // Where the machine stands still for so long, the limit of the whole is over with that of connecting, and nobody
+        // knows whether the PUT went.
+        let stood_still = row.fault == Fault::TlsHangs && result["push"] == "unknown";
+        let is_right = (stood_still || result["push"] == row.push)
+            && (stood_still || result["verify"] == row.verify || row.by_chance)
             && cause == row.cause
             && note.contains(row.note)
             && (note.is_empty() == row.note.is_empty() || row.by_chance)
