@@ -1,6 +1,7 @@
 //! The master key, which is never printed, and the places that secrets come from.
 
 use std::fmt;
+use std::ops::Range;
 
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
@@ -8,13 +9,19 @@ use zeroize::Zeroize;
 
 /// A text under the escapes that answers write it with.
 mod escapes;
+/// Where a key stands in a text.
+mod parts;
+/// Stripe's secrets in a text.
+mod stripe;
 /// The address of a webhook.
 mod webhook;
 /// Reading a secret from where the config says.
 mod source;
 
+use parts::Pattern;
 pub use source::{SecretError, SecretRefusal, SecretSource, Surroundings};
 pub(crate) use source::{open_plain, run_bounded, run_bounded_to};
+pub(crate) use stripe::without_stripe_secrets;
 pub use webhook::{WebhookRefusal, WebhookUrl};
 
 /// A secret of another kind: the address of a database, with its password, or the value of a header. It cannot be
@@ -124,23 +131,39 @@ impl MasterKey {
         value
     }
 
-    /// `text` with each occurrence of the key replaced, also where it is written with the escapes of JSON, a
-    /// URL or HTML, or with some of them; `None` if it does not occur.
+    /// `text` with the key replaced wherever it stands, whole or as a part of at least twelve characters in a row (of a
+    /// short key two thirds): as it is, in upper or lower case, with the escapes of JSON, a URL or HTML, in hexadecimal
+    /// digits, in base64. `None` if it does not occur.
     pub fn redact(&self, text: &str) -> Option<String> {
-        let key = self.0.expose_secret();
-        let mut clean = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(first) = rest.chars().next() {
-            if let Some(length) = escapes::length_of(key, rest) {
-                clean.push_str("[master key]");
-                rest = &rest[length..];
-            } else {
-                clean.push(first);
-                rest = &rest[first.len_utf8()..];
-            }
-        }
-        (clean != text).then_some(clean)
+        redact(self.0.expose_secret(), text, "[master key]")
     }
+}
+
+/// `text` with `mark` in the place of `secret`, as [`MasterKey::redact`] has it.
+fn redact(secret: &str, text: &str, mark: &str) -> Option<String> {
+    if secret.is_empty() {
+        return None;
+    }
+    without(text, Pattern::of(secret).places(text), mark)
+}
+
+/// `text` with `mark` in the place of what stands at `places`; nothing if there are none.
+fn without(text: &str, mut places: Vec<Range<usize>>, mark: &str) -> Option<String> {
+    if places.is_empty() {
+        return None;
+    }
+    places.sort_unstable_by_key(|place| (place.start, place.end));
+    let mut clean = String::with_capacity(text.len());
+    let mut end = 0;
+    for place in places {
+        if place.start >= end {
+            clean.push_str(&text[end..place.start]);
+            clean.push_str(mark);
+        }
+        end = end.max(place.end);
+    }
+    clean.push_str(&text[end..]);
+    Some(clean)
 }
 
 impl fmt::Debug for MasterKey {
@@ -200,5 +223,68 @@ mod tests {
         }
         let spaced = MasterKey::parse("two  blanks".to_owned()).unwrap();
         assert_eq!(spaced.redact("a two blanks b").unwrap(), "a [master key] b");
+    }
+
+    #[test]
+    fn it_is_redacted_encoded_in_parts_and_in_either_case() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+        const RAW: &str = "Zq7/rT0v+Xw93-LmNb2Pf8c";
+        let key = key(RAW);
+        let hex: String = RAW.bytes().map(|byte| format!("{byte:02x}")).collect();
+        for written in [
+            RAW.to_uppercase(),
+            RAW.to_lowercase(),
+            RAW[..12].to_owned(),
+            RAW[9..].to_owned(),
+            hex.to_uppercase(),
+            format!("0{hex}"),
+            STANDARD.encode(RAW),
+            URL_SAFE_NO_PAD.encode(RAW),
+            STANDARD.encode(format!("ops:{RAW}")),
+            STANDARD.encode(format!("x:{RAW}\n")),
+            STANDARD.encode(format!("{{\"{RAW}\"}}")),
+        ] {
+            let text = key.redact(&format!("got <{written}>!")).unwrap();
+            let inside = text
+                .strip_prefix("got <")
+                .and_then(|text| text.strip_suffix(">!"));
+            let left = inside.unwrap().replace("[master key]", "");
+            // What stands beside it in the same base64 stays.
+            assert!(
+                text.contains("[master key]") && left.len() <= 10,
+                "{written} became {text}"
+            );
+        }
+        for other in [
+            "Zq7/rT0v+Xw",
+            "Zq7-rT0v-Xw-93-LmNb",
+            "an ordinary sentence, with a code: 7f3a9c0012ab77de00",
+        ] {
+            assert_eq!(key.redact(other), None);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_part_of_it_stays(
+            raw in "[!-~]{18,60}",
+            before in "[ -~]{0,80}",
+            after in "[ -~]{0,80}",
+            at in 0_usize..48,
+        ) {
+            let key = key(&raw);
+            let part = &raw[at.min(raw.len() - 12)..][..12];
+            let redacted = key.redact(&format!("{before}{part}{after}"));
+            proptest::prop_assert!(!redacted.unwrap().contains(part));
+        }
+
+        #[test]
+        fn any_text_can_be_read(raw in "[ -~]{1,40}", text in ".{0,200}") {
+            proptest::prop_assume!(MasterKey::parse(raw.clone()).is_ok());
+            let _redacted = key(&raw).redact(&text);
+            let _without = without_stripe_secrets(&text);
+        }
     }
 }

@@ -1,32 +1,74 @@
-/// How many bytes at the beginning of `text` write `key`, or `None`. Each of its characters may stand for
-/// itself or be escaped, and several blanks may have become one.
-pub(super) fn length_of(key: &str, text: &str) -> Option<usize> {
-    // Where the characters so far may end: more than one place where an escape is also a text of its own.
-    let mut ends = vec![0];
-    let mut wanted = key.chars().peekable();
-    while let Some(character) = wanted.next() {
-        if character == ' ' && wanted.peek() == Some(&' ') {
-            continue;
-        }
-        let mut next = Vec::new();
-        for end in ends {
-            for (found, length) in readings(&text[end..]) {
-                if found == character {
-                    next.push(end + length);
-                }
-            }
-        }
-        if character == ' ' {
-            more_blanks(text, &mut next);
-        }
-        next.sort_unstable();
-        next.dedup();
-        if next.is_empty() {
-            return None;
-        }
-        ends = next;
+/// `text` as it is read where its escapes are: those of JSON, a URL or HTML. Nothing where it has none.
+pub(super) fn view(text: &str) -> Option<View> {
+    if !has_escapes(text) {
+        return None;
     }
-    ends.pop()
+    let mut view = View::default();
+    let mut at = 0;
+    while let Some((read, length)) = readings(&text[at..]).last() {
+        let before = view.text.len();
+        view.text.push(read);
+        view.starts.resize(view.text.len(), at);
+        debug_assert!(view.text.len() > before && length > 0);
+        at += length;
+    }
+    view.starts.push(at);
+    Some(view)
+}
+
+/// A text whose escapes were read.
+#[derive(Default)]
+pub(super) struct View {
+    pub(super) text: String,
+    /// Where in the text that was read each of its bytes, and its end, is written.
+    pub(super) starts: Vec<usize>,
+}
+
+/// Whether anything in it can be an escape.
+pub(super) fn has_escapes(text: &str) -> bool {
+    text.bytes()
+        .any(|byte| matches!(byte, b'%' | b'+' | b'\\' | b'&'))
+}
+
+/// Reads how much of a text is written at a place, whatever escapes it is written with. Keeps its memory for the next.
+#[derive(Default)]
+pub(super) struct Reader {
+    /// Where the characters so far may end: more than one place where an escape is also a text of its own.
+    ends: Vec<usize>,
+    next: Vec<usize>,
+}
+
+impl Reader {
+    /// How many bytes of `key` stand at the beginning of `text`, and how many bytes write them. Each of its characters may
+    /// stand for itself, in either case, or be escaped; where it has a blank there may be several.
+    pub(super) fn read(&mut self, key: &[u8], text: &str) -> (usize, usize) {
+        self.ends.clear();
+        self.ends.push(0);
+        for (place, byte) in key.iter().enumerate() {
+            self.next.clear();
+            for &end in &self.ends {
+                let is_it = |(found, _): &(char, usize)| is_same(*byte, *found);
+                let found = readings(&text[end..]).filter(is_it);
+                self.next.extend(found.map(|(_, length)| end + length));
+            }
+            if *byte == b' ' {
+                more_blanks(text, &mut self.next);
+            }
+            if self.next.len() > 1 {
+                self.next.sort_unstable();
+                self.next.dedup();
+            }
+            if self.next.is_empty() {
+                return (place, self.ends.last().copied().unwrap_or_default());
+            }
+            std::mem::swap(&mut self.ends, &mut self.next);
+        }
+        (key.len(), self.ends.last().copied().unwrap_or_default())
+    }
+}
+
+fn is_same(byte: u8, found: char) -> bool {
+    char::from(byte).eq_ignore_ascii_case(&found)
 }
 
 /// Adds the ends behind further blanks.
@@ -34,13 +76,12 @@ fn more_blanks(text: &str, ends: &mut Vec<usize>) {
     let mut index = 0;
     while let Some(&end) = ends.get(index) {
         let blanks = readings(&text[end..]).filter(|(found, _)| *found == ' ');
-        let further: Vec<usize> = blanks.map(|(_, length)| end + length).collect();
-        ends.extend(further);
+        ends.extend(blanks.map(|(_, length)| end + length));
         index += 1;
     }
 }
 
-/// What the beginning of `text` may mean: the character, and how many bytes write it.
+/// What the beginning of `text` may mean: the character, and how many bytes write it. What an escape means comes last.
 fn readings(text: &str) -> impl Iterator<Item = (char, usize)> {
     let literal = text.chars().next().map(|first| (first, first.len_utf8()));
     let escaped = match text.as_bytes().first() {

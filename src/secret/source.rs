@@ -13,11 +13,13 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use zeroize::Zeroizing;
 
 use super::webhook::{WebhookRefusal, WebhookUrl};
-use super::{EmptySecret, MasterKey, MasterKeyRefusal, Secret};
+use super::{EmptySecret, MasterKey, MasterKeyRefusal, Secret, without_stripe_secrets};
 use crate::text::{CleanText, list};
 
 /// How long a secret's command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
+/// Lines of what a command has printed that are looked for in what it says.
+const PRINTED_LINES: usize = 20;
 /// How much a file or a command may hold, in bytes.
 const READ_LIMIT: u64 = 64 * 1024;
 
@@ -273,7 +275,7 @@ async fn from_command(argv: &[String], hidden: &[String]) -> Result<Found, Secre
     let ended = run_bounded(argv, hidden, &[], COMMAND_LIMIT)
         .await
         .map_err(refuse)?;
-    if let Some(failure) = ended.failure() {
+    if let Some(failure) = ended.failure_without_printed() {
         return Err(refuse(failure));
     }
     Ok((text(&ended.out), format!("what the command {program} printed")))
@@ -291,10 +293,30 @@ pub(crate) struct Ended {
 impl Ended {
     /// That it failed, with what it said; none where it did not.
     pub(crate) fn failure(&self) -> Option<String> {
+        self.failed_with(&text(&self.said))
+    }
+
+    /// As [`Ended::failure`], of one that was to print a secret: what it had printed by then is taken out of what it said.
+    /// A shell that was told to trace (`set -x`) says that, too.
+    fn failure_without_printed(&self) -> Option<String> {
+        let printed = Zeroizing::new(text(&self.out));
+        let said = text(&self.said);
+        // Cleaned first, so that nothing invisible hides a part of it.
+        let mut said = CleanText::new(&said, said.len()).as_str().to_owned();
+        for line in printed.lines().take(PRINTED_LINES) {
+            if let Some(without) = super::redact(line.trim(), &said, "[secret removed]") {
+                said = without;
+            }
+        }
+        self.failed_with(&said)
+    }
+
+    fn failed_with(&self, said: &str) -> Option<String> {
         if self.status.success() {
             return None;
         }
-        let said = CleanText::note(&text(&self.said));
+        let said = CleanText::new(said, said.len());
+        let said = CleanText::note(&without_stripe_secrets(said.as_str()));
         let said = if said.is_empty() {
             "it said nothing".to_owned()
         } else {

@@ -109,8 +109,13 @@ pub fn look(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<LookVerdict
         }
         Some(problem) => LookVerdict::Problem(problem),
         None => match (body.success(), served.map(PublishableKey::parse)) {
-            // To the letter: the shop's pages get the value with whatever stands around it.
-            (Some(true), Some(Ok(key))) if served == Some(key.as_str()) => LookVerdict::Serves(key),
+            // To the letter: the shop's pages get the value with whatever stands around it. A key is kept and shown, so
+            // that none may be made of a secret.
+            (Some(true), Some(Ok(key)))
+                if served == Some(key.as_str()) && !body.holds_master_key_in(key.as_str(), master_key) =>
+            {
+                LookVerdict::Serves(key)
+            }
             _ => LookVerdict::Problem(body.no_answer()),
         },
     };
@@ -171,6 +176,10 @@ impl Body {
 
     fn alarm(&self) -> bool {
         self.stripe_secret || self.master_key
+    }
+
+    fn holds_master_key_in(&self, text: &str, master_key: Option<&MasterKey>) -> bool {
+        self.master_key && wash(text, master_key).master_key
     }
 
     fn field(&self, name: &str) -> Option<&Value> {
@@ -452,6 +461,22 @@ mod tests {
             ..raw(302, "")
         };
         assert_eq!(look(exposed, None).verdict, LookVerdict::ExposedSecret);
+    }
+
+    #[test]
+    fn a_key_that_is_made_of_the_master_key_is_none() {
+        let key = MasterKey::parse("Zq7rT0vXw93LmNb2".to_owned()).unwrap();
+        let body = |served: &str| format!("{{\"success\": true, \"publishable_key\": \"{served}\"}}");
+        let made = look(raw(200, &body("pk_live_Zq7rT0vXw93LmNb2")), Some(&key));
+        assert_eq!(made.verdict, LookVerdict::Problem(Problem::StrangeJson));
+        assert!(
+            made.alarm && !made.detail.as_str().contains("Zq7"),
+            "{}",
+            made.detail
+        );
+        let beside = body("pk_live_abc").replace('}', ", \"k\": \"Zq7rT0vXw93LmNb2\"}");
+        let beside = look(raw(200, &beside), Some(&key));
+        assert!(beside.alarm && matches!(beside.verdict, LookVerdict::Serves(_)));
     }
 
     #[test]
