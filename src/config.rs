@@ -7,11 +7,10 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use toml::Spanned;
-use url::Url;
 
 use crate::rules::retry::Policy;
 use crate::rules::rollout as rules;
-use crate::secret::SecretSource;
+use crate::secret::{ProxyUrl, SecretSource};
 use crate::site::{MasterKeyId, Site, SiteUrl};
 use crate::text::CleanText;
 
@@ -129,7 +128,7 @@ pub struct PushSettings {
     /// A `Retry-After` beyond this ends the site's turn.
     pub retry_after_max: Duration,
     /// A proxy. The environment's is not taken.
-    pub proxy: Option<Url>,
+    pub proxy: Option<ProxyUrl>,
 }
 
 /// `[verify]`.
@@ -564,20 +563,8 @@ fn rate(name: &str, raw: Option<&Spanned<f64>>, at: &error::Places<'_>) -> Resul
     }
 }
 
-fn resolve_proxy(raw: &Spanned<String>, at: &error::Places<'_>) -> Result<Url, ConfigError> {
-    let refuse = || {
-        at.error(
-            Some(raw.span()),
-            "proxy must be a web address such as \"http://proxy.example.com:3128\"",
-        )
-    };
-    let url = Url::parse(raw.get_ref()).map_err(|_| refuse())?;
-    let known = matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h");
-    if known && url.has_host() {
-        Ok(url)
-    } else {
-        Err(refuse())
-    }
+fn resolve_proxy(raw: &Spanned<String>, at: &error::Places<'_>) -> Result<ProxyUrl, ConfigError> {
+    ProxyUrl::parse(raw.get_ref()).map_err(|refusal| at.error(Some(raw.span()), refusal.to_string()))
 }
 
 fn resolve_verify(raw: &RawVerify, at: &error::Places<'_>) -> Result<VerifySettings, ConfigError> {

@@ -1,5 +1,6 @@
 //! Tells what a watch finds outside of the program: to a command, and to a webhook.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -26,7 +27,6 @@ const ONE_BY_ONE: usize = 20;
 const QUEUE: usize = 32;
 
 /// Who is told, and how.
-#[derive(Debug)]
 pub struct Settings {
     /// The program, and its arguments.
     pub command: Option<Vec<String>>,
@@ -36,6 +36,18 @@ pub struct Settings {
     pub hidden: Vec<String>,
     /// How the webhook is reached: as sites are.
     pub http: HttpSettings,
+}
+
+impl fmt::Debug for Settings {
+    /// Without the command's arguments: a token may stand there.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = self.command.as_ref().and_then(|argv| argv.first());
+        let mut debug = formatter.debug_struct("Settings");
+        debug
+            .field("program", &program)
+            .field("webhook", &self.webhook)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Tells notices, one look's after another's, beside all else.

@@ -11,6 +11,8 @@ use zeroize::Zeroize;
 mod escapes;
 /// Where a key stands in a text.
 mod parts;
+/// The address of a proxy.
+mod proxy;
 /// Stripe's secrets in a text.
 mod stripe;
 /// The address of a webhook.
@@ -19,6 +21,7 @@ mod webhook;
 mod source;
 
 use parts::Pattern;
+pub use proxy::{ProxyRefusal, ProxyUrl};
 pub use source::{SecretError, SecretRefusal, SecretSource, Surroundings};
 pub(crate) use source::{open_plain, run_bounded, run_bounded_to};
 pub(crate) use stripe::without_stripe_secrets;

@@ -215,7 +215,7 @@ fn of_push(config: &Config) -> Vec<(&'static str, Value)> {
             "proxy",
             push.proxy
                 .as_ref()
-                .map_or(Value::Null, |proxy| clean(proxy.host_str().unwrap_or_default())),
+                .map_or(Value::Null, |proxy| clean(proxy.host())),
         ),
     ]
 }

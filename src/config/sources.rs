@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub struct Source {
 }
 
 /// The kinds of sources.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum SourceKind {
     /// A file.
     File {
@@ -69,6 +70,13 @@ pub enum SourceKind {
         /// As of an answer of a web server.
         fields: BTreeMap<Field, String>,
     },
+}
+
+impl fmt::Debug for SourceKind {
+    /// Its word and nothing of where it is: a token may stand in an address, in a query, in the arguments of a command.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SourceKind({})", self.word())
+    }
 }
 
 impl SourceKind {

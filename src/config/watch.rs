@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -27,7 +28,7 @@ impl Default for WatchSettings {
 }
 
 /// `[notify]`: who is told what a watch finds.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct NotifySettings {
     /// The program that is run, and its arguments.
     pub command: Option<Vec<String>>,
@@ -40,6 +41,18 @@ pub struct NotifySettings {
 pub(super) struct RawWatch {
     interval: Option<Spanned<SignedDuration>>,
     push_owed: Option<bool>,
+}
+
+impl fmt::Debug for NotifySettings {
+    /// Without the command's arguments: a token may stand there.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = self.command.as_ref().and_then(|argv| argv.first());
+        let mut debug = formatter.debug_struct("NotifySettings");
+        debug
+            .field("program", &program)
+            .field("webhook", &self.webhook)
+            .finish()
+    }
 }
 
 #[derive(Deserialize, Default)]

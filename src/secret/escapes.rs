@@ -30,6 +30,15 @@ pub(super) fn has_escapes(text: &str) -> bool {
         .any(|byte| matches!(byte, b'%' | b'+' | b'\\' | b'&'))
 }
 
+/// What a text may begin with, in lower case, as far as it is ASCII.
+pub(super) fn beginnings(text: &str) -> [Option<u8>; 2] {
+    let mut readings = readings(text);
+    [(); 2].map(|()| {
+        let (first, _) = readings.next()?;
+        u8::try_from(first.to_ascii_lowercase()).ok()
+    })
+}
+
 /// Reads how much of a text is written at a place, whatever escapes it is written with. Keeps its memory for the next.
 #[derive(Default)]
 pub(super) struct Reader {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::escapes::{Reader, has_escapes};
+use super::escapes::{Reader, beginnings, has_escapes};
 
 /// So many characters of a key in a row, of a short one two thirds, are a part of it: fewer may be chance, or a word that
 /// its maker has put into it.
@@ -80,6 +80,9 @@ impl Pattern {
     /// How many bytes at the beginning of `text` write the longest part that stands there, or 0.
     fn longest(&self, reader: &mut Reader, text: &str) -> usize {
         let starts = 0..=self.key.len() - self.part;
+        // What a text may begin with is the same for all of them, and few begin so: a body may be long, and a key, too.
+        let begins = beginnings(text);
+        let starts = starts.filter(|start| begins.contains(&Some(self.key[*start].to_ascii_lowercase())));
         let parts = starts.filter_map(|start| {
             let (characters, length) = reader.read(&self.key[start..], text);
             (characters >= self.part).then_some(length)

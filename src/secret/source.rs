@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::webhook::{WebhookRefusal, WebhookUrl};
 use super::{EmptySecret, MasterKey, MasterKeyRefusal, Secret, without_stripe_secrets};
+use crate::key::secret_prefix;
 use crate::text::{CleanText, list};
 
 /// How long a secret's command may take.
@@ -41,7 +42,7 @@ pub enum SecretSource {
 impl fmt::Debug for SecretSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Env(names) => formatter.debug_tuple("Env").field(names).finish(),
+            Self::Env(names) => formatter.debug_tuple("Env").field(&told(names)).finish(),
             Self::File(path) => formatter.debug_tuple("File").field(path).finish(),
             Self::Command(argv) => formatter.debug_tuple("Command").field(&argv.first()).finish(),
             Self::Credential(name) => formatter.debug_tuple("Credential").field(name).finish(),
@@ -160,7 +161,7 @@ impl SecretSource {
     /// name is told: its arguments may be anybody's.
     pub fn place(&self) -> String {
         match self {
-            Self::Env(names) => format!("the environment variable {}", list(names, "or")),
+            Self::Env(names) => format!("the environment variable {}", told(names)),
             Self::File(path) => format!("the file {}", path.display()),
             Self::Command(argv) => format!("the command {}", argv.first().map_or("(empty)", String::as_str)),
             Self::Credential(name) => format!("the systemd credential {name}"),
@@ -198,10 +199,34 @@ fn from_environment(names: &[String], around: Surroundings) -> Result<Found, Sec
     for name in names {
         if let Some(value) = (around.variable)(name).filter(|value| !value.is_empty()) {
             let text = value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned());
-            return Ok((text, format!("the environment variable {name}")));
+            return Ok((
+                text,
+                format!("the environment variable {}", told(std::slice::from_ref(name))),
+            ));
         }
     }
-    Err(SecretError::NotSet(list(names, "or")))
+    Err(SecretError::NotSet(told(names)))
+}
+
+/// The names of variables, for people. One that looks like the secret itself is not told: it may stand in the place of the
+/// name by mistake.
+fn told(names: &[String]) -> String {
+    /// No secret is so short.
+    const LEAST: usize = 16;
+
+    let is_like_a_secret = |name: &str| {
+        let has = |is: fn(&u8) -> bool| name.as_bytes().iter().any(is);
+        secret_prefix(name).is_some()
+            || name.len() >= LEAST && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)
+    };
+    let tell = |name: &String| {
+        if is_like_a_secret(name) {
+            "that the config names".to_owned()
+        } else {
+            name.clone()
+        }
+    };
+    list(&names.iter().map(tell).collect::<Vec<_>>(), "or")
 }
 
 /// Opens a plain file for reading. What is told of it is of the open file, so that nothing can be put in its

@@ -8,8 +8,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 use tokio_rustls::TlsConnector;
-use url::Url;
 
+use crate::secret::ProxyUrl;
 use crate::site::SiteUrl;
 
 /// No idle connections to speak of: a reused idle one is the one source of doubtful resets.
@@ -25,7 +25,7 @@ pub struct HttpSettings {
     /// The limit of a PUT as a whole.
     pub timeout: Duration,
     /// A proxy. The environment's is never taken.
-    pub proxy: Option<Url>,
+    pub proxy: Option<ProxyUrl>,
     /// Certificate authorities (PEM) besides the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// How many sites there are: so many TLS sessions are remembered.
@@ -162,7 +162,7 @@ fn build(settings: &HttpSettings, tls: &rustls::ClientConfig) -> Result<Client, 
         .tcp_nodelay(true);
     if let Some(proxy) = &settings.proxy {
         // Inside TLS only: the master key of a loopback site would pass it in the clear.
-        builder = builder.proxy(Proxy::https(proxy.as_str()).map_err(|_| ClientError::Proxy)?);
+        builder = builder.proxy(Proxy::https(proxy.expose()).map_err(|_| ClientError::Proxy)?);
     }
     builder
         .build()
@@ -208,7 +208,7 @@ mod tests {
         let settings = HttpSettings {
             connect_timeout: Duration::from_secs(9),
             timeout: Duration::from_secs(9),
-            proxy: Some(Url::parse(&format!("http://{}", proxy.local_addr().unwrap())).unwrap()),
+            proxy: Some(ProxyUrl::parse(&format!("http://{}", proxy.local_addr().unwrap())).unwrap()),
             ca_pem: None,
             sites: 1,
             per_backend: 2,

@@ -226,11 +226,10 @@ mod tests {
 
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
-    use url::Url;
 
     use super::*;
     use crate::key::PublishableKey;
-    use crate::secret::MasterKey;
+    use crate::secret::{MasterKey, ProxyUrl};
     use crate::site::{MasterKeyId, SiteMode, SiteUrl};
     use crate::site_api::{HttpSettings, SiteApi};
 
@@ -247,7 +246,7 @@ mod tests {
         }
     }
 
-    fn api(proxy: Option<Url>) -> HttpSiteApi {
+    fn api(proxy: Option<ProxyUrl>) -> HttpSiteApi {
         let limit = Duration::from_secs(20);
         HttpSiteApi::new(&HttpSettings {
             connect_timeout: limit,
@@ -323,7 +322,7 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        let api = api(Some(Url::parse(&format!("http://{closed}")).unwrap()));
+        let api = api(Some(ProxyUrl::parse(&format!("http://{closed}")).unwrap()));
         let (words, reached) = steps(&api, &site("https://shop.example.com")).await;
         assert_eq!(words, ["skipped", "skipped", "skipped", "failed"]);
         assert!(!reached);
