@@ -60,7 +60,7 @@ impl serde::Serialize for PublishableKey {
 
 impl<'de> serde::Deserialize<'de> for PublishableKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        let raw = <Cow<'_, str>>::deserialize(deserializer)?;
         Self::parse(&raw).map_err(serde::de::Error::custom)
     }
 }

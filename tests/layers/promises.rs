@@ -95,7 +95,7 @@ impl Visit<'_> for Unsafe {
     }
 
     fn visit_signature(&mut self, signature: &syn::Signature) {
-        self.0 += usize::from(signature.unsafety.is_some());
+        self.0 += usize::from(matches!(signature.safety, syn::Safety::Unsafe(_)));
         syn::visit::visit_signature(self, signature);
     }
 
