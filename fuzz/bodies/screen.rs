@@ -70,11 +70,14 @@ const HIDDEN: &str = "QZ7hiddenX9vQZ7hiddenX9v";
 /// What stands behind the prefix of a secret that is pasted.
 const SECRET: &str = "WY3secretK4wWY3secretK4w";
 
+/// 2026-03-01 14:00 UTC.
+const BEGIN: Duration = Duration::from_mins(29_539_560);
+
 pub(crate) fn at(tenths: u64) -> Moment {
     let since_start = Duration::from_millis(100 * tenths);
     Moment {
         since_start,
-        wall: Timestamp::UNIX_EPOCH + Duration::from_secs(1_772_373_600) + since_start,
+        wall: Timestamp::UNIX_EPOCH + BEGIN + since_start,
     }
 }
 
@@ -95,7 +98,7 @@ fn sites(count: u8) -> Vec<Site> {
             name: CleanText::note(&format!("shop {number}")),
             backend: url.backend().into(),
             url,
-            group: (number % 3 == 0).then(|| CleanText::note("prod")),
+            group: number.is_multiple_of(3).then(|| CleanText::note("prod")),
             mode: [SiteMode::Any, SiteMode::Live, SiteMode::Test][usize::from(number % 7 % 3)],
             master_key: MasterKeyId(0),
             enabled: number % 5 != 4,
@@ -305,7 +308,7 @@ impl Stage {
         let drawn = terminal.draw(|frame| view::draw(&self.screen, frame));
         assert!(drawn.is_ok());
         let cells = &terminal.backend().buffer().content;
-        let text: String = cells.iter().map(|cell| cell.symbol()).collect();
+        let text: String = cells.iter().map(ratatui::buffer::Cell::symbol).collect();
         assert!(!text.chars().any(is_hidden), "{text:?}");
         assert!(!self.opened.ascii || text.is_ascii(), "{text}");
         assert!(!text.contains(&SECRET[..8]), "a secret is drawn: {text}");

@@ -96,7 +96,7 @@ fn edited(edits: Vec<Edit>) -> String {
                     lines[at] = format!("{name} = {value}");
                 }
             }
-            Edit::Insert(at, text) => lines[at].push_str(&format!("\n{text}")),
+            Edit::Insert(at, text) => lines[at] = format!("{}\n{text}", lines[at]),
             Edit::Remove(at) => lines[at].clear(),
             Edit::Twice(at) => lines[at] = format!("{0}\n{0}", lines[at]),
         }

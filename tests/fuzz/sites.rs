@@ -85,9 +85,11 @@ fn toml(rows: &[Row]) -> String {
             serde_json::to_string(text).unwrap().replace('\u{7f}', "\\u007f")
         ),
     };
-    rows.iter()
-        .map(|row| format!("[[sites]]\n{}", row.iter().map(field).collect::<String>()))
-        .collect()
+    let table = |row: &Row| {
+        let lines: Vec<String> = row.iter().map(field).collect();
+        format!("[[sites]]\n{}", lines.concat())
+    };
+    rows.iter().map(table).collect::<Vec<_>>().concat()
 }
 
 /// Reads it as the source with this place; the others are empty.

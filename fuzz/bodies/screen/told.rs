@@ -22,7 +22,7 @@ use stripe_propagate::store::{
 };
 use stripe_propagate::text::CleanText;
 use stripe_propagate::tui::setup::{SetupNews, Wrong};
-use stripe_propagate::tui::{Message, Past, PreflightNews, PreflightTold, Reading, Wanted, WatchNews};
+use stripe_propagate::tui::{Message, PreflightNews, PreflightTold, Reading, Wanted, WatchNews};
 
 use super::parsed;
 
@@ -84,18 +84,18 @@ impl World {
             6 => return self.attempt(number, text, now),
             7 => Message::Engine(other_event(number, text, now)),
             8 => return self.acknowledged(number, text, now),
-            9 => Message::Attached((number % 2 == 0).then(|| holder(number, now))),
+            9 => Message::Attached(number.is_multiple_of(2).then(|| holder(number, now))),
             10 => Message::Left(Box::new(record(number, text, now))),
             11 => return self.read(number, text, now),
             12 => Message::Setup(setup(number, text)),
-            13 => return self.preflight(number, text, now),
+            13 => return self.preflight(number, text),
             14 => Message::Asked(key(number >> 4), asked(number, text)),
             15 => Message::Watch(match number % 3 {
                 0 => WatchNews::Next(now + Duration::from_secs(number.into())),
                 1 => WatchNews::Off,
                 _ => WatchNews::Notice {
                     text: text.to_owned(),
-                    over: number % 2 == 0,
+                    over: number.is_multiple_of(2),
                 },
             }),
             _ => match number % 4 {
@@ -158,8 +158,8 @@ impl World {
             number: u32::from(number >> 6),
             at: now,
             took: Duration::from_millis(number.into()),
-            http: (number % 3 != 0).then_some(number % 1000),
-            cause: (number % 2 == 0).then_some(Cause::ServerError),
+            http: (!number.is_multiple_of(3)).then_some(number % 1000),
+            cause: number.is_multiple_of(2).then_some(Cause::ServerError),
             note: CleanText::note(text),
         };
         vec![Message::Engine(Event::Attempt(attempt))]
@@ -167,9 +167,11 @@ impl World {
 
     fn acknowledged(&self, number: u16, text: &str, now: Moment) -> Vec<Message> {
         let sites = self.site(number).into_iter().map(SiteId::at).collect();
-        let acknowledgement = (number % 3 != 0).then(|| Acknowledgement {
+        let acknowledgement = (!number.is_multiple_of(3)).then(|| Acknowledgement {
             reason: CleanText::note(text),
-            until: (number % 2 == 0).then(|| now.wall + Duration::from_secs(number.into())),
+            until: number
+                .is_multiple_of(2)
+                .then(|| now.wall + Duration::from_secs(number.into())),
             by: CleanText::note("ops@bastion"),
             at: now.wall,
         });
@@ -204,15 +206,14 @@ impl World {
                 });
                 Reading::PutBack(run, back.collect())
             }
-            (_, Wanted::Past(site)) => Reading::Past(site, Box::new(Past::default())),
+            (_, Wanted::Past(site)) => Reading::Past(site, Box::default()),
             (_, Wanted::WasServed(key)) => Reading::WasServed(key, number & 1 == 1),
             (_, Wanted::Export { path, .. }) => Reading::Exported(path),
         };
         vec![Message::Read(reading)]
     }
 
-    fn preflight(&self, number: u16, text: &str, now: Moment) -> Vec<Message> {
-        let _now = now;
+    fn preflight(&self, number: u16, text: &str) -> Vec<Message> {
         let site = self.site(number).map(SiteId::at);
         let told = match (number >> 5 & 7, site) {
             (0, _) => PreflightTold::Begun,
@@ -236,9 +237,11 @@ fn answer<Verdict>(verdict: Verdict, number: u16, text: &str) -> Answer<Verdict>
         verdict,
         http: Some(200 + number % 400),
         took: Duration::from_millis(number.into()),
-        retry_after: (number % 7 == 0).then(|| Duration::from_secs(number.into())),
+        retry_after: number
+            .is_multiple_of(7)
+            .then(|| Duration::from_secs(number.into())),
         detail: CleanText::note(text),
-        alarm: number % 11 == 0,
+        alarm: number.is_multiple_of(11),
     }
 }
 
@@ -294,7 +297,7 @@ fn run(number: u16, now: Moment) -> RunInfo {
 
 fn holder(number: u16, now: Moment) -> Holder {
     Holder {
-        run: (number % 3 != 0).then(|| RunId(number.into())),
+        run: (!number.is_multiple_of(3)).then(|| RunId(number.into())),
         by: Operator::default(),
         since: now.wall,
     }
@@ -313,8 +316,10 @@ fn other_event(number: u16, text: &str, now: Moment) -> Event {
             shown: Shown {
                 at_once: usize::from(number >> 3),
                 most: usize::from(number >> 5),
-                open_until: (number % 2 == 0).then_some(now),
-                held_until: (number % 3 == 0).then_some(now + Duration::from_secs(number.into())),
+                open_until: number.is_multiple_of(2).then_some(now),
+                held_until: number
+                    .is_multiple_of(3)
+                    .then_some(now + Duration::from_secs(number.into())),
                 calls: number.into(),
                 retries: usize::from(number >> 1),
             },
@@ -333,10 +338,10 @@ fn record(number: u16, text: &str, now: Moment) -> RunRecord {
             ..Operator::default()
         },
         began: now,
-        sent: (number % 2 == 0).then_some(now),
-        ended: (number % 6 == 0).then_some(now),
-        closed: number % 5 == 0,
-        live: number % 7 == 0,
+        sent: number.is_multiple_of(2).then_some(now),
+        ended: number.is_multiple_of(6).then_some(now),
+        closed: number.is_multiple_of(5),
+        live: number.is_multiple_of(7),
         took: None,
         clock_set: None,
         counts: BTreeMap::from([("unknown".to_owned(), usize::from(number >> 4))]),
