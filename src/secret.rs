@@ -235,7 +235,8 @@ mod tests {
 
         const RAW: &str = "Zq7/rT0v+Xw93-LmNb2Pf8c";
         let key = key(RAW);
-        let hex: String = RAW.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex: Vec<String> = RAW.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex.concat();
         for written in [
             RAW.to_uppercase(),
             RAW.to_lowercase(),

@@ -66,7 +66,7 @@ pub(crate) fn all() -> Vec<Canary> {
 
 /// How a text is written where it is not meant to be read.
 pub(crate) fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    each_escaped(text, |byte| format!("{byte:02x}"))
 }
 
 pub(crate) fn each_escaped(text: &str, with: fn(u8) -> String) -> String {

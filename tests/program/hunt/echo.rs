@@ -14,11 +14,14 @@ use serde_json::{Value, json};
 
 use super::canaries::{ROW, SHOWN, TOKEN, WEBHOOK, each_escaped, hex, in_url};
 
-/// What a site answers to a PUT with this master key: status, headers, body.
+/// Status, headers, body.
 type Answer = (u16, String, String);
 
+/// What a site answers to a PUT with this master key.
+type Echoes = fn(&str) -> Answer;
+
 /// How each echoes.
-pub(crate) const ECHOES: &[(&str, fn(&str) -> Answer)] = &[
+pub(crate) const ECHOES: &[(&str, Echoes)] = &[
     ("plain", |key| refusal(&format!("bad header X-API-Key: {key}"))),
     ("escaped", |key| {
         let escaped = each_escaped(key, |byte| format!("\\u{byte:04x}"));
@@ -83,8 +86,8 @@ pub(crate) const ECHOES: &[(&str, fn(&str) -> Answer)] = &[
     ("stripe-escaped", |_| {
         text(&format!("{{\"key\": \"\\u0073k_live_{}\"", &SHOWN[8..]))
     }),
-    ("row", |key| refusal(key)),
-    ("of-source", |key| refusal(key)),
+    ("row", refusal),
+    ("of-source", refusal),
 ];
 
 fn refusal(error: &str) -> Answer {

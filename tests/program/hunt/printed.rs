@@ -20,6 +20,21 @@ fn tells_nothing(search: &Search, what: &str, value: &dyn Debug) {
     search.finds_nothing(what, text.as_bytes());
 }
 
+/// A config with a secret wherever one can stand, and in arguments and addresses as well.
+fn config_text() -> String {
+    format!(
+        "[master_key]\nvalue = '{}'\n[push]\nproxy = \"http://ops:{MISPLACED}@proxy.example.com:3128\"\n[notify]\ncommand = [\"tell\", \"{MISPLACED}\"]\nwebhook = {{ value = \"{}\" }}\n\
+         [[sources]]\nkind = \"http\"\nurl = \"https://shops.example.com/list?token={MISPLACED}\"\nheader = {{ name = \"A\", value = {{ value = \"{}\" }} }}\n\
+         [[sources]]\nkind = \"sql\"\nurl = {{ value = \"postgres://ops:{}@db/shops\" }}\nquery = \"select url from sites\"\n\
+         [[sources]]\nkind = \"command\"\ncommand = [\"list\", \"--token\", \"{MISPLACED}\"]\n\
+         [[sites]]\nurl = \"https://shop.example.com\"\nmaster_key = {{ command = [\"echo\", \"{MISPLACED}\"] }}\n",
+        canaries::VALUE,
+        canaries::WEBHOOK,
+        canaries::TOKEN,
+        canaries::PASSWORD,
+    )
+}
+
 #[tokio::test]
 async fn no_value_that_holds_a_secret_prints_it() {
     let search = Search::of(&canaries::all());
@@ -41,17 +56,7 @@ async fn no_value_that_holds_a_secret_prints_it() {
         &MasterKey::parse(canaries::GIVEN[1].to_owned()),
     );
 
-    let text = format!(
-        "[master_key]\nvalue = '{}'\n[push]\nproxy = \"http://ops:{MISPLACED}@proxy.example.com:3128\"\n[notify]\ncommand = [\"tell\", \"{MISPLACED}\"]\nwebhook = {{ value = \"{}\" }}\n\
-         [[sources]]\nkind = \"http\"\nurl = \"https://shops.example.com/list?token={MISPLACED}\"\nheader = {{ name = \"A\", value = {{ value = \"{}\" }} }}\n\
-         [[sources]]\nkind = \"sql\"\nurl = {{ value = \"postgres://ops:{}@db/shops\" }}\nquery = \"select url from sites\"\n\
-         [[sources]]\nkind = \"command\"\ncommand = [\"list\", \"--token\", \"{MISPLACED}\"]\n\
-         [[sites]]\nurl = \"https://shop.example.com\"\nmaster_key = {{ command = [\"echo\", \"{MISPLACED}\"] }}\n",
-        canaries::VALUE,
-        canaries::WEBHOOK,
-        canaries::TOKEN,
-        canaries::PASSWORD,
-    );
+    let text = config_text();
     let place = Place {
         path: "/config.toml".as_ref(),
         home: None,
