@@ -71,7 +71,7 @@ const HIDDEN: &str = "QZ7hiddenX9vQZ7hiddenX9v";
 const SECRET: &str = "WY3secretK4wWY3secretK4w";
 
 /// 2026-03-01 14:00 UTC.
-const BEGIN: Duration = Duration::from_mins(29_539_560);
+const BEGIN: Duration = Duration::from_hours(492_326);
 
 pub(crate) fn at(tenths: u64) -> Moment {
     let since_start = Duration::from_millis(100 * tenths);
