@@ -117,8 +117,12 @@ fn no_code_of_ours_is_unsafe() {
     let lint = manifest["lints"]["rust"]["unsafe_code"].as_str();
     assert_eq!(lint, Some("forbid"));
     for path in sources(&src()) {
-        let file = syn::parse_file(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        assert_eq!(unsafe_places(&file), 0, "{}", path.display());
+        let text = std::fs::read_to_string(&path).unwrap();
+        // To parse them all takes seconds.
+        if text.contains("unsafe") {
+            let places = unsafe_places(&syn::parse_file(&text).unwrap());
+            assert_eq!(places, 0, "{}", path.display());
+        }
     }
     let planted = "fn f() { let _ = \"unsafe\"; unsafe { g() } } unsafe fn g() {} unsafe impl S for T {}";
     assert_eq!(unsafe_places(&syn::parse_file(planted).unwrap()), 3);
