@@ -4,6 +4,8 @@ use std::path::Path;
 use stripe_propagate::config::{Config, ConfigError, Place, parse};
 use stripe_propagate::text::is_hidden;
 
+use super::sites::leads_to_its_host;
+
 /// The bytes are a config's text.
 pub(crate) fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
@@ -33,9 +35,7 @@ fn is_sound(config: &Config) {
     assert!((1..=20).contains(&push.attempts) && push.concurrency >= 1 && push.per_backend >= 1);
     assert!(!config.master_keys.is_empty());
     for site in &config.sites {
-        let url = site.url.to_string();
-        assert!(url.starts_with("https://") || url.starts_with("http://"), "{url}");
-        assert!(!url.contains(['@', '?', '#']), "{url}");
+        leads_to_its_host(&site.url.to_string());
         assert!(!site.name.as_str().chars().any(is_hidden), "{:?}", site.name);
     }
     let urls: HashSet<_> = config.sites.iter().map(|site| &site.url).collect();

@@ -86,8 +86,7 @@ fn is_sound(config: &Config) {
     let mut urls = HashSet::new();
     for site in &config.sites {
         let url = site.url.to_string();
-        assert!(url.starts_with("https://") || url.starts_with("http://"), "{url}");
-        assert!(!url.contains(['@', '?', '#']), "{url}");
+        leads_to_its_host(&url);
         assert!(urls.insert(url), "a site stands in the list twice");
         assert!(config.master_keys.get(site.master_key.0 as usize).is_some());
         let texts = [Some(&site.name), site.group.as_ref()];
@@ -102,6 +101,15 @@ fn is_sound(config: &Config) {
         assert!(!told.chars().any(is_hidden), "{told:?}");
         assert!(told.chars().count() <= 600, "{told}");
     }
+}
+
+/// Whether what is sent to this address goes where it seems to, and has nothing in it that is a secret or gets lost.
+pub(crate) fn leads_to_its_host(url: &str) {
+    let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+    let host = rest.unwrap_or_default().split('/').next().unwrap_or_default();
+    // Behind the host it is a character like others.
+    assert!(!host.is_empty() && !host.contains('@'), "{url}");
+    assert!(!url.contains(['?', '#']), "{url}");
 }
 
 /// What the operator is told of the sources.
