@@ -151,6 +151,28 @@ async fn read_kind(source: &Source, around: &Around, hidden: &[String]) -> Outco
     }
 }
 
+/// What a config becomes when its sources hold these texts, one each in their order. Does no I/O: it is what fuzzing
+/// and its twins feed. A database answers no text, so a source of that kind has failed.
+pub fn of_texts(config: Config, texts: &[&[u8]]) -> Config {
+    let outcomes = config.sources.iter().zip(texts).map(|(source, text)| {
+        let most = source.max_rows;
+        match &source.kind {
+            SourceKind::File { path, format } => {
+                formats::read(text, format.unwrap_or_else(|| file::by_its_name(path)), most)
+            }
+            SourceKind::Http { pointer, fields, .. } => {
+                formats::json::read(text, pointer.as_deref(), fields, most)
+            }
+            SourceKind::Command { pointer, fields, .. } => {
+                formats::printed(text, pointer.as_deref(), fields, most)
+            }
+            SourceKind::Sql { .. } => Err("a database has no text".to_owned()),
+        }
+    });
+    let outcomes = outcomes.collect();
+    merge::merge(config, outcomes)
+}
+
 /// What takes a while to read or to parse holds up nothing else.
 async fn on_a_thread(work: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
     let done = tokio::task::spawn_blocking(work).await;

@@ -1,5 +1,6 @@
 //! Stripe's publishable key: what one is, what is refused and in which words, and how it is shown.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ impl serde::Serialize for PublishableKey {
 
 impl<'de> serde::Deserialize<'de> for PublishableKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        let raw = <Cow<'_, str>>::deserialize(deserializer)?;
         Self::parse(&raw).map_err(serde::de::Error::custom)
     }
 }
@@ -125,16 +126,26 @@ impl KeyRefusal {
     }
 }
 
-/// The secret's prefix with which `raw` begins (white space, quotes and hidden characters before it do not
-/// count), or `None`. Works on the first characters of a secret as they are typed.
+/// The secret's prefix with which `raw` begins (white space and quotes before it and hidden characters do not count),
+/// or `None`. Works on the first characters of a secret as they are typed.
 pub fn secret_prefix(raw: &str) -> Option<&'static str> {
-    let start =
-        raw.trim_start_matches(|c: char| c.is_whitespace() || is_hidden(c) || matches!(c, '"' | '\'' | '`'));
+    let seen = without_hidden(raw);
+    let start = seen.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`'));
     SECRET_PREFIXES.into_iter().find(|prefix| {
         start
             .get(..prefix.len())
             .is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
     })
+}
+
+/// `text` as it is seen: a secret with an invisible character inside is one all the same.
+pub(crate) fn without_hidden(text: &str) -> Cow<'_, str> {
+    let is_seen = |character: char| character.is_whitespace() || !is_hidden(character);
+    if text.chars().all(is_seen) {
+        Cow::Borrowed(text)
+    } else {
+        text.chars().filter(|character| is_seen(*character)).collect()
+    }
 }
 
 impl PublishableKey {
@@ -279,7 +290,7 @@ fn key_inside(rest: &str, before: usize) -> Option<KeyRefusal> {
 /// Where a secret begins anywhere in `text`, which prefix gives it away, or `None`. Only prefixes with their
 /// environment count: letters of another word may spell the rest.
 pub fn secret_inside(text: &str) -> Option<&'static str> {
-    let lower = text.to_ascii_lowercase();
+    let lower = without_hidden(text).to_ascii_lowercase();
     let mut secrets = KEYS_INSIDE.iter().filter(|(begin, _)| lower.contains(begin));
     secrets.find_map(|(_, secret)| *secret)
 }

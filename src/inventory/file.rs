@@ -21,7 +21,7 @@ pub(super) async fn read(path: PathBuf, format: Option<ListFormat>, most: usize)
     .await
 }
 
-fn by_its_name(path: &Path) -> ListFormat {
+pub(super) fn by_its_name(path: &Path) -> ListFormat {
     let end = path.extension().map(OsStr::to_ascii_lowercase);
     match end.as_ref().and_then(|end| end.to_str()) {
         Some("csv") => ListFormat::Csv,

@@ -327,6 +327,7 @@ impl KeyField {
 /// The refusal of a text in which a secret's prefix stands at its beginning or behind a mark, or, with its
 /// environment (`sk_live_`), anywhere.
 pub fn secret(text: &str) -> Option<KeyRefusal> {
+    let text = &*key::without_hidden(text);
     if let Some(prefix) = key::secret_inside(text) {
         return Some(KeyRefusal::Secret { prefix });
     }
