@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -24,12 +25,16 @@ mod outline;
 mod write;
 /// The `[[sites]]`, resolved.
 mod sites;
+/// The `[[sites]]` of a long config, read piece by piece.
+mod pieces;
 /// The `[[sources]]`.
 mod sources;
 /// What came of reading them.
 mod listed;
 /// `[inventory]`.
 mod inventory;
+/// `[push]`.
+mod push;
 /// `[rollout]`.
 mod rollout;
 /// The form that every secret has.
@@ -64,8 +69,8 @@ pub struct Config {
     /// The file that it was read from.
     pub path: PathBuf,
     /// The sites: those of the file in its order, then those of the sources, once these are read.
-    pub sites: Vec<Site>,
-    /// The sites of the file as they stand there, until the sources are read.
+    pub sites: Arc<[Site]>,
+    /// The sites of the file as they stand there, until the sources are read; none where there are no sources.
     pub entries: Vec<SiteEntry>,
     /// The master keys of groups.
     groups: sites::Groups,
@@ -243,8 +248,9 @@ impl Config {
         if self.sites.iter().any(|site| site.url == *url) {
             return false;
         }
-        self.sites.push(sites::by_default(url, &self.sites));
-        self.listed.origins.push(vec![CleanText::note("this session")]);
+        let new = sites::by_default(url, &self.sites);
+        self.sites = self.sites.iter().cloned().chain([new]).collect();
+        self.listed.origins.push([CleanText::note("this session")].into());
         true
     }
 
@@ -326,11 +332,11 @@ impl Config {
 #[serde(deny_unknown_fields, default)]
 struct RawConfig {
     master_key: Option<Spanned<secrets::RawSecret>>,
-    sites: Vec<Spanned<sites::RawSite>>,
+    sites: Option<Vec<Spanned<sites::RawSite>>>,
     sources: Vec<Spanned<sources::RawSource>>,
     groups: BTreeMap<Spanned<String>, sites::RawGroup>,
     inventory: inventory::RawInventory,
-    push: RawPush,
+    push: push::RawPush,
     rollout: rollout::RawRollout,
     verify: RawVerify,
     stripe: stripe::RawStripe,
@@ -341,22 +347,6 @@ struct RawConfig {
     keys: placed::RawKeys,
     store: RawStore,
     log: RawLog,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct RawPush {
-    concurrency: Option<Spanned<i64>>,
-    per_backend: Option<Spanned<i64>>,
-    rate_per_second: Option<Spanned<f64>>,
-    backend_rate_per_second: Option<Spanned<f64>>,
-    connect_timeout: Option<Spanned<SignedDuration>>,
-    timeout: Option<Spanned<SignedDuration>>,
-    attempts: Option<Spanned<i64>>,
-    backoff: Option<Spanned<SignedDuration>>,
-    backoff_max: Option<Spanned<SignedDuration>>,
-    retry_after_max: Option<Spanned<SignedDuration>>,
-    proxy: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -418,33 +408,61 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
         path: place.path,
         text,
     };
+    if let Some(config) = in_pieces(place, &at) {
+        return Ok(config);
+    }
     let raw: RawConfig = toml::from_str(text).map_err(|error| at.of_toml(&error))?;
+    resolve(raw, None, place, &at)
+}
+
+/// A long config. None where anything of it has to be told: then it is read as a whole.
+fn in_pieces(place: Place<'_>, at: &error::Places<'_>) -> Option<Config> {
+    let pieces = pieces::read(at.text, place)?;
+    let raw: RawConfig = toml::from_str(&pieces.rest).ok()?;
+    if raw.sites.is_some() {
+        return None;
+    }
+    let listed = (pieces.entries, pieces.master_keys);
+    resolve(raw, Some(listed), place, at).ok()
+}
+
+/// What stands in a config, made valid. `listed` are its sites, and their master keys, where they were read by
+/// themselves.
+fn resolve(
+    mut raw: RawConfig,
+    listed: Option<(Vec<SiteEntry>, Vec<SecretSource>)>,
+    place: Place<'_>,
+    at: &error::Places<'_>,
+) -> Result<Config, ConfigError> {
     let mut master_keys = vec![match &raw.master_key {
-        Some(secret) => secrets::resolve(secret, place, &at)?,
+        Some(secret) => secrets::resolve(secret, place, at)?,
         None => SecretSource::Env(vec![DEFAULT_VARIABLE.to_owned()]),
     }];
-    let entries = sites::resolve(&raw.sites, &mut master_keys, place, &at)?;
-    let groups = sites::resolve_groups(&raw.groups, &mut master_keys, place, &at)?;
-    let sources = sources::resolve(&raw.sources, &mut master_keys, place, &at)?;
+    let entries = match listed {
+        Some((entries, keys)) => sites::behind(entries, keys, &mut master_keys),
+        None => sites::resolve(&raw.sites.take().unwrap_or_default(), &mut master_keys, place, at)?,
+    };
+    let groups = sites::resolve_groups(&raw.groups, &mut master_keys, place, at)?;
+    let sources = sources::resolve(&raw.sources, &mut master_keys, place, at)?;
     let sites = sites::complete(&entries, &groups);
     let known = sources.is_empty().then_some(&*sites);
-    let canary = raw.rollout.canary_place(&at).filter(|_| known.is_none());
+    let canary = raw.rollout.canary_place(at).filter(|_| known.is_none());
     Ok(Config {
         path: place.path.to_owned(),
-        sources,
-        inventory: inventory::resolve(&raw.inventory, &at)?,
+        inventory: inventory::resolve(&raw.inventory, at)?,
         listed: Listed::of_config(&sites),
-        rollout: rollout::resolve(&raw.rollout, known, &at)?,
+        rollout: rollout::resolve(&raw.rollout, known, at)?,
         canary,
-        sites,
-        entries,
+        entries: if sources.is_empty() { Vec::new() } else { entries },
+        sources,
+        sites: sites.into(),
         groups,
         master_keys,
-        push: resolve_push(&raw.push, &at)?,
-        verify: resolve_verify(&raw.verify, &at)?,
-        stripe: stripe::resolve(&raw.stripe, &at)?,
-        watch: watch::resolve_watch(&raw.watch, &at)?,
-        notify: watch::resolve_notify(&raw.notify, place, &at)?,
+        push: push::resolve(&raw.push, at)?,
+        verify: resolve_verify(&raw.verify, at)?,
+        stripe: stripe::resolve(&raw.stripe, at)?,
+        watch: watch::resolve_watch(&raw.watch, at)?,
+        notify: watch::resolve_notify(&raw.notify, place, at)?,
         ca_file: raw.tls.ca_file.map(|file| file::resolve(&file, place)),
         ui: UiSettings {
             fps: raw
@@ -458,7 +476,7 @@ pub fn parse(text: &str, place: Place<'_>) -> Result<Config, ConfigError> {
             tab: resolve_tab(&raw.ui),
             theme: raw.ui.theme.as_ref().map(|theme| at.placed(theme)),
         },
-        keys: placed::resolve(&raw.keys, &at),
+        keys: placed::resolve(&raw.keys, at),
         store: StoreSettings {
             path: raw.store.path.map(|path| file::resolve(&path, place)),
             retention: match &raw.store.retention {
@@ -487,85 +505,6 @@ const RETENTION: Duration = Duration::from_hours(400 * 24);
 
 /// Waits are bounded, so that a slip of the pen does not make a run that never ends.
 const HOUR: Duration = Duration::from_hours(1);
-
-fn resolve_push(raw: &RawPush, at: &error::Places<'_>) -> Result<PushSettings, ConfigError> {
-    let default = Policy::default();
-    let number = |name, value: &Option<Spanned<i64>>, range, default: u32| {
-        value
-            .as_ref()
-            .map_or(Ok(default), |value| at.number(name, value, range))
-    };
-    let wait = |name, value: &Option<Spanned<SignedDuration>>, least, default| {
-        value
-            .as_ref()
-            .map_or(Ok(default), |value| at.duration(name, value, least..=HOUR))
-    };
-    let milli = Duration::from_millis(1);
-    let settings = PushSettings {
-        concurrency: number("concurrency", &raw.concurrency, 1..=4096, 64)? as usize,
-        per_backend: number("per_backend", &raw.per_backend, 1..=64, 2)? as usize,
-        rate_per_second: rate("rate_per_second", raw.rate_per_second.as_ref(), at)?,
-        backend_rate_per_second: rate(
-            "backend_rate_per_second",
-            raw.backend_rate_per_second.as_ref(),
-            at,
-        )?,
-        connect_timeout: wait(
-            "connect_timeout",
-            &raw.connect_timeout,
-            milli,
-            Duration::from_secs(5),
-        )?,
-        timeout: wait("timeout", &raw.timeout, milli, default.timeout)?,
-        attempts: number("attempts", &raw.attempts, 1..=20, default.attempts)?,
-        backoff: wait("backoff", &raw.backoff, Duration::ZERO, default.backoff)?,
-        backoff_max: wait(
-            "backoff_max",
-            &raw.backoff_max,
-            Duration::ZERO,
-            default.backoff_max,
-        )?,
-        retry_after_max: wait(
-            "retry_after_max",
-            &raw.retry_after_max,
-            Duration::ZERO,
-            default.retry_after_max,
-        )?,
-        proxy: raw
-            .proxy
-            .as_ref()
-            .map(|proxy| resolve_proxy(proxy, at))
-            .transpose()?,
-    };
-    if settings.timeout <= settings.connect_timeout {
-        // Or a PUT whose connection was never made would count as one that may have been stored.
-        let span = raw
-            .timeout
-            .as_ref()
-            .map(Spanned::span)
-            .or(raw.connect_timeout.as_ref().map(Spanned::span));
-        return Err(at.error(
-            span,
-            "timeout must be longer than connect_timeout, which is a part of it",
-        ));
-    }
-    Ok(settings)
-}
-
-/// From one call in a quarter of an hour on.
-fn rate(name: &str, raw: Option<&Spanned<f64>>, at: &error::Places<'_>) -> Result<Option<f64>, ConfigError> {
-    let Some(rate) = raw else { return Ok(None) };
-    if (0.001..=100_000.0).contains(rate.get_ref()) {
-        Ok(Some(*rate.get_ref()))
-    } else {
-        let text = format!("{name} must be a number from 0.001 to 100000, such as 20 or 0.5");
-        Err(at.error(Some(rate.span()), text))
-    }
-}
-
-fn resolve_proxy(raw: &Spanned<String>, at: &error::Places<'_>) -> Result<ProxyUrl, ConfigError> {
-    ProxyUrl::parse(raw.get_ref()).map_err(|refusal| at.error(Some(raw.span()), refusal.to_string()))
-}
 
 fn resolve_verify(raw: &RawVerify, at: &error::Places<'_>) -> Result<VerifySettings, ConfigError> {
     let settle = match &raw.settle {

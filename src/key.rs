@@ -1,6 +1,8 @@
 //! Stripe's publishable key: what one is, what is refused and in which words, and how it is shown.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -60,8 +62,39 @@ impl serde::Serialize for PublishableKey {
 
 impl<'de> serde::Deserialize<'de> for PublishableKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <Cow<'_, str>>::deserialize(deserializer)?;
-        Self::parse(&raw).map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(ReadKey)
+    }
+}
+
+/// So many keys that were read last are kept at hand.
+const AT_HAND: usize = 8;
+
+thread_local! {
+    /// The keys that were read last. What is known of a site names the same few keys again and again, and so do the
+    /// sites of a fleet: they share them, and each is checked once.
+    static READ_LAST: RefCell<VecDeque<PublishableKey>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Reads a key.
+struct ReadKey;
+
+impl serde::de::Visitor<'_> for ReadKey {
+    type Value = PublishableKey;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a publishable key")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, raw: &str) -> Result<PublishableKey, E> {
+        READ_LAST.with_borrow_mut(|last| {
+            if let Some(known) = last.iter().find(|known| *known.0 == *raw) {
+                return Ok(known.clone());
+            }
+            let key = PublishableKey::parse(raw).map_err(E::custom)?;
+            last.truncate(AT_HAND - 1);
+            last.push_front(key.clone());
+            Ok(key)
+        })
     }
 }
 

@@ -23,8 +23,11 @@ const MAX_URL: usize = 2000;
 
 /// The address of a site: https, or http to a loopback address; no user, query or fragment. A path prefix
 /// is kept. Two spellings of one site are equal.
+///
+/// It is the text of the address in the one form that it has, with a slash at its end. Who clones it shares it: a
+/// hundred thousand of them are kept in several places.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SiteUrl(Url);
+pub struct SiteUrl(Arc<str>);
 
 impl serde::Serialize for SiteUrl {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -77,6 +80,9 @@ impl SiteUrl {
         if raw.len() > MAX_URL {
             return Err(SiteUrlRefusal::TooLong);
         }
+        if let Some(plain) = plain(raw) {
+            return Ok(Self(plain));
+        }
         let mut url = Url::parse(raw).map_err(|error| match error {
             url::ParseError::RelativeUrlWithoutBase => SiteUrlRefusal::NoScheme,
             other => SiteUrlRefusal::Unreadable(other.to_string()),
@@ -114,7 +120,12 @@ impl SiteUrl {
             .iter()
             .fold(String::from("/"), |path, segment| path + segment + "/");
         url.set_path(&path);
-        Ok(Self(url))
+        Ok(Self(url.as_str().into()))
+    }
+
+    /// Its text, without the slash at the end.
+    pub fn as_str(&self) -> &str {
+        self.0.trim_end_matches('/')
     }
 
     /// Where the key is PUT.
@@ -128,19 +139,47 @@ impl SiteUrl {
     }
 
     fn endpoint(&self, path: &str) -> Url {
-        let mut url = self.0.clone();
-        url.set_path(&format!("{}{path}", self.0.path()));
-        url
+        Url::parse(&format!("{}{path}", self.0))
+            .unwrap_or_else(|_| unreachable!("what was parsed once is an address with a longer path too"))
     }
 
-    /// The host, in its ASCII form.
+    /// What stands between the scheme and the path: host and port, without the port where it is the scheme's own.
+    fn authority(&self) -> &str {
+        let behind_scheme = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);
+        behind_scheme.split('/').next().unwrap_or_default()
+    }
+
+    /// The path, with a slash at each end.
+    fn path(&self) -> &str {
+        let before = self.scheme().len() + "://".len() + self.authority().len();
+        self.0.get(before..).unwrap_or_default()
+    }
+
+    fn scheme(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
+
+    /// The host, in its ASCII form; an IPv6 address in brackets.
     pub fn host(&self) -> &str {
-        self.0.host_str().unwrap_or_default()
+        let authority = self.authority();
+        match (authority.find(']'), authority.rfind(':')) {
+            (Some(end), _) => &authority[..=end],
+            (None, Some(colon)) => &authority[..colon],
+            (None, None) => authority,
+        }
+    }
+
+    /// Whether a part of the host is of another script than ASCII's.
+    fn is_in_another_script(&self) -> bool {
+        self.host().split('.').any(|part| part.starts_with("xn--"))
     }
 
     /// The host as it is written in its own script, where its ASCII form is another. It is for reading: two hosts may
     /// look the same in it.
     pub fn readable_host(&self) -> Option<CleanText> {
+        if !self.is_in_another_script() {
+            return None;
+        }
         let (readable, valid) = idna::domain_to_unicode(self.host());
         let readable = CleanText::new(&readable, MAX_URL);
         (valid.is_ok() && readable.as_str() != self.host()).then_some(readable)
@@ -149,13 +188,20 @@ impl SiteUrl {
     /// Whether a part of the host is written in more than one script (Unicode TS 39), so that it may only look like
     /// another host.
     pub fn mixes_scripts(&self) -> bool {
+        if !self.is_in_another_script() {
+            return false;
+        }
         let (readable, _) = idna::domain_to_unicode(self.host());
         !readable.split('.').all(MixedScript::is_single_script)
     }
 
     /// The port, also where it is the scheme's own.
     pub fn port(&self) -> u16 {
-        self.0.port_or_known_default().unwrap_or(443)
+        let port = &self.authority()[self.host().len()..];
+        let own = if self.scheme() == "http" { 80 } else { 443 };
+        port.strip_prefix(':')
+            .and_then(|port| port.parse().ok())
+            .unwrap_or(own)
     }
 
     /// Host and port: sites that share them share a server, unless the config says otherwise.
@@ -170,9 +216,29 @@ impl SiteUrl {
         } else {
             format!(":{}", self.port())
         };
-        let path = self.0.path().trim_end_matches('/');
+        let path = self.path().trim_end_matches('/');
         CleanText::new(&format!("{}{port}{path}", self.host()), NAME_LIMIT)
     }
+}
+
+/// An address that has its one form already, as most in a list do: https, a host of small letters, no port and no path.
+/// It needs no parser, which matters where there are many. A property holds it to what the parser makes of it.
+fn plain(raw: &str) -> Option<Arc<str>> {
+    let host = raw.strip_prefix("https://")?;
+    let host = host.strip_suffix('/').unwrap_or(host);
+    let is_plain = |label: &str| {
+        let is_inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        label.bytes().all(is_inside)
+            && (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            // What is written in another script, or could be taken for it.
+            && label.get(2..4) != Some("--")
+    };
+    // A host that ends in a number is an address.
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_name = last.starts_with(|first: char| first.is_ascii_lowercase());
+    (is_name && host.len() <= 253 && host.split('.').all(is_plain)).then(|| format!("https://{host}/").into())
 }
 
 /// The longest name of a site, in characters.
@@ -190,7 +256,7 @@ pub fn is_loopback(url: &Url) -> bool {
 
 impl fmt::Display for SiteUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.0.as_str().trim_end_matches('/'))
+        formatter.pad(self.as_str())
     }
 }
 
@@ -370,10 +436,21 @@ mod tests {
 
     proptest! {
         #[test]
+        fn an_address_that_is_not_parsed_is_what_the_parser_makes_of_it(
+            raw in "https://[a-z0-9x.-]{0,12}(\\.[a-z0-9-]{0,6}){0,2}/?"
+        ) {
+            if let Some(plain) = plain(&raw) {
+                let parsed = Url::parse(&raw).unwrap();
+                prop_assert_eq!(&*plain, parsed.as_str());
+                prop_assert!(matches!(parsed.host(), Some(Host::Domain(_))));
+            }
+        }
+
+        #[test]
         fn whatever_parses_is_safe_and_stable(raw in "(https?://)?[a-z0-9.:/@?#\\[\\]-]{0,40}") {
             if let Ok(site) = SiteUrl::parse(&raw) {
                 prop_assert_eq!(SiteUrl::parse(&site.to_string()).unwrap(), site.clone());
-                prop_assert!(site.put_url().scheme() == "https" || is_loopback(&site.0));
+                prop_assert!(site.put_url().scheme() == "https" || is_loopback(&site.put_url()));
                 prop_assert!(site.put_url().username().is_empty());
             }
         }

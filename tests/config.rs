@@ -350,7 +350,7 @@ fn sites_get_names_of_their_own() {
     let names: Vec<_> = parse(text)
         .unwrap()
         .sites
-        .into_iter()
+        .iter()
         .map(|site| site.name.to_string())
         .collect();
     assert_eq!(names, ["a.example", "a.example-2"]);

@@ -12,6 +12,8 @@ mod files;
 mod history;
 #[path = "store/known_bad.rs"]
 mod known_bad;
+#[path = "store/many.rs"]
+mod many;
 #[path = "store/processes.rs"]
 mod processes;
 #[path = "store/promises.rs"]

@@ -34,7 +34,7 @@ fn is_sound(config: &Config) {
     assert!(push.timeout > push.connect_timeout, "{push:?}");
     assert!((1..=20).contains(&push.attempts) && push.concurrency >= 1 && push.per_backend >= 1);
     assert!(!config.master_keys.is_empty());
-    for site in &config.sites {
+    for site in config.sites.iter() {
         leads_to_its_host(&site.url.to_string());
         assert!(!site.name.as_str().chars().any(is_hidden), "{:?}", site.name);
     }

@@ -84,7 +84,7 @@ fn is_sound(config: &Config) {
     assert!(config.sites.len() <= 1 + COUNT * MOST);
     assert_eq!(config.listed.origins.len(), config.sites.len());
     let mut urls = HashSet::new();
-    for site in &config.sites {
+    for site in config.sites.iter() {
         let url = site.url.to_string();
         leads_to_its_host(&url);
         assert!(urls.insert(url), "a site stands in the list twice");

@@ -15,7 +15,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(sites: Arc<[Site]>, mut known: Vec<SiteState>) -> Self {
-        known.resize_with(sites.len(), SiteState::default);
+        known.resize(sites.len(), SiteState::default());
         let mirror = Mutex::new(Mirror::new(known));
         Self { sites, mirror }
     }

@@ -67,10 +67,11 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
         refuse_large_change(&config, globals, args.allow_list_change).await?;
     }
     log::start(&config.log, globals);
-    let api = Arc::new(http(&config, ca_pem(&config)?)?);
-    let sites: Arc<[Site]> = config.sites.clone().into();
+    let sites = Arc::clone(&config.sites);
+    let reach = Arc::new(http(&config, ca_pem(&config)?));
+    let master_keys = MasterKeys::new(&config, &sites, reach);
+    let api = Arc::clone(master_keys.client()?);
     if args.auth {
-        let master_keys = MasterKeys::new(&config, &sites, Arc::clone(&api));
         let loaded = signals.unless_stopped(master_keys.load(&selection)).await;
         loaded.context("nothing sent")?;
     }

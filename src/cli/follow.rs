@@ -367,7 +367,7 @@ impl Follower {
 
     /// Leaves a halted run as soon as nothing of it is out.
     fn leave_halted(&mut self, session: &Session) {
-        let out = || self.followed.states.iter().any(SiteState::is_calling);
+        let out = || self.followed.states.iter().any(|state| state.is_calling());
         if self.hold == Hold::Leaves && !out() {
             self.hold = Hold::GivenUp;
             self.printer

@@ -323,7 +323,7 @@ impl Proved {
         Self(
             known
                 .iter()
-                .filter_map(SiteState::verified_key)
+                .filter_map(|state| state.verified_key())
                 .cloned()
                 .collect(),
         )

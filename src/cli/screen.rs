@@ -66,7 +66,7 @@ pub(super) async fn run(globals: Globals) -> anyhow::Result<Ended> {
     let size = taken.as_ref().map_or(size, Taken::size);
     log::start(&loaded.config.log, &globals);
     let mut session = match taken {
-        None => Session::of_config(&loaded.config, &globals, LeftWaiting::Awaited).await?,
+        None => Session::of_the_screen(&loaded.config, &globals, LeftWaiting::Awaited).await?,
         Some(_) => behind_the_screen(&loaded, &globals).await?,
     };
     let mut start = start_on(&session, &loaded, &globals, size).await?;

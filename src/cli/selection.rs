@@ -104,7 +104,7 @@ impl SelectionArgs {
             (
                 "--owed",
                 self.owed,
-                &SiteState::is_owed,
+                &|state: &SiteState| state.is_owed(),
                 "none of them is owed a key, as far as is on record",
             ),
         ] {

@@ -1,17 +1,15 @@
-use std::collections::BTreeSet;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as Locked};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use etcetera::BaseStrategy;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use super::gate::{Bound, may_push};
+use super::gate::Bound;
 use super::signals::{Signals, asked};
 use super::{Globals, syslog, who};
 use crate::attach::{About, Hub, Offer};
@@ -27,20 +25,27 @@ use crate::rules::retry::Policy;
 use crate::rules::rollout::{self, Rollout};
 use crate::rules::run::RunPhase;
 use crate::rules::state::SiteState;
-use crate::secret::{MasterKey, SecretSource, Surroundings, open_plain};
-use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
-use crate::site_api::{ClientError, HttpSettings, HttpSiteApi};
+use crate::secret::open_plain;
+use crate::site::{Site, SiteId, SiteUrl};
+use crate::site_api::{HttpSettings, HttpSiteApi};
 use crate::store::sqlite::{SqliteStore, set_aside};
 use crate::store::{Operator, Store, StoreError};
-use crate::stripe::{AskStripe, HttpStripe};
+use crate::stripe::AskStripe;
 use crate::text::CleanText;
 use crate::tui::actions::bound;
 use crate::tui::theme::Theme;
 
 /// Every order passes here on its way to the engine.
 mod local;
+/// The master keys, each read at its first need.
+mod master_keys;
+/// How sites are reached, once somebody wants to.
+mod reach;
 use local::take_orders;
 pub(super) use local::{Judged, Local};
+pub(super) use master_keys::MasterKeys;
+pub(super) use reach::Reach;
+use reach::ReachStripe;
 
 /// The config that the command line, the environment or the usual places name; or where it was looked for.
 pub(super) fn find_config(globals: &Globals) -> anyhow::Result<Result<Config, Searched>> {
@@ -109,9 +114,9 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let http = http_settings(config, ca_pem);
-        let api = Arc::new(HttpSiteApi::new(&http)?);
-        let stripe = stripe(config, &api)?;
-        let sites: Arc<[Site]> = config.sites.clone().into();
+        let api = Arc::new(Reach::new(http.clone()));
+        let stripe = stripe(config, &api);
+        let sites = Arc::clone(&config.sites);
         let policy = config.policy();
         let urls: Vec<SiteUrl> = sites.iter().map(|site| site.url.clone()).collect();
         let store = place.store;
@@ -169,10 +174,43 @@ impl Session {
 
     /// As [`Session::open`], with the config's own certificate authority and store.
     pub(super) async fn of_config(config: &Config, globals: &Globals, left: Left) -> anyhow::Result<Self> {
+        Self::of_the_screen(config, globals, left)
+            .await?
+            .within_reach()
+            .await
+    }
+
+    /// As [`Session::of_config`], for a screen that is about to open. Where only the system's certificate authorities
+    /// count, nothing waits for these: they are read beside all else.
+    pub(super) async fn of_the_screen(
+        config: &Config,
+        globals: &Globals,
+        left: Left,
+    ) -> anyhow::Result<Self> {
         let ca_pem = ca_pem(config)?;
         let store = open_store(&config.store, globals).await?;
         let session = Self::open(config, ca_pem, store, left, Judged::ByPolicy).await?;
-        Ok(session.rid_of_old_runs(config))
+        let session = session.rid_of_old_runs(config);
+        if config.ca_file.is_some() {
+            return session.within_reach().await;
+        }
+        Ok(session)
+    }
+
+    /// With the client that reaches its sites.
+    async fn within_reach(self) -> anyhow::Result<Self> {
+        self.reach().await.map_err(anyhow::Error::msg)?;
+        Ok(self)
+    }
+
+    /// Makes the client that reaches the sites, unless it is made already.
+    ///
+    /// # Errors
+    /// When it cannot be made: why not, and what to do.
+    pub(super) fn reach(&self) -> impl Future<Output = Result<(), String>> + Send + 'static + use<> {
+        let api = Arc::clone(&self.local.master_keys.api);
+        let making = tokio::task::spawn_blocking(move || api.client().map(drop).map_err(ToString::to_string));
+        async move { making.await.unwrap_or_else(|error| Err(error.to_string())) }
     }
 
     /// As [`Session::of_config`], to tell what would be sent: it leaves nothing in the store.
@@ -181,7 +219,7 @@ impl Session {
         let store = open_store(&config.store, globals).await?;
         let session = Self::open(config, ca_pem, store, Left::Alone, Judged::ByPolicy).await?;
         session.standings.only_read();
-        Ok(session)
+        session.within_reach().await
     }
 
     fn rid_of_old_runs(mut self, config: &Config) -> Self {
@@ -199,7 +237,7 @@ impl Session {
         let ca_pem = ca_pem(config)?;
         let store = store_at(&store_path(&config.store, globals)?)?;
         let session = Self::open(config, ca_pem, store, left, Judged::ByPolicy).await?;
-        Ok(session.rid_of_old_runs(config))
+        session.rid_of_old_runs(config).within_reach().await
     }
 
     /// Takes note of what the engine tells: while it has a run, that is offered to other processes, which may
@@ -306,10 +344,10 @@ impl Session {
         Ok(newest.into_iter().map(|newest| newest.state).collect())
     }
 
-    /// A preflight of these sites.
-    pub(super) fn preflight(&self, sites: Vec<SiteId>, auth: bool) -> Preflight {
+    /// A preflight of these sites, by the client that reaches them.
+    pub(super) fn preflight(&self, api: Arc<HttpSiteApi>, sites: Vec<SiteId>, auth: bool) -> Preflight {
         Preflight {
-            api: Arc::clone(&self.local.master_keys.api),
+            api,
             all: Arc::clone(&self.sites),
             settings: self.settings.clone(),
             clock: self.clock,
@@ -348,8 +386,8 @@ impl Session {
 }
 
 /// Reaches the config's sites.
-pub(super) fn http(config: &Config, ca_pem: Option<Vec<u8>>) -> Result<HttpSiteApi, ClientError> {
-    HttpSiteApi::new(&http_settings(config, ca_pem))
+pub(super) fn http(config: &Config, ca_pem: Option<Vec<u8>>) -> Reach {
+    Reach::new(http_settings(config, ca_pem))
 }
 
 /// How sites are reached.
@@ -365,12 +403,12 @@ pub(super) fn http_settings(config: &Config, ca_pem: Option<Vec<u8>>) -> HttpSet
 }
 
 /// Who is asked of keys, if the config wants that.
-fn stripe(config: &Config, sites: &HttpSiteApi) -> Result<Option<Arc<dyn AskStripe>>, ClientError> {
-    if !config.stripe.check {
-        return Ok(None);
-    }
-    let stripe = HttpStripe::new(sites, config.stripe.api.clone())?;
-    Ok(Some(Arc::new(stripe)))
+fn stripe(config: &Config, sites: &Arc<Reach>) -> Option<Arc<dyn AskStripe>> {
+    let stripe = || ReachStripe::new(Arc::clone(sites), config.stripe.api.clone());
+    config
+        .stripe
+        .check
+        .then(|| Arc::new(stripe()) as Arc<dyn AskStripe>)
 }
 
 /// What the store calls the list of sites of a config: the config's path, wherever the program is started. None where
@@ -511,73 +549,4 @@ fn read_ca_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut pem = Vec::new();
     file.take(CA_FILE_LIMIT).read_to_end(&mut pem)?;
     Ok(pem)
-}
-
-/// The master keys of the config, each read once, at its first need.
-pub(super) struct MasterKeys {
-    sources: Vec<SecretSource>,
-    /// The variables that may hold secrets: a command must not see them.
-    hidden: Vec<String>,
-    sites: Arc<[Site]>,
-    api: Arc<HttpSiteApi>,
-    /// Held while keys are read, so that no command is started twice.
-    reading: Mutex<()>,
-}
-
-impl MasterKeys {
-    /// Of this config, for these sites; none is read yet.
-    pub(super) fn new(config: &Config, sites: &Arc<[Site]>, api: Arc<HttpSiteApi>) -> Self {
-        Self {
-            sources: config.master_keys.clone(),
-            hidden: config.secret_variables(),
-            sites: Arc::clone(sites),
-            api,
-            reading: Mutex::new(()),
-        }
-    }
-
-    /// Reads what `sites` need and is not read yet.
-    ///
-    /// # Errors
-    /// When one cannot be read: what was tried, and what to do.
-    pub(super) async fn load(&self, sites: &[SiteId]) -> anyhow::Result<()> {
-        let _reading = self.reading.lock().await;
-        let needed: BTreeSet<MasterKeyId> =
-            sites.iter().map(|id| self.sites[id.index()].master_key).collect();
-        let mut missing = needed
-            .into_iter()
-            .filter(|id| !self.api.has_master_key(*id))
-            .peekable();
-        if missing.peek().is_some() {
-            // Whoever may not push has no master key read: without one the engine sends no PUT.
-            may_push().await?;
-        }
-        for id in missing {
-            let source = self.sources.get(id.0 as usize);
-            let source =
-                source.ok_or_else(|| anyhow!("a site names a master key that the config has not"))?;
-            let key = source
-                .read(Surroundings::of_process(), &self.hidden)
-                .await
-                .with_context(|| self.whose(id))?;
-            self.api.set_master_key(id, key);
-        }
-        Ok(())
-    }
-
-    /// Gives the global key, where it is known already.
-    pub(super) fn set(&self, key: MasterKey) {
-        self.api.set_master_key(MasterKeyId::default(), key);
-    }
-
-    fn whose(&self, id: MasterKeyId) -> String {
-        if id == MasterKeyId::default() {
-            return "the master key".to_owned();
-        }
-        let site = self.sites.iter().find(|site| site.master_key == id);
-        site.map_or_else(
-            || "a master key".to_owned(),
-            |site| format!("the master key of {}", site.name),
-        )
-    }
 }

@@ -109,6 +109,7 @@ impl Steer {
 
     /// Until the screen is left; gives back the session then.
     pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Effect>) -> Session {
+        self.reach();
         self.look_for_runs().await;
         self.tell_of_what_was_left().await;
         loop {
@@ -148,6 +149,21 @@ impl Steer {
             let _stalled = tokio::time::timeout(FAREWELL, connection).await;
         }
         self.session
+    }
+
+    /// Has the client made that reaches the sites. The screen has opened without it.
+    fn reach(&self) {
+        let (made, tell, clock) = (self.session.reach(), self.tell.clone(), self.session.clock);
+        tokio::spawn(async move {
+            if let Err(error) = made.await {
+                let told = Told {
+                    at: clock.now(),
+                    level: Level::Error,
+                    text: format!("no site can be reached: {error}"),
+                };
+                let _left = tell.send(Message::Engine(Event::Message(told)));
+            }
+        });
     }
 
     /// Attaches to the run of another process, if one goes on and none of this process does.
@@ -363,7 +379,8 @@ impl Steer {
         let before = self.preflights.clone();
         self.preflights.push(stop.clone());
         let local = self.session.local.clone();
-        let preflight = self.session.preflight(sites.clone(), auth);
+        let client = local.master_keys.client().cloned();
+        let preflight = client.map(|client| self.session.preflight(client, sites.clone(), auth));
         let tell = self.tell.clone();
         tokio::spawn(async move {
             let say = |told| {
@@ -375,6 +392,10 @@ impl Steer {
             if auth && let Err(error) = local.master_keys.load(&sites).await {
                 return say(PreflightTold::Refused(format!("{error:#}")));
             }
+            let preflight = match preflight {
+                Ok(preflight) => preflight,
+                Err(error) => return say(PreflightTold::Refused(error.to_string())),
+            };
             // Only now: if no master key can be read, what goes on without them goes on.
             stop_all(&before);
             say(PreflightTold::Begun);

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use crate::site::{Site, SiteUrl};
 use crate::text::CleanText;
@@ -20,8 +21,9 @@ impl Listed {
     /// Of a config's own sites.
     pub(super) fn of_config(sites: &[Site]) -> Self {
         let config = CleanText::note(CONFIG);
+        let config_alone: Origins = [config.clone()].into();
         Self {
-            origins: sites.iter().map(|_| vec![config.clone()]).collect(),
+            origins: vec![config_alone; sites.len()],
             warnings: sites
                 .iter()
                 .filter_map(|site| RowWarning::of_scripts(&config, None, &site.url))
@@ -40,7 +42,7 @@ pub const LACKS_CANARY: &str = "nothing sent: a site that rollout.canary names i
 pub const CONFIG: &str = "config";
 
 /// The places that describe a site: "config", or the names of sources.
-pub type Origins = Vec<CleanText>;
+pub type Origins = Arc<[CleanText]>;
 
 /// A row that is left out, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -102,6 +102,20 @@ pub(super) fn resolve(
     Ok(entries)
 }
 
+/// These sites, whose master keys are `own`, when those stand behind `master_keys`.
+pub(super) fn behind(
+    mut entries: Vec<SiteEntry>,
+    mut own: Vec<SecretSource>,
+    master_keys: &mut Vec<SecretSource>,
+) -> Vec<SiteEntry> {
+    let before = u32::try_from(master_keys.len()).unwrap_or(u32::MAX);
+    for key in entries.iter_mut().filter_map(|entry| entry.master_key.as_mut()) {
+        key.0 = key.0.saturating_add(before);
+    }
+    master_keys.append(&mut own);
+    entries
+}
+
 /// `[groups.NAME]`. One that no site has is none too many: a source may list its sites.
 pub(super) fn resolve_groups(
     raw: &BTreeMap<Spanned<String>, RawGroup>,

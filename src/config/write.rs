@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(write_example(&path), Ok(()));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), beginning());
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        assert_eq!(file::load(&path).unwrap().sites, []);
+        assert!(file::load(&path).unwrap().sites.is_empty());
         std::fs::write(&path, "# mine\n").unwrap();
         let said = write_example(&path).unwrap_err().to_string();
         assert!(said.contains("is there already, and stays"), "{said}");

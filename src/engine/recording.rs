@@ -71,7 +71,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let state = newest.state.clone();
         // Once others may send, nothing more is ordered here.
         let sends = self.records.holds_store;
-        let Some(next) = self.change(site, |state_here| state_here.taken_over(state, sends, now)) else {
+        let Some(next) = self.change(site, |state_here| state_here.taken_over(&state, sends, now)) else {
             return Next::Rest;
         };
         self.adopt(site, newest);

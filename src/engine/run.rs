@@ -146,7 +146,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             unrecorded: false,
         };
         let mut known: Vec<SiteState> = known.into_iter().map(|newest| newest.state).collect();
-        known.resize_with(sites.len(), SiteState::default);
+        known.resize(sites.len(), SiteState::default());
         for (state, site) in known.iter_mut().zip(sites.iter()) {
             if settings.left.leaves_alone(state) || !site.enabled {
                 state.is_elsewhere();
@@ -237,7 +237,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         // What was stopped is looked at by nobody; what was left, by the next process.
         for index in 0..self.slots.len() {
             if self.ending == Ending::Abandons && self.slots[index].state.is_busy() {
-                self.change(SiteId::at(index), SiteState::abandon);
+                self.change(SiteId::at(index), |state| state.abandon());
             }
         }
     }

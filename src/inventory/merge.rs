@@ -22,14 +22,14 @@ const NAMED: usize = 100;
 /// The config with the sites of its sources, each of which has come to something. The config's own sites are first. Of a
 /// site that several places list, each field is as the first of them has it that has it at all.
 pub(super) fn merge(mut config: Config, outcomes: Vec<Outcome>) -> Config {
-    let mut merging = Merging::of(&config);
+    let mut merging = Merging::of(&mut config);
     let sources = std::mem::take(&mut config.sources);
     for (source, outcome) in sources.iter().zip(outcomes) {
         merging.take(source, outcome);
     }
     merging.hold_back();
     config.sources = sources;
-    config.sites = config.complete(&merging.entries);
+    config.sites = config.complete(&merging.entries).into();
     config.master_keys = merging.master_keys;
     config.listed = merging.listed;
     config
@@ -64,11 +64,11 @@ struct Told {
 }
 
 impl Merging {
-    fn of(config: &Config) -> Self {
-        let entries = config.entries.clone();
-        let config_alone: Origins = vec![CleanText::note(CONFIG)];
+    fn of(config: &mut Config) -> Self {
+        let entries = std::mem::take(&mut config.entries);
+        let config_alone: Origins = [CleanText::note(CONFIG)].into();
         let own = Listed {
-            origins: entries.iter().map(|_| config_alone.clone()).collect(),
+            origins: vec![config_alone; entries.len()],
             warnings: config.listed.warnings.clone(),
             failed: Vec::new(),
             held_back: 0,
@@ -233,7 +233,7 @@ impl Merging {
             told.seen.insert(at, row.place);
             let origins = &mut self.listed.origins[at];
             if !origins.contains(&source.name) {
-                origins.push(source.name.clone());
+                *origins = origins.iter().chain([&source.name]).cloned().collect();
             }
         }
         self.complete(at, source, entry);
@@ -246,7 +246,7 @@ impl Merging {
             told.odd.add(place, warning.text.as_str());
         }
         self.places.insert(url.clone(), at);
-        self.listed.origins.push(Vec::new());
+        self.listed.origins.push([].into());
         self.entries.push(SiteEntry {
             url: url.clone(),
             name: None,

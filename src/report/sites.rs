@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn what_is_missing_stands_in_the_document() {
         let mut config = config(&["https://shop.example.com"]);
-        config.listed.origins = vec![vec![CleanText::note("config"), CleanText::note("dashboard")]];
+        config.listed.origins = vec![[CleanText::note("config"), CleanText::note("dashboard")].into()];
         config.listed.warnings.push(RowWarning {
             source: CleanText::note("dashboard"),
             place: Some("row 3".to_owned()),

@@ -29,6 +29,9 @@ use super::status::{Push, SkipReason, Verify};
 use crate::key::PublishableKey;
 use crate::text::CleanText;
 
+/// One copy for all who know the same.
+mod shared;
+pub use shared::SiteState;
 /// The answers around a PUT.
 mod push;
 /// What is asked of a state.
@@ -157,16 +160,16 @@ enum Phase {
     Looking,
 }
 
-/// All that is known of one site. Public fields are for showing; only the methods change it.
+/// What is known of one site. Public fields are for showing; only the methods change it.
 ///
 /// Written as JSON it is what the store and other processes get to know: fields may be added, none renamed.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, set and cleared on its own"
 )]
-pub struct SiteState {
+pub struct Facts {
     /// What happened to the PUT.
     pub push: Push,
     /// What the GETs say.
@@ -250,7 +253,7 @@ pub struct SiteState {
     last_put: Option<LastPut>,
     /// What a retry that was cancelled before its first request goes back to.
     #[serde(skip)]
-    before_retry: Option<Box<SiteState>>,
+    before_retry: Option<Box<Facts>>,
     /// Nothing was seen of what it served before the PUT: any other key may still come from a cache.
     #[serde(skip_serializing_if = "is_default")]
     blind: bool,
@@ -282,7 +285,13 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-impl SiteState {
+impl Facts {
+    /// Lets go of room that it has for more: what is read and then rests keeps none.
+    pub fn tighten(&mut self) {
+        self.recent.shrink_to_fit();
+        self.previous.shrink_to_fit();
+    }
+
     /// The plan of the push that is ordered next showed that the site serves this.
     pub fn plan_showed(&mut self, serves: Served) {
         self.shown = serves;

@@ -45,6 +45,8 @@ mod schema;
 mod shared;
 /// What the store has of each site.
 mod known;
+/// What it has of many sites at once.
+mod fleet;
 /// Intents and records.
 mod changes;
 /// The statements of a transaction.
@@ -248,16 +250,19 @@ fn last_known(
     now: Moment,
 ) -> rusqlite::Result<Vec<Newest>> {
     let (own, since) = (shared.own(), shared.since(now));
-    let found = with_lives(conn, shared, &own, |lives| {
-        known::known(conn, lives, shared.boot, since, sites)
-    })?;
-    let mut newest = vec![Newest::default(); sites.len()];
-    for known in found {
-        if let Some(place) = newest.get_mut(known.index) {
-            *place = known.kept.newest(known.version, policy, now);
+    let newest = |known: known::Known| known.kept.newest(known.version, policy, now);
+    with_lives(conn, shared, &own, |lives| {
+        if fleet::is_asked_for(conn, sites)? {
+            return fleet::newest(conn, lives, shared.boot, since, sites, newest);
         }
-    }
-    Ok(newest)
+        let mut all = vec![Newest::default(); sites.len()];
+        for known in known::known(conn, lives, shared.boot, since, sites)? {
+            if let Some(place) = all.get_mut(known.index) {
+                *place = newest(known);
+            }
+        }
+        Ok(all)
+    })
 }
 
 impl Store for SqliteStore {

@@ -188,7 +188,7 @@ impl Model {
     /// The screen at its beginning.
     pub fn new(start: Start, now: Moment) -> Self {
         let mut states = start.states;
-        states.resize_with(start.sites.len(), SiteState::default);
+        states.resize(start.sites.len(), SiteState::default());
         let names = start
             .sites
             .iter()

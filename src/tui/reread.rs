@@ -81,6 +81,7 @@ mod tests {
         parse(&of.iter().map(table).collect::<String>(), place)
             .unwrap()
             .sites
+            .to_vec()
     }
 
     #[test]

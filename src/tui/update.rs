@@ -290,7 +290,7 @@ fn take_left(screen: &mut Screen, run: RunRecord) -> Vec<Effect> {
     let asked = model.left.iter().any(|known| known.id == run.id);
     model.forget_left(run.id);
     let mut of_run = model.states.iter().filter(|state| state.run == Some(run.id));
-    if !of_run.any(SiteState::is_left_over) {
+    if !of_run.any(|state| state.is_left_over()) {
         let left = ["not_started", "unknown"].map(|word| run.counts.get(word).copied().unwrap_or(0));
         let left = left.into_iter().sum();
         let text = if left > 0 {

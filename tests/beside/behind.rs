@@ -76,7 +76,7 @@ async fn what_is_read_beside_an_engine_teaches_it_nothing() {
     waits.for_seconds(1000).await;
     let known = on_record(&third, &waits, clock).await;
     assert_eq!(
-        (known.expected, known.verify),
+        (known.expected.clone(), known.verify),
         (Some(key("Two")), Verify::Verified)
     );
     assert!(third.unfinished_runs().await.unwrap().is_empty());
@@ -106,7 +106,7 @@ async fn a_look_that_is_out_while_the_store_is_read_does_not_take_a_newer_run_ba
     looks.for_seconds(1000).await;
     let known = on_record(&third, &looks, clock).await;
     assert_eq!(
-        (known.expected, known.verify),
+        (known.expected.clone(), known.verify),
         (Some(key("Two")), Verify::Verified)
     );
     assert!(third.unfinished_runs().await.unwrap().is_empty(), "the run ends");

@@ -65,7 +65,7 @@ impl Trial {
             left: Left::default(),
             ..Settings::default()
         };
-        let list: Arc<[Site]> = config.sites.into();
+        let list: Arc<[Site]> = config.sites;
         let store = Arc::new(MemoryStore::default());
         let (handle, events) = engine::start(
             Arc::clone(&list),

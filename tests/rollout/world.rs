@@ -320,7 +320,7 @@ impl Play {
     }
 
     fn is_calling(&self) -> bool {
-        self.states.iter().any(SiteState::is_calling)
+        self.states.iter().any(|state| state.is_calling())
     }
 
     /// Until the engine has nothing more to do.

@@ -321,7 +321,11 @@ pub(crate) async fn a_closed_run_expects_nothing_where_it_did_not_come(home: &im
     assert_eq!(row_words(&row(&db, id, "b").await).0, "not_started");
     for name in ["a", "b"] {
         let state = known(&db, name, 10).await;
-        assert_eq!((state.push.look().word, state.expected), ("idle", None), "{name}");
+        assert_eq!(
+            (state.push.look().word, state.expected.clone()),
+            ("idle", None),
+            "{name}"
+        );
     }
     assert_eq!(known(&db, "c", 10).await.expected, Some(key("New")));
     db.resume_run(id, at(11)).await.unwrap();
@@ -336,7 +340,7 @@ pub(crate) async fn the_newest_of_several_left_runs_decides(home: &impl Home) {
     let db = home.die(db);
     let expected = async |db: &_, name| {
         let state = known(db, name, 2).await;
-        (state.run, state.expected)
+        (state.run, state.expected.clone())
     };
     assert_eq!(expected(&db, "a").await, (Some(second), Some(key("Newer"))));
     assert_eq!(expected(&db, "b").await, (Some(first), Some(key("New"))));
@@ -393,7 +397,7 @@ pub(crate) async fn a_later_put_takes_a_site_over(home: &impl Home) {
     );
     assert_eq!(db.timeline(&url("a"), 1).await.unwrap()[0].last, time(7));
     // Its part has ended: it knows of the other one's once it has adopted what is on record.
-    assert_eq!(shops[0].state.taken_over(newest, true, at(8)), None);
+    assert_eq!(shops[0].state.taken_over(&newest, true, at(8)), None);
     assert!(matches!(
         shops[0].look(&db, "Newer", 8).await,
         Recorded::TakenOver(_)

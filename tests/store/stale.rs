@@ -186,7 +186,7 @@ pub(crate) async fn a_run_goes_on_with_what_was_sent_before_it_could(home: &impl
     let Recorded::TakenOver(told) = mine.try_intend(&db, 4).await.unwrap() else {
         panic!("not told")
     };
-    let next = mine.state.taken_over(told.state.clone(), true, at(4));
+    let next = mine.state.taken_over(&told.state, true, at(4));
     assert!(matches!(next, Some(Next::At(..))), "{next:?}");
     assert_eq!(mine.state.push.look().word, "queued");
     assert_eq!(

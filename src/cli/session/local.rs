@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::MasterKeys;
+use super::master_keys::MasterKeys;
 use crate::cli::gate::{Bound, Gate, Refused};
 use crate::engine::{Command, Handle};
 use crate::site::SiteId;

@@ -369,7 +369,7 @@ proptest! {
         let expected: Vec<String> = order.iter().map(|host| format!("h{host}.example")).collect();
         prop_assert_eq!(listed, expected);
         prop_assert_eq!(config.listed.origins.len(), config.sites.len());
-        for (host, site) in order.iter().zip(&config.sites) {
+        for (host, site) in order.iter().zip(config.sites.iter()) {
             let of_site = || all.iter().filter(|(other, _)| other == host);
             let name = of_site().find_map(|(_, (name, _))| *name);
             let mode = of_site().find_map(|(_, (_, live))| *live);

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Allow, Call, Phase, Served, SiteState};
+use super::{Allow, Call, Facts, Phase, Served};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Cause, Problem};
@@ -56,7 +56,7 @@ impl Allow {
     }
 }
 
-impl SiteState {
+impl Facts {
     /// Whether an operation goes on (a settling site's looks count, as they come by themselves).
     pub fn is_busy(&self) -> bool {
         self.phase != Phase::Rest

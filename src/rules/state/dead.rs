@@ -1,8 +1,8 @@
-use super::{Phase, SiteState};
+use super::{Facts, Phase};
 use crate::rules::standing::Standing;
 use crate::rules::status::Verify;
 
-impl SiteState {
+impl Facts {
     /// What VERIFY is without what Stripe says of the key.
     pub fn verify_besides(&self) -> Verify {
         match self.verify {

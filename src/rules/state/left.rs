@@ -1,4 +1,4 @@
-use super::{Allow, Call, Next, Phase, Served, SiteState};
+use super::{Allow, Call, Facts, Next, Phase, Served, SiteState};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Problem;
@@ -21,7 +21,7 @@ pub struct LeftRow {
     pub began: Moment,
 }
 
-impl SiteState {
+impl Facts {
     /// Translates each moment in it, for a state that was written down before the machine started anew.
     pub fn translate(&mut self, to_now: &dyn Fn(Moment) -> Moment) {
         let single = [
@@ -43,15 +43,15 @@ impl SiteState {
     }
 
     /// What was only thought or shown of it does not count: it is what it is on record, if that is anything else.
-    pub fn go_back_to(&mut self, recorded: Option<Self>) {
+    pub fn go_back_to(&mut self, recorded: Option<SiteState>) {
         let in_run = self.in_run;
         if let Some(recorded) = recorded {
-            *self = recorded;
+            *self = Facts::clone(&recorded);
             self.in_run = in_run;
         }
     }
 
-    /// [`SiteState::translate`] of what still runs: a wait that was begun keeps its length, and what a clock that
+    /// [`Facts::translate`] of what still runs: a wait that was begun keeps its length, and what a clock that
     /// was set makes look younger or older never ends it early.
     pub fn after_restart(&mut self, policy: &Policy, now: Moment) {
         self.translate(&|moment| moment.after_restart(now));
@@ -106,8 +106,8 @@ impl SiteState {
     ///
     /// Where that is of a later run, its part in the run of this process ends: None. Otherwise all of it is known here
     /// from now on, and what is to be sent in the run of this process is ordered anew, if that still `sends`.
-    pub fn taken_over(&mut self, newest: Self, sends: bool, now: Moment) -> Option<Next> {
-        let old = std::mem::replace(self, newest);
+    pub fn taken_over(&mut self, newest: &SiteState, sends: bool, now: Moment) -> Option<Next> {
+        let old = std::mem::replace(self, Facts::clone(newest));
         if !old.in_run || old.push == Push::Idle {
             return Some(self.wait_left(now));
         }

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use super::{Call, Next, Phase, SiteState, Window};
+use super::{Call, Facts, Next, Phase, Window};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem};
 use crate::rules::retry::{Policy, Retry};
 use crate::rules::status::{Push, Verify};
 
-impl SiteState {
+impl Facts {
     /// A look was answered.
     pub fn looked(&mut self, answer: &Answer<LookVerdict>, policy: &Policy, now: Moment, dice: f64) -> Next {
         self.take_answer(answer, now);

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Allow, Call, LastPut, Next, Phase, Served, SiteState, Window};
+use super::{Allow, Call, Facts, LastPut, Next, Phase, Served, Window};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
@@ -8,7 +8,7 @@ use crate::rules::retry::{Policy, Retry};
 use crate::rules::status::{Push, SkipReason, Verify};
 use crate::text::CleanText;
 
-impl SiteState {
+impl Facts {
     /// The look before the PUT was answered.
     pub fn looked_before(
         &mut self,
@@ -200,7 +200,7 @@ impl SiteState {
 
     /// Other sites refuse the master key that this one takes, or not: it is not asked in this run.
     ///
-    /// Returns what the site needs now, as [`SiteState::cancel`] does.
+    /// Returns what the site needs now, as [`Facts::cancel`] does.
     pub fn refused_elsewhere(&mut self, policy: &Policy, now: Moment) -> Next {
         self.before_retry = None;
         let next = self.cancel(policy, now);

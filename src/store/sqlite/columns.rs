@@ -33,13 +33,13 @@ pub(super) fn maybe<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<
 
 /// The state that is kept of a site. One that a newer version wrote in other words is no reason to do nothing: the
 /// site is looked at anew.
-pub(super) fn state(row: &Row<'_>, column: &str) -> Option<SiteState> {
-    maybe(row, column)
-        .inspect_err(
-            |error| tracing::warn!(%error, "what is known of a site cannot be read: it is looked at anew"),
-        )
-        .ok()
-        .flatten()
+pub(super) fn state(text: &str) -> Option<SiteState> {
+    let read = serde_json::from_str(text).inspect_err(
+        |error| tracing::warn!(%error, "what is known of a site cannot be read: it is looked at anew"),
+    );
+    let mut state: SiteState = read.ok()?;
+    state.tighten();
+    Some(state)
 }
 
 /// The key in a column.
@@ -92,13 +92,18 @@ impl Kept {
 
 /// The run in a column.
 pub(super) fn run(row: &Row<'_>, column: &str) -> Result<RunId> {
-    row.get(column).map(|number: i64| RunId(number.cast_unsigned()))
+    row.get(column).map(run_of)
+}
+
+/// The run of this number.
+pub(super) fn run_of(number: i64) -> RunId {
+    RunId(number.cast_unsigned())
 }
 
 /// The run in a column, if there is one.
 pub(super) fn maybe_run(row: &Row<'_>, column: &str) -> Result<Option<RunId>> {
     let number: Option<i64> = row.get(column)?;
-    Ok(number.map(|number| RunId(number.cast_unsigned())))
+    Ok(number.map(run_of))
 }
 
 /// A run's number as it is kept.

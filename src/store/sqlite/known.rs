@@ -1,6 +1,5 @@
+use rusqlite::{Connection, Params, Result, Row};
 use std::collections::HashMap;
-
-use rusqlite::{Connection, Result, Row};
 
 use super::columns::{self, json, key, maybe, maybe_run, run, state, value};
 use super::lock::Lives;
@@ -26,7 +25,7 @@ pub(super) fn open_runs(conn: &Connection) -> Result<Vec<RunId>> {
 }
 
 /// A row of a run in which something is still to come.
-struct Open {
+pub(super) struct Open {
     row: LeftRow,
     /// Whether a PUT was about to be sent, and nothing says what came of it.
     doubt: bool,
@@ -47,7 +46,7 @@ pub(super) fn known(
     sites: &[SiteUrl],
 ) -> Result<Vec<Known>> {
     let urls = json(&sites)?;
-    let open = open_rows(conn, boot, since, &urls)?;
+    let open = open_rows(conn, boot, since, OF_THESE, [&urls])?;
     let mut query = conn.prepare_cached(
         "SELECT asked.key AS place, s.id, s.version, s.state, s.boot, s.run, r.ended_wall IS NULL AS goes_on, \
          r.closed FROM json_each(?1) asked JOIN sites s ON s.url = asked.value LEFT JOIN runs r ON r.id = s.run",
@@ -55,7 +54,7 @@ pub(super) fn known(
     let of_row = |row: &Row<'_>| {
         let site = row.get("id")?;
         let rows = open.get(&site).map_or(&[][..], Vec::as_slice);
-        let state = state(row, "state");
+        let state = row.get_ref("state")?.as_str_or_null()?.and_then(state);
         let of_state = StateRun {
             run: maybe_run(row, "run")?,
             goes_on: row.get::<_, Option<bool>>("goes_on")?.unwrap_or_default(),
@@ -77,13 +76,13 @@ pub(super) fn known(
 }
 
 /// The run that the recorded state belongs to.
-struct StateRun {
-    run: Option<RunId>,
-    goes_on: bool,
-    closed: bool,
+pub(super) struct StateRun {
+    pub(super) run: Option<RunId>,
+    pub(super) goes_on: bool,
+    pub(super) closed: bool,
 }
 
-fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Lives) -> Kept {
+pub(super) fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Lives) -> Kept {
     let newest = rows.last();
     let holder = newest
         .map(|open| open.row.run)
@@ -102,17 +101,28 @@ fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Li
     }
 }
 
+/// The rows of these sites (a JSON list of addresses) in which something is still to come.
+const OF_THESE: &str = "FROM json_each(?1) asked JOIN sites s ON s.url = asked.value \
+    JOIN run_sites rs ON rs.site = s.id AND rs.open = 1 \
+    JOIN runs r ON r.id = rs.run AND r.ended_wall IS NULL ORDER BY rs.run";
+/// Those of all sites.
+pub(super) const OF_ALL: &str = "FROM runs r JOIN run_sites rs ON rs.run = r.id AND rs.open = 1 \
+    WHERE r.ended_wall IS NULL ORDER BY rs.run";
+
 /// By site, the oldest run first.
-fn open_rows(conn: &Connection, boot: i64, since: Moment, urls: &str) -> Result<HashMap<i64, Vec<Open>>> {
-    let mut query = conn.prepare_cached(
-        "SELECT rs.site, rs.run, rs.key, rs.serves, r.allow, rs.open_put, rs.puts, rs.open_put = 0 AND rs.left IS NOT NULL AS unreached, \
-         r.began_ns, r.began_wall, r.began_boot \
-         FROM json_each(?1) asked JOIN sites s ON s.url = asked.value \
-         JOIN run_sites rs ON rs.site = s.id AND rs.open = 1 \
-         JOIN runs r ON r.id = rs.run AND r.ended_wall IS NULL ORDER BY rs.run",
-    )?;
+pub(super) fn open_rows(
+    conn: &Connection,
+    boot: i64,
+    since: Moment,
+    which: &str,
+    urls: impl Params,
+) -> Result<HashMap<i64, Vec<Open>>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT rs.site, rs.run, rs.key, rs.serves, r.allow, rs.open_put, rs.puts, \
+         rs.open_put = 0 AND rs.left IS NOT NULL AS unreached, r.began_ns, r.began_wall, r.began_boot {which}",
+    ))?;
     let mut open: HashMap<i64, Vec<Open>> = HashMap::new();
-    let mut rows = query.query([urls])?;
+    let mut rows = query.query(urls)?;
     while let Some(row) = rows.next()? {
         let allow: Option<Allow> = maybe(row, "allow")?;
         let began = columns::Kept::read(row, "began")?.map(|began| began.by(boot, since));

@@ -175,7 +175,7 @@ fn give_back(conn: &Connection, boot: i64, policy: &Policy, id: RunId, at: Momen
     let mut put = conn.prepare("UPDATE sites SET state = ?2, boot = ?3 WHERE id = ?1")?;
     let mut rows = query.query([number(id)])?;
     while let Some(row) = rows.next()? {
-        let Some(state) = state(row, "state") else {
+        let Some(state) = row.get_ref("state")?.as_str_or_null()?.and_then(state) else {
             continue;
         };
         let kept = crate::store::Kept {

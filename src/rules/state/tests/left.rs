@@ -192,10 +192,8 @@ fn a_state_survives_being_written_down() {
     let subject = pushed().put(PutVerdict::Stored).look(serves("Old"));
     let json = serde_json::to_string(&subject.state).unwrap();
     let read: SiteState = serde_json::from_str(&json).unwrap();
-    let expected = SiteState {
-        before_retry: None,
-        ..subject.state
-    };
+    let mut expected = subject.state;
+    expected.before_retry = None;
     assert_eq!(read, expected);
     // Of an older version, and of a newer one.
     let other: SiteState = serde_json::from_str(r#"{"puts":3,"something_new":true}"#).unwrap();
@@ -236,7 +234,7 @@ fn what_was_stopped_is_only_looked_for_where_another_process_may_have_sent_it() 
         if !stopping {
             here.state.end_push(Push::Cancelled);
         }
-        let next = here.state.taken_over(unknown_elsewhere(), true, here.now);
+        let next = here.state.taken_over(&unknown_elsewhere(), true, here.now);
         assert_eq!(next, Some(Next::At(here.now, Call::Look)));
         here.next = next.unwrap();
         let here = here.look(serves("Old"));
@@ -254,9 +252,9 @@ fn where_others_may_send_nothing_is_ordered_anew() {
     newest.orphaned(&here.policy, here.now);
     assert_eq!(newest.push, Push::NotStarted);
     let mut sends = here.state.clone();
-    let next = sends.taken_over(newest.clone(), true, here.now);
+    let next = sends.taken_over(&newest, true, here.now);
     assert!(matches!(next, Some(Next::At(_, Call::Put))) && sends.push == Push::Queued);
-    let next = here.state.taken_over(newest, false, here.now);
+    let next = here.state.taken_over(&newest, false, here.now);
     assert_eq!((next, here.state.push), (Some(Next::Rest), Push::Cancelled));
 }
 
@@ -268,11 +266,11 @@ fn what_was_held_back_here_is_looked_at_again_before_anything_is_sent() {
     for reason in [SkipReason::ChangedMeanwhile, SkipReason::NotThisApi] {
         let mut held_back = here.state.clone();
         held_back.push = Push::Skipped(reason);
-        let next = held_back.taken_over(newest.clone(), true, here.now);
+        let next = held_back.taken_over(&newest, true, here.now);
         assert_eq!(next, Some(Next::At(here.now, Call::LookBefore)));
     }
     let mut looked_later = here.state.clone();
     looked_later.looked_at = Some(here.now + Duration::from_secs(1));
-    let next = looked_later.taken_over(newest, true, here.now);
+    let next = looked_later.taken_over(&newest, true, here.now);
     assert_eq!(next, Some(Next::At(here.now, Call::LookBefore)));
 }
