@@ -26,8 +26,14 @@ pub use crate::rules::run::RunId;
 
 /// What a process that is gone leaves in the rows of its runs.
 mod left;
+/// Moments as they are kept, and numbers.
+mod moments;
 /// What is old enough to be dropped.
 mod old;
+/// What waits to be written, and what of it is due.
+mod pending;
+/// What writing and reading share.
+mod shared;
 /// In a file: what a run leaves behind for the next process.
 pub mod sqlite;
 /// In memory: for tests, and for the time until the program ends.

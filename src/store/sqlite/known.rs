@@ -115,7 +115,7 @@ fn open_rows(conn: &Connection, boot: i64, since: Moment, urls: &str) -> Result<
     let mut rows = query.query([urls])?;
     while let Some(row) = rows.next()? {
         let allow: Option<Allow> = maybe(row, "allow")?;
-        let began = columns::Kept::read(row, "began")?.map(|began| began.by(boot, since));
+        let began = columns::moment(row, "began")?.map(|began| began.by(boot, since));
         open.entry(row.get("site")?).or_default().push(Open {
             row: LeftRow {
                 run: run(row, "run")?,

@@ -9,7 +9,7 @@ use crate::secret::Secret;
 
 /// Where a database is.
 #[derive(Debug)]
-pub(super) enum Address {
+pub(crate) enum Address {
     /// A server of PostgreSQL.
     Postgres(Server),
     /// A server of MySQL or MariaDB.
@@ -21,26 +21,26 @@ pub(super) enum Address {
 /// A database server, and how it is spoken to. All of it is from the URL: the library would take the rest from the
 /// environment.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     /// Where it listens.
-    pub(super) endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// Who logs in.
-    pub(super) user: String,
+    pub(crate) user: String,
     /// With what, if with anything.
-    pub(super) password: Option<SecretString>,
+    pub(crate) password: Option<SecretString>,
     /// The database.
-    pub(super) database: String,
+    pub(crate) database: String,
     /// How far it must prove who it is.
-    pub(super) tls: Tls,
+    pub(crate) tls: Tls,
     /// Certificate authorities that are trusted beside the system's, in PEM.
-    pub(super) authorities: Option<PathBuf>,
+    pub(crate) authorities: Option<PathBuf>,
     /// A certificate of ours, and its key, in PEM.
-    pub(super) certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// Where a server listens.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(crate) enum Endpoint {
     /// On a port.
     Tcp {
         /// A name or an address, without brackets.
@@ -59,7 +59,7 @@ pub(super) enum Endpoint {
 
 /// How far a server must prove who it is; the later, the further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Tls {
+pub(crate) enum Tls {
     /// No TLS.
     Off,
     /// TLS where the server offers it, with any certificate.
@@ -74,7 +74,7 @@ pub(super) enum Tls {
 
 /// Why a text is no address of a database. Quotes no part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum AddressRefusal {
+pub(crate) enum AddressRefusal {
     /// No URL at all.
     #[error(
         "its url cannot be read: in user, password and database, characters such as @ : / ? # % must be written as %40 %3A %2F %3F %23 %25"
@@ -133,7 +133,7 @@ impl Address {
     ///
     /// # Errors
     /// [`AddressRefusal`], with words for the operator.
-    pub(super) fn parse(url: &Secret) -> Result<Self, AddressRefusal> {
+    pub(crate) fn parse(url: &Secret) -> Result<Self, AddressRefusal> {
         let raw = url.expose();
         let (scheme, rest) = raw.split_once(':').ok_or(AddressRefusal::Scheme)?;
         match scheme.to_ascii_lowercase().as_str() {
