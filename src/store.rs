@@ -32,8 +32,12 @@ mod moments;
 mod old;
 /// What waits to be written, and what of it is due.
 mod pending;
+/// What the rows of a site in its runs say of it.
+mod rows;
 /// What writing and reading share.
 mod shared;
+/// In a database of PostgreSQL: one store for many machines.
+pub mod postgres;
 /// In a file: what a run leaves behind for the next process.
 pub mod sqlite;
 /// In memory: for tests, and for the time until the program ends.

@@ -5,9 +5,9 @@ use rusqlite::{Connection, Result, Row};
 use super::columns::{self, json, key, maybe, maybe_run, run, state, value};
 use super::lock::Lives;
 use crate::rules::moment::Moment;
-use crate::rules::state::{Allow, LeftRow, SiteState};
+use crate::rules::state::{Allow, LeftRow};
 use crate::site::SiteUrl;
-use crate::store::left::is_not_reached;
+use crate::store::rows::{OpenRow, StateRun, kept};
 use crate::store::{Kept, RunId};
 
 /// What the store has of a site.
@@ -23,17 +23,6 @@ pub(super) struct Known {
 pub(super) fn open_runs(conn: &Connection) -> Result<Vec<RunId>> {
     let mut query = conn.prepare_cached("SELECT id FROM runs WHERE ended_wall IS NULL")?;
     query.query_map([], |row| run(row, "id"))?.collect()
-}
-
-/// A row of a run in which something is still to come.
-struct Open {
-    row: LeftRow,
-    /// Whether a PUT was about to be sent, and nothing says what came of it.
-    doubt: bool,
-    /// PUTs that were about to be sent until now.
-    puts: u32,
-    /// Whether the next PUT of it is still to come.
-    unreached: bool,
 }
 
 /// What is kept of each of `sites` that the store knows, in two queries.
@@ -69,41 +58,15 @@ pub(super) fn known(
             version: row.get("version")?,
             kept: Kept {
                 before_restart: before_restart.then_some(since),
-                ..kept(state, &of_state, rows, lives)
+                ..kept(state, &of_state, rows, |run| lives.is_live(run))
             },
         })
     };
     query.query_map([urls], of_row)?.collect()
 }
 
-/// The run that the recorded state belongs to.
-struct StateRun {
-    run: Option<RunId>,
-    goes_on: bool,
-    closed: bool,
-}
-
-fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Lives) -> Kept {
-    let newest = rows.last();
-    let holder = newest
-        .map(|open| open.row.run)
-        .or(of_state.run.filter(|_| of_state.goes_on));
-    let dead = |open: &&Open| !lives.is_live(open.row.run);
-    let open_put = rows.iter().rev().filter(dead).find(|row| row.doubt);
-    let not_reached = newest
-        .filter(dead)
-        .filter(|open| open.unreached && is_not_reached(open.row.run, state.as_ref(), of_state.closed));
-    Kept {
-        live: holder.is_some_and(|run| lives.is_live(run)),
-        before_restart: None,
-        open_put: open_put.map(|open| (open.row.clone(), open.puts)),
-        not_reached: not_reached.map(|open| open.row.clone()),
-        state,
-    }
-}
-
 /// By site, the oldest run first.
-fn open_rows(conn: &Connection, boot: i64, since: Moment, urls: &str) -> Result<HashMap<i64, Vec<Open>>> {
+fn open_rows(conn: &Connection, boot: i64, since: Moment, urls: &str) -> Result<HashMap<i64, Vec<OpenRow>>> {
     let mut query = conn.prepare_cached(
         "SELECT rs.site, rs.run, rs.key, rs.serves, r.allow, rs.open_put, rs.puts, rs.open_put = 0 AND rs.left IS NOT NULL AS unreached, \
          r.began_ns, r.began_wall, r.began_boot \
@@ -111,12 +74,12 @@ fn open_rows(conn: &Connection, boot: i64, since: Moment, urls: &str) -> Result<
          JOIN run_sites rs ON rs.site = s.id AND rs.open = 1 \
          JOIN runs r ON r.id = rs.run AND r.ended_wall IS NULL ORDER BY rs.run",
     )?;
-    let mut open: HashMap<i64, Vec<Open>> = HashMap::new();
+    let mut open: HashMap<i64, Vec<OpenRow>> = HashMap::new();
     let mut rows = query.query([urls])?;
     while let Some(row) = rows.next()? {
         let allow: Option<Allow> = maybe(row, "allow")?;
         let began = columns::moment(row, "began")?.map(|began| began.by(boot, since));
-        open.entry(row.get("site")?).or_default().push(Open {
+        open.entry(row.get("site")?).or_default().push(OpenRow {
             row: LeftRow {
                 run: run(row, "run")?,
                 key: key(row, "key")?,
