@@ -179,6 +179,7 @@ impl Steer {
                 ..found.about.by.clone()
             },
             since,
+            is_elsewhere: false,
         };
         if attached.foreign_sites > 0 {
             self.warn(format!(

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+use sha2::{Digest, Sha256};
 use url::Url;
 use url::form_urlencoded::parse as pairs;
 
@@ -197,6 +198,23 @@ impl Server {
             database,
             authorities: parameters.authorities,
             certificate,
+        })
+    }
+}
+
+impl Server {
+    /// Short, and the same for each URL of one database: who logs in, and how, is not in it.
+    pub(crate) fn fingerprint(&self) -> String {
+        use std::fmt::Write;
+
+        let place = match &self.endpoint {
+            Endpoint::Tcp { host, port } => format!("{} {port}", host.to_ascii_lowercase()),
+            Endpoint::Socket { path, port } => format!("{} {port}", path.display()),
+        };
+        let digest = Sha256::digest(format!("{place} {}", self.database));
+        digest.iter().take(6).fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
         })
     }
 }

@@ -46,6 +46,8 @@ mod fault;
 mod known;
 /// What is read before changes are decided.
 mod load;
+/// What others have written is noticed.
+mod notice;
 /// Runs that begin, and which sites they take.
 mod plans;
 /// What is dropped when it is old.
@@ -65,8 +67,8 @@ mod write;
 /// One task writes: what is due goes into one transaction.
 mod writer;
 
-/// Questions that are asked at once.
-const READERS: u32 = 2;
+/// Connections besides the one that writes: questions that are asked at once, and one that hears of others.
+const READERS: u32 = 3;
 /// How long a question waits for a connection.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 /// How long the end of a connection may take.
@@ -99,6 +101,9 @@ pub struct PostgresStore {
     runtime: Handle,
     pool: PgPool,
     trouble: watch::Receiver<Option<StoreError>>,
+    fingerprint: String,
+    /// Changes when others have written.
+    others: watch::Receiver<u64>,
     /// How much others had written when that was last asked.
     written: Mutex<Option<i64>>,
     /// Comes to an end with the thread.
@@ -110,6 +115,7 @@ struct Begun {
     shared: Arc<Shared>,
     runtime: Handle,
     pool: PgPool,
+    others: watch::Receiver<u64>,
 }
 
 /// A question to the database, on a connection that it has for itself.
@@ -122,14 +128,7 @@ impl PostgresStore {
     /// When it is not reached, refuses the user, or is of a newer version: what, and what to do. Of the URL nothing is
     /// quoted.
     pub async fn open(url: &Secret, by: Operator) -> Result<Self, StoreError> {
-        let refuse = |why: String| StoreError::Failed(format!("{STORE} (store.url): {why}"));
-        let server = match Address::parse(url).map_err(|refusal| refuse(refusal.to_string()))? {
-            Address::Postgres(server) => server,
-            Address::MySql(_) | Address::Sqlite(_) => {
-                return Err(refuse("its url must begin with postgres://".to_owned()));
-            }
-        };
-        let options = crate::database::postgres::options(&server).map_err(refuse)?;
+        let (options, fingerprint) = address(url)?;
         let (jobs, asked) = unbounded_channel();
         let (tell, begun) = oneshot::channel();
         let (end, ended) = mpsc::channel();
@@ -148,9 +147,16 @@ impl PostgresStore {
             runtime: begun.runtime,
             pool: begun.pool,
             trouble: told,
+            fingerprint,
+            others: begun.others,
             written: Mutex::default(),
             ended: Mutex::new(ended),
         })
+    }
+
+    /// Short, and the same for each URL of one database: for names of files.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// Waits until all that was handed over so far is written, at most so long: for an end without [`Drop`].
@@ -281,6 +287,52 @@ impl Drop for PostgresStore {
     }
 }
 
+/// How the database of a URL is connected to, and its fingerprint.
+fn address(url: &Secret) -> Result<(PgConnectOptions, String), StoreError> {
+    let refuse = |why: String| StoreError::Failed(format!("{STORE} (store.url): {why}"));
+    let server = match Address::parse(url).map_err(|refusal| refuse(refusal.to_string()))? {
+        Address::Postgres(server) => server,
+        Address::MySql(_) | Address::Sqlite(_) => {
+            return Err(refuse("its url must begin with postgres://".to_owned()));
+        }
+    };
+    let options = crate::database::postgres::options(&server).map_err(refuse)?;
+    Ok((options, server.fingerprint()))
+}
+
+/// What can be told of a store without working on it: nothing is made, locked or upgraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// The size of its tables in bytes.
+    pub bytes: u64,
+    /// The version of its tables.
+    pub version: u32,
+}
+
+/// The version of tables that this program works with: older ones are upgraded when the store is opened for work.
+pub fn newest_version() -> usize {
+    schema::MIGRATIONS.len()
+}
+
+/// Looks at the store that `url` names; none if there is none in the database.
+///
+/// # Errors
+/// As of [`PostgresStore::open`].
+pub async fn about(url: &Secret) -> Result<Option<About>, StoreError> {
+    let (options, _) = address(url)?;
+    let asking = async {
+        let mut conn = session::connect(&options).await?;
+        let about = schema::about(&mut conn).await?;
+        let _ended = tokio::time::timeout(GOODBYE, sqlx::Connection::close(conn)).await;
+        Ok(about)
+    };
+    let about = asking.await.map_err(|error: sqlx::Error| fault(&error))?;
+    Ok(about.map(|(version, bytes)| About {
+        bytes: u64::try_from(bytes).unwrap_or_default(),
+        version: u32::try_from(version).unwrap_or(u32::MAX),
+    }))
+}
+
 fn gone() -> StoreError {
     StoreError::Failed("the store has ended: please report this".to_owned())
 }
@@ -313,7 +365,10 @@ fn serve(
         let pool = pool(&shared.place.options);
         let mut writer = Writer::new(session, Arc::clone(&shared), by, trouble);
         writer.end_idle().await;
+        let (changed, others) = watch::channel(0);
+        tokio::spawn(notice::notice(Arc::clone(&shared), pool.clone(), changed));
         let begun = Begun {
+            others,
             shared,
             runtime: Handle::current(),
             pool: pool.clone(),
@@ -574,14 +629,22 @@ impl Store for PostgresStore {
             return Ok(false);
         }
         let written = self.read(|conn, shared| {
-            Box::pin(async move {
-                let query = "SELECT coalesce(sum(written), 0)::bigint FROM processes WHERE id <> $1";
-                let asked = sqlx::query_scalar::<_, i64>(query).bind(shared.place.process);
-                Ok(asked.fetch_one(conn).await?)
-            })
+            Box::pin(async move { Ok(notice::written(conn, shared.place.process).await?) })
         });
         let written = written.await?;
         Ok(lock(&self.written).replace(written) != Some(written))
+    }
+
+    fn trouble(&self) -> Option<watch::Receiver<Option<StoreError>>> {
+        Some(self.trouble.clone())
+    }
+
+    fn give_up(&self) {
+        self.ask(Job::GiveUp);
+    }
+
+    fn others(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.others.clone())
     }
 
     async fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {

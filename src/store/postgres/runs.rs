@@ -51,6 +51,7 @@ pub(super) fn holder_of(row: &PgRow) -> Result<Holder> {
         run: Some(run(row, "id")?),
         by: value(row, "works_by")?,
         since: columns::time(row, "works_since")?,
+        is_elsewhere: false,
     })
 }
 

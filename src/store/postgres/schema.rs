@@ -179,6 +179,18 @@ async fn version(conn: &mut PgConnection) -> Result<Option<i64>> {
     found.await?.map(|row| row.try_get(0)).transpose()
 }
 
+/// The version of the tables, and their size in bytes; none where there are none.
+pub(super) async fn about(conn: &mut PgConnection) -> Result<Option<(i64, i64)>> {
+    let Some(version) = version(conn).await? else {
+        return Ok(None);
+    };
+    let size = conn.fetch_one(
+        "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class \
+         WHERE relkind = 'r' AND relnamespace = to_regnamespace('stripe_propagate')",
+    );
+    Ok(Some((version, size.await?.try_get(0)?)))
+}
+
 /// In one transaction, while nobody else writes. Returns the version that there is behind it.
 async fn upgrade(conn: &mut PgConnection) -> Result<Option<i64>> {
     let mut change = conn.begin().await?;

@@ -8,7 +8,7 @@ use super::writer::{PATIENCE, Session, Turn, Work, Writer};
 use super::{plans, runs};
 use crate::rules::moment::Moment;
 use crate::store::shared::lock;
-use crate::store::{NewRun, RunId, StoreError};
+use crate::store::{Holder, NewRun, RunId, StoreError};
 
 type Told<T> = Result<T, Failure>;
 
@@ -16,10 +16,12 @@ impl Writer {
     pub(super) async fn take_turn(&mut self, turn: Turn) {
         match turn {
             Turn::Begin(new, reply) => {
+                self.gives_up = false;
                 let begun = self.begin(&new).await;
                 let _nobody_waits = reply.send(begun);
             }
             Turn::Resume(run, at, reply) => {
+                self.gives_up = false;
                 let resumed = self.resume(run, at).await;
                 let _nobody_waits = reply.send(resumed);
             }
@@ -71,6 +73,17 @@ impl Writer {
         }
     }
 
+    /// Why not: who is at work.
+    fn busy(&self, holder: Holder) -> Failure {
+        let (theirs, ours) = (&holder.by, &self.by);
+        let is_elsewhere = (&theirs.host, theirs.uid) != (&ours.host, ours.uid);
+        let holder = Holder {
+            is_elsewhere,
+            ..holder
+        };
+        Failure::Refused(StoreError::Busy(Box::new(holder)))
+    }
+
     async fn begin(&mut self, new: &NewRun) -> Result<RunId, StoreError> {
         let mut session = self.ready().await?;
         let beginning = timeout(PATIENCE * 4, self.try_begin(&mut session.conn, new)).await;
@@ -90,7 +103,7 @@ impl Writer {
         plans::plan(&mut change, id, &new.sites).await?;
         if let Some(holder) = plans::take_sites(&mut change, class, id).await? {
             change.rollback().await?;
-            return Err(Failure::Refused(StoreError::Busy(Box::new(holder))));
+            return Err(self.busy(holder));
         }
         // Before others can see the run: none must think that nobody works on it.
         if !try_work(&mut change, class, id).await? {
@@ -139,7 +152,7 @@ impl Writer {
         runs::reopen(&mut change, run).await?;
         if let Some(holder) = plans::take_sites(&mut change, class, run).await? {
             change.rollback().await?;
-            return Err(Failure::Refused(StoreError::Busy(Box::new(holder))));
+            return Err(self.busy(holder));
         }
         change.commit().await?;
         Ok(epoch)
@@ -151,7 +164,7 @@ impl Writer {
             return Ok(());
         }
         let holder = runs::holder(change, run).await?.ok_or(Error::RowNotFound)?;
-        Err(Failure::Refused(StoreError::Busy(Box::new(holder))))
+        Err(self.busy(holder))
     }
 
     async fn close(&mut self, run: RunId, at: Moment) -> Result<(), StoreError> {

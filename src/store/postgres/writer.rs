@@ -40,6 +40,8 @@ pub(super) enum Job {
     Change(Change, Reply),
     /// Comes after all that was asked for before.
     Turn(Turn),
+    /// Nothing waits any longer for a server that is away.
+    GiveUp,
 }
 
 /// Something about a run, or about all that was handed over.
@@ -109,6 +111,8 @@ pub(super) struct Writer {
     backoff: Duration,
     /// When a connection is tried anew, where there is none.
     tries_at: Instant,
+    /// Whether nothing waits for a server that is away.
+    pub(super) gives_up: bool,
     told: Option<Instant>,
 }
 
@@ -133,6 +137,7 @@ impl Writer {
             lost: None,
             backoff: BACKOFF.0,
             tries_at: Instant::now(),
+            gives_up: false,
             told: None,
         }
     }
@@ -149,7 +154,7 @@ impl Writer {
             } else {
                 None
             };
-            if !matches!(first, Some(Job::Turn(_))) {
+            if !matches!(first, Some(Job::Turn(_) | Job::GiveUp)) {
                 sleep(GATHER).await;
             }
             let now = std::time::Instant::now();
@@ -161,6 +166,10 @@ impl Writer {
                 Gathered::Turn(turn) => {
                     self.write(pending.take()).await;
                     self.take_turn(turn).await;
+                }
+                Gathered::GivenUp => {
+                    self.gives_up = true;
+                    self.write(pending.take()).await;
                 }
                 Gathered::End => break,
             }
@@ -305,12 +314,23 @@ impl Writer {
         self.unwritten.extend(batch);
         while !self.unwritten.is_empty() || self.session.is_none() {
             if !self.is_connected().await {
-                return;
+                return self.let_go_of_waiting();
             }
             let Some(segment) = self.next_segment() else {
                 return;
             };
             self.write_segment(segment).await;
+        }
+    }
+
+    /// Who waits is told that it is in vain, where that was ordered. What has happened is kept all the same; a PUT that
+    /// was only intended is not sent. What may have been committed is decided first.
+    fn let_go_of_waiting(&mut self) {
+        let Some(why) = self.trouble.borrow().clone().filter(|_| self.gives_up) else {
+            return;
+        };
+        for (_, reply) in &mut self.unwritten {
+            answer(reply.take(), Err(why.clone()));
         }
     }
 
@@ -681,6 +701,8 @@ enum Gathered {
     Changes,
     /// At its end something that is done alone, when all before it is written.
     Turn(Turn),
+    /// At its end the order that nothing waits.
+    GivenUp,
     /// Nobody asks any more.
     End,
 }
@@ -697,6 +719,7 @@ fn gather(
         match next {
             Ok(Job::Change(change, reply)) => pending.push(change, reply, now),
             Ok(Job::Turn(turn)) => return Gathered::Turn(turn),
+            Ok(Job::GiveUp) => return Gathered::GivenUp,
             Err(TryRecvError::Empty) => return Gathered::Changes,
             Err(TryRecvError::Disconnected) => return Gathered::End,
         }

@@ -16,6 +16,7 @@ impl Writer {
             run,
             by: self.by.clone(),
             since: at.wall,
+            is_elsewhere: false,
         }
     }
 
@@ -52,6 +53,7 @@ impl Writer {
             run: Some(id),
             by: self.by.clone(),
             since: new.at.wall,
+            is_elsewhere: false,
         };
         // Before others can see the run: none must think that nobody works on it.
         let works = Held::take(works_on(&self.shared.place, id), &holder)?;
