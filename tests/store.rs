@@ -18,6 +18,8 @@ mod processes;
 mod promises;
 #[path = "stage/servers.rs"]
 mod servers;
+#[path = "store/shared.rs"]
+mod shared;
 #[path = "store/shop.rs"]
 mod shop;
 #[path = "store/stale.rs"]

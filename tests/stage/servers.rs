@@ -108,6 +108,21 @@ pub(crate) fn server(kind: Kind) -> Option<&'static Server> {
     .as_ref()
 }
 
+/// A server of PostgreSQL of one's own, to crash; `None` where none is installed.
+pub(crate) fn own_postgres() -> Option<Server> {
+    let programs = installed().postgres.as_deref()?;
+    (0..5).find_map(|_| start_postgres(programs))
+}
+
+/// Crashes a server of PostgreSQL under the connections of the program: it ends all, and starts anew.
+pub(crate) fn crash(server: &Server) {
+    let url = Kind::Postgres.url(server.port, "postgres");
+    let ours = "SELECT max(pid) FROM pg_stat_activity WHERE application_name = 'stripe-propagate'";
+    let pid = i32::try_from(number(Kind::Postgres, &url, ours)).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
 fn installed() -> &'static Installed {
     static INSTALLED: OnceLock<Installed> = OnceLock::new();
     INSTALLED.get_or_init(|| {

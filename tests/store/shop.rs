@@ -88,7 +88,10 @@ impl Postgres {
     /// None where no server is installed.
     pub(crate) fn begin() -> Option<Self> {
         let made = std::thread::spawn(|| new_database(servers::Kind::Postgres)).join();
-        made.unwrap().map(|(_, url)| Self { url })
+        made.unwrap().map(|(server, url)| Self {
+            // A socket needs no TLS.
+            url: format!("{url}?host={}", server.folder.display()),
+        })
     }
 
     /// Another process, of this operator.

@@ -58,9 +58,18 @@ pub(super) fn fault(error: &Error) -> StoreError {
     StoreError::Failed(format!("{STORE}: {}", in_words(error)))
 }
 
+fn is_broken_off(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+    )
+}
+
 fn in_words(error: &Error) -> String {
     let Some(code) = code(error) else {
         return match error {
+            Error::Io(error) if is_broken_off(error) => "the connection broke off".to_owned(),
             Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::Configuration(_) => {
                 words::connecting(error)
             }

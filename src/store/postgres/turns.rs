@@ -44,6 +44,9 @@ impl Writer {
     /// given since.
     async fn ready(&mut self) -> Result<Session, StoreError> {
         self.write(Vec::new()).await;
+        // It may have been lost long ago, while nothing was asked of it.
+        self.pulse().await;
+        self.connect_now().await;
         self.unwritten()?;
         self.session
             .take()

@@ -198,7 +198,15 @@ impl Writer {
         }
     }
 
-    async fn pulse(&mut self) {
+    /// An operator's order does not wait for the next try.
+    pub(super) async fn connect_now(&mut self) {
+        if self.session.is_none() {
+            self.tries_at = Instant::now();
+            self.write(Vec::new()).await;
+        }
+    }
+
+    pub(super) async fn pulse(&mut self) {
         let Some(mut session) = self.session.take() else {
             return;
         };
