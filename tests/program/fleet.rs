@@ -122,6 +122,7 @@ impl Trial {
                 | Event::Alarm(..)
                 | Event::Backend { .. }
                 | Event::Acknowledged { .. }
+                | Event::Store { .. }
                 | Event::Refreshed { .. }
                 | Event::Taken => {}
             }

@@ -1,7 +1,7 @@
 //! What is promised of a store in PostgreSQL alone: several runs at once, several machines, a server that goes away.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -163,9 +163,13 @@ fn listens_in(socket: PathBuf, armed: Arc<AtomicBool>) -> u16 {
                 continue;
             };
             let answers = (server.try_clone().unwrap(), program.try_clone().unwrap());
+            let ends = program.try_clone().unwrap();
             let committed = Arc::new(AtomicBool::new(false));
             let cuts = Arc::clone(&committed);
-            std::thread::spawn(move || pass_on(answers.0, answers.1, |_| !cuts.load(Ordering::SeqCst)));
+            std::thread::spawn(move || {
+                pass_on(answers.0, answers.1, |_| !cuts.load(Ordering::SeqCst));
+                let _closed = ends.shutdown(Shutdown::Both);
+            });
             let armed = Arc::clone(&armed);
             std::thread::spawn(move || {
                 pass_on(program, server, |said| {
@@ -237,9 +241,10 @@ async fn what_waits_for_the_server_is_let_go_of_when_the_operator_ends_it() {
     let mut shop = Shop::of(&db, "a", 0).await;
     shop.order(id, "New", 0);
     // The server lets nobody in.
-    let name = home.url.rsplit('/').next().unwrap().split('?').next().unwrap();
+    let (base, _) = home.url.split_once('?').unwrap();
+    let name = base.rsplit('/').next().unwrap();
     let lets_in = async |lets| {
-        let server = home.url.replace(&format!("/{name}"), "/postgres");
+        let server = home.url.replace(&format!("/{name}?"), "/postgres?");
         let mut conn = PgConnection::connect(&server).await.unwrap();
         let alter = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {lets}");
         sqlx::raw_sql(AssertSqlSafe(alter))
