@@ -41,7 +41,7 @@ pub(super) async fn refuse_large_change(
         // Nothing is on record, and this leaves nothing there.
         return Ok(());
     }
-    let store = open_store(&config, globals).await?.store;
+    let store = open_store(config, globals).await?.store;
     let change = since(&store, list_name(config).as_deref(), &config.sites).await?;
     if !change.is_none() {
         say(&change.to_string());

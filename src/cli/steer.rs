@@ -470,7 +470,7 @@ async fn next_told(told: &mut Option<watch_channel::Receiver<u64>>) {
     };
     if receiver.changed().await.is_err() {
         // The store is gone.
-        pending().await
+        pending::<()>().await;
     }
 }
 

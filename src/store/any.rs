@@ -21,10 +21,6 @@ use crate::site::SiteUrl;
 
 /// A store as the config names it: in a file, or in a database of PostgreSQL.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a process has one of them, for as long as it lives"
-)]
 pub enum AnyStore {
     /// In a file.
     Sqlite(SqliteStore),

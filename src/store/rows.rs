@@ -37,7 +37,7 @@ pub(super) fn kept(
         .filter(dead)
         .filter(|open| open.unreached && is_not_reached(open.row.run, state.as_ref(), of_state.closed));
     Kept {
-        live: holder.is_some_and(|run| is_live(run)),
+        live: holder.is_some_and(&is_live),
         before_restart: None,
         open_put: open_put.map(|open| (open.row.clone(), open.puts)),
         not_reached: not_reached.map(|open| open.row.clone()),

@@ -117,7 +117,7 @@ pub(crate) fn own_postgres() -> Option<Server> {
 /// Crashes a server of PostgreSQL under the connections of the program: it ends all, and starts anew.
 pub(crate) fn crash(server: &Server) {
     let url = Kind::Postgres.url(server.port, "postgres");
-    let ours = "SELECT max(pid) FROM pg_stat_activity WHERE application_name = 'stripe-propagate'";
+    let ours = "SELECT max(pid)::bigint FROM pg_stat_activity WHERE application_name = 'stripe-propagate'";
     let pid = i32::try_from(number(Kind::Postgres, &url, ours)).unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();

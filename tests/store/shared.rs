@@ -186,7 +186,7 @@ fn listens_in(socket: PathBuf, armed: Arc<AtomicBool>) -> u16 {
 }
 
 fn pass_on(mut from: impl Read, mut to: impl Write, passes: impl Fn(&[u8]) -> bool) {
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65536];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         if !passes(&buffer[..count]) || to.write_all(&buffer[..count]).is_err() {
             break;

@@ -25,6 +25,7 @@ pub(super) struct Loaded {
 
 /// The site's row in a run, as it was read.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of its own")]
 pub(super) struct RunRow {
     pub(super) run: RunId,
     pub(super) ended: bool,

@@ -147,7 +147,7 @@ impl Writer {
             let count = doubt.done.len().min(self.unwritten.len());
             let all = self.unwritten.drain(..count).collect();
             self.raised.extend(doubt.raises);
-            self.answer_all(all, doubt.done);
+            Self::answer_all(all, doubt.done);
         }
     }
 }

@@ -43,12 +43,11 @@ pub(super) fn way(error: &Error) -> Way {
         // Serialization, deadlock.
         "40001" | "40P01" => Way::Again,
         // A lock that was not free in time, a statement that took too long, a server that only reads just now.
-        "55P03" | "57014" | "25006" => Way::Later,
-        // The login, its password, a database that is gone: somebody is at work there.
-        "28000" | "28P01" | "3D000" => Way::Later,
-        // Connection, resources, an operator's hand, the disk; a session that the server has ended.
+        // Or the login, its password, a database that is gone: somebody is at work there. Or a session that the server
+        // has ended.
+        "55P03" | "57014" | "25006" | "28000" | "28P01" | "3D000" | "25P03" | "25P04" => Way::Later,
+        // Connection, resources, an operator's hand, the disk.
         code if ["08", "53", "57", "58"].contains(&code.get(..2).unwrap_or_default()) => Way::Later,
-        "25P03" | "25P04" => Way::Later,
         _ => Way::Never,
     }
 }

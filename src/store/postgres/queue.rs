@@ -120,7 +120,7 @@ impl Writer {
 
     async fn write_segment(&mut self, segment: Vec<Waiting>) {
         match self.try_segment(&segment).await {
-            Ok(done) => self.answer_all(segment, done),
+            Ok(done) => Self::answer_all(segment, done),
             Err(Failure::Refused(error)) => self.is_lost(segment, &error),
             Err(Failure::Sql(error)) if way(&error) != Way::Never => self.put_back(segment),
             Err(Failure::Sql(error)) if segment.len() == 1 => self.is_lost(segment, &fault(&error)),
@@ -134,7 +134,7 @@ impl Writer {
                     }
                     let one = vec![one];
                     match self.try_segment(&one).await {
-                        Ok(done) => self.answer_all(one, done),
+                        Ok(done) => Self::answer_all(one, done),
                         Err(Failure::Sql(error)) if way(&error) != Way::Never => self.put_back(one),
                         Err(failure) => self.is_lost(one, &StoreError::from(failure)),
                     }
@@ -159,7 +159,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn answer_all(&mut self, all: Vec<Waiting>, done: Vec<Answer>) {
+    pub(super) fn answer_all(all: Vec<Waiting>, done: Vec<Answer>) {
         for ((_, reply), done) in all.into_iter().zip(done) {
             answer(reply, done);
         }

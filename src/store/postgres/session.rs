@@ -187,7 +187,7 @@ impl Lives {
 /// A key of the advisory lock of who works on a run: the two numbers that `PostgreSQL` takes. Runs are counted one by
 /// one, and are never so many that the upper half counts.
 pub(super) fn work_lock(class: i64, run: RunId) -> (i32, i32) {
-    let bits = |number: i64| i32::from_ne_bytes((number as u32).to_ne_bytes());
+    let bits = |number: i64| u32::try_from(number).unwrap_or(u32::MAX).cast_signed();
     (bits(class), bits(number(run)))
 }
 
