@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use stripe_propagate::rules::outcome::PutVerdict;
 use stripe_propagate::rules::status::SkipReason;
-use stripe_propagate::store::{Operator, Recorded, RunId, Store, StoreError};
+use stripe_propagate::store::{Operator, Record, Recorded, RunId, Store, StoreError};
 use stripe_propagate::text::CleanText;
 
 use crate::shop::{Home, Postgres, SERVING, Shop, at, by, key, planned, row, row_words, run, run_of, url};
@@ -339,4 +339,36 @@ async fn others_are_told_soon() {
     assert!(other.has_changed().await.unwrap());
     let live = other.live_runs().await.unwrap();
     assert_eq!((live.len(), live[0].holder.by.user.as_str()), (1, "ada"));
+}
+
+#[tokio::test]
+#[ignore = "how quick it is: cargo test --release --test store records_a_second -- --ignored --nocapture"]
+async fn records_a_second() {
+    const EACH: u64 = 40;
+    let Some(home) = Postgres::begin() else { return };
+    let db = Arc::new(home.open());
+    let shop = Shop::of(&*db, "a", 0).await;
+    let begin = std::time::Instant::now();
+    let waiters = (0..128_u64).map(|waiter| {
+        let (db, record) = (Arc::clone(&db), shop.record(None, 1));
+        tokio::spawn(async move {
+            for _ in 0..EACH {
+                let site = url(&format!("shop-{waiter}"));
+                db.record(Record {
+                    site,
+                    ..record.clone()
+                })
+                .await
+                .unwrap();
+            }
+        })
+    });
+    for waiter in waiters.collect::<Vec<_>>() {
+        waiter.await.unwrap();
+    }
+    let count = u32::try_from(128 * EACH).unwrap();
+    println!(
+        "{:.0} records a second",
+        f64::from(count) / begin.elapsed().as_secs_f64()
+    );
 }
