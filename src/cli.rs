@@ -322,7 +322,7 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(Command::History(args)) => reading(async move { history::run(&cli.globals, args).await }),
         Some(Command::Sites(args)) => reading(async move { sites::run(&cli.globals, args).await }),
         Some(Command::Init(args)) => init::run(&cli.globals, args),
-        Some(Command::Info(args)) => info::run(&cli.globals, &args),
+        Some(Command::Info(args)) => reading(async move { info::run(&cli.globals, &args).await }),
         Some(Command::Completions(args)) => completions::run(&args),
         Some(Command::Man(args)) => man::run(&args),
         Some(Command::Demo(args)) => in_runtime(demo::run(&cli.globals, args)),

@@ -39,6 +39,8 @@ mod push;
 mod rollout;
 /// The form that every secret has.
 mod secrets;
+/// `[store]`.
+mod store;
 /// `[stripe]`.
 mod stripe;
 /// `[watch]` and `[notify]`.
@@ -56,6 +58,7 @@ pub use placed::{KeySetting, Placed};
 pub use secrets::DEFAULT_VARIABLE;
 pub use sites::{Otherwise, SiteEntry};
 pub use sources::{ListFormat, Source, SourceKind};
+pub use store::StoreSettings;
 pub use stripe::{StripeApi, StripeSettings};
 pub use watch::{NotifySettings, WatchSettings};
 pub use write::{add_sites, write_example};
@@ -181,15 +184,6 @@ impl Default for TabSettings {
     }
 }
 
-/// `[store]`: what outlives a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreSettings {
-    /// The file; none is the XDG state directory's.
-    pub path: Option<PathBuf>,
-    /// Runs that ended longer ago than this are dropped.
-    pub retention: Duration,
-}
-
 /// `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
@@ -301,6 +295,7 @@ impl Config {
             .master_keys
             .iter()
             .chain(&self.notify.webhook)
+            .chain(&self.store.url)
             .chain(of_sources);
         let named = secrets.flat_map(SecretSource::variables).cloned();
         // It may hold the master key also where the config names another place for it.
@@ -345,7 +340,7 @@ struct RawConfig {
     tls: RawTls,
     ui: RawUi,
     keys: placed::RawKeys,
-    store: RawStore,
+    store: store::RawStore,
     log: RawLog,
 }
 
@@ -372,13 +367,6 @@ struct RawUi {
     progress: Option<bool>,
     bell: Option<bool>,
     theme: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct RawStore {
-    path: Option<PathBuf>,
-    retention: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -477,13 +465,7 @@ fn resolve(
             theme: raw.ui.theme.as_ref().map(|theme| at.placed(theme)),
         },
         keys: placed::resolve(&raw.keys, at),
-        store: StoreSettings {
-            path: raw.store.path.map(|path| file::resolve(&path, place)),
-            retention: match &raw.store.retention {
-                Some(retention) => at.days("retention", retention)?,
-                None => RETENTION,
-            },
-        },
+        store: store::resolve(&raw.store, place, at)?,
         log: LogSettings {
             file: raw.log.file.map(|path| file::resolve(&path, place)),
             level: raw.log.level.unwrap_or_default(),
@@ -499,9 +481,6 @@ fn resolve_tab(raw: &RawUi) -> TabSettings {
         bell: raw.bell.unwrap_or(default.bell),
     }
 }
-
-/// How long runs are kept.
-const RETENTION: Duration = Duration::from_hours(400 * 24);
 
 /// Waits are bounded, so that a slip of the pen does not make a run that never ends.
 const HOUR: Duration = Duration::from_hours(1);

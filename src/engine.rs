@@ -48,6 +48,8 @@ mod left;
 mod acknowledged;
 /// What goes on record, and what comes back.
 mod recording;
+/// Tells that the store is not reached.
+mod trouble;
 /// What Stripe says of keys: asked once, remembered, shared.
 mod standings;
 /// What an engine has heard of keys.
@@ -377,17 +379,36 @@ pub enum Event {
     },
     /// A push, a retry or a resumption was taken, or was not; the events before this one tell which.
     Taken,
+    /// The store is not reached, and what is handed over waits for it, PUTs too; or it is back.
+    Store {
+        /// Whether it is back.
+        reached: bool,
+        /// Either in words.
+        note: String,
+    },
 }
 
 /// Sends commands to an engine. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Handle {
     commands: mpsc::UnboundedSender<Command>,
+    /// Ends what waits for a store that is not reached.
+    give_up: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Handle").finish_non_exhaustive()
+    }
 }
 
 impl Handle {
     /// Gives an order; events tell what comes of it. After [`Command::Stop`] orders are dropped.
     pub fn send(&self, command: Command) {
+        if matches!(command, Command::Cancel | Command::Stop) {
+            // The engine may wait for the store, and would not hear of it.
+            (self.give_up)();
+        }
         // An engine that has ended takes no orders: its closed event channel has told so.
         let _ended = self.commands.send(command);
     }
@@ -421,10 +442,19 @@ pub fn start_asking<Api: SiteApi, Db: Store>(
 ) -> (Handle, mpsc::UnboundedReceiver<Event>) {
     let (commands, orders) = mpsc::unbounded_channel();
     let (events, told) = mpsc::unbounded_channel();
+    if let Some(trouble) = store.trouble() {
+        tokio::spawn(trouble::tell(trouble, events.downgrade()));
+    }
+    let waited_for = Arc::downgrade(&store);
+    let give_up = Arc::new(move || {
+        if let Some(store) = waited_for.upgrade() {
+            store.give_up();
+        }
+    });
     let mut engine = run::Engine::new(sites, known, api, store, settings, clock, events);
     engine.asks(standings);
     tokio::spawn(engine.run(orders));
-    (Handle { commands }, told)
+    (Handle { commands, give_up }, told)
 }
 
 /// Waits until then; for ever where there is no such time.

@@ -16,6 +16,8 @@ pub mod rules;
 pub mod secret;
 /// The config file: its shape, defaults, errors with line and column.
 pub mod config;
+/// Database servers: what a URL says of one, and how it is spoken to.
+mod database;
 /// Who may push: root's policy, and whether it lets somebody send something.
 pub mod policy;
 /// The HTTP contract of a template site, as typed answers.

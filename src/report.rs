@@ -66,9 +66,19 @@ pub struct Results<'a> {
     pub served: ServedKeys<'a>,
 }
 
-/// Each key that any site serves, once: few, however many sites there are.
+/// Each key that there is among sites, once: few, however many sites there are.
 #[derive(Debug, Clone, Default)]
 pub struct ServedKeys<'a>(OnceCell<BTreeSet<&'a PublishableKey>>);
+
+impl<'a> ServedKeys<'a> {
+    /// Those that `collect` finds, when it is asked for the first time.
+    fn of<Found: Iterator<Item = &'a PublishableKey>>(
+        &self,
+        collect: impl FnOnce() -> Found,
+    ) -> impl Iterator<Item = &'a PublishableKey> {
+        self.0.get_or_init(|| collect().collect()).iter().copied()
+    }
+}
 
 impl<'a> Results<'a> {
     /// The time of day of `moment`.
@@ -79,9 +89,10 @@ impl<'a> Results<'a> {
     /// A key's mask, told apart from others that are served with the same mask.
     pub fn mask(&self, key: &PublishableKey) -> String {
         let states: &'a [SiteState] = self.states;
-        let collect = || states.iter().filter_map(|state| state.now.key()).collect();
-        let served = self.served.0.get_or_init(collect);
-        key.mask_among(served.iter().copied().chain(self.key))
+        let served = self
+            .served
+            .of(|| states.iter().filter_map(|state| state.now.key()));
+        key.mask_among(served.chain(self.key))
     }
 
     /// The site and what is known of it, for each that was asked for.

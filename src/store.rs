@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use self::left::{Basis, OpenPut};
 use crate::key::PublishableKey;
@@ -26,10 +27,22 @@ pub use crate::rules::run::RunId;
 
 /// What a process that is gone leaves in the rows of its runs.
 mod left;
+/// Moments as they are kept, and numbers.
+mod moments;
 /// What is old enough to be dropped.
 mod old;
+/// What waits to be written, and what of it is due.
+mod pending;
+/// What the rows of a site in its runs say of it.
+mod rows;
+/// What writing and reading share.
+mod shared;
+/// In a database of PostgreSQL: one store for many machines.
+pub mod postgres;
 /// In a file: what a run leaves behind for the next process.
 pub mod sqlite;
+/// In either, as the config says.
+pub mod any;
 /// In memory: for tests, and for the time until the program ends.
 pub mod memory;
 
@@ -204,13 +217,16 @@ pub struct Holder {
     pub by: Operator,
     /// Since when.
     pub since: Timestamp,
+    /// Whether that is on another machine, or another user's process: no screen of who asks can attach to it.
+    #[serde(default)]
+    pub is_elsewhere: bool,
 }
 
 /// Why something could not be recorded or read. A PUT that cannot be recorded is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StoreError {
-    /// Another run is sending: one at a time does.
+    /// Another run is sending: one at a time does, of those with a site in common where the store is a database.
     #[error("{}", busy(.0))]
     Busy(Box<Holder>),
     /// The database is not what was written. It was left as it is: only the operator's word moves it aside.
@@ -225,10 +241,15 @@ fn busy(holder: &Holder) -> String {
     let run = holder
         .run
         .map_or("a run".to_owned(), |run| format!("run {}", run.0));
-    format!(
-        "{run} of {} is sending (PID {}, since {:.0}): opening the screen attaches to it",
-        holder.by.user, holder.by.pid, holder.since
-    )
+    let Operator { user, host, pid, .. } = &holder.by;
+    let since = holder.since;
+    if holder.is_elsewhere {
+        return format!(
+            "{run} of {user} on {host} is sending to some of these sites (PID {pid} there, since {since:.0}): wait until \
+             it has sent all, or have it stopped there"
+        );
+    }
+    format!("{run} of {user} is sending (PID {pid}, since {since:.0}): opening the screen attaches to it")
 }
 
 /// A run on record.
@@ -501,6 +522,24 @@ pub trait Store: Send + Sync + 'static {
     /// known state of a site. Attempts outside of runs are dropped after 30 days already. Once a day it does so: more
     /// often is in vain. Returns how many runs.
     fn prune(&self, before: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
+    /// Why what was handed over waits, where it does: the store is not reached, and is tried again. Meanwhile no PUT
+    /// has its intent on record, and so none is sent. None of a store that does not wait: what it cannot write it
+    /// refuses.
+    fn trouble(&self) -> Option<watch::Receiver<Option<StoreError>>> {
+        None
+    }
+
+    /// The operator ends something: what waits for a store that is not reached waits no longer. PUTs are refused, and
+    /// of all else the answer is that it is not on record; it is still written should the store be back in time. So it
+    /// goes until a run is begun or taken up.
+    fn give_up(&self) {}
+
+    /// Changes when another process has written, soon after that. None where nothing tells:
+    /// [`Store::has_changed`] has to be asked.
+    fn others(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }
 
 /// What a store has of one site: from it [`Kept::restore`] makes what is known of the site now.

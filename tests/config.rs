@@ -317,6 +317,19 @@ fn each_error_names_its_place_and_what_to_write() {
 }
 
 #[test]
+fn a_store_is_in_a_file_or_in_a_database() {
+    let config = parse("[store]\nurl = { env = \"STORE_URL\" }").unwrap();
+    assert!(config.store.url.is_some() && config.store.path.is_none());
+    assert!(config.secret_variables().contains(&"STORE_URL".to_owned()));
+    let error = parse("[store]\npath = \"a.db\"\nurl = { env = \"STORE_URL\" }").unwrap_err();
+    assert_eq!(error.place, Some((3, 7)));
+    assert!(error.message.contains("path and url both say"), "{error}");
+    // The URL itself is a secret, and stands in no string.
+    let error = parse("[store]\nurl = \"postgres://u:topsecret@h/d\"").unwrap_err();
+    assert!(!error.to_string().contains("topsecret"), "{error}");
+}
+
+#[test]
 fn a_theme_is_found_by_its_name_and_a_wrong_one_names_them_all() {
     for theme in THEMES {
         let config = parse(&format!("[ui]\ntheme = \"{}\"\n", theme.name)).unwrap();

@@ -327,6 +327,7 @@ async fn watch(
             | Event::Backend { .. }
             | Event::Acknowledged { .. }
             | Event::Refreshed { .. }
+            | Event::Store { .. }
             | Event::Taken => {}
         }
     }

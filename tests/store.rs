@@ -18,6 +18,10 @@ mod many;
 mod processes;
 #[path = "store/promises.rs"]
 mod promises;
+#[path = "stage/servers.rs"]
+mod servers;
+#[path = "store/shared.rs"]
+mod shared;
 #[path = "store/shop.rs"]
 mod shop;
 #[path = "store/stale.rs"]
@@ -28,6 +32,14 @@ macro_rules! promised {
     ($($promise:ident)*) => {
         mod in_memory {
             $(#[tokio::test] async fn $promise() { super::promises::$promise(&super::shop::Memory::default()).await; })*
+        }
+        mod in_postgres {
+            $(#[tokio::test] async fn $promise() {
+                // Where no server is installed that is told in a line (`stage/servers.rs`).
+                if let Some(home) = super::shop::Postgres::begin() {
+                    super::promises::$promise(&home).await;
+                }
+            })*
         }
         mod in_sqlite {
             $(#[tokio::test] async fn $promise() { super::promises::$promise(&super::shop::Sqlite::default()).await; })*

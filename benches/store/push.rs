@@ -127,6 +127,7 @@ async fn push<Db: Store>(shops: &Shops, store: Db, key: PublishableKey) -> anyho
             | Event::Backend { .. }
             | Event::Acknowledged { .. }
             | Event::Refreshed { .. }
+            | Event::Store { .. }
             | Event::Taken => {}
         }
     }

@@ -64,7 +64,9 @@ impl Remap {
             Event::Refused(why) | Event::NotBegun(StoreError::Failed(why) | StoreError::Damaged(why)) => {
                 *why = clean(why);
             }
-            Event::Halted(_, text) | Event::Alarm(_, text) => *text = clean(text),
+            Event::Halted(_, text) | Event::Alarm(_, text) | Event::Store { note: text, .. } => {
+                *text = clean(text);
+            }
             Event::NotBegun(StoreError::Busy(_))
             | Event::Run(_)
             | Event::Backend { .. }

@@ -70,7 +70,7 @@ pub(super) async fn run(globals: &Globals, args: AcknowledgeArgs) -> anyhow::Res
         Some(reason) => Some(acknowledgement(reason, &args.until, now, &zone)?),
         None => None,
     };
-    let store = open_store(&config.store, globals).await?.store;
+    let store = open_store(&config, globals).await?.store;
     let known = store.acknowledged().await?;
     if args.list {
         return print(&list(&sites, &known, now, &zone, args.json));

@@ -29,7 +29,7 @@ pub(super) struct ExportArgs {
 /// `export`.
 pub(super) async fn run(globals: &Globals, args: ExportArgs) -> anyhow::Result<Status> {
     let config = find_config(globals)?.unwrap_or_else(|_| Config::empty());
-    let store = open_store(&config.store, globals).await?.store;
+    let store = open_store(&config, globals).await?.store;
     let run = match args.run {
         Some(run) => RunId(run),
         None => match store.runs(1).await?.first() {

@@ -231,12 +231,24 @@ impl Follower {
             Event::Refused(why) => self.printer.happens(format!("nothing sent: {why}")),
             Event::NotBegun(error) => self.printer.happens(format!("nothing sent: {error}")),
             Event::Message(message) => self.printer.happens(message.text),
+            Event::Store { reached, note } => self.tell_of_store(reached, note, session),
             Event::Halted(halt, text) => self.take_halt(halt, &text, session),
             Event::Alarm(alarm, text) => self.tell_alarm(alarm, &text, session),
             // The session takes note of what is acknowledged.
             Event::Acknowledged { .. } | Event::Backend { .. } | Event::Refreshed { .. } | Event::Taken => {}
         }
         Ok(())
+    }
+
+    /// The store is not reached, or is back.
+    fn tell_of_store(&self, reached: bool, note: String, session: &Session) {
+        if self.followed.telling == Telling::Json {
+            let run = self.followed.run.as_ref().map(|run| run.id.0);
+            self.printer
+                .out(json::store(reached, &note, run, session.clock.now()));
+        } else {
+            self.printer.happens(note);
+        }
     }
 
     fn take_state(&mut self, id: SiteId, state: SiteState) {

@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::rules::rollout::{self, Candidate};
 use crate::rules::run::{Halt, Kind, RunId, RunPhase};
 use crate::rules::state::{Allow, RetryPlan, SiteState};
 use crate::site::{Site, SiteId, SiteUrl};
-use crate::store::sqlite::SqliteStore;
+use crate::store::any::AnyStore;
 use crate::store::{Store, StoreError};
 
 /// How long the machine's user directory may take to say who is in which group. [`Denied::Unanswered`] tells it.
@@ -30,9 +29,9 @@ pub(super) enum Gate {
 /// What must be known to judge an order.
 pub(super) struct Bound {
     pub(super) sites: Arc<[Site]>,
-    pub(super) store: Arc<SqliteStore>,
-    /// The store's file.
-    pub(super) file: PathBuf,
+    pub(super) store: Arc<AnyStore>,
+    /// What the system's log calls the store.
+    pub(super) store_name: String,
     pub(super) clock: Clock,
     pub(super) retry: retry::Policy,
     /// What was allowed last and has not begun yet.
@@ -56,8 +55,8 @@ pub(super) struct Ordered {
 pub(super) struct Begun {
     pub(super) deed: Deed,
     pub(super) run: RunInfo,
-    /// The store's file.
-    pub(super) file: PathBuf,
+    /// What the system's log calls the store.
+    pub(super) store_name: String,
 }
 
 /// Why an order was not given.
@@ -183,7 +182,7 @@ impl Gate {
                 Some(Begun {
                     deed: ordered.deed,
                     run: run.clone(),
-                    file: bound.file.clone(),
+                    store_name: bound.store_name.clone(),
                 })
             }
             Event::NotBegun(_) | Event::Refused(_) => {

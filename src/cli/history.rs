@@ -45,7 +45,7 @@ pub(super) struct HistoryArgs {
 pub(super) async fn run(globals: &Globals, args: HistoryArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.stray)?;
     let config = find_config(globals)?.unwrap_or_else(|_| Config::empty());
-    let store = open_store(&config.store, globals).await?.store;
+    let store = open_store(&config, globals).await?.store;
     let zone = TimeZone::system();
     let text = if let Some(run) = args.run {
         of_run(&store, RunId(run), &args, &zone).await?

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 
 use super::format::print;
 use super::key::refuse_strays;
-use super::session::{find_config, state_folder, store_path};
+use super::session::{StoreAt, find_config, read_url, state_folder, where_is};
 use super::status::Status;
 use super::{Globals, log};
 use crate::config::{self, Config, Found, Searched};
 use crate::policy::POLICY;
 use crate::rules::rollout::{Canary, Pause, Share, StopAfter};
 use crate::secret::SecretSource;
+use crate::store::postgres;
 use crate::store::sqlite::{about, newest_version};
 use crate::text::{CleanText, Count, pad, width};
 
@@ -47,7 +48,7 @@ enum InfoFormat {
 type Section = (&'static str, Vec<(&'static str, Value)>);
 
 /// `info`: works without a config, and with a wrong one.
-pub(super) fn run(globals: &Globals, args: &InfoArgs) -> anyhow::Result<Status> {
+pub(super) async fn run(globals: &Globals, args: &InfoArgs) -> anyhow::Result<Status> {
     refuse_strays(&args.stray)?;
     let around = config::Surroundings::of_process(globals.config.clone());
     let (file, searched) = match config::find(&around) {
@@ -64,7 +65,7 @@ pub(super) fn run(globals: &Globals, args: &InfoArgs) -> anyhow::Result<Status> 
         ("program", vec![("version", json!(env!("CARGO_PKG_VERSION")))]),
         ("config", of_config(&config, file.as_deref(), &searched, error)),
         ("master_key", of_master_key(&config)),
-        ("store", of_store(&config, globals)),
+        ("store", of_store(&config, globals).await),
         ("log", of_log(&config, globals)),
         ("policy", of_policy()),
         ("push", of_push(&config)),
@@ -156,26 +157,52 @@ fn place(key: &SecretSource) -> String {
     format!("{} ({set})", key.place())
 }
 
-fn of_store(config: &Config, globals: &Globals) -> Vec<(&'static str, Value)> {
-    let file = store_path(&config.store, globals);
-    let known = file.as_ref().ok().map(|file| about(file));
-    let mut facts = vec![("file", or_error(file))];
-    match known {
-        Some(Ok(Some(known))) => {
-            facts.push(("bytes", json!(known.bytes)));
-            facts.push(("version", json!(known.version)));
+async fn of_store(config: &Config, globals: &Globals) -> Vec<(&'static str, Value)> {
+    let mut facts = match where_is(&config.store, globals) {
+        Ok(StoreAt::Database(url)) => of_database(config, &url).await,
+        Ok(StoreAt::File(file)) => {
+            let known = about(&file).map(|known| known.map(|known| (known.bytes, known.version)));
+            let mut facts = vec![("file", path(&file))];
+            facts.extend(of_tables(known, newest_version()));
+            facts
         }
-        Some(Ok(None)) => facts.push(("bytes", Value::Null)),
-        Some(Err(error)) => facts.push(("error", clean(&error.to_string()))),
-        None => {}
-    }
-    facts.push(("newest_version", json!(newest_version())));
+        Err(error) => vec![
+            ("file", or_error(Err(error))),
+            ("newest_version", json!(newest_version())),
+        ],
+    };
     let days = config.store.retention.as_secs() / 86_400;
     facts.push((
         "retention",
         json!(Count(usize::try_from(days).unwrap_or(usize::MAX), "day").to_string()),
     ));
     facts.push(("state_folder", or_error(state_folder())));
+    facts
+}
+
+/// Of a database the place of its URL is told, and never that.
+async fn of_database(config: &Config, url: &SecretSource) -> Vec<(&'static str, Value)> {
+    let known = match read_url(config, url).await {
+        Ok(secret) => postgres::about(&secret).await.map_err(anyhow::Error::from),
+        Err(error) => Err(error),
+    };
+    let known = known.map(|known| known.map(|known| (known.bytes, known.version)));
+    let mut facts = vec![("url", clean(&place(url)))];
+    facts.extend(of_tables(known, postgres::newest_version()));
+    facts
+}
+
+/// Size and version of a store, if there is one.
+fn of_tables<Error: std::fmt::Display>(
+    known: Result<Option<(u64, u32)>, Error>,
+    newest: usize,
+) -> Vec<(&'static str, Value)> {
+    let mut facts = match known {
+        Ok(Some((bytes, version))) => vec![("bytes", json!(bytes)), ("version", json!(version))],
+        Ok(None) => vec![("bytes", Value::Null)],
+        Err(error) => vec![("error", clean(&format!("{error:#}")))],
+    };
+    facts.push(("newest_version", json!(newest)));
     facts
 }
 

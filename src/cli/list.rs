@@ -2,7 +2,7 @@ use anyhow::bail;
 
 use super::Globals;
 use super::sending::say;
-use super::session::{Session, list_name, open_store, store_path};
+use super::session::{Session, StoreAt, list_name, open_store, where_is};
 use crate::config::Config;
 use crate::rules::plan::{ListChange, Plan};
 use crate::site::Site;
@@ -35,11 +35,13 @@ pub(super) async fn refuse_large_change(
     globals: &Globals,
     allowed: bool,
 ) -> anyhow::Result<()> {
-    if !store_path(&config.store, globals)?.exists() {
+    if let StoreAt::File(path) = where_is(&config.store, globals)?
+        && !path.exists()
+    {
         // Nothing is on record, and this leaves nothing there.
         return Ok(());
     }
-    let store = open_store(&config.store, globals).await?.store;
+    let store = open_store(config, globals).await?.store;
     let change = since(&store, list_name(config).as_deref(), &config.sites).await?;
     if !change.is_none() {
         say(&change.to_string());

@@ -1,26 +1,20 @@
-use std::io::{IsTerminal, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as Locked};
 use std::time::Duration;
 
 use anyhow::Context;
-use etcetera::BaseStrategy;
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::gate::Bound;
-use super::signals::{Signals, asked};
 use super::{Globals, syslog, who};
 use crate::attach::{About, Hub, Offer};
-use crate::config::{
-    self, Config, FailedSource, Found, NotifySettings, Searched, StoreSettings, WatchSettings,
-};
+use crate::config::{self, Config, FailedSource, Found, NotifySettings, Searched, WatchSettings};
 use crate::engine::preflight::Preflight;
 use crate::engine::{self, Clock, Command, Event, Left, Rates, RunInfo, Settings, Standings};
 use crate::notify;
 use crate::rules::acknowledgement::Acknowledged;
-use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::rules::rollout::{self, Rollout};
 use crate::rules::run::RunPhase;
@@ -28,7 +22,7 @@ use crate::rules::state::SiteState;
 use crate::secret::open_plain;
 use crate::site::{Site, SiteId, SiteUrl};
 use crate::site_api::{HttpSettings, HttpSiteApi};
-use crate::store::sqlite::{SqliteStore, set_aside};
+use crate::store::any::AnyStore;
 use crate::store::{Operator, Store, StoreError};
 use crate::stripe::AskStripe;
 use crate::text::CleanText;
@@ -39,11 +33,18 @@ use crate::tui::theme::Theme;
 mod local;
 /// The master keys, each read at its first need.
 mod master_keys;
+/// Where the store is, and how it is opened.
+mod place;
 /// How sites are reached, once somebody wants to.
 mod reach;
 use local::take_orders;
 pub(super) use local::{Judged, Local};
 pub(super) use master_keys::MasterKeys;
+use place::prune;
+pub(super) use place::{
+    StoreAt, StorePlace, known, known_in, open_store, open_unasked, read_url, state_folder, store_at,
+    where_is,
+};
 pub(super) use reach::Reach;
 use reach::ReachStripe;
 
@@ -65,7 +66,7 @@ pub(super) fn find_config(globals: &Globals) -> anyhow::Result<Result<Config, Se
 const LAST_RECORDS: Duration = Duration::from_secs(20);
 
 /// The store of the program.
-pub(super) type Db = SqliteStore;
+pub(super) type Db = AnyStore;
 
 /// A config brought to life.
 pub(super) struct Session {
@@ -126,7 +127,7 @@ impl Session {
         let bound = || Bound {
             sites: Arc::clone(&sites),
             store: Arc::clone(&store),
-            file: place.file,
+            store_name: place.name,
             clock,
             retry: policy.clone(),
             ordered: Locked::default(),
@@ -188,7 +189,7 @@ impl Session {
         left: Left,
     ) -> anyhow::Result<Self> {
         let ca_pem = ca_pem(config)?;
-        let store = open_store(&config.store, globals).await?;
+        let store = open_store(config, globals).await?;
         let session = Self::open(config, ca_pem, store, left, Judged::ByPolicy).await?;
         let session = session.rid_of_old_runs(config);
         if config.ca_file.is_some() {
@@ -216,7 +217,7 @@ impl Session {
     /// As [`Session::of_config`], to tell what would be sent: it leaves nothing in the store.
     pub(super) async fn to_read(config: &Config, globals: &Globals) -> anyhow::Result<Self> {
         let ca_pem = ca_pem(config)?;
-        let store = open_store(&config.store, globals).await?;
+        let store = open_store(config, globals).await?;
         let session = Self::open(config, ca_pem, store, Left::Alone, Judged::ByPolicy).await?;
         session.standings.only_read();
         session.within_reach().await
@@ -235,7 +236,7 @@ impl Session {
         left: Left,
     ) -> anyhow::Result<Self> {
         let ca_pem = ca_pem(config)?;
-        let store = store_at(&store_path(&config.store, globals)?)?;
+        let store = open_unasked(config, globals).await?;
         let session = Self::open(config, ca_pem, store, left, Judged::ByPolicy).await?;
         session.rid_of_old_runs(config).within_reach().await
     }
@@ -411,11 +412,15 @@ fn stripe(config: &Config, sites: &Arc<Reach>) -> Option<Arc<dyn AskStripe>> {
         .then(|| Arc::new(stripe()) as Arc<dyn AskStripe>)
 }
 
-/// What the store calls the list of sites of a config: the config's path, wherever the program is started. None where
-/// there is no config.
+/// What the store calls the list of sites of a config: the config's path, wherever the program is started; with the
+/// machine, where several share the store. None where there is no config.
 pub(super) fn list_name(config: &Config) -> Option<String> {
     let path = std::fs::canonicalize(&config.path).ok()?;
-    Some(path.to_string_lossy().into_owned())
+    let path = path.to_string_lossy().into_owned();
+    Some(match config.store.url {
+        Some(_) => format!("{}:{path}", who::operator().host),
+        None => path,
+    })
 }
 
 /// How much at once, and how patiently.
@@ -432,107 +437,6 @@ pub(super) fn settings(config: &Config, left: Left) -> Settings {
         left,
         list: list_name(config),
     }
-}
-
-/// A store, and the folder in which processes that work on it find each other.
-pub(super) struct StorePlace {
-    pub(super) store: Db,
-    pub(super) folder: PathBuf,
-    /// The store's file.
-    pub(super) file: PathBuf,
-}
-
-/// The operator's store.
-pub(super) async fn open_store(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<StorePlace> {
-    let path = store_path(settings, globals)?;
-    if globals.store.is_some() && !path.exists() {
-        let text = format!(
-            "--store: there was no store yet, and an empty one begins at {}",
-            path.display()
-        );
-        let _closed = writeln!(std::io::stderr(), "{text}");
-    }
-    let place = match store_at(&path) {
-        Err(error) => after_damage(&path, error).await?,
-        opened => opened?,
-    };
-    Ok(place)
-}
-
-/// Where the store is.
-pub(super) fn store_path(settings: &StoreSettings, globals: &Globals) -> anyhow::Result<PathBuf> {
-    match globals.store.as_ref().or(settings.path.as_ref()) {
-        Some(path) => Ok(path.clone()),
-        None => Ok(state_folder()?.join("store.db")),
-    }
-}
-
-/// What is on record of each site of the config.
-pub(super) async fn known(config: &Config, globals: &Globals) -> anyhow::Result<Vec<SiteState>> {
-    let store = open_store(&config.store, globals).await?.store;
-    Ok(known_in(&store, config, Clock::start().now()).await?)
-}
-
-/// What this store has on record of each site of the config.
-pub(super) async fn known_in(
-    store: &impl Store,
-    config: &Config,
-    now: Moment,
-) -> Result<Vec<SiteState>, StoreError> {
-    let urls: Vec<SiteUrl> = config.sites.iter().map(|site| site.url.clone()).collect();
-    let newest = store.last_known(&urls, &config.policy(), now).await?;
-    Ok(newest.into_iter().map(|newest| newest.state).collect())
-}
-
-/// Rids the store of runs that are older than the config keeps them. A large history takes a while: nothing waits
-/// for it, and where the process ends before, the next one goes on.
-async fn prune(store: Arc<Db>, retention: Duration) {
-    let kept = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
-    let before = Timestamp::now().saturating_sub(kept).unwrap_or(Timestamp::MIN);
-    match store.prune(before).await {
-        Ok(0) => {}
-        Ok(dropped) => tracing::info!(
-            dropped,
-            "runs that ended longer ago than store.retention were dropped"
-        ),
-        Err(error) => tracing::warn!(%error, "old runs could not be dropped"),
-    }
-}
-
-/// A damaged store is moved aside on the operator's word, and an empty one begun.
-async fn after_damage(path: &Path, error: anyhow::Error) -> anyhow::Result<StorePlace> {
-    let damaged = matches!(error.downcast_ref(), Some(StoreError::Damaged(_)));
-    if !damaged || !std::io::stdin().is_terminal() {
-        return Err(error);
-    }
-    let question = format!(
-        "{error:#}.\nShall it be moved aside now? What was pushed and seen until today is forgotten then. type move: "
-    );
-    let mut signals = Signals::listen()?;
-    if !asked(&question, "move", &mut signals).await? {
-        return Err(error);
-    }
-    let moved = set_aside(path)?;
-    let _closed = writeln!(std::io::stderr(), "moved to {}", moved.display());
-    store_at(path)
-}
-
-/// The store in this file.
-pub(super) fn store_at(path: &Path) -> anyhow::Result<StorePlace> {
-    let store = SqliteStore::open(path, who::operator())?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new(".")).to_owned();
-    // It is told to others, who have another working directory.
-    let file = std::path::absolute(path).unwrap_or_else(|_nowhere| path.to_owned());
-    Ok(StorePlace { store, folder, file })
-}
-
-/// Where the program keeps what outlives it, if nobody says otherwise.
-pub(super) fn state_folder() -> anyhow::Result<PathBuf> {
-    let strategy = etcetera::choose_base_strategy()
-        .context("the home directory is not known: set store.path and log.file")?;
-    let state = strategy.state_dir().unwrap_or_else(|| strategy.data_dir());
-    Ok(state.join("stripe-propagate"))
 }
 
 /// Certificate authorities take at most so many bytes.

@@ -405,7 +405,7 @@ mod tests {
         orders.send(SetupOrder::Add(new())).unwrap();
         orders.send(SetupOrder::Reload).unwrap();
         drop(orders);
-        let mut setup = serve(setup, given, tell).await.unwrap();
+        let mut setup = Box::pin(serve(setup, given, tell)).await.unwrap();
         for _ in 0..2 {
             assert_eq!(told.recv().await, Some(Message::Setup(SetupNews::Loaded)));
         }

@@ -73,7 +73,7 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
     }
     let mut config = config_with_sites(globals, &mut Signals::listen()?).await?;
     let selection = args.common.selection.by_name(&config.sites)?;
-    let store = open_store(&config.store, globals).await?.store;
+    let store = open_store(&config, globals).await?.store;
     let change = since(&store, list_name(&config).as_deref(), &config.sites).await?;
     if !change.is_none() {
         say(&format!("warning: {change}"));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch as watch_channel;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,8 @@ pub(super) struct Steer {
     remote: Option<Remote>,
     /// Notices other processes.
     others: Option<Watch>,
+    /// As that, where the store itself tells what other machines write.
+    told_by_store: Option<watch_channel::Receiver<u64>>,
     /// Whether a run of this process goes on.
     own_run: bool,
     /// When the store is read again, since another process has written to it.
@@ -87,6 +90,7 @@ impl Steer {
     ) -> Self {
         let others = Watch::new(&session.folder);
         let others = others.inspect_err(|error| tracing::warn!(%error, "other processes are not noticed"));
+        let told_by_store = session.store.others();
         Self {
             session,
             fleet,
@@ -95,6 +99,7 @@ impl Steer {
             read_only,
             remote: None,
             others: others.ok(),
+            told_by_store,
             own_run: false,
             read_at: None,
             rests_until: Instant::now(),
@@ -128,6 +133,7 @@ impl Steer {
                     Changed::Runs => self.look_for_runs().await,
                     Changed::Store => self.read_soon(),
                 },
+                () = next_told(&mut self.told_by_store) => self.read_within(READ_EVERY / 4),
                 () = sleep_until(self.watching.as_ref().and_then(Watching::due)) => self.watch_ticks().await,
                 wants = beside_watch(&mut self.watching) => self.watch_wants(wants).await,
                 () = sleep_until(self.read_at.filter(|_| self.reads_since.is_none())) => self.read_again().await,
@@ -195,6 +201,7 @@ impl Steer {
                 ..found.about.by.clone()
             },
             since,
+            is_elsewhere: false,
         };
         if attached.foreign_sites > 0 {
             self.warn(format!(
@@ -270,7 +277,11 @@ impl Steer {
 
     /// What others write while a run of this process goes on is read when that has settled.
     fn read_soon(&mut self) {
-        let soon = (Instant::now() + READ_EVERY).max(self.rests_until);
+        self.read_within(READ_EVERY);
+    }
+
+    fn read_within(&mut self, time: Duration) {
+        let soon = (Instant::now() + time).max(self.rests_until);
         self.read_at = self.read_at.or(Some(soon));
     }
 
@@ -470,6 +481,17 @@ async fn next_event(remote: &mut Option<Remote>) -> Option<Event> {
     match remote {
         Some(remote) => remote.attached.events.recv().await,
         None => pending().await,
+    }
+}
+
+/// The store tells that others have written; one that does not tell is waited for in vain.
+async fn next_told(told: &mut Option<watch_channel::Receiver<u64>>) {
+    let Some(receiver) = told else {
+        return pending().await;
+    };
+    if receiver.changed().await.is_err() {
+        // The store is gone.
+        pending::<()>().await;
     }
 }
 

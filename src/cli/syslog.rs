@@ -64,7 +64,7 @@ fn line(begun: &Begun, by: &Operator) -> String {
         run.key,
         run.key.mode().word(),
         Count(run.puts, "site"),
-        begun.file.display(),
+        begun.store_name,
     );
     cut(CleanText::new(&text, LONGEST).as_str()).to_owned()
 }

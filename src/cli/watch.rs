@@ -154,6 +154,7 @@ impl Teller {
                 }
             }
             Event::Message(message) => self.printer.happens(message.text.clone()),
+            Event::Store { note, .. } => self.printer.happens(note.clone()),
             Event::Refused(why) => self.printer.happens(format!("nothing sent: {why}")),
             Event::NotBegun(error) => self.printer.happens(format!("nothing sent: {error}")),
             _ => {}

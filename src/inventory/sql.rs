@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use super::row::Answer;
+use crate::database::address::Address;
 use crate::secret::Secret;
-use address::Address;
 use collect::Collector;
 
-/// Where a database is, and how it is spoken to.
-mod address;
 /// Answer of an answer, within their limits.
 mod collect;
 /// What the columns of an answer are.

@@ -75,6 +75,17 @@ pub fn halted(halt: Halt, text: &str, run: Option<u64>, now: Moment) -> String {
     line("halted", now.wall, run, &body)
 }
 
+#[derive(Serialize)]
+struct StoreBody<'a> {
+    reached: bool,
+    note: &'a str,
+}
+
+/// The store is not reached, and the run waits for it; or it is back.
+pub fn store(reached: bool, note: &str, run: Option<u64>, now: Moment) -> String {
+    line("store", now.wall, run, &StoreBody { reached, note })
+}
+
 /// Sites show something that cannot wait.
 pub fn alarm(alarm: Alarm, text: &str, run: Option<u64>, now: Moment) -> String {
     let body = WhyBody {

@@ -31,6 +31,33 @@ pub(super) fn is_open(state: &SiteState) -> bool {
 /// A PUT that was about to be sent, and of which nothing says what came of it: its run, and which of the site's in that.
 pub(super) type OpenPut = (RunId, u32);
 
+/// A row of a run in which something of the site is still to come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Open {
+    pub(super) run: RunId,
+    /// Whether nothing says what came of its last PUT.
+    pub(super) doubt: bool,
+    pub(super) puts: u32,
+}
+
+/// Versions of a site, each made by this process from the one before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Raised {
+    from: i64,
+    to: i64,
+}
+
+impl Raised {
+    /// One more than `version`, which may be this process's own as well.
+    pub(super) fn above(version: i64, before: Option<&Self>) -> Self {
+        let own = before.filter(|own| own.to == version);
+        Self {
+            from: own.map_or(version, |own| own.from),
+            to: version + 1,
+        }
+    }
+}
+
 /// What a process knew of a site's PUTs when it handed something over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Basis {
@@ -41,6 +68,12 @@ pub(super) struct Basis {
 }
 
 impl Basis {
+    /// Whether the site's version, which is this, is no newer than what who knew this knows by now: the others are its
+    /// `own`.
+    pub(super) fn knows(self, version: i64, own: Option<&Raised>) -> bool {
+        self.version >= version || own.is_some_and(|own| own.from <= self.version && own.to == version)
+    }
+
     /// Whether who hands over `record` knows of the open PUT: was told of it, or of a state that tells of it, or made
     /// it.
     pub(super) fn covers(self, put: OpenPut, record: &Record) -> bool {
@@ -65,6 +98,16 @@ fn is_outcome(record: &Record, (run, number): OpenPut) -> bool {
 pub(super) fn decides(record: &Record, put: OpenPut) -> bool {
     let state = &record.state;
     is_outcome(record, put) || (state.puts >= put.1 && !state.push.is_open())
+}
+
+/// Whether only another process than the one that works on `own` can say what becomes of the PUT to the site of which
+/// `state` tells: one that has it out, or that it is to come from. That one may be gone. `doubts` are those of `open`
+/// of which nobody can say more.
+pub(super) fn is_anothers(own: &[RunId], open: &[Open], doubts: &[OpenPut], state: &SiteState) -> bool {
+    let run = state.run.filter(|run| !own.contains(run));
+    let row = open.iter().find(|row| Some(row.run) == run);
+    let out = |row: &Open| row.doubt && !doubts.contains(&(row.run, row.puts));
+    row.is_some_and(|row| state.push.is_open() || out(row))
 }
 
 /// The words for a PUT of a run that has let others send.

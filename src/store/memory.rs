@@ -91,6 +91,7 @@ impl MemoryStore {
             run,
             by: self.by.clone(),
             since,
+            is_elsewhere: false,
         }
     }
 }

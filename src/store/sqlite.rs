@@ -10,11 +10,11 @@ use tokio::sync::oneshot;
 
 use self::fault::fault;
 use self::lock::{Lives, holder_in, is_live, works_on};
-use self::pending::{Answer, Change, Done};
 use self::place::Place;
-use self::shared::{Shared, lock};
 use self::writer::{Job, Writer};
 use super::old::Pruned;
+use super::pending::{Answer, Change, Done};
+use super::shared::lock;
 use super::{
     Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun,
     Store, StoreError, StoredAttempt,
@@ -41,8 +41,6 @@ mod about;
 mod lock;
 /// The tables, and how a file of an older version becomes one of this.
 mod schema;
-/// What writing and reading share.
-mod shared;
 /// What the store has of each site.
 mod known;
 /// What it has of many sites at once.
@@ -65,8 +63,6 @@ mod reads;
 mod standings;
 /// The lists of sites, as they were at their last run.
 mod lists;
-/// What waits to be written, and what of it is due.
-mod pending;
 /// One thread writes: what is due goes into one transaction.
 mod writer;
 /// Runs that are begun, taken up, closed: who may.
@@ -88,6 +84,9 @@ pub struct SqliteStore {
     writer: Option<JoinHandle<()>>,
     reader: Option<JoinHandle<()>>,
 }
+
+/// What writing and reading share.
+type Shared = super::shared::Shared<Place>;
 
 /// Between two transactions that drop what is old: other processes ask again each 100 ms at most.
 const TURN_OF_OTHERS: Duration = Duration::from_millis(50);

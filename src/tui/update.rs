@@ -200,6 +200,10 @@ fn take_event(model: &mut Model, event: Event) {
             sites,
             acknowledgement,
         } => model.take_acknowledged(&sites, acknowledgement.as_ref()),
+        Event::Store { reached, note } => {
+            let level = if reached { Level::Info } else { Level::Error };
+            model.say(level, note);
+        }
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
 }

@@ -127,6 +127,7 @@ impl Trial {
                 | Event::Alarm(..)
                 | Event::Backend { .. }
                 | Event::Acknowledged { .. }
+                | Event::Store { .. }
                 | Event::Refreshed { .. }
                 | Event::Taken => {}
             }

@@ -12,8 +12,8 @@ use stripe_propagate::site::Field;
 mod broken;
 #[path = "sql/databases.rs"]
 pub(crate) mod databases;
-#[path = "sql/servers.rs"]
-mod servers;
+#[path = "../stage/servers.rs"]
+pub(crate) mod servers;
 #[path = "sql/surroundings.rs"]
 mod surroundings;
 #[path = "sql/types.rs"]

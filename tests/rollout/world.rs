@@ -297,6 +297,7 @@ impl Play {
             | Event::Message(_)
             | Event::Acknowledged { .. }
             | Event::Refreshed { .. }
+            | Event::Store { .. }
             | Event::Taken => {}
         }
     }

@@ -382,6 +382,7 @@ fn what_a_screen_looks_at_when_it_opens_is_allowed_to_it() {
         run: None,
         by: Operator::default(),
         since: at(0).wall,
+        is_elsewhere: false,
     };
     let mut watches = Trial::new(&NAMES[..3], (120, 40), |start| start.options.read_only = true);
     assert_eq!(looked(open(&mut watches.screen, true)).len(), 1);

@@ -270,5 +270,6 @@ pub(super) fn holder() -> Holder {
             ..Operator::default()
         },
         since: at(10).wall,
+        is_elsewhere: false,
     }
 }

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use stripe_propagate::rules::outcome::{LookVerdict, Problem, PutVerdict};
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::state::{Call, Served, SiteState};
-use stripe_propagate::store::sqlite::SqliteStore;
 use stripe_propagate::store::{
     Intent, Outcome, Record, Recorded, Request, RunId, RunSite, Seen, Store, StoreError, StoredAttempt,
 };
 use stripe_propagate::text::CleanText;
 
-use crate::shop::{Home, Shop, Sqlite, answer, at, key, known, row, run_of, url};
+use crate::shop::{Home, Postgres, Shop, Sqlite, answer, at, key, known, row, run_of, url};
 
 #[derive(Clone)]
 enum Told {
@@ -20,7 +19,7 @@ enum Told {
     Record(Box<Record>),
 }
 
-async fn tell(db: Arc<SqliteStore>, told: Told) -> Result<Recorded, StoreError> {
+async fn tell(db: Arc<impl Store>, told: Told) -> Result<Recorded, StoreError> {
     match told {
         Told::Intent(intent) => db.record_intent(intent).await,
         Told::Record(record) => db.record(*record).await,
@@ -124,8 +123,7 @@ type OnRecord = (Vec<RunSite>, SiteState, Vec<StoredAttempt>, Vec<Seen>);
 
 /// A push to a site, of which an earlier run has left a PUT open that it knows of (or nothing); as far as the first
 /// `count` things that are told of it, in so many at once.
-async fn pushed(left: bool, count: usize, at_once: usize) -> OnRecord {
-    let home = Sqlite::default();
+async fn pushed(home: &impl Home, left: bool, count: usize, at_once: usize) -> OnRecord {
     let mut runs = Vec::new();
     if left {
         let db = home.open();
@@ -164,11 +162,23 @@ async fn pushed(left: bool, count: usize, at_once: usize) -> OnRecord {
 async fn what_is_told_at_once_becomes_what_it_would_one_by_one() {
     for left in [false, true] {
         for count in 1..=7 {
-            let one_by_one = pushed(left, count, 1).await;
+            let one_by_one = pushed(&Sqlite::default(), left, count, 1).await;
             for at_once in 2..=count {
-                let so = pushed(left, count, at_once).await;
+                let so = pushed(&Sqlite::default(), left, count, at_once).await;
                 assert_eq!(so, one_by_one, "{count} things, {at_once} at once, left: {left}");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_postgres_too() {
+    for left in [false, true] {
+        for (count, at_once) in [(3, 3), (5, 2), (7, 1), (7, 3), (7, 7)] {
+            let Some(home) = Postgres::begin() else { return };
+            let one_by_one = pushed(&Sqlite::default(), left, count, 1).await;
+            let so = pushed(&home, left, count, at_once).await;
+            assert_eq!(so, one_by_one, "{count} things, {at_once} at once, left: {left}");
         }
     }
 }

@@ -51,7 +51,7 @@ pub(crate) async fn a_run_with_something_left_does_not_end(home: &impl Home) {
     assert_eq!(all_words(&db, id).await, before, "nothing changes");
     assert_eq!(run(&other, id).await.ended, None);
     assert!(run(&other, id).await.live);
-    let refused = other.begin_run(run_of("Newer", &["d"], 5)).await;
+    let refused = other.begin_run(run_of("Newer", &["d", "c"], 5)).await;
     assert!(matches!(refused, Err(StoreError::Busy(_))), "it still sends");
     // Nor does it by the hand of another once its process is gone.
     drop(home.die(db));
@@ -81,7 +81,7 @@ pub(crate) async fn a_run_with_something_left_is_left_to_others(home: &impl Home
     assert!(other.live_runs().await.unwrap().is_empty());
     other.resume_run(id, at(405)).await.unwrap();
     assert_eq!(unfinished(&db).await, []);
-    let later = other.begin_run(run_of("New", &["c"], 406)).await;
+    let later = other.begin_run(run_of("New", &["c", "b"], 406)).await;
     assert!(matches!(later, Err(StoreError::Busy(_))));
     // Who works on it is who took it up, not who began it.
     let live = db.live_runs().await.unwrap();

@@ -205,7 +205,7 @@ pub(crate) async fn others_are_told_of_what_has_changed(home: &impl Home) {
     assert!(!db.has_changed().await.unwrap(), "nothing was written");
     let id = other.begin_run(run_of("New", &["a"], 3)).await.unwrap();
     assert!(db.has_changed().await.unwrap());
-    assert!(db.begin_run(run_of("New", &["b"], 3)).await.is_err());
+    assert!(db.begin_run(run_of("New", &["a", "b"], 3)).await.is_err());
     assert!(db.unfinished_runs().await.unwrap().is_empty());
     assert!(!other.has_changed().await.unwrap(), "nothing came of it");
     other.run_sent(id, at(4)).await.unwrap();

@@ -79,7 +79,7 @@ pub(crate) async fn one_run_sends_at_a_time(home: &impl Home) {
     let (db, other) = (home.open(), home.open());
     let id = db.begin_run(run_of("New", &["a"], 3)).await.unwrap();
     for db in [&db, &other] {
-        let refused = db.begin_run(run_of("Other", &["b"], 4)).await;
+        let refused = db.begin_run(run_of("Other", &["a", "b"], 4)).await;
         let Err(StoreError::Busy(holder)) = refused else {
             panic!("{refused:?}")
         };
@@ -87,7 +87,7 @@ pub(crate) async fn one_run_sends_at_a_time(home: &impl Home) {
     }
     assert_eq!(db.runs(9).await.unwrap().len(), 1);
     db.run_sent(id, at(5)).await.unwrap();
-    let later = other.begin_run(run_of("Other", &["b"], 6)).await.unwrap();
+    let later = other.begin_run(run_of("Other", &["b", "a"], 6)).await.unwrap();
     assert_eq!(run(&db, id).await.sent, Some(at(5)));
     assert!(matches!(db.resume_run(id, at(7)).await, Err(StoreError::Busy(_))));
     other.run_sent(later, at(8)).await.unwrap();

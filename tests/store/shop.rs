@@ -9,8 +9,10 @@ use stripe_propagate::rules::outcome::{Answer, LookVerdict, PutVerdict};
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::Kind;
 use stripe_propagate::rules::state::{Allow, Call, Served, SiteState};
+use stripe_propagate::secret::Secret;
 use stripe_propagate::site::SiteUrl;
 use stripe_propagate::store::memory::MemoryStore;
+use stripe_propagate::store::postgres::PostgresStore;
 use stripe_propagate::store::sqlite::SqliteStore;
 use stripe_propagate::store::{
     Intent, NewRun, Operator, Outcome, PlannedSite, Record, Recorded, Request, RunId, RunRecord, RunSite,
@@ -19,8 +21,10 @@ use stripe_propagate::store::{
 use stripe_propagate::text::CleanText;
 use tempfile::TempDir;
 
+use crate::servers::{self, new_database};
+
 /// A kind of store.
-pub(crate) trait Home: Default {
+pub(crate) trait Home {
     type Db: Store;
     /// A process opens the store; others may have it open.
     fn open(&self) -> Self::Db;
@@ -70,6 +74,46 @@ impl Home for Sqlite {
     }
 
     fn die(&self, db: SqliteStore) -> SqliteStore {
+        drop(db);
+        self.open()
+    }
+}
+
+/// A database of its own.
+pub(crate) struct Postgres {
+    pub(crate) url: String,
+}
+
+impl Postgres {
+    /// None where no server is installed.
+    pub(crate) fn begin() -> Option<Self> {
+        let made = std::thread::spawn(|| new_database(servers::Kind::Postgres)).join();
+        made.unwrap().map(|(server, url)| Self {
+            // A socket needs no TLS.
+            url: format!("{url}?host={}", server.folder.display()),
+        })
+    }
+
+    /// Another process, of this operator.
+    pub(crate) fn open_by(&self, by: Operator) -> Result<PostgresStore, StoreError> {
+        let url = Secret::parse(self.url.clone()).unwrap();
+        // It has a thread of its own, and so may be opened on any.
+        let opened = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(PostgresStore::open(&url, by))
+        });
+        opened.join().unwrap()
+    }
+}
+
+impl Home for Postgres {
+    type Db = PostgresStore;
+
+    fn open(&self) -> PostgresStore {
+        self.open_by(by()).unwrap()
+    }
+
+    fn die(&self, db: PostgresStore) -> PostgresStore {
         drop(db);
         self.open()
     }

@@ -300,6 +300,7 @@ fn holder(number: u16, now: Moment) -> Holder {
         run: (!number.is_multiple_of(3)).then(|| RunId(number.into())),
         by: Operator::default(),
         since: now.wall,
+        is_elsewhere: number & 1 == 1,
     }
 }
 

@@ -11,10 +11,10 @@ use sqlx::{
     Type, TypeInfo, ValueRef,
 };
 
-use super::address::{Endpoint, Server, Tls};
 use super::collect::{Collector, ValueRefusal};
 use super::columns::Columns;
 use super::words;
+use crate::database::address::{Endpoint, Server, Tls};
 use crate::inventory::row::Answer;
 use crate::text::CleanText;
 

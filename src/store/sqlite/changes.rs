@@ -2,19 +2,19 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use super::Shared;
 use super::columns::{json, number, wall};
 use super::known::{known, open_runs};
 use super::lock::{Lives, is_live};
 use super::place::Place;
 use super::runs;
-use super::shared::Shared;
 use super::statements::Statements;
-use super::touched::{Open, Site, Touched};
+use super::touched::{Site, Touched};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
-use crate::rules::state::{Served, SiteState};
+use crate::rules::state::Served;
 use crate::site::SiteUrl;
-use crate::store::left::{Basis, OpenPut, decides};
+use crate::store::left::{Basis, Open, OpenPut, Raised, decides, is_anothers};
 use crate::store::{Intent, Outcome, Record, Recorded, Request, RunId};
 
 /// What a change is made with. The versions that it makes count once they are committed.
@@ -35,30 +35,12 @@ pub(super) struct Changes<'a> {
     pub(super) statements: Statements<'a>,
 }
 
-/// Versions of a site, each made by this process from the one before.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Raised {
-    from: i64,
-    to: i64,
-}
-
-impl Raised {
-    /// One more than `version`, which may be this process's own as well.
-    pub(super) fn above(version: i64, before: Option<&Self>) -> Self {
-        let own = before.filter(|own| own.to == version);
-        Self {
-            from: own.map_or(version, |own| own.from),
-            to: version + 1,
-        }
-    }
-}
-
 impl<'a> Changes<'a> {
     /// Whether no version of the site's is newer than what who knew `basis` knows by now: the others are its own.
     fn knows(&self, site: Site, basis: Basis) -> bool {
         let (id, version) = (self.touched.id(site), self.touched.version(site));
         let own = self.raises.get(&id).or_else(|| self.raised.get(&id));
-        basis.version >= version || own.is_some_and(|own| own.from <= basis.version && own.to == version)
+        basis.knows(version, own)
     }
 
     /// The PUTs of processes that are gone, or of this one, of which nothing says what came of them.
@@ -139,7 +121,7 @@ impl<'a> Changes<'a> {
         let open = self.touched.open(site)?;
         let doubts = self.doubts(&open);
         let doubt = doubts.iter().any(|put| !basis.covers(*put, record));
-        if doubt || !self.knows(site, basis) || self.is_anothers(&open, &doubts, &record.state) {
+        if doubt || !self.knows(site, basis) || is_anothers(self.own, &open, &doubts, &record.state) {
             return self.taken_over(site, &record.site, record.at);
         }
         let put = record
@@ -158,15 +140,6 @@ impl<'a> Changes<'a> {
                 .record(site, run, record, doubt.is_some() && !decided)?;
         }
         Ok(Recorded::Known)
-    }
-
-    /// Whether only another process can say what becomes of the run's PUT to the site: one that has it out, or that
-    /// it is to come from. That one may be gone.
-    fn is_anothers(&self, open: &[Open], doubts: &[OpenPut], state: &SiteState) -> bool {
-        let run = state.run.filter(|run| !self.own.contains(run));
-        let row = open.iter().find(|row| Some(row.run) == run);
-        let out = |row: &Open| row.doubt && !doubts.contains(&(row.run, row.puts));
-        row.is_some_and(|row| state.push.is_open() || out(row))
     }
 
     /// What is known of the site in place of what this process thinks. What it works on itself is like what the dead

@@ -6,10 +6,11 @@ use std::thread;
 use rusqlite::{Connection, Error, OptionalExtension, Result};
 
 use super::columns::{number, run_of, state};
-use super::known::{Known, OF_ALL, Open, StateRun, kept, open_rows};
+use super::known::{Known, OF_ALL, open_rows};
 use super::lock::Lives;
 use crate::rules::moment::Moment;
 use crate::site::SiteUrl;
+use crate::store::rows::{OpenRow, StateRun, kept};
 use crate::store::{Kept, Newest, RunId};
 
 /// From so many sites on all that the store has is read in one go.
@@ -39,7 +40,7 @@ struct SiteRow {
 struct Making<'a> {
     lives: &'a Lives,
     since: Moment,
-    open: HashMap<i64, Vec<Open>>,
+    open: HashMap<i64, Vec<OpenRow>>,
 }
 
 /// Whether so many sites are asked for that reading the whole store costs less than looking for each of them.
@@ -183,7 +184,7 @@ impl Making<'_> {
             version: row.version,
             kept: Kept {
                 before_restart: row.is_from_before.then_some(self.since),
-                ..kept(state, &row.of_state, open, self.lives)
+                ..kept(state, &row.of_state, open, |run| self.lives.is_live(run))
             },
         }
     }

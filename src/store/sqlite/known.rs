@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use super::columns::{self, json, key, maybe, maybe_run, run, state, value};
 use super::lock::Lives;
 use crate::rules::moment::Moment;
-use crate::rules::state::{Allow, LeftRow, SiteState};
+use crate::rules::state::{Allow, LeftRow};
 use crate::site::SiteUrl;
-use crate::store::left::is_not_reached;
+use crate::store::rows::{OpenRow, StateRun, kept};
 use crate::store::{Kept, RunId};
 
 /// What the store has of a site.
@@ -22,17 +22,6 @@ pub(super) struct Known {
 pub(super) fn open_runs(conn: &Connection) -> Result<Vec<RunId>> {
     let mut query = conn.prepare_cached("SELECT id FROM runs WHERE ended_wall IS NULL")?;
     query.query_map([], |row| run(row, "id"))?.collect()
-}
-
-/// A row of a run in which something is still to come.
-pub(super) struct Open {
-    row: LeftRow,
-    /// Whether a PUT was about to be sent, and nothing says what came of it.
-    doubt: bool,
-    /// PUTs that were about to be sent until now.
-    puts: u32,
-    /// Whether the next PUT of it is still to come.
-    unreached: bool,
 }
 
 /// What is kept of each of `sites` that the store knows, in two queries.
@@ -68,37 +57,11 @@ pub(super) fn known(
             version: row.get("version")?,
             kept: Kept {
                 before_restart: before_restart.then_some(since),
-                ..kept(state, &of_state, rows, lives)
+                ..kept(state, &of_state, rows, |run| lives.is_live(run))
             },
         })
     };
     query.query_map([urls], of_row)?.collect()
-}
-
-/// The run that the recorded state belongs to.
-pub(super) struct StateRun {
-    pub(super) run: Option<RunId>,
-    pub(super) goes_on: bool,
-    pub(super) closed: bool,
-}
-
-pub(super) fn kept(state: Option<SiteState>, of_state: &StateRun, rows: &[Open], lives: &Lives) -> Kept {
-    let newest = rows.last();
-    let holder = newest
-        .map(|open| open.row.run)
-        .or(of_state.run.filter(|_| of_state.goes_on));
-    let dead = |open: &&Open| !lives.is_live(open.row.run);
-    let open_put = rows.iter().rev().filter(dead).find(|row| row.doubt);
-    let not_reached = newest
-        .filter(dead)
-        .filter(|open| open.unreached && is_not_reached(open.row.run, state.as_ref(), of_state.closed));
-    Kept {
-        live: holder.is_some_and(|run| lives.is_live(run)),
-        before_restart: None,
-        open_put: open_put.map(|open| (open.row.clone(), open.puts)),
-        not_reached: not_reached.map(|open| open.row.clone()),
-        state,
-    }
 }
 
 /// The rows of these sites (a JSON list of addresses) in which something is still to come.
@@ -116,17 +79,17 @@ pub(super) fn open_rows(
     since: Moment,
     which: &str,
     urls: impl Params,
-) -> Result<HashMap<i64, Vec<Open>>> {
+) -> Result<HashMap<i64, Vec<OpenRow>>> {
     let mut query = conn.prepare_cached(&format!(
         "SELECT rs.site, rs.run, rs.key, rs.serves, r.allow, rs.open_put, rs.puts, \
          rs.open_put = 0 AND rs.left IS NOT NULL AS unreached, r.began_ns, r.began_wall, r.began_boot {which}",
     ))?;
-    let mut open: HashMap<i64, Vec<Open>> = HashMap::new();
+    let mut open: HashMap<i64, Vec<OpenRow>> = HashMap::new();
     let mut rows = query.query(urls)?;
     while let Some(row) = rows.next()? {
         let allow: Option<Allow> = maybe(row, "allow")?;
-        let began = columns::Kept::read(row, "began")?.map(|began| began.by(boot, since));
-        open.entry(row.get("site")?).or_default().push(Open {
+        let began = columns::moment(row, "began")?.map(|began| began.by(boot, since));
+        open.entry(row.get("site")?).or_default().push(OpenRow {
             row: LeftRow {
                 run: run(row, "run")?,
                 key: key(row, "key")?,

@@ -96,6 +96,7 @@ pub(super) fn holder_in(path: &Path) -> Holder {
                 ..Operator::default()
             },
             since: Timestamp::now(),
+            is_elsewhere: false,
         },
     }
 }

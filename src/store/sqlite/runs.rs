@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 
 use super::columns::{
-    self, Kept, json, key, limit, maybe, maybe_run, now, ns, number, run, state, value, wall,
+    self, Kept, json, key, limit, maybe, maybe_run, moment, now, ns, number, run, state, value, wall,
 };
 use super::lock::Lives;
 use crate::rules::moment::Moment;
@@ -249,8 +249,8 @@ fn not_ended(conn: &Connection, lives: &Lives, boot: i64, live: bool) -> Result<
 
 fn run_record(conn: &Connection, lives: &Lives, boot: i64, row: &Row<'_>) -> Result<RunRecord> {
     let id = run(row, "id")?;
-    let began = Kept::read(row, "began")?.unwrap_or(Kept { moment: now(), boot });
-    let [sent, ended] = [Kept::read(row, "sent")?, Kept::read(row, "ended")?];
+    let began = moment(row, "began")?.unwrap_or(Kept { moment: now(), boot });
+    let [sent, ended] = [moment(row, "sent")?, moment(row, "ended")?];
     let live = ended.is_none() && lives.is_live(id);
     let times = ended.and_then(|ended| began.until(ended));
     let counts = match maybe(row, "counts")? {
@@ -281,7 +281,7 @@ pub(super) fn last(conn: &Connection, id: RunId) -> Result<Option<Kept>> {
             "SELECT at_ns, at_wall, at_boot FROM run_sites WHERE run = ?1 AND at_wall IS NOT NULL \
              ORDER BY at_wall DESC LIMIT 1",
             [number(id)],
-            |row| Kept::read(row, "at"),
+            |row| moment(row, "at"),
         )
         .optional()?
         .flatten();
@@ -291,7 +291,7 @@ pub(super) fn last(conn: &Connection, id: RunId) -> Result<Option<Kept>> {
     conn.query_row(
         "SELECT began_ns, began_wall, began_boot FROM runs WHERE id = ?1",
         [number(id)],
-        |row| Kept::read(row, "began"),
+        |row| moment(row, "began"),
     )
 }
 

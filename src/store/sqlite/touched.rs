@@ -10,7 +10,7 @@ use crate::rules::retry::Policy;
 use crate::rules::state::SiteState;
 use crate::rules::status::{Push, Verify};
 use crate::site::SiteUrl;
-use crate::store::left::{is_open, left};
+use crate::store::left::{Open, is_open, left};
 use crate::store::{Intent, Record, RunId};
 
 /// The sites that a transaction has touched: what is read of them is read once, and what several changes make of
@@ -67,15 +67,6 @@ struct Unwritten<'a> {
 struct Puts {
     count: u32,
     left: Option<Push>,
-}
-
-/// A row of a run in which something of the site is still to come.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Open {
-    pub(super) run: RunId,
-    /// Whether nothing says what came of its last PUT.
-    pub(super) doubt: bool,
-    pub(super) puts: u32,
 }
 
 impl<'a> Touched<'a> {

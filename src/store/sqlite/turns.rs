@@ -4,10 +4,10 @@ use rusqlite::{Error, Result};
 use super::known::open_runs;
 use super::lock::{Held, holder_in, is_live, sends, works_on};
 use super::runs::{self, Slice};
-use super::shared::lock;
 use super::writer::Writer;
 use crate::rules::moment::Moment;
 use crate::store::old::Pruned;
+use crate::store::shared::lock;
 use crate::store::{Holder, NewRun, RunId, StoreError};
 
 impl Writer {
@@ -16,6 +16,7 @@ impl Writer {
             run,
             by: self.by.clone(),
             since: at.wall,
+            is_elsewhere: false,
         }
     }
 
@@ -52,6 +53,7 @@ impl Writer {
             run: Some(id),
             by: self.by.clone(),
             since: new.at.wall,
+            is_elsewhere: false,
         };
         // Before others can see the run: none must think that nobody works on it.
         let works = Held::take(works_on(&self.shared.place, id), &holder)?;
@@ -194,9 +196,8 @@ mod tests {
     use jiff::Timestamp;
     use rusqlite::ffi;
 
-    use super::super::pending::Change;
+    use super::super::Shared;
     use super::super::place::Place;
-    use super::super::shared::Shared;
     use super::super::{columns, schema};
     use super::*;
     use crate::key::PublishableKey;
@@ -204,6 +205,7 @@ mod tests {
     use crate::rules::state::{Allow, Served, SiteState};
     use crate::site::SiteUrl;
     use crate::store::left::Basis;
+    use crate::store::pending::Change;
     use crate::store::{Intent, Operator, Outcome, PlannedSite, Record, Request};
     use crate::text::CleanText;
 

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Error, Result, TransactionBehavior};
 
-use super::changes::{Changes, Raised};
+use super::Shared;
+use super::changes::Changes;
 use super::fault::{fault, passes};
 use super::lock::{Held, clear_away, works_on};
-use super::pending::{Answer, Change, Done, Pending, Reply, Waiting};
-use super::shared::{Shared, lock};
 use super::statements::Statements;
 use super::touched::Touched;
-use crate::store::left::no_right;
+use crate::store::left::{Raised, no_right};
+use crate::store::pending::{Answer, Change, Done, Pending, Reply, Waiting};
+use crate::store::shared::lock;
 use crate::store::{Operator, RunId, StoreError};
 
 /// How long the first change waits for others: they share its transaction, the pages that it writes and the wait for

@@ -90,6 +90,7 @@ impl Detail {
             | Event::Refused(_)
             | Event::Acknowledged { .. }
             | Event::Refreshed { .. }
+            | Event::Store { .. }
             | Event::Taken => false,
         };
         if concerns { self.read() } else { Vec::new() }

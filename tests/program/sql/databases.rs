@@ -1,10 +1,8 @@
 //! A database for a test, of each kind that is here.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, PgConnection};
 use stripe_propagate::inventory::row::{Answer, Row};
 use stripe_propagate::inventory::sql;
 use stripe_propagate::secret::Secret;
@@ -12,17 +10,11 @@ use stripe_propagate::site::Field;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::servers::{PASSWORD, PASSWORD_IN_URL, Server, server};
+pub(crate) use super::servers::{Kind, PASSWORD, PASSWORD_IN_URL, Server};
+use super::servers::{new_database, number, run};
 
 /// Long enough for anything that is to succeed.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Postgres,
-    MariaDb,
-    Sqlite,
-}
 
 /// A database of its own.
 pub(crate) struct Database {
@@ -32,38 +24,9 @@ pub(crate) struct Database {
     _folder: TempDir,
 }
 
-impl Kind {
-    pub(crate) fn first_database(self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::MariaDb => "mysql",
-            Self::Sqlite => "",
-        }
-    }
-
-    pub(crate) fn url(self, port: u16, database: &str) -> String {
-        let scheme = match self {
-            Self::Postgres => "postgres",
-            Self::MariaDb => "mariadb",
-            Self::Sqlite => unreachable!("a file has no port"),
-        };
-        format!("{scheme}://owner:{PASSWORD_IN_URL}@127.0.0.1:{port}/{database}")
-    }
-
-    /// One of these three.
-    pub(crate) fn pick<T>(self, postgres: T, mariadb: T, sqlite: T) -> T {
-        match self {
-            Self::Postgres => postgres,
-            Self::MariaDb => mariadb,
-            Self::Sqlite => sqlite,
-        }
-    }
-}
-
 impl Database {
     /// `None` where no server of the kind is installed.
     pub(crate) fn of(kind: Kind) -> Option<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let folder = tempfile::tempdir().unwrap();
         if kind == Kind::Sqlite {
             let url = format!("sqlite:{}", folder.path().join("sites.db").display());
@@ -76,13 +39,10 @@ impl Database {
             database.run("CREATE TABLE empty (id INTEGER)");
             return Some(database);
         }
-        let server = server(kind)?;
-        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let first = kind.url(server.port, kind.first_database());
-        run(kind, &first, &format!("CREATE DATABASE {name}")).unwrap();
+        let (server, url) = new_database(kind)?;
         Some(Self {
             kind,
-            url: kind.url(server.port, &name),
+            url,
             server: Some(server),
             _folder: folder,
         })
@@ -172,50 +132,4 @@ pub(crate) fn field(row: &Row, field: Field) -> Option<&str> {
 /// The text of a field in each row.
 pub(crate) fn all(rows: &Answer, wanted: Field) -> Vec<Option<&str>> {
     rows.rows.iter().map(|row| field(row, wanted)).collect()
-}
-
-pub(crate) fn run(kind: Kind, url: &str, statements: &str) -> Result<(), String> {
-    let words = |error: sqlx::Error| error.to_string();
-    let sql = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()));
-    Runtime::new().unwrap().block_on(async {
-        match kind {
-            Kind::Postgres => {
-                let mut connection = PgConnection::connect(url).await.map_err(words)?;
-                sql.execute(&mut connection).await.map_err(words)?;
-                connection.close().await.map_err(words)
-            }
-            Kind::MariaDb => {
-                let options: sqlx::mysql::MySqlConnectOptions =
-                    url.replace("mariadb:", "mysql:").parse().map_err(words)?;
-                let mut connection = options.connect().await.map_err(words)?;
-                sql.execute(&mut connection).await.map_err(words)?;
-                connection.close().await.map_err(words)
-            }
-            Kind::Sqlite => rusqlite::Connection::open(url.trim_start_matches("sqlite:"))
-                .and_then(|connection| connection.execute_batch(statements))
-                .map_err(|error| error.to_string()),
-        }
-    })
-}
-
-fn number(kind: Kind, url: &str, query: &str) -> i64 {
-    Runtime::new().unwrap().block_on(async {
-        let sql = AssertSqlSafe(query.to_owned());
-        match kind {
-            Kind::Postgres => {
-                let mut connection = PgConnection::connect(url).await.unwrap();
-                sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
-            }
-            Kind::MariaDb => {
-                let mut connection = MySqlConnection::connect(&url.replace("mariadb:", "mysql:"))
-                    .await
-                    .unwrap();
-                sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
-            }
-            Kind::Sqlite => rusqlite::Connection::open(url.trim_start_matches("sqlite:"))
-                .unwrap()
-                .query_row(query, [], |row| row.get(0))
-                .unwrap(),
-        }
-    })
 }

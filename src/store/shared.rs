@@ -1,16 +1,16 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::place::Place;
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
 use crate::store::RunId;
 use crate::store::left::Basis;
 
-/// What writing and reading share.
+/// What writing to a store and reading from it share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct Shared<Place> {
+    /// Where the store is.
     pub(super) place: Place,
     /// This start of the machine.
     pub(super) boot: i64,
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     since: OnceLock<Moment>,
 }
 
-impl Shared {
+impl<Place> Shared<Place> {
     pub(super) fn new(place: Place, boot: i64) -> Self {
         Self {
             place,

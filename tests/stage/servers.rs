@@ -1,6 +1,12 @@
 //! Real database servers: each is started once a test binary, on a free port of loopback, in a folder of its own, and
 //! ends with the process, however that ends.
 
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "no test binary needs all of it"
+)]
+
 use std::env;
 use std::fs;
 use std::io::Write;
@@ -10,11 +16,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use super::databases::{Kind, run};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, PgConnection};
+use tokio::runtime::Runtime;
 
 /// How long a server may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -22,6 +30,41 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) const PASSWORD: &str = "p@ss/w0rd#topsecret";
 /// The same in a URL.
 pub(crate) const PASSWORD_IN_URL: &str = "p%40ss%2Fw0rd%23topsecret";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Postgres,
+    MariaDb,
+    Sqlite,
+}
+
+impl Kind {
+    pub(crate) fn first_database(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::MariaDb => "mysql",
+            Self::Sqlite => "",
+        }
+    }
+
+    pub(crate) fn url(self, port: u16, database: &str) -> String {
+        let scheme = match self {
+            Self::Postgres => "postgres",
+            Self::MariaDb => "mariadb",
+            Self::Sqlite => unreachable!("a file has no port"),
+        };
+        format!("{scheme}://owner:{PASSWORD_IN_URL}@127.0.0.1:{port}/{database}")
+    }
+
+    /// One of these three.
+    pub(crate) fn pick<T>(self, postgres: T, mariadb: T, sqlite: T) -> T {
+        match self {
+            Self::Postgres => postgres,
+            Self::MariaDb => mariadb,
+            Self::Sqlite => sqlite,
+        }
+    }
+}
 
 /// A server that runs.
 pub(crate) struct Server {
@@ -35,6 +78,16 @@ pub(crate) struct Server {
 struct Installed {
     postgres: Option<PathBuf>,
     mariadb: Option<(PathBuf, PathBuf)>,
+}
+
+/// A database of its own on the server of a kind, by its URL; `None` where none is installed.
+pub(crate) fn new_database(kind: Kind) -> Option<(&'static Server, String)> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let server = server(kind)?;
+    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let first = kind.url(server.port, kind.first_database());
+    run(kind, &first, &format!("CREATE DATABASE {name}")).unwrap();
+    Some((server, kind.url(server.port, &name)))
 }
 
 /// The server of a kind; `None` where it is not installed.
@@ -53,6 +106,21 @@ pub(crate) fn server(kind: Kind) -> Option<&'static Server> {
         Kind::Sqlite => return None,
     }
     .as_ref()
+}
+
+/// A server of PostgreSQL of one's own, to crash; `None` where none is installed.
+pub(crate) fn own_postgres() -> Option<Server> {
+    let programs = installed().postgres.as_deref()?;
+    (0..5).find_map(|_| start_postgres(programs))
+}
+
+/// Crashes a server of PostgreSQL under the connections of the program: it ends all, and starts anew.
+pub(crate) fn crash(server: &Server) {
+    let url = Kind::Postgres.url(server.port, "postgres");
+    let ours = "SELECT max(pid)::bigint FROM pg_stat_activity WHERE application_name = 'stripe-propagate'";
+    let pid = i32::try_from(number(Kind::Postgres, &url, ours)).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 fn installed() -> &'static Installed {
@@ -301,4 +369,52 @@ fn answers(kind: Kind, port: u16, watched: &mut Child) -> bool {
         std::thread::sleep(Duration::from_millis(20));
     }
     false
+}
+
+/// Runs statements that are no part of what is tested.
+pub(crate) fn run(kind: Kind, url: &str, statements: &str) -> Result<(), String> {
+    let words = |error: sqlx::Error| error.to_string();
+    let sql = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()));
+    Runtime::new().unwrap().block_on(async {
+        match kind {
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(url).await.map_err(words)?;
+                sql.execute(&mut connection).await.map_err(words)?;
+                connection.close().await.map_err(words)
+            }
+            Kind::MariaDb => {
+                let options: sqlx::mysql::MySqlConnectOptions =
+                    url.replace("mariadb:", "mysql:").parse().map_err(words)?;
+                let mut connection = options.connect().await.map_err(words)?;
+                sql.execute(&mut connection).await.map_err(words)?;
+                connection.close().await.map_err(words)
+            }
+            Kind::Sqlite => rusqlite::Connection::open(url.trim_start_matches("sqlite:"))
+                .and_then(|connection| connection.execute_batch(statements))
+                .map_err(|error| error.to_string()),
+        }
+    })
+}
+
+/// The number that a query answers.
+pub(crate) fn number(kind: Kind, url: &str, query: &str) -> i64 {
+    Runtime::new().unwrap().block_on(async {
+        let sql = AssertSqlSafe(query.to_owned());
+        match kind {
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+            }
+            Kind::MariaDb => {
+                let mut connection = MySqlConnection::connect(&url.replace("mariadb:", "mysql:"))
+                    .await
+                    .unwrap();
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+            }
+            Kind::Sqlite => rusqlite::Connection::open(url.trim_start_matches("sqlite:"))
+                .unwrap()
+                .query_row(query, [], |row| row.get(0))
+                .unwrap(),
+        }
+    })
 }

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+use sha2::{Digest, Sha256};
 use url::Url;
 use url::form_urlencoded::parse as pairs;
 
@@ -9,7 +10,7 @@ use crate::secret::Secret;
 
 /// Where a database is.
 #[derive(Debug)]
-pub(super) enum Address {
+pub(crate) enum Address {
     /// A server of PostgreSQL.
     Postgres(Server),
     /// A server of MySQL or MariaDB.
@@ -21,26 +22,26 @@ pub(super) enum Address {
 /// A database server, and how it is spoken to. All of it is from the URL: the library would take the rest from the
 /// environment.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     /// Where it listens.
-    pub(super) endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// Who logs in.
-    pub(super) user: String,
+    pub(crate) user: String,
     /// With what, if with anything.
-    pub(super) password: Option<SecretString>,
+    pub(crate) password: Option<SecretString>,
     /// The database.
-    pub(super) database: String,
+    pub(crate) database: String,
     /// How far it must prove who it is.
-    pub(super) tls: Tls,
+    pub(crate) tls: Tls,
     /// Certificate authorities that are trusted beside the system's, in PEM.
-    pub(super) authorities: Option<PathBuf>,
+    pub(crate) authorities: Option<PathBuf>,
     /// A certificate of ours, and its key, in PEM.
-    pub(super) certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// Where a server listens.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(crate) enum Endpoint {
     /// On a port.
     Tcp {
         /// A name or an address, without brackets.
@@ -59,7 +60,7 @@ pub(super) enum Endpoint {
 
 /// How far a server must prove who it is; the later, the further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Tls {
+pub(crate) enum Tls {
     /// No TLS.
     Off,
     /// TLS where the server offers it, with any certificate.
@@ -74,7 +75,7 @@ pub(super) enum Tls {
 
 /// Why a text is no address of a database. Quotes no part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum AddressRefusal {
+pub(crate) enum AddressRefusal {
     /// No URL at all.
     #[error(
         "its url cannot be read: in user, password and database, characters such as @ : / ? # % must be written as %40 %3A %2F %3F %23 %25"
@@ -133,7 +134,7 @@ impl Address {
     ///
     /// # Errors
     /// [`AddressRefusal`], with words for the operator.
-    pub(super) fn parse(url: &Secret) -> Result<Self, AddressRefusal> {
+    pub(crate) fn parse(url: &Secret) -> Result<Self, AddressRefusal> {
         let raw = url.expose();
         let (scheme, rest) = raw.split_once(':').ok_or(AddressRefusal::Scheme)?;
         match scheme.to_ascii_lowercase().as_str() {
@@ -197,6 +198,23 @@ impl Server {
             database,
             authorities: parameters.authorities,
             certificate,
+        })
+    }
+}
+
+impl Server {
+    /// Short, and the same for each URL of one database: who logs in, and how, is not in it.
+    pub(crate) fn fingerprint(&self) -> String {
+        use std::fmt::Write;
+
+        let place = match &self.endpoint {
+            Endpoint::Tcp { host, port } => format!("{} {port}", host.to_ascii_lowercase()),
+            Endpoint::Socket { path, port } => format!("{} {port}", path.display()),
+        };
+        let digest = Sha256::digest(format!("{place} {}", self.database));
+        digest.iter().take(6).fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
         })
     }
 }

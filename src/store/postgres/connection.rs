@@ -1,0 +1,153 @@
+use std::collections::BTreeMap;
+
+use sqlx::{Connection, Error};
+use tokio::time::{Instant, timeout};
+
+use super::Shared;
+use super::fault::fault;
+use super::session::{Entry, Failure, Fence, connect, enter, try_work};
+use super::writer::{BACKOFF, PATIENCE, Session, Work, Writer};
+use crate::store::StoreError;
+
+impl Session {
+    pub(super) async fn open(shared: &Shared) -> Result<Self, Error> {
+        let mut conn = connect(&shared.place.options).await?;
+        // The tables are asked by their keys only, and are small when the plans are made.
+        sqlx::raw_sql("SET enable_seqscan = off")
+            .execute(&mut conn)
+            .await?;
+        let own = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+        let (pid, began) = sqlx::query_as(own).fetch_one(&mut conn).await?;
+        Ok(Self { conn, pid, began })
+    }
+}
+
+/// What is left of the right to work on a run.
+pub(super) fn still(work: Work, fence: Option<&Fence>) -> Option<Work> {
+    let fence = fence.filter(|fence| fence.epoch == work.epoch)?;
+    Some(Work {
+        sends: work.sends && fence.sends,
+        ..work
+    })
+}
+
+impl Writer {
+    /// An operator's order does not wait for the next try.
+    pub(super) async fn connect_now(&mut self) {
+        if self.session.is_none() {
+            self.tries_at = Instant::now();
+            self.write(Vec::new()).await;
+        }
+    }
+
+    pub(super) async fn pulse(&mut self) {
+        let Some(mut session) = self.session.take() else {
+            return;
+        };
+        match timeout(PATIENCE, session.conn.ping()).await {
+            Ok(Ok(())) => self.session = Some(session),
+            Ok(Err(error)) => self.is_cut_off(session, &error),
+            Err(_) => self.is_cut_off(session, &Error::PoolTimedOut),
+        }
+    }
+
+    /// The connection is of no use any more.
+    pub(super) fn is_cut_off(&mut self, session: Session, error: &Error) {
+        let error = fault(error);
+        tracing::warn!(%error, "the connection to the store is lost");
+        let Session { conn, pid, began } = session;
+        self.left_behind = Some((pid, began));
+        self.trouble.send_replace(Some(error));
+        self.backoff = BACKOFF.0;
+        self.tries_at = Instant::now() + self.backoff;
+        // The server's process may hang on it: nothing is waited for.
+        drop(conn);
+    }
+
+    /// Tries to connect, where there is no connection and it is time for that.
+    pub(super) async fn is_connected(&mut self) -> bool {
+        if self.session.is_some() {
+            return true;
+        }
+        if Instant::now() < self.tries_at {
+            return false;
+        }
+        let tried = timeout(PATIENCE, self.reconnect()).await;
+        let error = match tried.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut))) {
+            Ok(session) => {
+                tracing::info!("the store is connected again");
+                self.session = Some(session);
+                self.backoff = BACKOFF.0;
+                self.trouble.send_replace(None);
+                return true;
+            }
+            Err(failure) => StoreError::from(failure),
+        };
+        self.trouble.send_replace(Some(error));
+        self.tries_at = Instant::now() + self.backoff;
+        self.backoff = (self.backoff * 2).min(BACKOFF.1);
+        false
+    }
+
+    /// A new connection, with the rights that the last one had as far as nobody else has them now. Before anything is
+    /// written on it.
+    async fn reconnect(&mut self) -> Result<Session, Failure> {
+        let mut session = Session::open(&self.shared).await?;
+        if let Some((pid, began)) = &self.left_behind {
+            // Its network may be gone while the server has not noticed that: it holds our locks.
+            sqlx::query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE pid = $1 AND backend_start::text = $2 AND usename = current_user",
+            )
+            .bind(pid)
+            .bind(began)
+            .execute(&mut session.conn)
+            .await?;
+        }
+        let own = self.own();
+        let entry = Entry {
+            process: self.shared.place.process,
+            batch: None,
+            tells: false,
+            runs: &own,
+        };
+        let (mut change, fences) = enter(&mut session.conn, &entry).await?;
+        let written: i64 = sqlx::query_scalar("SELECT batch FROM processes WHERE id = $1")
+            .bind(self.shared.place.process)
+            .fetch_one(&mut *change)
+            .await?;
+        let mut kept = BTreeMap::new();
+        for (run, work) in &self.works {
+            let Some(work) = still(*work, fences.get(run)) else {
+                continue;
+            };
+            if !try_work(&mut change, self.shared.place.class, *run).await? {
+                // Nobody else has taken it up: it is our own connection, which the server does not let go of yet.
+                return Err(Failure::Sql(Error::PoolTimedOut));
+            }
+            kept.insert(*run, work);
+        }
+        change.commit().await?;
+        for run in own.iter().filter(|run| !kept.contains_key(run)) {
+            tracing::warn!(run = run.0, "another process has taken the run up meanwhile");
+        }
+        self.works = kept;
+        self.shared.works_on(self.own());
+        self.left_behind = None;
+        self.settle_doubt(written);
+        Ok(session)
+    }
+
+    /// Whether the batch of which nobody knew was committed.
+    fn settle_doubt(&mut self, written: i64) {
+        let Some(doubt) = self.in_doubt.take() else {
+            return;
+        };
+        if doubt.batch == written {
+            let count = doubt.done.len().min(self.unwritten.len());
+            let all = self.unwritten.drain(..count).collect();
+            self.raised.extend(doubt.raises);
+            Self::answer_all(all, doubt.done);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, Error, PgConnection, Postgres, Row, Transaction};
+
+use super::columns::{Result, maybe_small, number, numbers};
+use super::fault::fault;
+use super::schema::{TABLES, must_be_ours};
+use crate::store::{RunId, StoreError};
+
+/// How long a connection may take, with its login.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What each connection begins with. The names of the tables are found in our schema alone. A machine that is gone is
+/// missed within half a minute, and so are its locks. A transaction of a process that hangs holds nobody up for long.
+/// What was committed is on disk, whatever the server's default.
+const SETUP: &str = "
+SET search_path = stripe_propagate, pg_temp;
+SET default_transaction_isolation = 'read committed';
+SET jit = off;
+SET lock_timeout = '20s';
+SET statement_timeout = '60s';
+SET idle_in_transaction_session_timeout = '60s';
+SET tcp_keepalives_idle = 10;
+SET tcp_keepalives_interval = 5;
+SET tcp_keepalives_count = 3;
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+";
+
+/// The channel on which a process tells the others that it has written.
+pub(super) const CHANNEL: &str = "stripe_propagate";
+
+/// A new connection, ready for our tables.
+pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
+    let connecting = async {
+        let mut conn = PgConnection::connect_with(options).await?;
+        set_up(&mut conn).await?;
+        Ok(conn)
+    };
+    tokio::time::timeout(CONNECT_LIMIT, connecting)
+        .await
+        .unwrap_or(Err(Error::PoolTimedOut))
+}
+
+/// What a connection begins with.
+pub(super) async fn set_up(conn: &mut PgConnection) -> Result<()> {
+    sqlx::raw_sql(SETUP).execute(conn).await.map(drop)
+}
+
+/// Why a transaction came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The database failed.
+    Sql(Error),
+    /// It has answered, and refuses.
+    Refused(StoreError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Sql(error) => fault(&error),
+            Failure::Refused(error) => error,
+        }
+    }
+}
+
+/// A run as its row says, while nobody changes who works on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fence {
+    pub(super) epoch: i64,
+    pub(super) sends: bool,
+}
+
+/// What a transaction that writes begins with.
+pub(super) struct Entry<'a> {
+    /// Which process writes.
+    pub(super) process: i64,
+    /// The number of its writer's batch, if it is one.
+    pub(super) batch: Option<i64>,
+    /// Whether the others are told at once.
+    pub(super) tells: bool,
+    /// Whose fences are asked for: they stay as they are until the end of the transaction.
+    pub(super) runs: &'a [RunId],
+}
+
+/// Begins a transaction that writes: the others will see that something was written, and the tables are of this
+/// program's version until its end.
+///
+/// # Errors
+/// Also when they are not.
+pub(super) async fn enter<'a>(
+    conn: &'a mut PgConnection,
+    entry: &Entry<'_>,
+) -> std::result::Result<(Transaction<'a, Postgres>, BTreeMap<RunId, Fence>), Failure> {
+    let mut change = conn.begin().await?;
+    let enter = "INSERT INTO processes (id, written, batch) OVERRIDING SYSTEM VALUE VALUES ($1, 1, coalesce($2, 0)) \
+                 ON CONFLICT (id) DO UPDATE SET written = processes.written + 1, \
+                 batch = coalesce($2, processes.batch), at = now() \
+                 RETURNING pg_advisory_xact_lock_shared($3) IS NULL";
+    sqlx::query(enter)
+        .bind(entry.process)
+        .bind(entry.batch)
+        .bind(TABLES)
+        .execute(&mut *change)
+        .await?;
+    // In a statement of its own, which sees what was upgraded while that lock was waited for.
+    let found = sqlx::query(
+        "SELECT meta.value AS version, r.id, r.epoch, r.sends, \
+         CASE WHEN $2 THEN pg_notify($3, $4)::text END AS told FROM meta LEFT JOIN LATERAL \
+         (SELECT id, epoch, sends FROM runs WHERE id = ANY($1) ORDER BY id FOR SHARE) r ON true \
+         WHERE meta.name = 'version'",
+    )
+    .bind(numbers(entry.runs))
+    .bind(entry.tells)
+    .bind(CHANNEL)
+    .bind(entry.process.to_string())
+    .fetch_all(&mut *change)
+    .await?;
+    let mut fences = BTreeMap::new();
+    for row in &found {
+        must_be_ours(row.try_get("version")?).map_err(Failure::Refused)?;
+        if let Some(id) = maybe_small::<i64>(row, "id")? {
+            let fence = Fence {
+                epoch: row.try_get("epoch")?,
+                sends: row.try_get("sends")?,
+            };
+            fences.insert(RunId(id.cast_unsigned()), fence);
+        }
+    }
+    Ok((change, fences))
+}
+
+/// The runs that a process works on now: each holds the advisory lock of its own.
+pub(super) async fn live(conn: &mut PgConnection, class: i64) -> Result<HashSet<RunId>> {
+    let rows = sqlx::query(
+        "SELECT objid::bigint AS run FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 \
+         AND classid = $1::bigint::oid \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    .bind(class)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| super::columns::run(row, "run")).collect()
+}
+
+/// Which of the open runs a process works on, as it was before their rows were read: what ended in between is seen to
+/// have ended.
+#[derive(Debug, Default)]
+pub(super) struct Lives(BTreeMap<RunId, bool>);
+
+impl Lives {
+    pub(super) async fn read(conn: &mut PgConnection, class: i64) -> Result<Self> {
+        // The locks behind the rows: what begins in between is not asked about, and taken for live.
+        let rows = sqlx::query("SELECT id FROM runs WHERE ended_wall IS NULL")
+            .fetch_all(&mut *conn)
+            .await?;
+        let open: Vec<RunId> = rows
+            .iter()
+            .map(|row| super::columns::run(row, "id"))
+            .collect::<Result<_>>()?;
+        let live = live(conn, class).await?;
+        Ok(Self(
+            open.into_iter().map(|run| (run, live.contains(&run))).collect(),
+        ))
+    }
+
+    /// As if nobody worked on `runs`.
+    pub(super) fn without<'a>(mut self, runs: impl IntoIterator<Item = &'a RunId>) -> Self {
+        self.0.extend(runs.into_iter().map(|run| (*run, false)));
+        self
+    }
+
+    /// One that was not asked for has begun since.
+    pub(super) fn is_live(&self, run: RunId) -> bool {
+        self.0.get(&run).copied().unwrap_or(true)
+    }
+}
+
+/// A key of the advisory lock of who works on a run: the two numbers that `PostgreSQL` takes. Runs are counted one by
+/// one, and are never so many that the upper half counts.
+pub(super) fn work_lock(class: i64, run: RunId) -> (i32, i32) {
+    let bits = |number: i64| u32::try_from(number).unwrap_or(u32::MAX).cast_signed();
+    (bits(class), bits(number(run)))
+}
+
+/// Takes the right to work on a run, for as long as this connection lasts; false where another has it.
+pub(super) async fn try_work(conn: &mut PgConnection, class: i64, run: RunId) -> Result<bool> {
+    let (class, run) = work_lock(class, run);
+    sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
+        .bind(class)
+        .bind(run)
+        .fetch_one(conn)
+        .await
+}
+
+/// Gives it up.
+pub(super) async fn leave_work(conn: &mut PgConnection, class: i64, run: RunId) -> Result<()> {
+    let locks = work_lock(class, run);
+    // To give up what is not held would be a warning.
+    sqlx::query(
+        "SELECT pg_advisory_unlock($1, $2) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() \
+         AND objsubid = 2 AND classid = $3::bigint::oid AND objid = $4::bigint::oid",
+    )
+        .bind(locks.0)
+        .bind(locks.1)
+        .bind(class)
+        .bind(number(run))
+        .execute(conn)
+        .await
+        .map(drop)
+}

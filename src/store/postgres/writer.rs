@@ -1,0 +1,165 @@
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::session::leave_work;
+use crate::rules::moment::Moment;
+use crate::store::left::Raised;
+use crate::store::pending::{Answer, Change, Reply, Waiting};
+use crate::store::{NewRun, Operator, RunId, StoreError};
+
+/// How long is waited before a connection is tried anew, at first and at last.
+pub(super) const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// How long a transaction may take before its connection counts as lost.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the writer is asked for.
+pub(super) enum Job {
+    /// Goes into the next transaction.
+    Change(Change, Reply),
+    /// Comes after all that was asked for before.
+    Turn(Turn),
+    /// Nothing waits any longer for a server that is away.
+    GiveUp,
+}
+
+/// Something about a run, or about all that was handed over.
+pub(super) enum Turn {
+    Begin(Box<NewRun>, oneshot::Sender<Result<RunId, StoreError>>),
+    Resume(RunId, Moment, oneshot::Sender<Result<(), StoreError>>),
+    Close(RunId, Moment, oneshot::Sender<Result<(), StoreError>>),
+    EndIdle(oneshot::Sender<()>),
+    Flush(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// The connection on which is written. With it go the locks of the runs that this process works on.
+pub(super) struct Session {
+    pub(super) conn: PgConnection,
+    /// The server's process for it, and since when: should the connection be lost, that one has to go.
+    pub(super) pid: i32,
+    pub(super) began: String,
+}
+
+/// What this process may do with a run that it works on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Work {
+    /// The epoch of the run that is this process's.
+    pub(super) epoch: i64,
+    pub(super) sends: bool,
+}
+
+/// A batch that was committed, or was not: the connection was lost in between.
+pub(super) struct Doubt {
+    pub(super) batch: i64,
+    pub(super) done: Vec<Answer>,
+    pub(super) raises: HashMap<i64, Raised>,
+}
+
+/// The one that writes.
+pub(super) struct Writer {
+    pub(super) session: Option<Session>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) by: Operator,
+    /// The runs that this process works on.
+    pub(super) works: BTreeMap<RunId, Work>,
+    /// The versions of sites that this process has made.
+    pub(super) raised: HashMap<i64, Raised>,
+    pub(super) batch: i64,
+    pub(super) in_doubt: Option<Doubt>,
+    /// The server's process of the connection that was lost.
+    pub(super) left_behind: Option<(i32, String)>,
+    /// What could not be written yet, in order.
+    pub(super) unwritten: VecDeque<Waiting>,
+    /// Why not.
+    pub(super) trouble: watch::Sender<Option<StoreError>>,
+    /// Why something was lost that can never be written.
+    pub(super) lost: Option<StoreError>,
+    pub(super) backoff: Duration,
+    /// When a connection is tried anew, where there is none.
+    pub(super) tries_at: Instant,
+    /// Whether nothing waits for a server that is away.
+    pub(super) gives_up: bool,
+    pub(super) told: Option<Instant>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        session: Session,
+        shared: Arc<Shared>,
+        by: Operator,
+        trouble: watch::Sender<Option<StoreError>>,
+    ) -> Self {
+        Self {
+            session: Some(session),
+            shared,
+            by,
+            works: BTreeMap::new(),
+            raised: HashMap::new(),
+            batch: 0,
+            in_doubt: None,
+            left_behind: None,
+            unwritten: VecDeque::new(),
+            trouble,
+            lost: None,
+            backoff: BACKOFF.0,
+            tries_at: Instant::now(),
+            gives_up: false,
+            told: None,
+        }
+    }
+
+    /// Nothing of the run is left for this process.
+    pub(super) async fn leave(&mut self, run: RunId) {
+        if self.works.remove(&run).is_none() {
+            return;
+        }
+        self.shared.works_on(self.own());
+        self.unlock(run).await;
+    }
+
+    /// Lets others work on the run.
+    pub(super) async fn unlock(&mut self, run: RunId) {
+        if let Some(mut session) = self.session.take() {
+            match leave_work(&mut session.conn, self.shared.place.class, run).await {
+                Ok(()) => self.session = Some(session),
+                Err(error) => self.is_cut_off(session, &error),
+            }
+        }
+    }
+
+    /// Why something that has happened is not written yet, or never will be.
+    pub(super) fn unwritten(&self) -> Result<(), StoreError> {
+        let away = || self.trouble.borrow().clone();
+        match away() {
+            Some(trouble) if !self.unwritten.is_empty() || self.session.is_none() => Err(trouble),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tries once more, and says what is still not written.
+    pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
+        self.write(Vec::new()).await;
+        if !self.unwritten.is_empty() {
+            self.unwritten()?;
+        }
+        self.lost.clone().map_or(Ok(()), Err)
+    }
+
+    /// The versions of these sites, which were such, were raised by this process.
+    pub(super) fn has_raised(&mut self, sites: &[(i64, i64)]) {
+        for (site, version) in sites {
+            let raised = Raised::above(*version, self.raised.get(site));
+            self.raised.insert(*site, raised);
+        }
+    }
+
+    /// The runs that this process works on.
+    pub(super) fn own(&self) -> Vec<RunId> {
+        self.works.keys().copied().collect()
+    }
+}
