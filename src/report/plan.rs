@@ -38,7 +38,7 @@ pub struct Told<'a> {
 
 const HEADS: [&str; 6] = ["SITE", "NOW", "GETS", "WAVE", "HOW", "NOTE"];
 
-impl<'a> Told<'a> {
+impl Told<'_> {
     fn name(&self, id: SiteId) -> &str {
         self.sites[id.index()].name.as_str()
     }
