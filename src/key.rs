@@ -18,6 +18,8 @@ pub const SHORT_LENGTH: usize = 32;
 pub const LONG_LENGTH: usize = 128;
 /// Prefixes of Stripe's secrets (<https://docs.stripe.com/keys>). None of them may ever reach a site.
 pub const SECRET_PREFIXES: [&str; 4] = ["sk_", "rk_", "whsec_", "ek_"];
+/// Characters of the longest of them.
+const LONGEST_SECRET_PREFIX: usize = 6;
 
 /// Stripe's two environments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -162,19 +164,26 @@ impl KeyRefusal {
 /// The secret's prefix with which `raw` begins (white space and quotes before it and hidden characters do not count),
 /// or `None`. Works on the first characters of a secret as they are typed.
 pub fn secret_prefix(raw: &str) -> Option<&'static str> {
-    let seen = without_hidden(raw);
-    let start = seen.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`'));
+    // No further than needed: who asks at each mark of a long text would read all of it each time.
+    let seen = raw.chars().filter(|character| is_seen(*character));
+    let start = seen.skip_while(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '`'));
+    let start: String = start.take(LONGEST_SECRET_PREFIX).collect();
     SECRET_PREFIXES.into_iter().find(|prefix| {
         start
             .get(..prefix.len())
-            .is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
     })
+}
+
+fn is_seen(character: char) -> bool {
+    character.is_whitespace() || !is_hidden(character)
 }
 
 /// `text` as it is seen: a secret with an invisible character inside is one all the same.
 pub(crate) fn without_hidden(text: &str) -> Cow<'_, str> {
-    let is_seen = |character: char| character.is_whitespace() || !is_hidden(character);
-    if text.chars().all(is_seen) {
+    // What is typed into a field is looked at with each letter, and is ASCII as a rule.
+    let is_plain = |byte: u8| matches!(byte, b' '..0x7f | b'\t' | b'\n' | b'\r');
+    if (text.is_ascii() && text.bytes().all(is_plain)) || text.chars().all(is_seen) {
         Cow::Borrowed(text)
     } else {
         text.chars().filter(|character| is_seen(*character)).collect()

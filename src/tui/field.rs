@@ -328,6 +328,11 @@ impl KeyField {
 /// environment (`sk_live_`), anywhere.
 pub fn secret(text: &str) -> Option<KeyRefusal> {
     let text = &*key::without_hidden(text);
+    let lower = text.to_ascii_lowercase();
+    if !key::SECRET_PREFIXES.iter().any(|prefix| lower.contains(prefix)) {
+        // Most texts: a field may hold a long one, and is looked at with each letter.
+        return None;
+    }
     if let Some(prefix) = key::secret_inside(text) {
         return Some(KeyRefusal::Secret { prefix });
     }
