@@ -128,18 +128,26 @@ impl MasterKey {
     /// URL or HTML, or with some of them; `None` if it does not occur.
     pub fn redact(&self, text: &str) -> Option<String> {
         let key = self.0.expose_secret();
-        let mut clean = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(first) = rest.chars().next() {
+        let begins = key.chars().next();
+        let may_begin = |character: char| Some(character) == begins || escapes::ESCAPES.contains(&character);
+        let mut clean = String::new();
+        let (mut rest, mut found) = (text, false);
+        while let Some(place) = rest.find(may_begin) {
+            clean.push_str(&rest[..place]);
+            rest = &rest[place..];
             if let Some(length) = escapes::length_of(key, rest) {
+                found = true;
                 clean.push_str("[master key]");
                 rest = &rest[length..];
             } else {
-                clean.push(first);
-                rest = &rest[first.len_utf8()..];
+                // As a character: `find` has found one.
+                let first = rest.chars().next().map_or(rest.len(), char::len_utf8);
+                clean.push_str(&rest[..first]);
+                rest = &rest[first..];
             }
         }
-        (clean != text).then_some(clean)
+        clean.push_str(rest);
+        found.then_some(clean)
     }
 }
 

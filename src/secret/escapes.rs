@@ -1,3 +1,6 @@
+/// What another character can be written with begins with one of these.
+pub(super) const ESCAPES: [char; 4] = ['%', '+', '\\', '&'];
+
 /// How many bytes at the beginning of `text` write `key`, or `None`. Each of its characters may stand for
 /// itself or be escaped, and several blanks may have become one.
 pub(super) fn length_of(key: &str, text: &str) -> Option<usize> {

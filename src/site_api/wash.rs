@@ -53,15 +53,18 @@ fn without_stripe_secrets(text: &str) -> (String, bool) {
 /// `sk_live_` and its like count wherever they stand, also right behind a letter (`\\nsk_live_…` in JSON that
 /// was not decoded, `%3Dsk_live_…`); a prefix without its environment counts only where a word begins.
 fn next_secret(text: &str, before: Option<char>) -> Option<(usize, usize)> {
-    let mut previous = before;
-    for (start, character) in text.char_indices() {
-        let at_word = previous.is_none_or(|previous| !previous.is_alphanumeric());
-        previous = Some(character);
-        let candidate = &text[start..];
+    // Each prefix ends with its only underscore, and most texts have few of those.
+    for (underscore, _) in text.match_indices('_') {
         for prefix in SECRET_PREFIXES {
+            let start = (underscore + 1).checked_sub(prefix.len());
+            let Some((start, candidate)) = start.and_then(|start| Some((start, text.get(start..)?))) else {
+                continue;
+            };
             let Some(tail) = strip_prefix_ignoring_case(candidate, prefix) else {
                 continue;
             };
+            let previous = text[..start].chars().next_back().or(before);
+            let at_word = previous.is_none_or(|previous| !previous.is_alphanumeric());
             let length = tail.bytes().take_while(|&byte| is_key_byte(byte)).count();
             let environment = ["live_", "test_"]
                 .iter()
