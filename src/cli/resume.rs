@@ -14,6 +14,7 @@ use super::status::{Interrupted, Status};
 use super::{Globals, log};
 use crate::engine::{Command, Left, LeftRun};
 use crate::key::PublishableKey;
+use crate::report::ServedKeys;
 use crate::report::plan::Told;
 use crate::rules::plan::{Plan, left_out};
 use crate::rules::progress::Progress;
@@ -134,6 +135,7 @@ async fn dry_run(session: &Session, telling: Telling, signals: &mut Signals) -> 
             states: &session.known,
             now: session.clock.now(),
             zone: &TimeZone::system(),
+            keys: ServedKeys::default(),
         };
         if tell_dry(&told, telling, signals).await? == Status::Interrupted {
             return Ok(Status::Interrupted);

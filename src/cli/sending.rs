@@ -18,6 +18,7 @@ use super::sources::{self, ListArgs, config_with_sites};
 use super::status::Status;
 use crate::config::Config;
 use crate::engine::{Attempts, Command, Left};
+use crate::report::ServedKeys;
 use crate::report::plan::Told;
 use crate::rules::plan::{Aside, Confirm, Danger, Plan};
 use crate::rules::run::RunId;
@@ -124,6 +125,7 @@ impl Planned {
             states: &session.known,
             now: session.clock.now(),
             zone,
+            keys: ServedKeys::default(),
         }
     }
 

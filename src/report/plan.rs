@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::{aligned, json, some_names};
+use super::{ServedKeys, aligned, json, some_names};
 use crate::key::PublishableKey;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::plan::{Again, Aside, Confirm, Danger, Outlook, Plan, PlanAction, PlanRow};
@@ -14,7 +14,7 @@ use crate::site::{Site, SiteId};
 use crate::text::Count;
 
 /// What a command without a screen would do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Told<'a> {
     /// What is sent; none where sites are only looked at again.
     pub plan: Option<&'a Plan>,
@@ -32,11 +32,13 @@ pub struct Told<'a> {
     pub now: Moment,
     /// Where times of day are read.
     pub zone: &'a TimeZone,
+    /// Filled at the first need: begin with the empty default.
+    pub keys: ServedKeys<'a>,
 }
 
 const HEADS: [&str; 6] = ["SITE", "NOW", "GETS", "WAVE", "HOW", "NOTE"];
 
-impl Told<'_> {
+impl<'a> Told<'a> {
     fn name(&self, id: SiteId) -> &str {
         self.sites[id.index()].name.as_str()
     }
@@ -47,12 +49,12 @@ impl Told<'_> {
 
     /// A key's mask, told apart from others that are served or sent with the same mask.
     fn mask(&self, key: &PublishableKey) -> String {
-        let served = self.states.iter().filter_map(|state| state.now.key());
-        let sent = self
-            .plan
-            .iter()
-            .flat_map(|plan| plan.rows.iter().map(|row| &row.key));
-        key.mask_among(served.chain(sent))
+        // Once for all rows: there are as many of them as sites.
+        let (states, plan): (&'a [SiteState], Option<&'a Plan>) = (self.states, self.plan);
+        let served = states.iter().filter_map(|state| state.now.key());
+        let sent = plan.iter().flat_map(|plan| plan.rows.iter().map(|row| &row.key));
+        let keys = self.keys.0.get_or_init(|| served.chain(sent).collect());
+        key.mask_among(keys.iter().copied())
     }
 
     fn outlook(&self, plan: &Plan, row: &PlanRow) -> Outlook {
