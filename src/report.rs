@@ -159,25 +159,29 @@ pub fn table(results: &Results<'_>) -> String {
 
 /// Rows below their heads, each column as wide as its longest cell.
 fn aligned(heads: &[String], cells: impl Iterator<Item = Vec<String>>) -> String {
-    let mut rows = vec![heads.to_vec()];
-    rows.extend(cells);
+    // All cells behind each other, and where each ends: of 100,000 sites that takes a fraction of what as many texts take.
+    let (mut text, mut ends) = (String::new(), Vec::new());
     let mut columns = vec![0; heads.len()];
-    for row in &rows {
+    for row in std::iter::once(heads.to_vec()).chain(cells) {
         for (column, cell) in columns.iter_mut().zip(row) {
-            *column = width(cell).max(*column);
+            *column = width(&cell).max(*column);
+            text.push_str(&cell);
+            ends.push(text.len());
         }
     }
-    let mut text = String::new();
-    for row in rows {
-        let cells = row
-            .iter()
-            .zip(&columns)
-            .map(|(cell, columns)| pad(cell, *columns));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        // Writing into a string cannot fail.
-        let _written = writeln!(text, "{}", line.trim_end());
+    let (mut lines, mut begin) = (String::new(), 0);
+    for row in ends.chunks(columns.len().max(1)) {
+        let from = lines.len();
+        for (end, columns) in row.iter().zip(&columns) {
+            lines.push_str(&pad(&text[begin..*end], *columns));
+            lines.push_str("  ");
+            begin = *end;
+        }
+        let line = lines[from..].trim_end().len();
+        lines.truncate(from + line);
+        lines.push('\n');
     }
-    text
+    lines
 }
 
 /// How many sites end how, which need a look, and whether the old key may expire.

@@ -28,6 +28,8 @@ pub trait SiteApi: Send + Sync + 'static {
 
 /// How many calls a backend has at once.
 mod backends;
+/// TLS sessions of servers.
+mod sessions;
 /// Connections, each with an end.
 mod lines;
 /// The two calls over HTTP.

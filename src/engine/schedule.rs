@@ -58,11 +58,23 @@ struct Place {
 struct Backend {
     pacing: Pacing,
     out: usize,
+    waiting: Option<Box<Waiting>>,
+    /// When it is woken, if it is.
+    woken_at: Option<Duration>,
+}
+
+/// What waits for a backend: for most of a large fleet nothing ever does.
+#[derive(Debug, Default)]
+struct Waiting {
     blocked: [VecDeque<Ticket>; LANES],
     /// Retries beyond its budget.
     retries: VecDeque<Ticket>,
-    /// When it is woken, if it is.
-    woken_at: Option<Duration>,
+}
+
+impl Backend {
+    fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
 }
 
 /// Who may call now: slots in all and of each backend, what is ready and what waits for its time.
@@ -100,8 +112,7 @@ impl Schedule {
                     backends.push(Backend {
                         pacing: Pacing::new(settings.per_backend, settings.rate.per_backend),
                         out: 0,
-                        blocked: Default::default(),
-                        retries: VecDeque::new(),
+                        waiting: None,
                         woken_at: None,
                     });
                 }
@@ -262,13 +273,13 @@ impl Schedule {
                     self.places[ticket.site.index()].wants = None;
                     return Some((ticket.site, want.call));
                 }
-                Err(Wait::Turn) => backend.blocked[lane as usize].push_back(ticket),
+                Err(Wait::Turn) => backend.waiting().blocked[lane as usize].push_back(ticket),
                 Err(Wait::Until(at)) => {
-                    backend.blocked[lane as usize].push_back(ticket);
+                    backend.waiting().blocked[lane as usize].push_back(ticket);
                     self.wake_backend(index, at);
                 }
                 Err(Wait::Budget(at)) => {
-                    backend.retries.push_back(ticket);
+                    backend.waiting().retries.push_back(ticket);
                     self.wake_backend(index, at);
                 }
             }
@@ -345,11 +356,14 @@ impl Schedule {
     /// Makes ready those that wait for this backend, as many as it takes now.
     fn unblock(&mut self, index: usize, now: Moment) {
         let backend = &self.backends[index];
+        if backend.waiting.is_none() {
+            return;
+        }
         let room = backend.pacing.at_once().saturating_sub(backend.out);
         for lane in 0..LANES {
             let mut freed: Vec<Ticket> = Vec::new();
             while freed.len() < room {
-                let Some(ticket) = self.backends[index].blocked[lane].pop_front() else {
+                let Some(ticket) = self.backends[index].waiting().blocked[lane].pop_front() else {
                     break;
                 };
                 if self.is_current(ticket) {
@@ -366,15 +380,15 @@ impl Schedule {
     /// Makes ready the first retry that waits for the budget of this backend, or has it looked at again in time:
     /// perhaps nothing else is called there any more.
     fn unblock_retry(&mut self, index: usize, now: Moment) {
-        while let Some(ticket) = self.backends[index].retries.front().copied() {
+        while let Some(ticket) = self.backends[index].waiting().retries.front().copied() {
             let Some(want) = self.wanted(ticket) else {
-                self.backends[index].retries.pop_front();
+                self.backends[index].waiting().retries.pop_front();
                 continue;
             };
             let backend = &mut self.backends[index];
             match backend.pacing.may_call(backend.out, true, now) {
                 Ok(()) => {
-                    backend.retries.pop_front();
+                    backend.waiting().retries.pop_front();
                     self.ready[want.lane as usize].push_back(ticket);
                 }
                 // What is out unblocks it.

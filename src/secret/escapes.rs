@@ -80,10 +80,13 @@ fn is_same(byte: u8, found: char) -> bool {
     char::from(byte).eq_ignore_ascii_case(&found)
 }
 
+/// So many blanks in a row stand for one of the key: a text may have nothing but blanks, and each of them may begin a part.
+const MOST_BLANKS: usize = 16;
+
 /// Adds the ends behind further blanks.
 fn more_blanks(text: &str, ends: &mut Vec<usize>) {
     let mut index = 0;
-    while let Some(&end) = ends.get(index) {
+    while let Some(&end) = ends.get(index).filter(|_| index < MOST_BLANKS) {
         let blanks = readings(&text[end..]).filter(|(found, _)| *found == ' ');
         ends.extend(blanks.map(|(_, length)| end + length));
         index += 1;

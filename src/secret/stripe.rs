@@ -35,26 +35,39 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
 /// `sk_live_` and its like count wherever they stand, also right behind a letter (`\\nsk_live_…` in JSON that
 /// was not decoded, `%3Dsk_live_…`); a prefix without its environment counts only where a word begins.
 fn next_secret(text: &str, before: Option<char>) -> Option<(usize, usize)> {
-    let mut previous = before;
-    for (start, character) in text.char_indices() {
-        let at_word = previous.is_none_or(|previous| !previous.is_alphanumeric());
-        previous = Some(character);
-        let candidate = &text[start..];
+    // Each prefix ends with its only underscore, and most texts have few of those.
+    for (underscore, _) in text.match_indices('_') {
         for prefix in SECRET_PREFIXES {
+            let start = (underscore + 1).checked_sub(prefix.len());
+            let Some((start, candidate)) = start.and_then(|start| Some((start, text.get(start..)?))) else {
+                continue;
+            };
             let Some(tail) = strip_prefix_ignoring_case(candidate, prefix) else {
                 continue;
             };
-            let length = tail.bytes().take_while(|&byte| is_key_byte(byte)).count();
-            let environment = ["live_", "test_"]
-                .iter()
-                .any(|mode| strip_prefix_ignoring_case(tail, mode).is_some());
-            let plain = length >= MIN_TAIL && (at_word || prefix == "whsec_");
-            if environment || plain {
-                return Some((start, start + prefix.len() + length));
+            let previous = text[..start].chars().next_back().or(before);
+            if is_secret(prefix, tail, previous) {
+                // Counted for what is taken out alone: a text may be made of prefixes.
+                return Some((start, start + prefix.len() + key_bytes(tail).count()));
             }
         }
     }
     None
+}
+
+/// Whether a secret's prefix that stands behind `previous` and before `tail` begins one. Looks at the beginning of these
+/// alone.
+fn is_secret(prefix: &str, tail: &str, previous: Option<char>) -> bool {
+    let at_word = previous.is_none_or(|previous| !previous.is_alphanumeric());
+    let environment = ["live_", "test_"]
+        .iter()
+        .any(|mode| strip_prefix_ignoring_case(tail, mode).is_some());
+    let is_long = || key_bytes(tail).take(MIN_TAIL).count() == MIN_TAIL;
+    environment || ((at_word || prefix == "whsec_") && is_long())
+}
+
+fn key_bytes(tail: &str) -> impl Iterator<Item = u8> {
+    tail.bytes().take_while(|&byte| is_key_byte(byte))
 }
 
 fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {

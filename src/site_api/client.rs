@@ -1,5 +1,5 @@
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
@@ -26,6 +26,7 @@ pub struct HttpSiteApi {
     pub(super) lines: Lines,
     pub(super) timeout: Duration,
     pub(super) backends: Backends,
+    seen: Mutex<Seen>,
     master_keys: RwLock<HashMap<MasterKeyId, Arc<MasterKey>>>,
 }
 
@@ -40,6 +41,7 @@ impl HttpSiteApi {
             lines,
             timeout: settings.timeout,
             backends: Backends::new(settings.per_backend),
+            seen: Mutex::default(),
             master_keys: RwLock::default(),
         })
     }
@@ -91,10 +93,35 @@ impl HttpSiteApi {
         let key = self.master_key(site.master_key);
         let mean = |raw: Raw<'_>| answer::look(raw, key.as_deref());
         // What a 404 means stands in its body.
-        ask(request, mean, LookVerdict::Problem, |status| {
+        let mut answer = ask(request, mean, LookVerdict::Problem, |status| {
             (200..300).contains(&status) || status == 404
         })
-        .await
+        .await;
+        if let LookVerdict::Serves(key) = &mut answer.verdict {
+            self.seen
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .share(key);
+        }
+        answer
+    }
+}
+
+/// The keys that sites have shown. A fleet has few, and each site's state holds several: all who hold the same one share
+/// its letters.
+#[derive(Debug, Default)]
+struct Seen(HashSet<PublishableKey>);
+
+impl Seen {
+    /// Sites that each show another key must not fill the memory.
+    const MOST: usize = 256;
+
+    fn share(&mut self, key: &mut PublishableKey) {
+        if let Some(known) = self.0.get(key) {
+            *key = known.clone();
+        } else if self.0.len() < Self::MOST {
+            self.0.insert(key.clone());
+        }
     }
 }
 
@@ -203,11 +230,18 @@ pub(super) fn problem<V>(verdict: V, took: Duration, detail: CleanText, http: Op
 }
 
 /// The values of all headers, a line each; hyper bounds how long they can be.
+/// As much of them as is read of a body.
 fn values(headers: &HeaderMap) -> String {
-    let lines = headers
-        .values()
-        .map(|value| String::from_utf8_lossy(value.as_bytes()));
-    lines.collect::<Vec<_>>().join("\n")
+    let mut lines = Vec::new();
+    for value in headers.values() {
+        lines.extend_from_slice(value.as_bytes());
+        lines.push(b'\n');
+        if lines.len() > BODY_LIMIT {
+            lines.truncate(BODY_LIMIT);
+            break;
+        }
+    }
+    String::from_utf8_lossy(&lines).into_owned()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

@@ -9,13 +9,15 @@ use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 use tokio_rustls::TlsConnector;
 
+use super::sessions::Sessions;
 use crate::secret::ProxyUrl;
 use crate::site::SiteUrl;
 
 /// No idle connections to speak of: a reused idle one is the one source of doubtful resets.
 const IDLE: Duration = Duration::from_secs(1);
-/// TLS sessions that are remembered at most (rustls counts eight entries a server).
-const MAX_SESSIONS: usize = 800_000;
+/// Servers whose TLS sessions are remembered at most: about a kilobyte each. Of a larger fleet those that were reached
+/// last are, and the others' second connection is a full handshake.
+const MAX_SESSIONS: usize = 20_000;
 
 /// How sites are reached.
 #[derive(Debug, Clone)]
@@ -190,7 +192,7 @@ fn tls(settings: &HttpSettings) -> Result<rustls::ClientConfig, ClientError> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.resumption = Resumption::in_memory_sessions((settings.sites * 8).clamp(256, MAX_SESSIONS));
+    config.resumption = Resumption::store(Arc::new(Sessions::of(settings.sites.min(MAX_SESSIONS))));
     Ok(config)
 }
 

@@ -59,6 +59,8 @@ impl<Place> Shared<Place> {
             match bases.get_mut(site) {
                 Some(known) if known.version <= basis.version => *known = basis,
                 Some(_) => {}
+                // As what nobody was told.
+                None if basis == Basis::default() => {}
                 None => {
                     bases.insert(site.clone(), basis);
                 }

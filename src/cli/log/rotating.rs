@@ -3,6 +3,7 @@ use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError
 use std::io::{Error, ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -11,6 +12,12 @@ use rustix::process::geteuid;
 /// Old files beside the one that is written: `name.1`, the newest, to `name.5`.
 const KEEP: u32 = 5;
 
+/// While there is so much room left, in bytes, [`LOOK_EVERY`] holds: what others write in that time has its place in it.
+const ROOM: u64 = 1024 * 1024;
+/// How often it is looked at most whether another process has rotated the file, and how long it is. In a run of
+/// thousands of lines a second two looks a line cost as much as the line.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// A file that lines are added to and that is renamed before it is too long.
 ///
 /// Why not a crate: tracing-appender 0.2 rotates by time alone, follows links and lets the umask decide who reads.
@@ -18,8 +25,8 @@ const KEEP: u32 = 5;
 /// processes one goes on writing to what the other has renamed, or both rename.
 ///
 /// Here a line is one write at the end of the file, which the system keeps whole, and before it comes a look at
-/// whether the name still means the file that is open. Who renames holds a lock, and the others meanwhile write
-/// on where they are: no line is lost, and none waits.
+/// whether the name still means the file that is open, if the last one is some time ago. Who renames holds a lock, and
+/// the others meanwhile write on where they are: no line is lost, and none waits.
 pub(super) struct Rotating {
     path: PathBuf,
     limit: u64,
@@ -30,6 +37,9 @@ pub(super) struct Rotating {
     retry_at: u64,
     /// The disk was full in the middle of a line.
     torn: bool,
+    /// When it was looked at last, and how long it is since, as far as is known here.
+    looked: Option<Instant>,
+    length: u64,
 }
 
 impl Rotating {
@@ -45,12 +55,14 @@ impl Rotating {
             identity,
             retry_at: 0,
             torn: false,
+            looked: None,
+            length: 0,
         })
     }
 
     /// Adds a line, with its end. The line is written also where rotating fails, which is told all the same.
     pub(super) fn write(&mut self, line: &[u8]) -> Result<()> {
-        let moved = self.follow().and_then(|()| self.rotate_before(line.len() as u64));
+        let moved = self.look_before(line.len() as u64);
         if self.torn {
             self.file.write_all(b"\n")?;
             self.torn = false;
@@ -61,11 +73,22 @@ impl Rotating {
                 written => break written?,
             }
         };
+        self.length += written as u64;
         if written < line.len() {
             self.torn = written > 0;
             return Err(Error::new(ErrorKind::WriteZero, "the disk is full"));
         }
         moved
+    }
+
+    /// Follows and rotates the file, where it is time to look.
+    fn look_before(&mut self, more: u64) -> Result<()> {
+        let is_fresh = self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY);
+        if is_fresh && self.length + more + ROOM <= self.limit {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        self.follow().and_then(|()| self.rotate_before(more))
     }
 
     /// Opens the file anew if its name means another one by now: another process has rotated it.
@@ -79,13 +102,14 @@ impl Rotating {
 
     fn reopen(&mut self) -> Result<()> {
         (self.file, self.identity) = open_private(&self.path)?;
-        (self.retry_at, self.torn) = (0, false);
+        (self.retry_at, self.torn, self.length) = (0, false, 0);
         Ok(())
     }
 
     /// Rotates if `more` bytes would make the file too long.
     fn rotate_before(&mut self, more: u64) -> Result<()> {
         let length = self.file.metadata()?.len();
+        self.length = length;
         if length == 0 || length + more <= self.limit || length < self.retry_at {
             return Ok(());
         }

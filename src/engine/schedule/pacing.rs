@@ -93,6 +93,16 @@ pub(super) struct Pacing {
     at_once: u32,
     good_answers: u32,
     failures: u32,
+    /// None until something is wrong with it: most of a large fleet never have any, and a moment takes much.
+    trouble: Option<Box<Trouble>>,
+    rate: Option<Box<Rate>>,
+    calls: usize,
+    retries: usize,
+}
+
+/// What holds a backend.
+#[derive(Debug, Clone, Default)]
+struct Trouble {
     /// The site of the first failure in a row, and whether another one failed since.
     failed_first: Option<SiteId>,
     several_failed: bool,
@@ -103,9 +113,6 @@ pub(super) struct Pacing {
     half_open: bool,
     /// `Retry-After` of one of its sites.
     held_until: Option<Moment>,
-    rate: Rate,
-    calls: usize,
-    retries: usize,
     last_retry: Option<Moment>,
 }
 
@@ -129,17 +136,32 @@ impl Pacing {
             at_once: most,
             good_answers: 0,
             failures: 0,
-            failed_first: None,
-            several_failed: false,
-            open_until: None,
-            open_for: Duration::ZERO,
-            half_open: false,
-            held_until: None,
-            rate: Rate::per_second(rate),
+            trouble: None,
+            rate: rate.map(|rate| Box::new(Rate::per_second(Some(rate)))),
             calls: 0,
             retries: 0,
-            last_retry: None,
         }
+    }
+
+    fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
+    }
+
+    /// Until when its breaker is open.
+    fn open_until(&self) -> Option<Moment> {
+        self.trouble.as_ref()?.open_until
+    }
+
+    fn held_until(&self) -> Option<Moment> {
+        self.trouble.as_ref()?.held_until
+    }
+
+    fn is_half_open(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.half_open)
+    }
+
+    fn rate_waits_until(&self, now: Moment) -> Option<Moment> {
+        self.rate.as_ref()?.waits_until(now)
     }
 
     /// Several sites are behind it.
@@ -149,7 +171,11 @@ impl Pacing {
 
     /// How many calls it takes at once.
     pub(super) fn at_once(&self) -> usize {
-        if self.half_open { 1 } else { self.at_once as usize }
+        if self.is_half_open() {
+            1
+        } else {
+            self.at_once as usize
+        }
     }
 
     /// Whether a call may go now, `out` being how many are out.
@@ -161,7 +187,8 @@ impl Pacing {
             return Err(Wait::Turn);
         }
         if is_retry && self.is_over_budget() {
-            let next = self.last_retry.map(|last| last + TRICKLE);
+            let last = self.trouble.as_ref().and_then(|trouble| trouble.last_retry);
+            let next = last.map(|last| last + TRICKLE);
             if let Some(next) = next.filter(|next| *next > now) {
                 return Err(Wait::Budget(next));
             }
@@ -171,16 +198,16 @@ impl Pacing {
 
     fn waits_until(&self, now: Moment) -> Option<Moment> {
         let until = self
-            .open_until
-            .max(self.held_until)
-            .max(self.rate.waits_until(now));
+            .open_until()
+            .max(self.held_until())
+            .max(self.rate_waits_until(now));
         until.filter(|until| *until > now)
     }
 
     /// Whether it is to be left alone now: its breaker is open, or one of its sites asked to wait.
     pub(super) fn is_held(&self, now: Moment) -> bool {
-        self.open_until
-            .max(self.held_until)
+        self.open_until()
+            .max(self.held_until())
             .is_some_and(|until| until > now)
     }
 
@@ -194,25 +221,31 @@ impl Pacing {
     /// A call goes out.
     pub(super) fn called(&mut self, is_retry: bool, now: Moment) {
         self.calls += 1;
-        self.rate.called(now);
+        if let Some(rate) = &mut self.rate {
+            rate.called(now);
+        }
         if is_retry {
             self.retries += 1;
-            self.last_retry = Some(now);
+            self.trouble().last_retry = Some(now);
         }
-        if self.open_until.take().is_some() {
-            self.half_open = true;
+        if let Some(trouble) = &mut self.trouble
+            && trouble.open_until.take().is_some()
+        {
+            trouble.half_open = true;
         }
     }
 
     /// The last call, no retry, was none.
     pub(super) fn undo(&mut self) {
         self.calls = self.calls.saturating_sub(1);
-        self.rate.undo();
+        if let Some(rate) = &mut self.rate {
+            rate.undo();
+        }
     }
 
     /// Whether one more call would be more than may go in a second.
     pub(super) fn exceeds_rate(&self, now: Moment) -> bool {
-        self.rate.waits_until(now).is_some()
+        self.rate_waits_until(now).is_some()
     }
 
     /// A call of `site` was answered, or was not. `retry_after` holds the backend.
@@ -224,7 +257,8 @@ impl Pacing {
         now: Moment,
     ) {
         if let Some(wait) = retry_after {
-            self.held_until = self.held_until.max(Some(now + wait));
+            let trouble = self.trouble();
+            trouble.held_until = trouble.held_until.max(Some(now + wait));
         }
         if health == Health::Good {
             return self.answered_well();
@@ -234,19 +268,24 @@ impl Pacing {
             self.at_once = (self.at_once / 2).max(1);
         }
         self.failures += 1;
-        self.several_failed |= *self.failed_first.get_or_insert(site) != site;
-        let in_a_row = self.failures >= FAILURES && self.several_failed;
-        if self.shared && (self.half_open || (in_a_row && self.open_until.is_none())) {
-            self.open_for = (self.open_for * 2).clamp(OPEN_FOR, OPEN_FOR_AT_MOST);
-            self.open_until = Some(now + self.open_for);
-            self.half_open = false;
+        let (failures, shared) = (self.failures, self.shared);
+        let trouble = self.trouble();
+        trouble.several_failed |= *trouble.failed_first.get_or_insert(site) != site;
+        let in_a_row = failures >= FAILURES && trouble.several_failed;
+        if shared && (trouble.half_open || (in_a_row && trouble.open_until.is_none())) {
+            trouble.open_for = (trouble.open_for * 2).clamp(OPEN_FOR, OPEN_FOR_AT_MOST);
+            trouble.open_until = Some(now + trouble.open_for);
+            trouble.half_open = false;
         }
     }
 
     fn answered_well(&mut self) {
-        (self.failures, self.failed_first, self.several_failed) = (0, None, false);
-        if self.half_open {
-            (self.half_open, self.open_for) = (false, Duration::ZERO);
+        self.failures = 0;
+        if let Some(trouble) = &mut self.trouble {
+            (trouble.failed_first, trouble.several_failed) = (None, false);
+            if trouble.half_open {
+                (trouble.half_open, trouble.open_for) = (false, Duration::ZERO);
+            }
         }
         self.good_answers += 1;
         if self.at_once < self.most && self.good_answers >= self.at_once * GOOD_ANSWERS {
@@ -260,8 +299,8 @@ impl Pacing {
         Shown {
             at_once: self.at_once(),
             most: self.most as usize,
-            open_until: self.open_until.filter(|until| *until > now),
-            held_until: self.held_until.filter(|until| *until > now),
+            open_until: self.open_until().filter(|until| *until > now),
+            held_until: self.held_until().filter(|until| *until > now),
             calls: self.calls,
             retries: self.retries,
         }
