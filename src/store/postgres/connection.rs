@@ -8,6 +8,8 @@ use super::fault::fault;
 use super::session::{Entry, Failure, Fence, connect, enter, try_work};
 use super::writer::{BACKOFF, PATIENCE, Session, Work, Writer};
 use crate::store::StoreError;
+use crate::store::left::no_right;
+use crate::store::pending::{Change, Waiting};
 
 impl Session {
     pub(super) async fn open(shared: &Shared) -> Result<Self, Error> {
@@ -74,12 +76,13 @@ impl Writer {
         }
         let tried = timeout(PATIENCE, self.reconnect()).await;
         let error = match tried.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut))) {
-            Ok(session) => {
+            Ok((session, written)) => {
                 tracing::info!("the store is connected again");
                 self.session = Some(session);
                 self.backoff = BACKOFF.0;
                 self.trouble.send_replace(None);
-                return true;
+                self.settle_doubt(written).await;
+                return self.session.is_some();
             }
             Err(failure) => StoreError::from(failure),
         };
@@ -90,8 +93,8 @@ impl Writer {
     }
 
     /// A new connection, with the rights that the last one had as far as nobody else has them now. Before anything is
-    /// written on it.
-    async fn reconnect(&mut self) -> Result<Session, Failure> {
+    /// written on it. With it the last batch that was committed.
+    async fn reconnect(&mut self) -> Result<(Session, i64), Failure> {
         let mut session = Session::open(&self.shared).await?;
         if let Some((pid, began)) = &self.left_behind {
             // Its network may be gone while the server has not noticed that: it holds our locks.
@@ -134,20 +137,26 @@ impl Writer {
         self.works = kept;
         self.shared.works_on(self.own());
         self.left_behind = None;
-        self.settle_doubt(written);
-        Ok(session)
+        Ok((session, written))
     }
 
-    /// Whether the batch of which nobody knew was committed.
-    fn settle_doubt(&mut self, written: i64) {
-        let Some(doubt) = self.in_doubt.take() else {
+    /// Answers the batch of which nobody knew whether it was committed, if it was: it is what waits first. A PUT is sent
+    /// only where its run is this process's yet: another that has taken it up has seen the intent, and looks.
+    async fn settle_doubt(&mut self, written: i64) {
+        let Some(mut doubt) = self.in_doubt.take().filter(|doubt| doubt.batch == written) else {
             return;
         };
-        if doubt.batch == written {
-            let count = doubt.done.len().min(self.unwritten.len());
-            let all = self.unwritten.drain(..count).collect();
-            self.raised.extend(doubt.raises);
-            Self::answer_all(all, doubt.done);
+        let count = doubt.done.len().min(self.unwritten.len());
+        let all: Vec<Waiting> = self.unwritten.drain(..count).collect();
+        self.raised.extend(doubt.raises);
+        for ((change, _), done) in all.iter().zip(&mut doubt.done) {
+            if let Change::Intent(intent, _) = change
+                && !self.works.get(&intent.run).is_some_and(|work| work.sends)
+            {
+                *done = Err(no_right(intent.run));
+            }
         }
+        self.follow(&all, &doubt.done).await;
+        Self::answer_all(all, doubt.done);
     }
 }

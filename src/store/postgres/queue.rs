@@ -128,14 +128,14 @@ impl Writer {
             Err(Failure::Sql(_)) => {
                 let mut rest = VecDeque::from(segment);
                 while let Some(one) = rest.pop_front() {
-                    if self.session.is_none() {
-                        rest.push_front(one);
-                        return self.put_back(rest.into());
-                    }
                     let one = vec![one];
                     match self.try_segment(&one).await {
                         Ok(done) => Self::answer_all(one, done),
-                        Err(Failure::Sql(error)) if way(&error) != Way::Never => self.put_back(one),
+                        Err(Failure::Sql(error)) if way(&error) != Way::Never => {
+                            // Before those behind it, and all at once: what is in doubt stays the first.
+                            self.put_back(rest.into());
+                            return self.put_back(one);
+                        }
                         Err(failure) => self.is_lost(one, &StoreError::from(failure)),
                     }
                 }
@@ -212,7 +212,7 @@ impl Writer {
     }
 
     /// What follows from the end of what is written.
-    async fn follow(&mut self, segment: &[Waiting], done: &[Answer]) {
+    pub(super) async fn follow(&mut self, segment: &[Waiting], done: &[Answer]) {
         match (segment.first(), done.first()) {
             (Some((Change::Sent(run, _), _)), Some(Ok(_))) => {
                 if let Some(work) = self.works.get_mut(run) {

@@ -53,7 +53,8 @@ pub(super) struct Work {
     pub(super) sends: bool,
 }
 
-/// A batch that was committed, or was not: the connection was lost in between.
+/// A batch that was committed, or was not: the connection was lost in between. Its changes are the first of what is not
+/// written.
 pub(super) struct Doubt {
     pub(super) batch: i64,
     pub(super) done: Vec<Answer>,
