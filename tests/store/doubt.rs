@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use stripe_propagate::rules::outcome::PutVerdict;
 use stripe_propagate::store::postgres::PostgresStore;
-use stripe_propagate::store::{Outcome, Record, Recorded, Request, Store};
+use stripe_propagate::store::{Outcome, Record, Recorded, Request, Store, StoreError};
 
 use crate::shared::{bob, number, sql};
 use crate::shop::{Home, Postgres, SERVING, Shop, at, row, row_words, run, run_of, url};
@@ -177,6 +177,74 @@ async fn a_run_whose_end_was_in_doubt_is_left_to_others() {
     let other = home.open_by(bob()).unwrap();
     assert!(!run(&other, id).await.live);
     other.resume_run(id, at(3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_lost_its_connection_and_may_be_back_keeps_its_sites_for_a_while() {
+    let Some(home) = Postgres::begin() else { return };
+    let between = Between::default();
+    let (db, other) = (between.open(&home), home.open_by(bob()).unwrap());
+    let id = db.begin_run(run_of("New", &["a", "b"], 0)).await.unwrap();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.order(id, "New", 0);
+    shop.intend(&db, 1).await;
+    let mut trouble = db.trouble().unwrap();
+    between.arm();
+    // The PUT is out, and its process has lost all locks.
+    let told = db.record(shop.record(None, 2));
+    trouble.wait_for(Option::is_some).await.unwrap();
+    for refused in [
+        other.begin_run(run_of("Newer", &["a"], 3)).await.unwrap_err(),
+        other.resume_run(id, at(3)).await.unwrap_err(),
+        other.close_run(id, at(3)).await.unwrap_err(),
+    ] {
+        let words = refused.to_string();
+        assert!(
+            matches!(refused, StoreError::Busy(_)) && words.contains("it may be back"),
+            "{words}"
+        );
+    }
+    assert_eq!(other.live_runs().await.unwrap().len(), 1);
+    assert!(other.unfinished_runs().await.unwrap().is_empty());
+    // As when that time is over.
+    sql(&home, "UPDATE stripe_propagate.processes SET until = now()").await;
+    other.begin_run(run_of("Newer", &["a"], 4)).await.unwrap();
+    between.lets_in();
+    let _told = told.await;
+    let mut next = Shop::of(&db, "b", 5).await;
+    next.order(id, "New", 5);
+    let refused = next.try_intend(&db, 5).await.unwrap_err().to_string();
+    assert!(refused.contains("does not hold the right"), "{refused}");
+    assert!(!run(&other, id).await.live, "it was taken");
+}
+
+#[tokio::test]
+async fn a_lock_that_is_not_free_in_time_costs_no_right() {
+    let Some(home) = Postgres::begin() else { return };
+    let db = home.open();
+    let id = db.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.order(id, "New", 0);
+    let session = "SELECT max(pid)::bigint FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2";
+    let before = number(&home, session).await;
+    for statement in [
+        "CREATE TABLE public.slow ()",
+        "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF to_regclass('public.slow') IS NOT NULL THEN RAISE 'slow' USING ERRCODE = '55P03'; END IF; \
+         RETURN NEW; END $$",
+        "CREATE TRIGGER slow BEFORE INSERT ON stripe_propagate.attempts FOR EACH ROW \
+         EXECUTE FUNCTION public.slow()",
+    ] {
+        sql(&home, statement).await;
+    }
+    let mut trouble = db.trouble().unwrap();
+    let free = async {
+        trouble.wait_for(Option::is_some).await.unwrap();
+        sql(&home, "DROP TABLE public.slow").await;
+    };
+    tokio::join!(shop.intend(&db, 1), free);
+    trouble.wait_for(Option::is_none).await.unwrap();
+    assert_eq!(number(&home, session).await, before, "it has its locks yet");
 }
 
 /// A look at `a`, of which the store is made to take some and others not, by their number.

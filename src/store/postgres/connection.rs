@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
-use sqlx::{Connection, Error};
+use sqlx::Error;
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
 use super::fault::fault;
-use super::session::{Entry, Failure, Fence, connect, enter, try_work};
+use super::session::{Entry, Failure, Fence, MARGIN, connect, enter, renew, try_work};
 use super::writer::{BACKOFF, PATIENCE, Session, Work, Writer};
 use crate::store::StoreError;
 use crate::store::left::no_right;
@@ -46,10 +46,33 @@ impl Writer {
         let Some(mut session) = self.session.take() else {
             return;
         };
-        match timeout(PATIENCE, session.conn.ping()).await {
+        let renewed = renew(&mut session.conn, self.shared.place.process, self.lease());
+        match timeout(PATIENCE, renewed).await {
             Ok(Ok(())) => self.session = Some(session),
             Ok(Err(error)) => self.is_cut_off(session, &error),
             Err(_) => self.is_cut_off(session, &Error::PoolTimedOut),
+        }
+    }
+
+    /// Something stands in the way of what is to be written, on a connection that is well.
+    pub(super) fn rest(&mut self, error: &Error) {
+        let error = fault(error);
+        tracing::warn!(%error, "the store lets nothing be written just now");
+        self.trouble.send_replace(Some(error));
+        self.tries_at = Instant::now() + self.backoff;
+        self.backoff = (self.backoff * 2).min(BACKOFF.1);
+    }
+
+    /// Whether it is not time yet to try again.
+    pub(super) fn rests(&self) -> bool {
+        self.trouble.borrow().is_some() && Instant::now() < self.tries_at
+    }
+
+    /// Nothing stands in the way any more.
+    pub(super) fn is_well(&mut self) {
+        if self.trouble.borrow().is_some() {
+            self.backoff = BACKOFF.0;
+            self.trouble.send_replace(None);
         }
     }
 
@@ -108,10 +131,12 @@ impl Writer {
             .await?;
         }
         let own = self.own();
+        let asked = Instant::now();
         let entry = Entry {
             process: self.shared.place.process,
             batch: None,
             tells: false,
+            lease: self.lease(),
             runs: &own,
         };
         let (mut change, fences) = enter(&mut session.conn, &entry).await?;
@@ -131,6 +156,9 @@ impl Writer {
             kept.insert(*run, work);
         }
         change.commit().await?;
+        if asked.elapsed() > MARGIN {
+            return Err(Failure::Sql(Error::PoolTimedOut));
+        }
         for run in own.iter().filter(|run| !kept.contains_key(run)) {
             tracing::warn!(run = run.0, "another process has taken the run up meanwhile");
         }
