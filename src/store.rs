@@ -220,6 +220,10 @@ pub struct Holder {
     /// Whether that is on another machine, or another user's process: no screen of who asks can attach to it.
     #[serde(default)]
     pub is_elsewhere: bool,
+    /// Set where it was not heard of last, and may have died: in so many seconds it holds nothing any more, unless it is
+    /// back by then.
+    #[serde(default)]
+    pub free_in: Option<u64>,
 }
 
 /// Why something could not be recorded or read. A PUT that cannot be recorded is not sent.
@@ -243,6 +247,12 @@ fn busy(holder: &Holder) -> String {
         .map_or("a run".to_owned(), |run| format!("run {}", run.0));
     let Operator { user, host, pid, .. } = &holder.by;
     let since = holder.since;
+    if let Some(seconds) = holder.free_in {
+        return format!(
+            "{run} of {user} on {host} (PID {pid} there) has died, or does not reach the store: a PUT of it may be out, \
+             and it may be back. Unless it is, others may send to its sites in {seconds} s: try again then"
+        );
+    }
     if holder.is_elsewhere {
         return format!(
             "{run} of {user} on {host} is sending to some of these sites (PID {pid} there, since {since:.0}): wait until \
@@ -378,10 +388,11 @@ pub struct Seen {
 
 /// Where runs are recorded. What one process writes, the others read.
 pub trait Store: Send + Sync + 'static {
-    /// Begins a run and gives it its number; from now on no other run sends on this store.
+    /// Begins a run and gives it its number. From now on no other run sends on this store; where it is a database, none
+    /// that has a site in common with this one.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] while another one sends.
+    /// [`StoreError::Busy`] while another one sends, of those that it keeps out.
     fn begin_run(&self, run: NewRun) -> impl Future<Output = Result<RunId, StoreError>> + Send;
 
     /// Takes up a run that was begun: it sends again, and no other.

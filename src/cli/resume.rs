@@ -21,7 +21,7 @@ use crate::rules::progress::Progress;
 use crate::rules::run::RunId;
 use crate::rules::state::{Allow, SiteState};
 use crate::site::SiteId;
-use crate::store::{RunRecord, Store};
+use crate::store::{RunRecord, Store, StoreError};
 use crate::text::Count;
 
 /// Flags of `resume`.
@@ -149,6 +149,9 @@ async fn nothing_to_resume(session: &Session) -> anyhow::Result<String> {
     Ok(goes_on.map_or_else(
         || "no run was left unfinished: there is nothing to resume".to_owned(),
         |live| {
+            if live.holder.free_in.is_some() {
+                return StoreError::Busy(Box::new(live.holder)).to_string();
+            }
             format!(
                 "run {} of {} goes on (PID {}): there is nothing to resume, and opening the screen attaches to it",
                 live.run.id.0, live.holder.by.user, live.holder.by.pid

@@ -202,6 +202,7 @@ impl Steer {
             },
             since,
             is_elsewhere: false,
+            free_in: None,
         };
         if attached.foreign_sites > 0 {
             self.warn(format!(

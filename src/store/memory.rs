@@ -92,6 +92,7 @@ impl MemoryStore {
             by: self.by.clone(),
             since,
             is_elsewhere: false,
+            free_in: None,
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -88,12 +89,20 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 const TURN_OF_OTHERS: Duration = Duration::from_millis(50);
 
 /// Where the store is, and what it calls this process.
-#[derive(Debug)]
 pub(super) struct Place {
     options: PgConnectOptions,
     /// The first number of the locks of who works on a run: the table of runs, by its number in the database.
     class: i64,
     process: i64,
+}
+
+impl fmt::Debug for Place {
+    /// Without its options: they have the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("process", &self.process)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What writing and reading share.
@@ -268,6 +277,7 @@ impl PostgresStore {
                     process: shared.place.process,
                     batch: None,
                     tells: true,
+                    lease: session::lease(&lock(&shared.policy)),
                     runs: &[],
                 };
                 let (mut transaction, _) = enter(conn, &entry).await?;

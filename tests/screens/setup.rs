@@ -383,6 +383,7 @@ fn what_a_screen_looks_at_when_it_opens_is_allowed_to_it() {
         by: Operator::default(),
         since: at(0).wall,
         is_elsewhere: false,
+        free_in: None,
     };
     let mut watches = Trial::new(&NAMES[..3], (120, 40), |start| start.options.read_only = true);
     assert_eq!(looked(open(&mut watches.screen, true)).len(), 1);

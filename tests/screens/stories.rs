@@ -271,5 +271,6 @@ pub(super) fn holder() -> Holder {
         },
         since: at(10).wall,
         is_elsewhere: false,
+        free_in: None,
     }
 }

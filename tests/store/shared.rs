@@ -1,11 +1,6 @@
 //! What is promised of a store in PostgreSQL alone: several runs at once, several machines, a server that goes away.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
@@ -17,7 +12,7 @@ use stripe_propagate::text::CleanText;
 use crate::shop::{Home, Postgres, SERVING, Shop, at, by, key, planned, row, row_words, run, run_of, url};
 
 /// Another user, on another machine.
-fn bob() -> Operator {
+pub(crate) fn bob() -> Operator {
     Operator {
         user: CleanText::note("bob"),
         host: CleanText::note("bastion"),
@@ -27,7 +22,7 @@ fn bob() -> Operator {
 }
 
 /// Runs a statement that is no part of what is tested; how many rows it told of.
-async fn sql(home: &Postgres, statement: &str) -> u64 {
+pub(crate) async fn sql(home: &Postgres, statement: &str) -> u64 {
     let mut conn = PgConnection::connect(&home.url).await.unwrap();
     let done = sqlx::query(AssertSqlSafe(statement.to_owned()))
         .execute(&mut conn)
@@ -37,7 +32,7 @@ async fn sql(home: &Postgres, statement: &str) -> u64 {
     done.rows_affected()
 }
 
-async fn number(home: &Postgres, query: &str) -> i64 {
+pub(crate) async fn number(home: &Postgres, query: &str) -> i64 {
     let mut conn = PgConnection::connect(&home.url).await.unwrap();
     let row = sqlx::query(AssertSqlSafe(query.to_owned()))
         .fetch_one(&mut conn)
@@ -47,7 +42,7 @@ async fn number(home: &Postgres, query: &str) -> i64 {
 }
 
 /// Cuts all connections of the store, as an operator or a network does.
-const CUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+pub(crate) const CUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
                    AND application_name = 'stripe-propagate'";
 
 #[tokio::test]
@@ -150,87 +145,6 @@ async fn a_connection_that_is_cut_is_mended_and_nothing_is_lost_or_told_twice() 
     }
     assert_eq!(db.trouble().unwrap().borrow().clone(), None);
     assert!(db.run_sent(id, at(5)).await.is_ok());
-}
-
-/// Passes on what a program and the server say, at a port of its own. Where it is `armed`, it passes on the next COMMIT,
-/// and ends the connection in the place of its answer.
-fn listens_in(socket: PathBuf, armed: Arc<AtomicBool>) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for program in listener.incoming().flatten() {
-            let Ok(server) = UnixStream::connect(&socket) else {
-                continue;
-            };
-            let answers = (server.try_clone().unwrap(), program.try_clone().unwrap());
-            let ends = program.try_clone().unwrap();
-            let committed = Arc::new(AtomicBool::new(false));
-            let cuts = Arc::clone(&committed);
-            std::thread::spawn(move || {
-                pass_on(answers.0, answers.1, |_| !cuts.load(Ordering::SeqCst));
-                let _closed = ends.shutdown(Shutdown::Both);
-            });
-            let armed = Arc::clone(&armed);
-            std::thread::spawn(move || {
-                pass_on(program, server, |said| {
-                    let commits = said.windows(7).any(|part| part == b"COMMIT\0");
-                    if commits && armed.swap(false, Ordering::SeqCst) {
-                        committed.store(true, Ordering::SeqCst);
-                    }
-                    true
-                });
-            });
-        }
-    });
-    port
-}
-
-fn pass_on(mut from: impl Read, mut to: impl Write, passes: impl Fn(&[u8]) -> bool) {
-    let mut buffer = vec![0; 65536];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if !passes(&buffer[..count]) || to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_batch_that_was_committed_before_the_answer_was_lost_is_not_written_again() {
-    let Some(home) = Postgres::begin() else { return };
-    let armed = Arc::new(AtomicBool::new(false));
-    let (url, folder) = home.url.split_once("?host=").unwrap();
-    let server = url.rsplit(':').next().unwrap().split('/').next().unwrap();
-    let port = listens_in(
-        Path::new(folder).join(format!(".s.PGSQL.{server}")),
-        Arc::clone(&armed),
-    );
-    let through = Postgres {
-        url: format!(
-            "{}?sslmode=disable",
-            url.replace(&format!(":{server}/"), &format!(":{port}/"))
-        ),
-    };
-    let db = through.open();
-    let id = db.begin_run(run_of("New", &["a"], 0)).await.unwrap();
-    let mut shop = Shop::of(&db, "a", 0).await;
-    shop.order(id, "New", 0);
-    armed.store(true, Ordering::SeqCst);
-    shop.intend(&db, 1).await;
-    assert!(!armed.swap(true, Ordering::SeqCst), "its answer was lost");
-    assert_eq!(shop.answered(&db, PutVerdict::Stored, 2).await, Recorded::Known);
-    assert!(!armed.swap(true, Ordering::SeqCst), "this one's too");
-    assert_eq!(shop.look(&db, "New", 3).await, Recorded::Known);
-    let attempts = home.open().attempts(Some(id), None, 9).await.unwrap();
-    let told: Vec<_> = attempts
-        .iter()
-        .map(|told| (told.request.word(), told.ended))
-        .collect();
-    assert_eq!(told, [("PUT", true), ("GET", true)]);
-    assert_eq!(
-        number(&home, "SELECT version FROM stripe_propagate.sites").await,
-        2,
-        "raised once each"
-    );
 }
 
 #[tokio::test]

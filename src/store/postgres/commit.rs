@@ -34,6 +34,7 @@ impl Writer {
             process: shared.place.process,
             batch: Some(self.batch),
             tells: self.is_to_tell(),
+            lease: self.lease(),
             runs: &own,
         };
         let (mut change, fences) = enter(conn, &entry).await?;
@@ -99,7 +100,9 @@ impl Writer {
                 taken_over.push((place, site, at));
             }
             done.push(match decided {
-                Decided::Known | Decided::TakenOver => Ok(Done::Recorded(Recorded::Known)),
+                Decided::Known => Ok(Done::Recorded(Recorded::Known)),
+                // What is known in its place is told below.
+                Decided::TakenOver => Ok(Done::Recorded(Recorded::TakenOver(Box::default()))),
                 Decided::NoRight => Err(no_right(run)),
             });
         }

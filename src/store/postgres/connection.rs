@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 
-use sqlx::{Connection, Error};
+use sqlx::Error;
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
 use super::fault::fault;
-use super::session::{Entry, Failure, Fence, connect, enter, try_work};
+use super::session::{Entry, Failure, Fence, MARGIN, connect, enter, renew, try_work};
 use super::writer::{BACKOFF, PATIENCE, Session, Work, Writer};
 use crate::store::StoreError;
+use crate::store::left::no_right;
+use crate::store::pending::{Change, Waiting};
 
 impl Session {
     pub(super) async fn open(shared: &Shared) -> Result<Self, Error> {
@@ -44,10 +46,33 @@ impl Writer {
         let Some(mut session) = self.session.take() else {
             return;
         };
-        match timeout(PATIENCE, session.conn.ping()).await {
+        let renewed = renew(&mut session.conn, self.shared.place.process, self.lease());
+        match timeout(PATIENCE, renewed).await {
             Ok(Ok(())) => self.session = Some(session),
             Ok(Err(error)) => self.is_cut_off(session, &error),
             Err(_) => self.is_cut_off(session, &Error::PoolTimedOut),
+        }
+    }
+
+    /// Something stands in the way of what is to be written, on a connection that is well.
+    pub(super) fn rest(&mut self, error: &Error) {
+        let error = fault(error);
+        tracing::warn!(%error, "the store lets nothing be written just now");
+        self.trouble.send_replace(Some(error));
+        self.tries_at = Instant::now() + self.backoff;
+        self.backoff = (self.backoff * 2).min(BACKOFF.1);
+    }
+
+    /// Whether it is not time yet to try again.
+    pub(super) fn rests(&self) -> bool {
+        self.trouble.borrow().is_some() && Instant::now() < self.tries_at
+    }
+
+    /// Nothing stands in the way any more.
+    pub(super) fn is_well(&mut self) {
+        if self.trouble.borrow().is_some() {
+            self.backoff = BACKOFF.0;
+            self.trouble.send_replace(None);
         }
     }
 
@@ -74,12 +99,13 @@ impl Writer {
         }
         let tried = timeout(PATIENCE, self.reconnect()).await;
         let error = match tried.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut))) {
-            Ok(session) => {
+            Ok((session, written)) => {
                 tracing::info!("the store is connected again");
                 self.session = Some(session);
                 self.backoff = BACKOFF.0;
                 self.trouble.send_replace(None);
-                return true;
+                self.settle_doubt(written).await;
+                return self.session.is_some();
             }
             Err(failure) => StoreError::from(failure),
         };
@@ -90,8 +116,8 @@ impl Writer {
     }
 
     /// A new connection, with the rights that the last one had as far as nobody else has them now. Before anything is
-    /// written on it.
-    async fn reconnect(&mut self) -> Result<Session, Failure> {
+    /// written on it. With it the last batch that was committed.
+    async fn reconnect(&mut self) -> Result<(Session, i64), Failure> {
         let mut session = Session::open(&self.shared).await?;
         if let Some((pid, began)) = &self.left_behind {
             // Its network may be gone while the server has not noticed that: it holds our locks.
@@ -105,10 +131,12 @@ impl Writer {
             .await?;
         }
         let own = self.own();
+        let asked = Instant::now();
         let entry = Entry {
             process: self.shared.place.process,
             batch: None,
             tells: false,
+            lease: self.lease(),
             runs: &own,
         };
         let (mut change, fences) = enter(&mut session.conn, &entry).await?;
@@ -128,26 +156,35 @@ impl Writer {
             kept.insert(*run, work);
         }
         change.commit().await?;
+        if asked.elapsed() > MARGIN {
+            return Err(Failure::Sql(Error::PoolTimedOut));
+        }
         for run in own.iter().filter(|run| !kept.contains_key(run)) {
             tracing::warn!(run = run.0, "another process has taken the run up meanwhile");
         }
         self.works = kept;
         self.shared.works_on(self.own());
         self.left_behind = None;
-        self.settle_doubt(written);
-        Ok(session)
+        Ok((session, written))
     }
 
-    /// Whether the batch of which nobody knew was committed.
-    fn settle_doubt(&mut self, written: i64) {
-        let Some(doubt) = self.in_doubt.take() else {
+    /// Answers the batch of which nobody knew whether it was committed, if it was: it is what waits first. A PUT is sent
+    /// only where its run is this process's yet: another that has taken it up has seen the intent, and looks.
+    async fn settle_doubt(&mut self, written: i64) {
+        let Some(mut doubt) = self.in_doubt.take().filter(|doubt| doubt.batch == written) else {
             return;
         };
-        if doubt.batch == written {
-            let count = doubt.done.len().min(self.unwritten.len());
-            let all = self.unwritten.drain(..count).collect();
-            self.raised.extend(doubt.raises);
-            Self::answer_all(all, doubt.done);
+        let count = doubt.done.len().min(self.unwritten.len());
+        let all: Vec<Waiting> = self.unwritten.drain(..count).collect();
+        self.raised.extend(doubt.raises);
+        for ((change, _), done) in all.iter().zip(&mut doubt.done) {
+            if let Change::Intent(intent, _) = change
+                && !self.works.get(&intent.run).is_some_and(|work| work.sends)
+            {
+                *done = Err(no_right(intent.run));
+            }
         }
+        self.follow(&all, &doubt.done).await;
+        Self::answer_all(all, doubt.done);
     }
 }

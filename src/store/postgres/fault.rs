@@ -20,6 +20,8 @@ fn code(error: &Error) -> Option<String> {
 pub(super) enum Way {
     /// At once the same again: two transactions stood in each other's way.
     Again,
+    /// Later the same again, on the same connection: something else took too long.
+    Wait,
     /// Later the same again, on another connection: nothing is wrong with what was to be written.
     Later,
     /// The same would fail again.
@@ -42,10 +44,11 @@ pub(super) fn way(error: &Error) -> Way {
     match code.as_str() {
         // Serialization, deadlock.
         "40001" | "40P01" => Way::Again,
-        // A lock that was not free in time, a statement that took too long, a server that only reads just now.
-        // Or the login, its password, a database that is gone: somebody is at work there. Or a session that the server
+        // A lock that was not free in time, a statement that took too long. With the connection all rights would go.
+        "55P03" | "57014" => Way::Wait,
+        // A server that only reads just now. Or the login, its password, a database that is gone: somebody is at work there. Or a session that the server
         // has ended.
-        "55P03" | "57014" | "25006" | "28000" | "28P01" | "3D000" | "25P03" | "25P04" => Way::Later,
+        "25006" | "28000" | "28P01" | "3D000" | "25P03" | "25P04" => Way::Later,
         // Connection, resources, an operator's hand, the disk.
         code if ["08", "53", "57", "58"].contains(&code.get(..2).unwrap_or_default()) => Way::Later,
         _ => Way::Never,

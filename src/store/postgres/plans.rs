@@ -1,9 +1,10 @@
 use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
 
 use super::columns::{Result, json, ns, number, numbers, run, wall};
 use super::runs::holder_of;
 use super::schema::HOLDS;
-use super::session::live;
+use super::session::{free_in, live, locked};
 use crate::rules::state::Served;
 use crate::rules::status::{Push, Verify};
 use crate::store::{Holder, NewRun, Operator, PlannedSite, RunId};
@@ -23,7 +24,12 @@ pub(super) async fn alone(conn: &mut PgConnection) -> Result<()> {
 }
 
 /// Puts a run on record, without its sites: it sends.
-pub(super) async fn begin(conn: &mut PgConnection, by: &Operator, boot: i64, new: &NewRun) -> Result<RunId> {
+pub(super) async fn begin(
+    conn: &mut PgConnection,
+    (by, process): (&Operator, i64),
+    boot: i64,
+    new: &NewRun,
+) -> Result<RunId> {
     // Not a sequence: what comes to nothing takes no number.
     let id: i64 =
         sqlx::query_scalar("UPDATE meta SET value = value + 1 WHERE name = 'last_run' RETURNING value")
@@ -31,7 +37,7 @@ pub(super) async fn begin(conn: &mut PgConnection, by: &Operator, boot: i64, new
             .await?;
     sqlx::query(
         "INSERT INTO runs (id, kind, parent, key, allow, began_by, began_ns, began_wall, began_boot, epoch, sends, \
-         works_by, works_since) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, true, $6, $8)",
+         works_by, works_since, works_process) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, true, $6, $8, $10)",
     )
     .bind(id)
     .bind(json(&new.kind)?)
@@ -42,6 +48,7 @@ pub(super) async fn begin(conn: &mut PgConnection, by: &Operator, boot: i64, new
     .bind(ns(new.at))
     .bind(wall(new.at))
     .bind(boot)
+    .bind(process)
     .execute(conn)
     .await?;
     Ok(RunId(id.cast_unsigned()))
@@ -49,12 +56,17 @@ pub(super) async fn begin(conn: &mut PgConnection, by: &Operator, boot: i64, new
 
 /// Puts its sites on record, in the order of the plan.
 pub(super) async fn plan(conn: &mut PgConnection, id: RunId, sites: &[PlannedSite]) -> Result<()> {
-    for (index, slice) in sites.chunks(SLICE).enumerate() {
-        let urls: Vec<String> = slice.iter().map(|planned| planned.site.to_string()).collect();
+    // In one order everywhere: otherwise two that have new sites in common wait for each other.
+    let mut new: Vec<String> = sites.iter().map(|planned| planned.site.to_string()).collect();
+    new.sort_unstable();
+    for urls in new.chunks(SLICE) {
         sqlx::query("INSERT INTO sites (url) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING")
-            .bind(&urls)
+            .bind(urls)
             .execute(&mut *conn)
             .await?;
+    }
+    for (index, slice) in sites.chunks(SLICE).enumerate() {
+        let urls: Vec<String> = slice.iter().map(|planned| planned.site.to_string()).collect();
         rows(conn, id, index * SLICE, urls, slice).await?;
     }
     if sites.len() >= MANY {
@@ -112,7 +124,12 @@ async fn rows(
 
 /// Takes the sites of the run from runs whose process is gone: should that only have lost its connection, its right is
 /// lost too. Where a process sends to one of them, it stays its: who.
-pub(super) async fn take_sites(conn: &mut PgConnection, class: i64, id: RunId) -> Result<Option<Holder>> {
+pub(super) async fn take_sites(
+    conn: &mut PgConnection,
+    class: i64,
+    process: i64,
+    id: RunId,
+) -> Result<Option<Holder>> {
     let rows = sqlx::query(
         "SELECT o.id, o.works_by, o.works_since FROM runs o WHERE o.sends AND o.id <> $1 AND EXISTS (\
          SELECT 1 FROM run_sites theirs JOIN run_sites mine ON mine.site = theirs.site AND mine.run = $1 \
@@ -122,21 +139,57 @@ pub(super) async fn take_sites(conn: &mut PgConnection, class: i64, id: RunId) -
     .bind(number(id))
     .fetch_all(&mut *conn)
     .await?;
+    let mut dead = Vec::new();
+    for row in &rows {
+        dead.push(run(row, "id")?);
+    }
+    if let Some(holder) = first_live(conn, class, process, &rows).await? {
+        return Ok(Some(holder));
+    }
+    if dead.is_empty() {
+        return Ok(None);
+    }
+    sqlx::query("SELECT id FROM runs WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE")
+        .bind(numbers(&dead))
+        .execute(&mut *conn)
+        .await?;
+    // One may have come back until then; from now on none can.
+    if let Some(holder) = first_live(conn, class, process, &rows).await? {
+        return Ok(Some(holder));
+    }
+    sqlx::query("UPDATE runs SET sends = false, epoch = epoch + 1, works_process = NULL WHERE id = ANY($1)")
+        .bind(numbers(&dead))
+        .execute(conn)
+        .await?;
+    Ok(None)
+}
+
+/// Who works on the first of the runs of these rows that a process works on, or may.
+async fn first_live(
+    conn: &mut PgConnection,
+    class: i64,
+    process: i64,
+    rows: &[PgRow],
+) -> Result<Option<Holder>> {
     if rows.is_empty() {
         return Ok(None);
     }
     let live = live(conn, class).await?;
-    let mut dead = Vec::new();
-    for row in &rows {
+    for row in rows {
         let theirs = run(row, "id")?;
-        if live.contains(&theirs) {
-            return holder_of(row).map(Some);
+        if !live.contains(&theirs) {
+            continue;
         }
-        dead.push(theirs);
+        let has_lock = locked(conn, class).await?.contains(&theirs);
+        let free_in = if has_lock {
+            None
+        } else {
+            free_in(conn, process, theirs).await?
+        };
+        return Ok(Some(Holder {
+            free_in,
+            ..holder_of(row)?
+        }));
     }
-    sqlx::query("UPDATE runs SET sends = false, epoch = epoch + 1 WHERE id = ANY($1)")
-        .bind(numbers(&dead))
-        .execute(conn)
-        .await?;
     Ok(None)
 }

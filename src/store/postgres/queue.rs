@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::fault::{Way, fault, way};
-use super::session::Failure;
+use super::session::{Failure, MARGIN, ends};
 use super::writer::{Job, PATIENCE, Turn, Writer};
 use crate::store::StoreError;
 use crate::store::pending::{Answer, Change, Done, Pending, Reply, Waiting};
@@ -18,7 +18,7 @@ const GATHER: Duration = Duration::from_millis(4);
 /// How often a process that works on a run looks whether its connection is there: the right to work on it ends with it.
 const PULSE: Duration = Duration::from_secs(2);
 /// So often a transaction is tried that another one stood in the way of.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 
 impl Writer {
     /// Until nobody asks any more.
@@ -62,6 +62,7 @@ impl Writer {
         loop {
             let until = match &self.session {
                 None => self.tries_at,
+                Some(_) if !self.unwritten.is_empty() => self.tries_at,
                 Some(_) if self.works.is_empty() => return jobs.recv().await,
                 Some(_) => Instant::now() + PULSE,
             };
@@ -69,7 +70,7 @@ impl Writer {
                 job = jobs.recv() => return job,
                 () = sleep_until(until) => {}
             }
-            if self.session.is_some() {
+            if self.session.is_some() && self.unwritten.is_empty() {
                 self.pulse().await;
             } else {
                 self.write(Vec::new()).await;
@@ -85,9 +86,12 @@ impl Writer {
                 return self.let_go_of_waiting();
             }
             let Some(segment) = self.next_segment() else {
-                return;
+                return self.is_well();
             };
             self.write_segment(segment).await;
+            if self.session.is_some() && self.rests() {
+                return self.let_go_of_waiting();
+            }
         }
     }
 
@@ -128,14 +132,14 @@ impl Writer {
             Err(Failure::Sql(_)) => {
                 let mut rest = VecDeque::from(segment);
                 while let Some(one) = rest.pop_front() {
-                    if self.session.is_none() {
-                        rest.push_front(one);
-                        return self.put_back(rest.into());
-                    }
                     let one = vec![one];
                     match self.try_segment(&one).await {
                         Ok(done) => Self::answer_all(one, done),
-                        Err(Failure::Sql(error)) if way(&error) != Way::Never => self.put_back(one),
+                        Err(Failure::Sql(error)) if way(&error) != Way::Never => {
+                            // Before those behind it, and all at once: what is in doubt stays the first.
+                            self.put_back(rest.into());
+                            return self.put_back(one);
+                        }
                         Err(failure) => self.is_lost(one, &StoreError::from(failure)),
                     }
                 }
@@ -174,11 +178,14 @@ impl Writer {
             };
             self.batch += 1;
             let mut committing = None;
+            let asked = Instant::now();
             let trying = self.commit(&mut session.conn, segment, &mut committing);
             let done = timeout(PATIENCE, trying)
                 .await
                 .unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
             let error = match done {
+                // The right to send was seen too long ago for a PUT: it is seen anew.
+                Ok(()) if asked.elapsed() > MARGIN => Error::PoolTimedOut,
                 Ok(()) => {
                     self.session = Some(session);
                     let doubt = committing.take();
@@ -186,6 +193,7 @@ impl Writer {
                         return Ok(Vec::new());
                     };
                     self.raised.extend(doubt.raises);
+                    self.is_well();
                     self.follow(segment, &doubt.done).await;
                     return Ok(doubt.done);
                 }
@@ -202,7 +210,12 @@ impl Writer {
                     self.session = Some(session);
                     return Err(Failure::Sql(error));
                 }
-                Way::Again | Way::Later => {
+                Way::Again | Way::Wait => {
+                    self.session = Some(session);
+                    self.rest(&error);
+                    return Err(Failure::Sql(error));
+                }
+                Way::Later => {
                     self.in_doubt = committing;
                     self.is_cut_off(session, &error);
                     return Err(Failure::Sql(error));
@@ -212,7 +225,7 @@ impl Writer {
     }
 
     /// What follows from the end of what is written.
-    async fn follow(&mut self, segment: &[Waiting], done: &[Answer]) {
+    pub(super) async fn follow(&mut self, segment: &[Waiting], done: &[Answer]) {
         match (segment.first(), done.first()) {
             (Some((Change::Sent(run, _), _)), Some(Ok(_))) => {
                 if let Some(work) = self.works.get_mut(run) {
@@ -238,7 +251,9 @@ impl Writer {
         }
         if let Some(mut session) = self.session.take() {
             // Who looks next must not find a process that is gone.
+            let process = self.shared.place.process;
             let let_go = async {
+                ends(&mut session.conn, process).await?;
                 sqlx::raw_sql("SELECT pg_advisory_unlock_all()")
                     .execute(&mut session.conn)
                     .await?;

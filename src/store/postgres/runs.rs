@@ -25,13 +25,19 @@ pub(super) async fn exists(conn: &mut PgConnection, id: RunId) -> Result<bool> {
 
 /// A process takes it up, to work on it from `since`: from now on what others write of it is worth nothing. Returns
 /// its epoch.
-pub(super) async fn take_up(conn: &mut PgConnection, id: RunId, by: &Operator, since: Moment) -> Result<i64> {
+pub(super) async fn take_up(
+    conn: &mut PgConnection,
+    id: RunId,
+    (by, process): (&Operator, i64),
+    since: Moment,
+) -> Result<i64> {
     sqlx::query_scalar(
-        "UPDATE runs SET epoch = epoch + 1, works_by = $2, works_since = $3 WHERE id = $1 RETURNING epoch",
+        "UPDATE runs SET epoch = epoch + 1, works_by = $2, works_since = $3, works_process = $4 WHERE id = $1 RETURNING epoch",
     )
     .bind(number(id))
     .bind(json(by)?)
     .bind(wall(since))
+    .bind(process)
     .fetch_one(conn)
     .await
 }
@@ -52,6 +58,7 @@ pub(super) fn holder_of(row: &PgRow) -> Result<Holder> {
         by: value(row, "works_by")?,
         since: columns::time(row, "works_since")?,
         is_elsewhere: false,
+        free_in: None,
     })
 }
 
@@ -278,8 +285,13 @@ pub(super) async fn not_ended(
         .await?;
     let mut found = Vec::new();
     for row in &rows {
-        if lives.is_live(run(row, "id")?) == live {
-            found.push((run_record(conn, lives, boot, row).await?, holder_of(row)?));
+        let id = run(row, "id")?;
+        if lives.is_live(id) == live {
+            let holder = Holder {
+                free_in: lives.free_in(id),
+                ..holder_of(row)?
+            };
+            found.push((run_record(conn, lives, boot, row).await?, holder));
         }
     }
     Ok(found)

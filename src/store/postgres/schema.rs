@@ -16,11 +16,12 @@ pub(super) const HOLDS: i64 = 0x7374_7072_686f_6c64;
 /// columns. What is of this one alone:
 ///
 /// `processes`: who writes. `written` rises with each transaction of a process, `batch` is the last one of its writer:
-/// after a connection was lost, it tells whether that was committed.
+/// after a connection was lost, it tells whether that was committed. By `until`, by the server's clock, no PUT of it is
+/// out any more, unless it was heard of again.
 ///
 /// `runs.epoch` rises each time a process takes the run up, or another takes its sites from it: what a process writes
 /// of a run is worth something while the epoch is its own. `runs.sends`: it has the right to send to its sites, as long
-/// as a process works on it.
+/// as a process works on it: `works_process`, none where that has left it.
 ///
 /// No foreign keys: each would be asked for at each row of a run, and only this program writes here.
 const FIRST: &str = "
@@ -37,7 +38,8 @@ CREATE TABLE processes (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     written BIGINT NOT NULL DEFAULT 0,
     batch BIGINT NOT NULL DEFAULT 0,
-    at TIMESTAMPTZ NOT NULL DEFAULT now()
+    at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    until TIMESTAMPTZ NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 CREATE TABLE runs (
     id BIGINT PRIMARY KEY,
@@ -54,7 +56,8 @@ CREATE TABLE runs (
     epoch BIGINT NOT NULL DEFAULT 0,
     sends BOOLEAN NOT NULL DEFAULT false,
     works_by TEXT NOT NULL,
-    works_since BIGINT NOT NULL
+    works_since BIGINT NOT NULL,
+    works_process BIGINT
 );
 CREATE INDEX runs_open ON runs (id) WHERE ended_wall IS NULL;
 CREATE INDEX runs_sending ON runs (id) WHERE sends;

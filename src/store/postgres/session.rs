@@ -7,6 +7,7 @@ use sqlx::{Connection, Error, PgConnection, Postgres, Row, Transaction};
 use super::columns::{Result, maybe_small, number, numbers};
 use super::fault::fault;
 use super::schema::{TABLES, must_be_ours};
+use crate::rules::retry::Policy;
 use crate::store::{RunId, StoreError};
 
 /// How long a connection may take, with its login.
@@ -87,6 +88,8 @@ pub(super) struct Entry<'a> {
     pub(super) batch: Option<i64>,
     /// Whether the others are told at once.
     pub(super) tells: bool,
+    /// For so many seconds from now on a PUT of the process may be out ([`lease`]).
+    pub(super) lease: f64,
     /// Whose fences are asked for: they stay as they are until the end of the transaction.
     pub(super) runs: &'a [RunId],
 }
@@ -101,14 +104,16 @@ pub(super) async fn enter<'a>(
     entry: &Entry<'_>,
 ) -> std::result::Result<(Transaction<'a, Postgres>, BTreeMap<RunId, Fence>), Failure> {
     let mut change = conn.begin().await?;
-    let enter = "INSERT INTO processes (id, written, batch) OVERRIDING SYSTEM VALUE VALUES ($1, 1, coalesce($2, 0)) \
+    let enter = "INSERT INTO processes (id, written, batch, until) OVERRIDING SYSTEM VALUE \
+                 VALUES ($1, 1, coalesce($2, 0), clock_timestamp() + make_interval(secs => $4)) \
                  ON CONFLICT (id) DO UPDATE SET written = processes.written + 1, \
-                 batch = coalesce($2, processes.batch), at = now() \
+                 batch = coalesce($2, processes.batch), at = now(), until = greatest(processes.until, excluded.until) \
                  RETURNING pg_advisory_xact_lock_shared($3) IS NULL";
     sqlx::query(enter)
         .bind(entry.process)
         .bind(entry.batch)
         .bind(TABLES)
+        .bind(entry.lease)
         .execute(&mut *change)
         .await?;
     // In a statement of its own, which sees what was upgraded while that lock was waited for.
@@ -124,6 +129,10 @@ pub(super) async fn enter<'a>(
     .bind(entry.process.to_string())
     .fetch_all(&mut *change)
     .await?;
+    if found.is_empty() {
+        // Tables without a version are nobody's.
+        return Err(Failure::Sql(Error::RowNotFound));
+    }
     let mut fences = BTreeMap::new();
     for row in &found {
         must_be_ours(row.try_get("version")?).map_err(Failure::Refused)?;
@@ -138,8 +147,82 @@ pub(super) async fn enter<'a>(
     Ok((change, fences))
 }
 
-/// The runs that a process works on now: each holds the advisory lock of its own.
+/// How long the intent of a PUT may take to be committed, from the moment at which the right to send was seen, until it
+/// is seen anew.
+pub(super) const MARGIN: Duration = Duration::from_secs(10);
+
+/// How many seconds the right to work on runs outlives the connection at most: as long as a PUT may be out whose intent
+/// was the last thing committed.
+///
+/// With the connection goes the lock of a run, though its process may live and its PUTs be out: the server was started
+/// anew, or an operator or a network has cut it off. To the server all of that looks as a death does, so it makes no
+/// difference: who takes a run's sites waits for the lease, unless its process has said that it ends.
+pub(super) fn lease(policy: &Policy) -> f64 {
+    (policy.timeout + MARGIN).as_secs_f64()
+}
+
+/// The process is there yet.
+pub(super) async fn renew(conn: &mut PgConnection, process: i64, lease: f64) -> Result<()> {
+    sqlx::query(
+        "UPDATE processes SET at = now(), \
+         until = greatest(until, clock_timestamp() + make_interval(secs => $2)) WHERE id = $1",
+    )
+    .bind(process)
+    .bind(lease)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// It ends, and so nothing of it is out.
+pub(super) async fn ends(conn: &mut PgConnection, process: i64) -> Result<()> {
+    sqlx::query("UPDATE processes SET until = now() WHERE id = $1")
+        .bind(process)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// In how many seconds the run is free, where another process than `own` has its lease yet.
+pub(super) async fn free_in(conn: &mut PgConnection, own: i64, run: RunId) -> Result<Option<u64>> {
+    let seconds: Option<i64> = sqlx::query_scalar(
+        "SELECT ceil(extract(epoch FROM p.until - clock_timestamp()))::bigint FROM runs r \
+         JOIN processes p ON p.id = r.works_process \
+         WHERE r.id = $1 AND p.id <> $2 AND r.ended_wall IS NULL AND p.until > clock_timestamp()",
+    )
+    .bind(number(run))
+    .bind(own)
+    .fetch_optional(conn)
+    .await?;
+    Ok(seconds.map(|seconds| seconds.max(1).cast_unsigned()))
+}
+
+/// The runs that a process works on now, or may: each holds the advisory lock of its own, or its lease is not over.
 pub(super) async fn live(conn: &mut PgConnection, class: i64) -> Result<HashSet<RunId>> {
+    let mut live = locked(conn, class).await?;
+    live.extend(leased(conn).await?.into_keys());
+    Ok(live)
+}
+
+/// In how many seconds the runs are free whose process has its lease.
+async fn leased(conn: &mut PgConnection) -> Result<BTreeMap<RunId, u64>> {
+    let rows = sqlx::query(
+        "SELECT r.id AS run, ceil(extract(epoch FROM p.until - clock_timestamp()))::bigint AS seconds \
+         FROM runs r JOIN processes p ON p.id = r.works_process \
+         WHERE r.ended_wall IS NULL AND p.until > clock_timestamp()",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let seconds: i64 = row.try_get("seconds")?;
+            Ok((super::columns::run(row, "run")?, seconds.max(1).cast_unsigned()))
+        })
+        .collect()
+}
+
+/// The runs whose process has its connection.
+pub(super) async fn locked(conn: &mut PgConnection, class: i64) -> Result<HashSet<RunId>> {
     let rows = sqlx::query(
         "SELECT objid::bigint AS run FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 \
          AND classid = $1::bigint::oid \
@@ -154,7 +237,11 @@ pub(super) async fn live(conn: &mut PgConnection, class: i64) -> Result<HashSet<
 /// Which of the open runs a process works on, as it was before their rows were read: what ended in between is seen to
 /// have ended.
 #[derive(Debug, Default)]
-pub(super) struct Lives(BTreeMap<RunId, bool>);
+pub(super) struct Lives {
+    live: BTreeMap<RunId, bool>,
+    /// Of those whose process has no connection: in how many seconds they are free.
+    free_in: BTreeMap<RunId, u64>,
+}
 
 impl Lives {
     pub(super) async fn read(conn: &mut PgConnection, class: i64) -> Result<Self> {
@@ -166,21 +253,28 @@ impl Lives {
             .iter()
             .map(|row| super::columns::run(row, "id"))
             .collect::<Result<_>>()?;
-        let live = live(conn, class).await?;
-        Ok(Self(
-            open.into_iter().map(|run| (run, live.contains(&run))).collect(),
-        ))
+        let locked = locked(conn, class).await?;
+        let mut free_in = leased(conn).await?;
+        free_in.retain(|run, _| !locked.contains(run));
+        let is_live = |run: &RunId| locked.contains(run) || free_in.contains_key(run);
+        let live = open.into_iter().map(|run| (run, is_live(&run))).collect();
+        Ok(Self { live, free_in })
     }
 
     /// As if nobody worked on `runs`.
     pub(super) fn without<'a>(mut self, runs: impl IntoIterator<Item = &'a RunId>) -> Self {
-        self.0.extend(runs.into_iter().map(|run| (*run, false)));
+        self.live.extend(runs.into_iter().map(|run| (*run, false)));
         self
     }
 
     /// One that was not asked for has begun since.
     pub(super) fn is_live(&self, run: RunId) -> bool {
-        self.0.get(&run).copied().unwrap_or(true)
+        self.live.get(&run).copied().unwrap_or(true)
+    }
+
+    /// In how many seconds it is free, where its process was not heard of last.
+    pub(super) fn free_in(&self, run: RunId) -> Option<u64> {
+        self.free_in.get(&run).copied()
     }
 }
 
@@ -201,8 +295,13 @@ pub(super) async fn try_work(conn: &mut PgConnection, class: i64, run: RunId) ->
         .await
 }
 
-/// Gives it up.
-pub(super) async fn leave_work(conn: &mut PgConnection, class: i64, run: RunId) -> Result<()> {
+/// Gives it up: `process` does nothing of the run any more.
+pub(super) async fn leave_work(conn: &mut PgConnection, class: i64, process: i64, run: RunId) -> Result<()> {
+    sqlx::query("UPDATE runs SET works_process = NULL WHERE id = $1 AND works_process = $2")
+        .bind(number(run))
+        .bind(process)
+        .execute(&mut *conn)
+        .await?;
     let locks = work_lock(class, run);
     // To give up what is not held would be a warning.
     sqlx::query(

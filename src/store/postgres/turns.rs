@@ -3,9 +3,10 @@ use tokio::time::timeout;
 
 use super::columns::{Result as Asked, run};
 use super::fault::{Way, way};
-use super::session::{Entry, Failure, enter, live, try_work};
+use super::queue::TRIES;
+use super::session::{Entry, Failure, enter, free_in, live, try_work};
 use super::writer::{PATIENCE, Session, Turn, Work, Writer};
-use super::{plans, runs};
+use super::{Place, plans, runs};
 use crate::rules::moment::Moment;
 use crate::store::shared::lock;
 use crate::store::{Holder, NewRun, RunId, StoreError};
@@ -72,6 +73,7 @@ impl Writer {
             process: self.shared.place.process,
             batch: None,
             tells: true,
+            lease: self.lease(),
             runs: &[],
         }
     }
@@ -98,13 +100,24 @@ impl Writer {
         Ok(id)
     }
 
+    /// Again, where another transaction stood in the way of this one.
     async fn try_begin(&self, conn: &mut PgConnection, new: &NewRun) -> Told<RunId> {
-        let class = self.shared.place.class;
+        let mut tries = 1;
+        loop {
+            match self.begin_once(conn, new).await {
+                Err(Failure::Sql(error)) if tries < TRIES && way(&error) == Way::Again => tries += 1,
+                begun => return begun,
+            }
+        }
+    }
+
+    async fn begin_once(&self, conn: &mut PgConnection, new: &NewRun) -> Told<RunId> {
+        let Place { class, process, .. } = self.shared.place;
         let (mut change, _) = enter(conn, &self.entry()).await?;
         plans::alone(&mut change).await?;
-        let id = plans::begin(&mut change, &self.by, self.shared.boot, new).await?;
+        let id = plans::begin(&mut change, (&self.by, process), self.shared.boot, new).await?;
         plans::plan(&mut change, id, &new.sites).await?;
-        if let Some(holder) = plans::take_sites(&mut change, class, id).await? {
+        if let Some(holder) = plans::take_sites(&mut change, class, process, id).await? {
             change.rollback().await?;
             return Err(self.busy(holder));
         }
@@ -146,14 +159,14 @@ impl Writer {
     }
 
     async fn try_resume(&self, conn: &mut PgConnection, run: RunId, at: Moment) -> Told<i64> {
-        let class = self.shared.place.class;
+        let Place { class, process, .. } = self.shared.place;
         must_exist(conn, run).await?;
         let (mut change, _) = enter(conn, &self.entry()).await?;
         plans::alone(&mut change).await?;
         self.take_work(&mut change, run).await?;
-        let epoch = runs::take_up(&mut change, run, &self.by, at).await?;
+        let epoch = runs::take_up(&mut change, run, (&self.by, process), at).await?;
         runs::reopen(&mut change, run).await?;
-        if let Some(holder) = plans::take_sites(&mut change, class, run).await? {
+        if let Some(holder) = plans::take_sites(&mut change, class, process, run).await? {
             change.rollback().await?;
             return Err(self.busy(holder));
         }
@@ -163,11 +176,22 @@ impl Writer {
 
     /// The right to work on the run, if this process has not got it.
     async fn take_work(&self, change: &mut PgConnection, run: RunId) -> Told<()> {
-        if self.works.contains_key(&run) || try_work(change, self.shared.place.class, run).await? {
+        if self.works.contains_key(&run) {
             return Ok(());
         }
+        let Place { class, process, .. } = self.shared.place;
+        let mut free = None;
+        if try_work(change, class, run).await? {
+            free = free_in(change, process, run).await?;
+            if free.is_none() {
+                return Ok(());
+            }
+        }
         let holder = runs::holder(change, run).await?.ok_or(Error::RowNotFound)?;
-        Err(self.busy(holder))
+        Err(self.busy(Holder {
+            free_in: free,
+            ..holder
+        }))
     }
 
     async fn close(&mut self, run: RunId, at: Moment) -> Result<(), StoreError> {
@@ -190,7 +214,7 @@ impl Writer {
         let (mut change, _) = enter(conn, &self.entry()).await?;
         self.take_work(&mut change, run).await?;
         runs::hold(&mut change, run).await?;
-        runs::take_up(&mut change, run, &self.by, at).await?;
+        runs::take_up(&mut change, run, (&self.by, self.shared.place.process), at).await?;
         let raised = runs::close(&mut change, self.shared.boot, &policy, run, at).await?;
         change.commit().await?;
         Ok(raised)
@@ -211,16 +235,17 @@ impl Writer {
 
     async fn try_end_idle(&self, conn: &mut PgConnection) -> Told<()> {
         let own = self.own();
+        let Place { class, process, .. } = self.shared.place;
         let open = open_runs(conn).await?;
-        let live = live(conn, self.shared.place.class).await?;
+        let live = live(conn, class).await?;
         for id in open {
             if own.contains(&id) || live.contains(&id) || !runs::is_over(conn, &own, id).await? {
                 continue;
             }
             // Somebody may take it up in the meantime, and then it is not over.
-            if try_work(conn, self.shared.place.class, id).await? {
+            if try_work(conn, class, id).await? {
                 let ended = self.end_dead(conn, &own, id).await;
-                super::session::leave_work(conn, self.shared.place.class, id).await?;
+                super::session::leave_work(conn, class, process, id).await?;
                 ended?;
             }
         }

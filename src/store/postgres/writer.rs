@@ -6,11 +6,12 @@ use sqlx::PgConnection;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::Shared;
-use super::session::leave_work;
+use super::session::{lease, leave_work};
+use super::{Place, Shared};
 use crate::rules::moment::Moment;
 use crate::store::left::Raised;
 use crate::store::pending::{Answer, Change, Reply, Waiting};
+use crate::store::shared::lock;
 use crate::store::{NewRun, Operator, RunId, StoreError};
 
 /// How long is waited before a connection is tried anew, at first and at last.
@@ -53,7 +54,8 @@ pub(super) struct Work {
     pub(super) sends: bool,
 }
 
-/// A batch that was committed, or was not: the connection was lost in between.
+/// A batch that was committed, or was not: the connection was lost in between. Its changes are the first of what is not
+/// written.
 pub(super) struct Doubt {
     pub(super) batch: i64,
     pub(super) done: Vec<Answer>,
@@ -113,6 +115,11 @@ impl Writer {
         }
     }
 
+    /// How long others wait for this process ([`lease`]).
+    pub(super) fn lease(&self) -> f64 {
+        lease(&lock(&self.shared.policy))
+    }
+
     /// Nothing of the run is left for this process.
     pub(super) async fn leave(&mut self, run: RunId) {
         if self.works.remove(&run).is_none() {
@@ -125,7 +132,8 @@ impl Writer {
     /// Lets others work on the run.
     pub(super) async fn unlock(&mut self, run: RunId) {
         if let Some(mut session) = self.session.take() {
-            match leave_work(&mut session.conn, self.shared.place.class, run).await {
+            let Place { class, process, .. } = self.shared.place;
+            match leave_work(&mut session.conn, class, process, run).await {
                 Ok(()) => self.session = Some(session),
                 Err(error) => self.is_cut_off(session, &error),
             }

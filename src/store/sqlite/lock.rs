@@ -97,6 +97,7 @@ pub(super) fn holder_in(path: &Path) -> Holder {
             },
             since: Timestamp::now(),
             is_elsewhere: false,
+            free_in: None,
         },
     }
 }

@@ -17,6 +17,7 @@ impl Writer {
             by: self.by.clone(),
             since: at.wall,
             is_elsewhere: false,
+            free_in: None,
         }
     }
 
@@ -54,6 +55,7 @@ impl Writer {
             by: self.by.clone(),
             since: new.at.wall,
             is_elsewhere: false,
+            free_in: None,
         };
         // Before others can see the run: none must think that nobody works on it.
         let works = Held::take(works_on(&self.shared.place, id), &holder)?;
