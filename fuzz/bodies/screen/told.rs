@@ -301,6 +301,7 @@ fn holder(number: u16, now: Moment) -> Holder {
         by: Operator::default(),
         since: now.wall,
         is_elsewhere: number & 1 == 1,
+        free_in: (number & 2 == 2).then_some(number.into()),
     }
 }
 
