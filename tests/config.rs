@@ -327,6 +327,10 @@ fn a_store_is_in_a_file_or_in_a_database() {
     // The URL itself is a secret, and stands in no string.
     let error = parse("[store]\nurl = \"postgres://u:topsecret@h/d\"").unwrap_err();
     assert!(!error.to_string().contains("topsecret"), "{error}");
+    // As a path it would become folders.
+    let error = parse("[store]\npath = \"postgres://u:topsecret@h/d\"").unwrap_err();
+    assert!(error.message.contains("looks like a URL"), "{error}");
+    assert!(!error.to_string().contains("topsecret"), "{error}");
 }
 
 #[test]

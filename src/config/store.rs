@@ -25,7 +25,7 @@ pub struct StoreSettings {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawStore {
-    path: Option<PathBuf>,
+    path: Option<Spanned<PathBuf>>,
     url: Option<Spanned<secrets::RawSecret>>,
     retention: Option<Spanned<String>>,
 }
@@ -41,9 +41,18 @@ pub(super) fn resolve(
             "path and url both say where the store is: leave path out for a database, url for a file",
         ));
     }
+    let looks_like_url = |path: &&Spanned<PathBuf>| path.get_ref().to_string_lossy().contains("://");
+    if let Some(path) = raw.path.as_ref().filter(looks_like_url) {
+        // As a path it would become folders, one of them named with the password.
+        return Err(at.error(
+            Some(path.span()),
+            "path is a file, and this looks like a URL: a database is named by url, as a secret: url = { file = … }",
+        ));
+    }
     let url = raw.url.as_ref();
+    let path = raw.path.as_ref().map(Spanned::get_ref);
     Ok(StoreSettings {
-        path: raw.path.as_ref().map(|path| file::resolve(path, place)),
+        path: path.map(|path| file::resolve(path, place)),
         url: url.map(|url| secrets::resolve(url, place, at)).transpose()?,
         retention: match &raw.retention {
             Some(retention) => at.days("retention", retention)?,

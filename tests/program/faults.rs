@@ -307,7 +307,7 @@ fn page() -> String {
         What the operator sees in the end is proven by the test that this page is made of (`tests/program/faults.rs`): a \
         push with\n`attempts = 2` and `--allow-unrecognised`, without which a site that answers something else than this \
         API is `skipped`.\n`PUTs` says how often the key was sent: more than once where the request is tried again. No \
-        request took longer than\n`timeout`, and of no answer more than 64 KiB of body was read.\n\n\
+        request took longer than\n`timeout`, as far as the machine keeps time, and no site that\nis played byte by byte got rid of more than 8 MiB.\n\n\
         | name | such a site | PUSH | VERIFY | cause | PUTs | note |\n| --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
     for (fault, row) in FAULTS.iter().zip(ROWS) {

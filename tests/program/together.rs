@@ -385,9 +385,11 @@ fn an_unfinished_run_is_asked_about_and_goes_on() {
         .key("o")
         .sees("look at the unknown")
         .key("g");
+    let has_it = |index: usize| stage.fleet.stored(index).as_deref() == Some(stage.key());
+    let all_have_it = |_: &_| stage.healthy().into_iter().all(has_it);
+    assert!(stage.fleet.wait_until(Duration::from_mins(1), all_have_it));
     pty.sees("run 1").sees("settled");
     for index in stage.healthy() {
-        assert_eq!(stage.fleet.stored(index).as_deref(), Some(stage.key()));
         let puts = stage.fleet.record().puts(index).len();
         assert!(puts <= 2, "{puts} PUTs where one or two do");
     }
