@@ -23,6 +23,9 @@ mod contenders;
 mod screen;
 /// The table, and the targets.
 mod table;
+/// What several rounds took.
+#[path = "../shared/spread.rs"]
+mod spread;
 
 use table::Table;
 

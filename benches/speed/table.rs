@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use crate::contenders::{Arena, Who};
 use crate::measured::Taken;
+use crate::spread::Spread;
 use crate::{JOBS, Job};
 
 /// The program's CPU, in times of the floor's.
@@ -32,27 +33,7 @@ struct Row {
     rounds: Vec<Taken>,
 }
 
-/// Median, least and most.
-#[derive(Debug, Clone, Copy)]
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
 impl Spread {
-    /// Of at least one value.
-    fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_by(f64::total_cmp);
-        let last = values.len() - 1;
-        Self {
-            median: f64::midpoint(values[last / 2], values[last.div_ceil(2)]),
-            least: values[0],
-            most: values[last],
-        }
-    }
-
     fn told(self, digits: usize) -> String {
         format!(
             "{:.digits$} | {:.digits$} | {:.digits$}",

@@ -16,6 +16,11 @@ mod fleet;
 mod push;
 /// The store without an engine.
 mod alone;
+/// What several rounds took.
+#[path = "../shared/spread.rs"]
+mod spread;
+
+use spread::Spread;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -86,26 +91,4 @@ fn cpu() -> Duration {
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are small")]
 fn float(count: usize) -> f64 {
     count as f64
-}
-
-/// Median, least and most.
-#[derive(Debug, Clone, Copy)]
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Spread {
-    /// Of at least one value.
-    fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_by(f64::total_cmp);
-        let last = values.len() - 1;
-        Self {
-            median: f64::midpoint(values[last / 2], values[last.div_ceil(2)]),
-            least: values[0],
-            most: values[last],
-        }
-    }
 }

@@ -20,7 +20,8 @@ fn screen(stage: &Stage) -> Run {
 /// The screen, when it has looked at each site once.
 fn looked_at(run: Run) -> Pty {
     let mut pty = run.start();
-    pty.sees(" seen").sees_no("checking");
+    // The alarm is the last that a start tells, and takes the message line: what is told later stays there.
+    pty.sees("ALARM").sees_no("checking");
     pty
 }
 
