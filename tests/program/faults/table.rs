@@ -118,7 +118,7 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200): page “This domain is parked”",
+        "answers something else than this API (200): a page “This domain is parked”: parked, resold or a login page?",
     ),
     row(
         Fault::Redirects,
@@ -155,14 +155,14 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (204)",
+        "answers something else than this API (204): an empty answer",
     ),
     row(
         Fault::EmptyBody,
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
+        "answers something else than this API (200): an empty answer",
     ),
     row(
         Fault::InvalidUtf8,
@@ -176,14 +176,14 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
+        "answers something else than this API (200): broken JSON",
     ),
     row(
         Fault::DeepJson,
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
+        "answers something else than this API (200): broken JSON",
     ),
     row(
         Fault::WrongTypes,
@@ -197,7 +197,7 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
+        "answers something else than this API (200): more than 64 KiB",
     ),
     row(
         Fault::RedirectLoop,
@@ -394,14 +394,14 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200): aaa",
+        "answers something else than this API (200): more than 64 KiB",
     ),
     row(
         Fault::TenGigabytes,
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
+        "answers something else than this API (200): more than 64 KiB",
     ),
     row(
         Fault::LengthTooLong,
@@ -415,7 +415,7 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
+        "answers something else than this API (200): broken JSON",
     ),
     row(Fault::Http10, ["stored", "verified", "verified"], 1..=1, "", ""),
     row(
