@@ -152,7 +152,7 @@ fn each_fault_is_told_as_it_is_and_costs_no_other_site_its_turn() {
             site.name
         );
     }
-    hostile::nothing_comes_through(&stage, &[pushed, looked]);
+    hostile::nothing_comes_through(&stage, &pushed, &looked);
     assert_eq!(stage.fleet.record().to_redirect_target, 0, "nobody follows");
     is_mended(&stage);
 }

@@ -183,7 +183,7 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers something else than this API (200): broken JSON",
+        "answers something else than this API (200): more than 64 KiB",
     ),
     row(
         Fault::WrongTypes,
