@@ -32,6 +32,8 @@ mod cast;
 mod certificates;
 /// Handshakes that are none.
 mod shaken;
+/// Connections whose bytes are counted.
+mod counted;
 /// Connections on which a site speaks byte by byte.
 mod raw;
 /// Listeners, TLS and connections.
