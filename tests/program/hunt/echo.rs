@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::canaries::{ROW, SHOWN, TOKEN, WEBHOOK, each_escaped, hex, in_url};
+use super::canaries::{PROXY, ROW, SHOWN, TOKEN, WEBHOOK, each_escaped, hex, in_url};
 
 /// Status, headers, body.
 type Answer = (u16, String, String);
@@ -107,6 +107,8 @@ struct Shared {
     serves: AtomicBool,
     /// Whether a site has got another key by somebody else.
     drifts: AtomicBool,
+    /// Whether somebody asked for a way to another place.
+    proxied: AtomicBool,
     master_keys: Mutex<HashMap<String, String>>,
     stored: Mutex<HashMap<String, String>>,
     posted: Mutex<Vec<String>>,
@@ -156,6 +158,11 @@ impl Echo {
     /// Which sites got a master key.
     pub(crate) fn has_master_key(&self, site: &str) -> bool {
         self.shared.master_keys.lock().unwrap().contains_key(site)
+    }
+
+    /// Whether it was asked as a proxy.
+    pub(crate) fn was_proxy(&self) -> bool {
+        self.shared.proxied.load(Ordering::Relaxed)
     }
 
     /// What came without its secret.
@@ -227,6 +234,20 @@ impl Shared {
                 }
                 self.posted.lock().unwrap().push(body.to_owned());
                 refusal(&format!("POST {path}"))
+            }
+            // It is asked as a proxy, and says what it was told.
+            ("CONNECT", _) => {
+                let told = headers.get("proxy-authorization").map_or("", String::as_str);
+                self.proxied.store(true, Ordering::Relaxed);
+                let said = STANDARD
+                    .decode(told.trim_start_matches("Basic "))
+                    .unwrap_or_default();
+                let said = String::from_utf8_lossy(&said).into_owned();
+                if !said.contains(PROXY) {
+                    self.bare.lock().unwrap().push(said.clone());
+                }
+                let (_, _, body) = refusal(&said);
+                (407, format!("X-Got: {told} {said}\r\n"), body)
             }
             ("PUT", _) => self.take(site, headers.get("x-api-key").map_or("", String::as_str), body),
             _ => self.look(site),
