@@ -320,7 +320,7 @@ fn the_demo_plays_what_it_is_asked_for() {
     assert_eq!(mistyped.status.code(), Some(2), "{mistyped:?}");
     let said = String::from_utf8(mistyped.stderr).unwrap();
     assert!(
-        said.contains("no such fault: endless-body?") && said.contains("tls-hangs"),
+        said.contains("no such fault: did you mean endless-body?") && said.contains("tls-hangs"),
         "{said}"
     );
     let too_many = demo(&["demo", "--headless", "--sites", "3", "--fault", "asleep=4"]);
