@@ -109,7 +109,8 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>, no_color: bool) 
     session
         .local
         .master_keys
-        .set(MasterKey::parse(fleet.master_key().to_owned())?)?;
+        .set(MasterKey::parse(fleet.master_key().to_owned())?)
+        .await?;
     if args.shows_screen() && std::io::stdout().is_terminal() {
         // The sites serve until all is over, also after the screen is left.
         let fleet = Arc::new(fleet);
