@@ -110,13 +110,15 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
             model.keep_cursor_in_view();
         }
         Message::Engine(event) => {
+            let mut outlived = None;
             if let Event::Run(run) = &event
-                && !run.phase.is_held()
-                && matches!(&screen.dialog, Some(Dialog::Choice(choice)) if choice.is_about_a_pause())
-                && model.run.as_ref().is_some_and(|known| known.phase != run.phase)
+                && let Some(dialog) = screen.dialog.take_if(|dialog| dialog.is_outlived_by(model, run))
+                && matches!(dialog, Dialog::Plan(_))
             {
-                // Somebody else let it go on, or nothing was left to pause: what the dialog says is not true any more.
-                screen.dialog = None;
+                outlived = Some(format!(
+                    "Run {} was begun meanwhile, so that this plan is not true any more.",
+                    run.id.0
+                ));
             }
             let effects = match &mut screen.dialog {
                 Some(Dialog::Detail(detail)) => detail.happened(&event),
@@ -128,7 +130,8 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
                 _ => None,
             };
             take_event(model, event);
-            if let Some(why) = why {
+            // Another dialog takes its place: who is typing its phrase presses no key of the screen.
+            if let Some(why) = why.or(outlived) {
                 // A line that the next message pushes away is not enough: what was confirmed did not happen.
                 screen.come_up(|_| Dialog::Choice(Choice::not_sent(why)));
             }
