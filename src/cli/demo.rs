@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::fs::{File, TryLockError};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -224,7 +225,7 @@ fn oddities(fleet: &Fleet) -> String {
     let rows = rows.chain([(expired, "serves a key at first that Stripe has expired")]);
     let rows: Vec<_> = rows.filter(|(sites, _)| !sites.is_empty()).collect();
     let first = |(sites, _): &(Vec<&FleetSite>, &str)| match sites[..] {
-        [one] => one.name.to_string(),
+        [one] => one.name.clone(),
         [first, ..] => format!("{}, …", first.name),
         [] => String::new(),
     };
@@ -243,7 +244,8 @@ fn oddities(fleet: &Fleet) -> String {
     }
     for row in &rows {
         let (sites, sentence) = row;
-        told += &format!("\n  {:>5}  {:<width$}  {sentence}", sites.len(), first(row));
+        // Writing into a string cannot fail.
+        let _written = write!(told, "\n  {:>5}  {:<width$}  {sentence}", sites.len(), first(row));
     }
     told
 }

@@ -135,17 +135,15 @@ pub fn look(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<LookVerdict
 
 /// A body, and what was found in it.
 struct Body {
-    /// If it is an object.
     json: Option<Value>,
-    is_json: bool,
     text: String,
     washed: Washed,
     stripe_secret: bool,
     master_key: bool,
     /// A string in its JSON holds one of them, however it is written.
     hides_secret: bool,
-    /// There was more of it than is read.
-    is_cut: bool,
+    /// How much of it was read, in bytes.
+    length: usize,
 }
 
 impl Body {
@@ -153,16 +151,13 @@ impl Body {
         let text = String::from_utf8_lossy(bytes).into_owned();
         // serde_json bounds the depth itself.
         let json: Option<Value> = serde_json::from_str(&text).ok();
-        let is_json = json.is_some();
-        let json = json.filter(Value::is_object);
         let washed = wash(&text, master_key);
         let mut body = Self {
             stripe_secret: washed.stripe_secret,
             master_key: washed.master_key,
             hides_secret: false,
-            is_cut: bytes.len() >= BODY_LIMIT,
+            length: bytes.len(),
             json,
-            is_json,
             text,
             washed,
         };
@@ -219,9 +214,9 @@ impl Body {
         } else if looks_like_html(text) {
             let page = if words.is_empty() { "page" } else { words };
             return format!("a {page}: parked, resold or a login page?");
-        } else if self.is_cut {
+        } else if self.length >= BODY_LIMIT {
             return format!("more than {} KiB", BODY_LIMIT / 1024);
-        } else if self.is_json {
+        } else if self.json.is_some() {
             "JSON that is no object"
         } else if text.starts_with(['{', '[']) {
             "broken JSON"
@@ -233,7 +228,7 @@ impl Body {
     }
 
     fn no_answer(&self) -> Problem {
-        if self.json.is_some() {
+        if self.json.as_ref().is_some_and(Value::is_object) {
             Problem::StrangeJson
         } else {
             Problem::NotThisApi

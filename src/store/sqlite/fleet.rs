@@ -81,7 +81,8 @@ pub(super) fn newest(
         let maker = || {
             // Each has its own: when all have panicked nobody has it any more, and nothing waits to be taken.
             let batches = Arc::clone(&batches);
-            scope.spawn(|| make_all(batches, &making, &newest))
+            let (making, newest) = (&making, &newest);
+            scope.spawn(move || make_all(&batches, making, newest))
         };
         let makers: Vec<_> = (0..threads).map(|_| maker()).collect();
         drop(batches);
@@ -176,7 +177,7 @@ fn look_up(conn: &Connection, run: RunId) -> Result<(bool, bool)> {
 
 /// Until no batch comes any more.
 fn make_all(
-    batches: Arc<Mutex<Receiver<Vec<SiteRow>>>>,
+    batches: &Mutex<Receiver<Vec<SiteRow>>>,
     making: &Making<'_>,
     newest: &(impl Fn(Known) -> Newest + Sync),
 ) -> Vec<(usize, Newest)> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -55,15 +55,7 @@ fn a_demo_that_serves_writes_what_the_real_commands_need() {
             .any(|line| line.ends_with(&format!("--config '{shops}/config.toml'"))),
         "{told:?}"
     );
-    let second = bare(&["demo", "--sites", "1", "--serve", &shops])
-        .output()
-        .unwrap();
-    assert_eq!(second.status.code(), Some(2));
-    assert!(
-        err(&second).contains("serves") && err(&second).contains("already"),
-        "{}",
-        err(&second)
-    );
+    nobody_else_serves(&shops);
     let config = format!("{shops}/config.toml");
     let listed = bare(&["--config", &config, "sites", "--format", "json"])
         .env("HOME", folder.path())
@@ -76,6 +68,33 @@ fn a_demo_that_serves_writes_what_the_real_commands_need() {
             .len(),
         24
     );
+    its_runs_stay_there(folder.path(), &shops);
+    kill_process(Pid::from_child(&serves), Signal::USR2).unwrap();
+    let mended = lines
+        .by_ref()
+        .map(Result::unwrap)
+        .find(|line| line.starts_with("mended "));
+    assert!(mended.is_some());
+    kill_process(Pid::from_child(&serves), Signal::TERM).unwrap();
+    assert_eq!(serves.wait().unwrap().code(), Some(0));
+}
+
+/// A second demo would take the files of the first one away.
+fn nobody_else_serves(shops: &str) {
+    let second = bare(&["demo", "--sites", "1", "--serve", shops])
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    assert!(
+        err(&second).contains("serves") && err(&second).contains("already"),
+        "{}",
+        err(&second)
+    );
+}
+
+/// What a push to its sites leaves is in their folder, and not among the operator's own.
+fn its_runs_stay_there(home: &Path, shops: &str) {
+    let config = format!("{shops}/config.toml");
     let key = format!("{shops}/key.txt");
     let pushed = bare(&[
         "--config",
@@ -87,23 +106,15 @@ fn a_demo_that_serves_writes_what_the_real_commands_need() {
         "--key-file",
         &key,
     ])
-    .env("HOME", folder.path())
+    .env("HOME", home)
     .output()
     .unwrap();
     assert!(matches!(pushed.status.code(), Some(1 | 3)), "{}", err(&pushed));
-    assert!(PathBuf::from(&shops).join("store.db").exists());
+    assert!(Path::new(shops).join("store.db").exists());
     assert!(
-        !folder.path().join(".local").exists(),
+        !home.join(".local").exists(),
         "nothing is left among the operator's own"
     );
-    kill_process(Pid::from_child(&serves), Signal::USR2).unwrap();
-    let mended = lines
-        .by_ref()
-        .map(Result::unwrap)
-        .find(|line| line.starts_with("mended "));
-    assert!(mended.is_some());
-    kill_process(Pid::from_child(&serves), Signal::TERM).unwrap();
-    assert_eq!(serves.wait().unwrap().code(), Some(0));
 }
 
 #[test]
