@@ -469,6 +469,7 @@ fn where_there_are_no_authorities_no_site_is_blamed() {
             .env("SSL_CERT_FILE", "/nonexistent")
             .env("SSL_CERT_DIR", "/nonexistent");
         let mut pty = run.start();
+        pty.receives("tls.ca_file");
         assert_eq!(pty.wait_exit(), 2);
         String::from_utf8_lossy(&pty.received_so_far()).into_owned()
     };
