@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ mod cast;
 mod certificates;
 /// Handshakes that are none.
 mod shaken;
+/// Connections whose bytes are counted.
+mod counted;
 /// Connections on which a site speaks byte by byte.
 mod raw;
 /// Listeners, TLS and connections.
@@ -241,17 +243,17 @@ impl Fleet {
     /// A config for the real command; `ca.pem` and `master.key` stand beside it. Its runs go to all sites at once and
     /// never halt.
     pub fn config_toml(&self) -> String {
-        self.toml(CARELESS)
+        self.toml("", CARELESS)
     }
 
     /// As [`Fleet::config_toml`], with a canary, waves and a halt.
     pub fn rollout_toml(&self) -> String {
-        self.toml(ROLLOUT)
+        self.toml("", ROLLOUT)
     }
 
-    fn toml(&self, rollout: &str) -> String {
+    fn toml(&self, more: &str, rollout: &str) -> String {
         let stripe = &self.stripe_url;
-        let mut text = format!("{CONFIG_HEAD}{rollout}\n[stripe]\napi = \"{stripe}\"\n");
+        let mut text = format!("{CONFIG_HEAD}{more}{rollout}\n[stripe]\napi = \"{stripe}\"\n");
         for site in &self.sites {
             // Writing into a string cannot fail.
             let _written = writeln!(
@@ -272,11 +274,31 @@ impl Fleet {
     /// # Errors
     /// When a file cannot be written.
     pub fn write_files(&self, folder: &Path, rollout: bool) -> anyhow::Result<()> {
-        let config = if rollout {
-            self.rollout_toml()
-        } else {
-            self.config_toml()
-        };
+        self.write(folder, "", rollout)
+    }
+
+    /// As [`Fleet::write_files`], and what the program leaves of its runs is in `folder`, too: no run on these sites
+    /// stands in the store of the operator's own shops, where their screens would find it. The store of a demo before
+    /// goes: it is of sites that are gone, whose place in the list these would have to take.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or the store of a demo before not removed.
+    pub fn write_files_with_a_store(&self, folder: &Path, rollout: bool) -> anyhow::Result<()> {
+        self.write(folder, OWN_STORE, rollout)?;
+        for name in ["store.db", "store.db-wal", "store.db-shm"] {
+            let path = folder.join(name);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("removing {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, folder: &Path, more: &str, rollout: bool) -> anyhow::Result<()> {
+        let config = self.toml(more, if rollout { ROLLOUT } else { CARELESS });
         std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
         refuse_another_config(folder)?;
         for (name, text) in [
@@ -311,6 +333,14 @@ settle = "8s"
 ca_file = "ca.pem"
 "#;
 
+const OWN_STORE: &str = r#"
+[store]
+path = "store.db"
+
+[log]
+file = "stripe-propagate.log"
+"#;
+
 const CARELESS: &str = r#"
 # Some sites fail by design: a run goes to all at once, and never halts. `demo --rollout` has it otherwise.
 [rollout]
@@ -339,7 +369,7 @@ fn refuse_another_config(folder: &Path) -> anyhow::Result<()> {
     // A real master key may have been put beside a demo's config.
     let is_of_a_demo = begins("config.toml", first) && begins("master.key", cast::MASTER_KEY);
     if !is_of_a_demo
-        && ["config.toml", "ca.pem", "master.key", "key.txt"]
+        && ["config.toml", "ca.pem", "master.key", "key.txt", "store.db"]
             .into_iter()
             .any(stands)
     {

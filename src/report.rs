@@ -184,18 +184,34 @@ fn aligned(heads: &[String], cells: impl Iterator<Item = Vec<String>>) -> String
     lines
 }
 
+/// `3 verified, 1 failed`
+fn words(tally: &Tally) -> String {
+    let mut counts: Vec<(&str, usize)> = tally.words().collect();
+    counts.sort_by_key(|&(word, count)| (word != "verified", std::cmp::Reverse(count)));
+    let counts = counts.into_iter().map(|(word, count)| format!("{count} {word}"));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+/// How many sites are in which state, and how many need a look, in one line.
+pub fn counts(results: &Results<'_>) -> String {
+    let tally = results.tally();
+    let bad = match tally.ending(Ending::Bad) {
+        0 => String::new(),
+        1 => "; 1 needs a look".to_owned(),
+        bad => format!("; {bad} need a look"),
+    };
+    format!(
+        "{}: {}{bad}",
+        Count(results.selection.len(), "site"),
+        words(&tally)
+    )
+}
+
 /// How many sites end how, which need a look, and whether the old key may expire.
 pub fn summary(results: &Results<'_>, seconds: u64) -> String {
     // Writing into a string cannot fail.
     let mut text = format!("{} in {seconds} s: ", Count(results.selection.len(), "site"));
-    let tally = results.tally();
-    let mut counts: Vec<(&str, usize)> = tally.words().collect();
-    counts.sort_by_key(|&(word, count)| (word != "verified", std::cmp::Reverse(count)));
-    let counts: Vec<String> = counts
-        .into_iter()
-        .map(|(word, count)| format!("{count} {word}"))
-        .collect();
-    text.push_str(&counts.join(", "));
+    text.push_str(&words(&results.tally()));
     text.push('\n');
     for (end, need) in [
         (Ending::Bad, ["needs a look", "need a look"]),

@@ -140,6 +140,14 @@ impl MasterKey {
     pub fn redact(&self, text: &str) -> Option<String> {
         redact(self.0.expose_secret(), text, "[master key]")
     }
+
+    /// Whether `text` tells the key: the whole of it, or at least twelve characters in a row, in any of the spellings that
+    /// [`MasterKey::redact`] knows. That masks more of a short key than this takes for a leak.
+    pub(crate) fn is_told_in(&self, text: &str) -> bool {
+        !Pattern::that_tells(self.0.expose_secret())
+            .places(text)
+            .is_empty()
+    }
 }
 
 /// `text` with `mark` in the place of `secret`, as [`MasterKey::redact`] has it.

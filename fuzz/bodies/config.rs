@@ -12,16 +12,51 @@ pub(crate) fn check(bytes: &[u8]) {
     for owner_only in [true, false] {
         let _read = read(&text, owner_only);
     }
+    is_read_the_same_in_pieces(&text);
+}
+
+/// Beyond this length, in bytes, a config is read in pieces.
+const LONG: usize = 32 * 1024;
+
+fn place(owner_only: bool) -> Place<'static> {
+    Place {
+        path: Path::new("/etc/shops.toml"),
+        home: Some(Path::new("/home/ops")),
+        owner_only,
+    }
+}
+
+/// A long config is read in pieces: it says what it says as a short one.
+pub(crate) fn is_read_the_same_in_pieces(text: &str) {
+    // A mark of the order of bytes counts only where it is first, and a long text is read in pieces in any case.
+    if text.starts_with('\u{feff}') || text.len() > LONG / 2 {
+        return;
+    }
+    let place = place(true);
+    let behind_a_remark = |length| parse(&format!("#{}\n{text}", " ".repeat(length)), place);
+    let (short, long) = (behind_a_remark(0), behind_a_remark(LONG));
+    assert_eq!(format!("{short:?}"), format!("{long:?}"));
+    if short.is_err() {
+        return;
+    }
+    let with = |more: usize| {
+        let more = (0..more).map(|number| format!("\n[[sites]]\nurl = \"https://more-{number}.example\"\n"));
+        parse(&(text.to_owned() + &more.collect::<String>()), place)
+    };
+    match (with(1), with(LONG / 32)) {
+        (Ok(one), Ok(many)) => {
+            assert_eq!(many.sites.len(), one.sites.len() - 1 + LONG / 32);
+            let beginning = &many.sites[..one.sites.len()];
+            assert_eq!(format!("{:?}", &one.sites[..]), format!("{beginning:?}"));
+        }
+        (Err(one), Err(many)) => assert_eq!(one.message, many.message),
+        (one, many) => panic!("with one more site {one:?}, with many {many:?}"),
+    }
 }
 
 /// Reads a config, and holds what comes of it to its laws.
 pub(crate) fn read(text: &str, owner_only: bool) -> Result<Config, ConfigError> {
-    let place = Place {
-        path: Path::new("/etc/shops.toml"),
-        home: Some(Path::new("/home/ops")),
-        owner_only,
-    };
-    let read = parse(text, place);
+    let read = parse(text, place(owner_only));
     match &read {
         Ok(config) => is_sound(config),
         Err(error) => quotes_nothing(error, text),

@@ -70,7 +70,7 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
     let sites = Arc::clone(&config.sites);
     let reach = Arc::new(http(&config, ca_pem(&config)?));
     let master_keys = MasterKeys::new(&config, &sites, reach);
-    let api = Arc::clone(master_keys.client()?);
+    let api = Arc::clone(master_keys.client().await?);
     if args.auth {
         let loaded = signals.unless_stopped(master_keys.load(&selection)).await;
         loaded.context("nothing sent")?;

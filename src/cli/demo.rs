@@ -1,8 +1,10 @@
+use std::fmt::Write as _;
+use std::fs::{File, TryLockError};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -74,6 +76,11 @@ impl DemoArgs {
 
 /// `demo`.
 pub(super) async fn run(globals: &Globals, args: DemoArgs) -> anyhow::Result<Status> {
+    if globals.read_only && args.serve.is_none() {
+        bail!(
+            "--read-only promises that nothing is sent, and `demo` pushes to its own sites: leave out one of the two"
+        );
+    }
     // Its shops are not worth a line in the log of the real ones.
     if globals.log.is_some() {
         log::start(&Config::empty().log, globals);
@@ -103,7 +110,8 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>, no_color: bool) 
     session
         .local
         .master_keys
-        .set(MasterKey::parse(fleet.master_key().to_owned())?)?;
+        .set(MasterKey::parse(fleet.master_key().to_owned())?)
+        .await?;
     if args.shows_screen() && std::io::stdout().is_terminal() {
         // The sites serve until all is over, also after the screen is left.
         let fleet = Arc::new(fleet);
@@ -153,16 +161,20 @@ async fn serve(fleet: &Fleet, folder: &Path, rollout: bool) -> anyhow::Result<St
     let mut mend = signal(SignalKind::user_defined2())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    fleet.write_files(folder, rollout)?;
+    let _served = claim(folder)?;
+    fleet.write_files_with_a_store(folder, rollout)?;
+    let in_folder = |name: &str| quoted(&folder.join(name).display().to_string());
     say(&format!(
-        "{} on this machine, most of them well. Of the others:\n\n{}\n\n\
+        "{}\n\n\
          In a second terminal:\n\n  \
-         {program} --config {folder}/config.toml\n  \
-         {program} --config {folder}/config.toml push --key-file {folder}/key.txt --yes\n\n\
-         kill -USR2 {pid} mends the sick sites; ^C ends. The files in {folder} stay.",
-        Count(fleet.sites().len(), "site"),
+         {program} --config {config}\n  \
+         {program} --config {config} push --key-file {key} --yes\n\n\
+         kill -USR2 {pid} mends the sick sites; ^C ends. The files in {folder} stay, with the store of its \
+         runs, until the next `demo --serve` there.",
         oddities(fleet),
-        program = program(),
+        program = quoted(&program()),
+        config = in_folder("config.toml"),
+        key = in_folder("key.txt"),
         folder = folder.display(),
         pid = std::process::id(),
     ));
@@ -175,23 +187,67 @@ async fn serve(fleet: &Fleet, folder: &Path, rollout: bool) -> anyhow::Result<St
     }
 }
 
-/// A line for each fault: the first site that has it, and what it does.
-fn oddities(fleet: &Fleet) -> String {
-    const WIDTH: usize = 20;
+/// Makes the folder this process's own as long as the file is held: the files of one that serves it must stay.
+fn claim(folder: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
+    let held = File::open(folder).with_context(|| format!("opening {}", folder.display()))?;
+    match held.try_lock() {
+        Ok(()) => Ok(held),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another `demo --serve` serves {} already: end that one, or name another folder",
+            folder.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("locking the folder {}", folder.display()))
+        }
+    }
+}
 
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// How many sites there are, and a line for each fault: how many have it, the first of them, and what it does.
+fn oddities(fleet: &Fleet) -> String {
+    let sites = fleet.sites();
+    let of_fault = |fault: Fault| -> Vec<&FleetSite> {
+        let with_it = sites.iter().filter(|site| site.fault == fault);
+        with_it.collect()
+    };
+    let expired: Vec<&FleetSite> = sites.iter().filter(|site| site.has_expired_key).collect();
     let odd = FAULTS.iter().filter(|row| row.fault != Fault::Healthy);
-    let of_fault = |fault: Fault| fleet.sites().iter().find(|site| site.fault == fault);
-    let names = FAULTS.iter().filter_map(|row| of_fault(row.fault));
-    let width = names
-        .map(|site| site.name.len())
+    let rows = odd.map(|row| (of_fault(row.fault), row.sentence));
+    let rows = rows.chain([(expired, "serves a key at first that Stripe has expired")]);
+    let rows: Vec<_> = rows.filter(|(sites, _)| !sites.is_empty()).collect();
+    let first = |(sites, _): &(Vec<&FleetSite>, &str)| match sites[..] {
+        [one] => one.name.clone(),
+        [first, ..] => format!("{}, …", first.name),
+        [] => String::new(),
+    };
+    let width = rows
+        .iter()
+        .map(|row| first(row).chars().count())
         .max()
-        .unwrap_or(WIDTH)
-        .max(WIDTH);
-    let line = |site: &FleetSite, what: &str| format!("  {:<width$} {what}", site.name);
-    let faults = odd.filter_map(|row| of_fault(row.fault).map(|site| line(site, row.sentence)));
-    let expired = fleet.sites().iter().find(|site| site.has_expired_key);
-    let expired = expired.map(|site| line(site, "serves a key at first that Stripe has expired"));
-    faults.chain(expired).collect::<Vec<_>>().join("\n")
+        .unwrap_or_default();
+    let well = of_fault(Fault::Healthy).len();
+    let mut told = format!(
+        "{} on this machine, {well} of them well.",
+        Count(sites.len(), "site")
+    );
+    if !rows.is_empty() {
+        told += " Of the others:\n";
+    }
+    for row in &rows {
+        let (sites, sentence) = row;
+        // Writing into a string cannot fail.
+        let _written = write!(told, "\n  {:>5}  {:<width$}  {sentence}", sites.len(), first(row));
+    }
+    told
 }
 
 /// This program, as it was called: a build need not be in the PATH.
@@ -204,4 +260,22 @@ fn program() -> String {
 fn say(text: &str) {
     // Nobody reads it: the sites serve all the same.
     let _closed = writeln!(std::io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_read_more_into_it() {
+        for (word, said) in [
+            ("/tmp/shops/config.toml", "/tmp/shops/config.toml"),
+            ("my shops", "'my shops'"),
+            ("it's $HOME", "'it'\\''s $HOME'"),
+            ("~x", "'~x'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), said);
+        }
+    }
 }

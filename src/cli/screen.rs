@@ -307,6 +307,8 @@ async fn show(
     fleet: Option<Arc<Fleet>>,
 ) -> anyhow::Result<Shown> {
     let clock = session.clock;
+    // Made beside all else: nothing that is shown at first waits for it.
+    let reached = session.reach();
     let (tell, mut told) = unbounded_channel();
     let (order, orders) = unbounded_channel();
     let (about_config, mends) = unbounded_channel();
@@ -314,15 +316,12 @@ async fn show(
     let watches = screen.model.is_watching();
     let steer = Steer::new(session, about_config, fleet, tell, watches);
     let steer = tokio::spawn(steer.run(orders));
-    let (left, mut screen) = Box::pin(run::run(
-        taken,
-        screen,
-        behaviour(config),
-        order,
-        &mut told,
-        clock,
-    ))
-    .await?;
+    let shown = run::run(taken, screen, behaviour(config), order, &mut told, clock);
+    let (left, mut screen) = tokio::select! {
+        shown = Box::pin(shown) => shown?,
+        // Its sites are not to blame, and nothing of them would ever come.
+        Err(error) = reached => bail!("no site can be reached: {error}"),
+    };
     // The screen has let go of its orders: that ends who carries them out.
     let session = steer.await?;
     let setup = mender.await??;

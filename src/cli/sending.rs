@@ -211,6 +211,7 @@ async fn dry_run(
     telling: Telling,
     signals: &mut Signals,
 ) -> anyhow::Result<Status> {
+    warn_of_unfinished(session).await?;
     if let Some(plan) = &mut planned.plan {
         tell_of_plan(session, plan, signals).await?;
     }
@@ -236,13 +237,8 @@ pub(super) async fn tell_dry(
     }
 }
 
-async fn go(
-    session: &mut Session,
-    mut planned: Planned,
-    args: &SendArgs,
-    telling: Telling,
-    signals: &mut Signals,
-) -> anyhow::Result<Status> {
+/// A line for each run that a process which is gone has left open.
+async fn warn_of_unfinished(session: &Session) -> anyhow::Result<()> {
     // One of which only proofs are still to come needs nobody's word.
     let is_owed = |run: &RunRecord| {
         let mut known = session.known.iter();
@@ -251,11 +247,22 @@ async fn go(
     let unfinished = session.store.unfinished_runs().await?;
     for run in unfinished.iter().filter(|run| is_owed(run)) {
         say(&format!(
-            "warning: run {} was not finished: what this sends to its sites takes the place of it, and \
+            "warning: run {} was not finished by {} (PID {}): what is sent to its sites takes the place of it, and \
              `stripe-propagate resume` finishes the rest",
-            run.id.0
+            run.id.0, run.by.user, run.by.pid
         ));
     }
+    Ok(())
+}
+
+async fn go(
+    session: &mut Session,
+    mut planned: Planned,
+    args: &SendArgs,
+    telling: Telling,
+    signals: &mut Signals,
+) -> anyhow::Result<Status> {
+    warn_of_unfinished(session).await?;
     if let Some(plan) = &mut planned.plan {
         session.local.gate.may_send(plan).await.context("nothing sent")?;
         ask_of_plan(session, plan, args.allow_unknown_key, signals).await?;

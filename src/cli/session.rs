@@ -204,14 +204,13 @@ impl Session {
         Ok(self)
     }
 
-    /// Makes the client that reaches the sites, unless it is made already.
+    /// Makes the client that reaches the sites, unless it is made already. Without it no look comes back.
     ///
     /// # Errors
     /// When it cannot be made: why not, and what to do.
     pub(super) fn reach(&self) -> impl Future<Output = Result<(), String>> + Send + 'static + use<> {
         let api = Arc::clone(&self.local.master_keys.api);
-        let making = tokio::task::spawn_blocking(move || api.client().map(drop).map_err(ToString::to_string));
-        async move { making.await.unwrap_or_else(|error| Err(error.to_string())) }
+        async move { api.client().await.map(drop).map_err(ToString::to_string) }
     }
 
     /// As [`Session::of_config`], to tell what would be sent: it leaves nothing in the store.
@@ -345,13 +344,18 @@ impl Session {
         Ok(newest.into_iter().map(|newest| newest.state).collect())
     }
 
-    /// A preflight of these sites, by the client that reaches them.
-    pub(super) fn preflight(&self, api: Arc<HttpSiteApi>, sites: Vec<SiteId>, auth: bool) -> Preflight {
-        Preflight {
+    /// A preflight of these sites, once there is the client that reaches them.
+    pub(super) fn preflight(
+        &self,
+        sites: Vec<SiteId>,
+        auth: bool,
+    ) -> impl FnOnce(Arc<HttpSiteApi>) -> Preflight + Send + use<> {
+        let (all, settings, clock) = (Arc::clone(&self.sites), self.settings.clone(), self.clock);
+        move |api| Preflight {
             api,
-            all: Arc::clone(&self.sites),
-            settings: self.settings.clone(),
-            clock: self.clock,
+            all,
+            settings,
+            clock,
             sites,
             auth,
         }

@@ -14,7 +14,7 @@ use super::{Common, Globals};
 use crate::engine::Clock;
 use crate::report::rows::Layout;
 use crate::report::save::Readers;
-use crate::report::{Results, ServedKeys, metrics, old_keys, status};
+use crate::report::{Results, ServedKeys, counts, metrics, old_keys, status};
 use crate::store::Store;
 
 /// Flags of `status`.
@@ -110,7 +110,12 @@ pub(super) async fn run(globals: &Globals, args: StatusArgs) -> anyhow::Result<S
         }
         Some(format) => (document(format, args.old_key, &results), Readers::Owner),
     };
+    let is_table = format.is_some_and(|format| format.layout() == Some(Layout::Table));
     args.output.write(&text, readers)?;
+    // Beside the rows: who reads these by a program has a line a site.
+    if is_table && !args.old_key && selection.len() > 1 {
+        say(&counts(&results));
+    }
     // What is missing is not known to be good, and the question was whether all is.
     Ok(if args.old_key && !config.listed.failed.is_empty() {
         Status::Bad

@@ -114,7 +114,6 @@ impl Steer {
 
     /// Until the screen is left; gives back the session then.
     pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Effect>) -> Session {
-        self.reach();
         self.look_for_runs().await;
         self.tell_of_what_was_left().await;
         loop {
@@ -155,21 +154,6 @@ impl Steer {
             let _stalled = tokio::time::timeout(FAREWELL, connection).await;
         }
         self.session
-    }
-
-    /// Has the client made that reaches the sites. The screen has opened without it.
-    fn reach(&self) {
-        let (made, tell, clock) = (self.session.reach(), self.tell.clone(), self.session.clock);
-        tokio::spawn(async move {
-            if let Err(error) = made.await {
-                let told = Told {
-                    at: clock.now(),
-                    level: Level::Error,
-                    text: format!("no site can be reached: {error}"),
-                };
-                let _left = tell.send(Message::Engine(Event::Message(told)));
-            }
-        });
     }
 
     /// Attaches to the run of another process, if one goes on and none of this process does.
@@ -391,8 +375,7 @@ impl Steer {
         let before = self.preflights.clone();
         self.preflights.push(stop.clone());
         let local = self.session.local.clone();
-        let client = local.master_keys.client().cloned();
-        let preflight = client.map(|client| self.session.preflight(client, sites.clone(), auth));
+        let preflight = self.session.preflight(sites.clone(), auth);
         let tell = self.tell.clone();
         tokio::spawn(async move {
             let say = |told| {
@@ -404,8 +387,8 @@ impl Steer {
             if auth && let Err(error) = local.master_keys.load(&sites).await {
                 return say(PreflightTold::Refused(format!("{error:#}")));
             }
-            let preflight = match preflight {
-                Ok(preflight) => preflight,
+            let preflight = match local.master_keys.client().await {
+                Ok(client) => preflight(Arc::clone(client)),
                 Err(error) => return say(PreflightTold::Refused(error.to_string())),
             };
             // Only now: if no master key can be read, what goes on without them goes on.

@@ -62,7 +62,7 @@ pub enum AskedRefusal {
     #[error("write NAME=SHARE, such as endless-body=3 or never-answers=10%")]
     NoShare,
     /// No fault has this name.
-    #[error("there is no such fault{}; there are: {}", nearest.map(|word| format!(": {word}?")).unwrap_or_default(), words())]
+    #[error("there is no such fault{}; there are: {}", nearest.map(|word| format!(": did you mean {word}?")).unwrap_or_default(), words())]
     NoFault {
         /// Which one may have been meant.
         nearest: Option<&'static str>,
@@ -134,7 +134,10 @@ mod tests {
     fn a_name_that_is_mistyped_is_answered_with_the_one_that_was_meant_and_with_all() {
         let said = |text: &str| text.parse::<AskedFault>().unwrap_err().to_string();
         let mistyped = said("endles-body=1");
-        assert!(mistyped.contains("no such fault: endless-body?"), "{mistyped}");
+        assert!(
+            mistyped.contains("no such fault: did you mean endless-body?"),
+            "{mistyped}"
+        );
         assert!(said("xyz=1").starts_with("there is no such fault; there are: healthy, slow"));
         assert!(FAULTS.iter().all(|row| mistyped.contains(row.word)));
     }

@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::counted::Counted;
 use super::record::Recorder;
 use super::shop::Shop;
 use super::template::Asked;
@@ -16,11 +17,14 @@ const REQUEST_LIMIT: usize = 64 * 1024;
 const BETWEEN_DROPS: Duration = Duration::from_secs(1);
 
 /// A connection on which the site speaks byte by byte, until either side ends it.
-pub(super) async fn serve(stream: TlsStream<TcpStream>, shop: &Shop, process: usize, recorder: &Recorder) {
+pub(super) async fn serve(
+    stream: Counted<'_, TlsStream<TcpStream>>,
+    shop: &Shop,
+    process: usize,
+    recorder: &Recorder,
+) {
     let mut speaking = Speaking {
         stream,
-        recorder,
-        number: recorder.speaks(shop.index),
         between_drops: shop.time(BETWEEN_DROPS),
     };
     while let Some(asked) = speaking.request().await {
@@ -35,9 +39,7 @@ pub(super) async fn serve(stream: TlsStream<TcpStream>, shop: &Shop, process: us
 }
 
 struct Speaking<'a> {
-    stream: TlsStream<TcpStream>,
-    recorder: &'a Recorder,
-    number: usize,
+    stream: Counted<'a, TlsStream<TcpStream>>,
     between_drops: Duration,
 }
 
@@ -100,7 +102,7 @@ impl Speaking<'_> {
                 return Ok(false);
             }
             Step::Resets => {
-                self.stream.get_ref().0.set_zero_linger()?;
+                self.stream.stream().get_ref().0.set_zero_linger()?;
                 return Ok(false);
             }
             Step::Closes => {
@@ -115,7 +117,6 @@ impl Speaking<'_> {
         for piece in bytes.chunks(16 * 1024) {
             self.stream.write_all(piece).await?;
             self.stream.flush().await?;
-            self.recorder.spoke(self.number, piece.len());
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,15 +43,6 @@ pub struct AskedStripe {
     pub had_master_key: bool,
 }
 
-/// What a site could write on one connection before it was over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpokenOn {
-    /// Which site.
-    pub site: usize,
-    /// So many bytes, before they were encrypted. Some of them may be in buffers of the system's still.
-    pub bytes: u64,
-}
-
 /// What a fleet saw.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
@@ -72,8 +64,9 @@ pub struct Record {
     pub to_redirect_target: usize,
     /// How many connections each site took, whatever became of their handshakes.
     pub accepted: Vec<usize>,
-    /// The connections on which a site wrote byte by byte.
-    pub spoken: Vec<SpokenOn>,
+    /// The most bytes that each site could write on one connection, before they were encrypted. Some of them may be in
+    /// buffers of the system's still.
+    pub wrote: Vec<u64>,
 }
 
 impl Record {
@@ -110,6 +103,8 @@ pub(super) struct Recorder {
     start: Instant,
     record: Mutex<Record>,
     changed: Condvar,
+    /// As [`Record::wrote`].
+    wrote: Vec<AtomicU64>,
     /// A second handle of each connection that this side has not closed.
     open: Mutex<BTreeMap<RawFd, OwnedFd>>,
 }
@@ -125,6 +120,7 @@ impl Recorder {
             start: Instant::now(),
             record: Mutex::new(record),
             changed: Condvar::new(),
+            wrote: (0..sites).map(|_| AtomicU64::new(0)).collect(),
             open: Mutex::default(),
         }
     }
@@ -134,7 +130,11 @@ impl Recorder {
     }
 
     pub(super) fn snapshot(&self) -> Record {
-        self.lock().clone()
+        let wrote = self.wrote.iter().map(|bytes| bytes.load(Ordering::Relaxed));
+        Record {
+            wrote: wrote.collect(),
+            ..self.lock().clone()
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Record)) {
@@ -155,16 +155,9 @@ impl Recorder {
         self.lock().accepted[site] += 1;
     }
 
-    /// A connection of this site begins on which it writes byte by byte; returns its number.
-    pub(super) fn speaks(&self, site: usize) -> usize {
-        let mut record = self.lock();
-        record.spoken.push(SpokenOn { site, bytes: 0 });
-        record.spoken.len() - 1
-    }
-
-    /// So many bytes more could be written on connection `number`.
-    pub(super) fn spoke(&self, number: usize, bytes: usize) {
-        self.lock().spoken[number].bytes += bytes as u64;
+    /// The site could write so many bytes on a connection by now.
+    pub(super) fn wrote(&self, site: usize, bytes: u64) {
+        self.wrote[site].fetch_max(bytes, Ordering::Relaxed);
     }
 
     /// The site at `site` took a request on a connection of `process`, and answers it with `status`.

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::certificates::Certificates;
+use super::counted::Counted;
 use super::faults::Handshake;
 use super::record::Recorder;
 use super::shop::Shop;
@@ -162,6 +163,7 @@ impl Server {
         let Ok(_open) = self.recorder.connection(stream.get_ref().0) else {
             return;
         };
+        let stream = Counted::new(stream, shop.index, &self.recorder);
         if shop.speaks() {
             return Box::pin(raw::serve(stream, shop, process, &self.recorder)).await;
         }

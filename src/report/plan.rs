@@ -6,7 +6,9 @@ use serde::Serialize;
 use super::{ServedKeys, aligned, json, some_names};
 use crate::key::PublishableKey;
 use crate::rules::moment::{Moment, clock};
-use crate::rules::plan::{Again, Aside, Confirm, Danger, Outlook, Plan, PlanAction, PlanRow};
+use crate::rules::plan::{
+    Again, Aside, Confirm, Danger, Outlook, Plan, PlanAction, PlanRow, TRIED_ALL_THE_SAME,
+};
 use crate::rules::run::{Kind, RunId};
 use crate::rules::state::{Served, SiteState};
 use crate::rules::status::SkipReason;
@@ -70,6 +72,7 @@ impl Told<'_> {
             lines.push(self.headline(plan));
             lines.extend(self.left_out(plan));
             lines.extend(self.strange(plan));
+            lines.extend(self.unanswered(plan));
             if plan.doubtful() > 0 {
                 lines.push(format!(
                     "{} doubtful: what was seen there was never pushed from here, and may be a fallback",
@@ -124,6 +127,24 @@ impl Told<'_> {
             let count = Count(names.len(), "site");
             format!(
                 "{count} did not answer like a template site ({}), and {then}",
+                some_names(&names)
+            )
+        })
+    }
+
+    /// Sites that were silent: nothing that is known of them keeps their PUT back.
+    fn unanswered(&self, plan: &Plan) -> Option<String> {
+        let silent = |row: &&PlanRow| self.outlook(plan, row) == Outlook::NoAnswer;
+        let names: Vec<&str> = plan
+            .rows
+            .iter()
+            .filter(silent)
+            .map(|row| self.name(row.site))
+            .collect();
+        (!names.is_empty()).then(|| {
+            let count = Count(names.len(), "site");
+            format!(
+                "{count} did not answer at the last look ({}): {TRIED_ALL_THE_SAME}",
                 some_names(&names)
             )
         })

@@ -97,7 +97,7 @@ pub enum Problem {
     OtherStatus,
     /// 2xx with `"success": false` or `"ok": false`.
     SaysNotStored,
-    /// 2xx with HTML or anything that is no JSON.
+    /// 2xx with HTML, nothing, or anything else that is no JSON object. What it was is said in the answer's words.
     NotThisApi,
     /// 2xx with JSON of another shape.
     StrangeJson,
@@ -260,7 +260,7 @@ pub static PROBLEMS: [ProblemRow; 23] = [
         Problem::NotThisApi,
         &[],
         Cause::BadAnswer,
-        "answers a page, not this API: parked, resold or a login page?",
+        "answers something else than this API",
     )
     .not_this_api(),
     row(

@@ -14,7 +14,7 @@ use crate::text::Count;
 
 /// What is to be expected of each site of a plan.
 mod outlook;
-pub use outlook::Outlook;
+pub use outlook::{Outlook, TRIED_ALL_THE_SAME};
 /// What makes a plan more than routine.
 mod danger;
 pub use danger::Danger;

@@ -18,13 +18,25 @@ const STEP: usize = PART - GRAM + 1;
 pub(super) struct Pattern {
     /// With one blank where it has several.
     key: Zeroizing<Vec<u8>>,
+    /// So many of its characters in a row are looked for.
     part: usize,
     /// Each [`GRAM`] bytes in a row, in lower case.
     grams: Zeroizing<Vec<u32>>,
 }
 
 impl Pattern {
+    /// Finds all that might help somebody to guess the key.
     pub(super) fn of(key: &str) -> Self {
+        Self::with(key, |length| PART.min((2 * length).div_ceil(3)))
+    }
+
+    /// Finds what tells the key: the whole of it, or [`PART`] characters. Two thirds of a short one may be a word that
+    /// anybody says (`product` of `production`).
+    pub(super) fn that_tells(key: &str) -> Self {
+        Self::with(key, |length| PART.min(length))
+    }
+
+    fn with(key: &str, part: fn(usize) -> usize) -> Self {
         let mut bytes = Zeroizing::new(Vec::with_capacity(key.len()));
         for byte in key.bytes() {
             if byte != b' ' || bytes.last() != Some(&b' ') {
@@ -34,7 +46,7 @@ impl Pattern {
         let mut grams: Zeroizing<Vec<u32>> = Zeroizing::new(bytes.windows(GRAM).map(gram).collect());
         grams.sort_unstable();
         Self {
-            part: PART.min((2 * bytes.len()).div_ceil(3)),
+            part: part(bytes.len()),
             key: bytes,
             grams,
         }

@@ -21,6 +21,9 @@ use crate::text::{CleanText, list};
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 /// Lines of what a command has printed that are looked for in what it says.
 const PRINTED_LINES: usize = 20;
+/// Shorter lines are not looked for, in bytes: they are words, of which the complaint may be made, and no secret that is
+/// worth the name.
+const PRINTED_LEAST: usize = 8;
 /// How much a file or a command may hold, in bytes.
 const READ_LIMIT: u64 = 64 * 1024;
 
@@ -328,8 +331,12 @@ impl Ended {
         let said = text(&self.said);
         // Cleaned first, so that nothing invisible hides a part of it.
         let mut said = CleanText::new(&said, said.len()).as_str().to_owned();
-        for line in printed.lines().take(PRINTED_LINES) {
-            if let Some(without) = super::redact(line.trim(), &said, "[secret removed]") {
+        let lines = printed.lines().map(str::trim);
+        for line in lines
+            .filter(|line| line.len() >= PRINTED_LEAST)
+            .take(PRINTED_LINES)
+        {
+            if let Some(without) = super::redact(line, &said, "[secret removed]") {
                 said = without;
             }
         }
@@ -446,4 +453,33 @@ async fn read_bounded(from: Option<impl AsyncRead + Unpin>, most: u64) -> Zeroiz
         let _end = from.take(most).read_to_end(&mut bytes).await;
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_what_a_command_has_printed_no_line_that_may_be_a_secret_is_told() {
+        let failing = |script: &str| SecretSource::Command(["sh", "-c", script].map(str::to_owned).into());
+        for (script, said) in [
+            (
+                "echo ok; echo an; echo 'token expired, look at the book: an admin has another' >&2; exit 3",
+                "token expired, look at the book: an admin has another",
+            ),
+            (
+                "echo ok; echo Vq7Zt0mK4xBn; echo 'got Vq7Zt0mK4xBn, ok' >&2; exit 3",
+                "got [secret removed], ok",
+            ),
+        ] {
+            let error = failing(script)
+                .read(Surroundings::of_process(), &[])
+                .await
+                .unwrap_err();
+            assert!(
+                error.to_string().ends_with(&format!("it said: {said}")),
+                "{error}"
+            );
+        }
+    }
 }

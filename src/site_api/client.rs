@@ -6,7 +6,7 @@ use reqwest::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOC
 use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::Instant;
 
-use super::answer::{self, Meaning, Raw};
+use super::answer::{self, BODY_LIMIT, Meaning, Raw};
 use super::backends::Backends;
 use super::lines::{ClientError, HttpSettings, Lines};
 use super::{SiteApi, failure};
@@ -16,8 +16,6 @@ use crate::secret::MasterKey;
 use crate::site::{MasterKeyId, Site};
 use crate::text::CleanText;
 
-/// How much of a body is read, in bytes.
-const BODY_LIMIT: usize = 64 * 1024;
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Talks to sites over HTTP. One for the process: it holds TLS sessions and the system's roots.

@@ -43,7 +43,9 @@ pub enum ClientError {
     #[error("tls.ca_file holds no certificate in PEM form")]
     CaFile,
     /// The system's certificate authorities could not be loaded.
-    #[error("the system's certificate authorities cannot be read ({0}): install ca-certificates")]
+    #[error(
+        "the system's certificate authorities cannot be read ({0}): install ca-certificates, or name a file of them as tls.ca_file"
+    )]
     Roots(rustls::Error),
     /// The proxy was refused.
     #[error("push.proxy cannot be used")]

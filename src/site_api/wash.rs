@@ -10,8 +10,10 @@ pub struct Washed {
     pub text: CleanText,
     /// A secret key of Stripe's stood in it.
     pub stripe_secret: bool,
-    /// The master key stood in it.
+    /// The master key stood in it: an alarm.
     pub master_key: bool,
+    /// Something was taken out: one of these two, or a part of a short master key that tells nobody the key.
+    pub masked: bool,
 }
 
 /// Cleans `raw`, clears it of secrets, then cuts it: in that order, so that neither an invisible character
@@ -19,13 +21,16 @@ pub struct Washed {
 pub fn wash(raw: &str, master_key: Option<&MasterKey>) -> Washed {
     let clean = CleanText::new(raw, raw.len());
     let redacted = master_key.and_then(|key| key.redact(clean.as_str()));
-    let master_key = redacted.is_some();
+    let masked = redacted.is_some();
+    let master_key = masked && master_key.is_some_and(|key| key.is_told_in(clean.as_str()));
     let text = redacted.unwrap_or_else(|| clean.as_str().to_owned());
     let text = without_stripe_secrets(&text);
+    let stripe_secret = matches!(text, Cow::Owned(_));
     Washed {
-        stripe_secret: matches!(text, Cow::Owned(_)),
+        stripe_secret,
         text: CleanText::new(&text, NOTE_LIMIT),
         master_key,
+        masked: masked || stripe_secret,
     }
 }
 
@@ -73,6 +78,37 @@ mod tests {
         let washed = wash("{\"X-API-Key\": \"m4ster-key\"}", Some(&key));
         assert_eq!(washed.text.as_str(), "{\"X-API-Key\": \"[master key]\"}");
         assert!(washed.master_key && !washed.stripe_secret);
+    }
+
+    #[test]
+    fn a_word_that_is_a_part_of_a_short_master_key_is_no_alarm() {
+        let washed = |key: &str, said: &str| {
+            let key = MasterKey::parse(key.to_owned()).unwrap();
+            let washed = wash(said, Some(&key));
+            (washed.text.to_string(), washed.master_key)
+        };
+        for (key, said, shown, tells) in [
+            (
+                "production",
+                "the product is sold out",
+                "the [master key] is sold out",
+                false,
+            ),
+            ("production", "key: PRODUCTION", "key: [master key]", true),
+            ("production", "cHJvZHVjdGlvbg==", "[master key]==", true),
+            (
+                "production-key-7",
+                "not in production",
+                "not in production",
+                false,
+            ),
+            ("production-key-7", "production-k", "[master key]", true),
+            ("production-key-7", "production-", "[master key]", false),
+            // The whole of it stands behind a beginning of it.
+            ("abcabcabcd", "abcabcabcabcd", "[master key]abcd", true),
+        ] {
+            assert_eq!(washed(key, said), (shown.to_owned(), tells), "{key}: {said}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::Effect;
 use super::model::Model;
 use super::theme::Part;
 use crate::engine::Level;
+use crate::engine::RunInfo;
 use crate::rules::status::Role;
 use crate::site::SiteId;
 
@@ -129,6 +130,22 @@ impl Deed {
 }
 
 impl Dialog {
+    /// Whether what it says is not true any more, now that `run` is what is told of it: a pause that is over, a run left
+    /// unfinished that somebody takes up, a plan beside which another run begins.
+    pub fn is_outlived_by(&self, model: &Model, run: &RunInfo) -> bool {
+        let known = model.run.as_ref();
+        match self {
+            Self::Choice(choice) if choice.is_about_a_pause() => {
+                !run.phase.is_held() && known.is_some_and(|known| known.phase != run.phase)
+            }
+            Self::Choice(choice) => choice.is_about_left(run.id),
+            Self::Plan(plan) => {
+                plan.sends() && run.phase.is_sending() && known.is_none_or(|known| known.id != run.id)
+            }
+            _ => false,
+        }
+    }
+
     /// Which it is, as told apart from any other that may take its place.
     pub fn name(&self) -> &'static str {
         match self {

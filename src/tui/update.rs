@@ -109,31 +109,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
             model.size = (columns, rows);
             model.keep_cursor_in_view();
         }
-        Message::Engine(event) => {
-            if let Event::Run(run) = &event
-                && !run.phase.is_held()
-                && matches!(&screen.dialog, Some(Dialog::Choice(choice)) if choice.is_about_a_pause())
-                && model.run.as_ref().is_some_and(|known| known.phase != run.phase)
-            {
-                // Somebody else let it go on, or nothing was left to pause: what the dialog says is not true any more.
-                screen.dialog = None;
-            }
-            let effects = match &mut screen.dialog {
-                Some(Dialog::Detail(detail)) => detail.happened(&event),
-                _ => Vec::new(),
-            };
-            let why = match &event {
-                Event::NotBegun(error) if model.ordered > 0 => Some(error.to_string()),
-                Event::Refused(why) => Some(why.clone()),
-                _ => None,
-            };
-            take_event(model, event);
-            if let Some(why) = why {
-                // A line that the next message pushes away is not enough: what was confirmed did not happen.
-                screen.come_up(|_| Dialog::Choice(Choice::not_sent(why)));
-            }
-            return effects;
-        }
+        Message::Engine(event) => return take_told(screen, event),
         Message::Attached(to) => take_attached(model, to),
         Message::Left(run) => return take_left(screen, *run),
         Message::Setup(news) => return first::take(screen, news),
@@ -206,6 +182,37 @@ fn take_event(model: &mut Model, event: Event) {
         }
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),
     }
+}
+
+/// What an engine tells, and what becomes of the dialog that is open.
+fn take_told(screen: &mut Screen, event: Event) -> Vec<Effect> {
+    let model = &mut screen.model;
+    let mut outlived = None;
+    if let Event::Run(run) = &event
+        && let Some(dialog) = screen.dialog.take_if(|dialog| dialog.is_outlived_by(model, run))
+        && matches!(dialog, Dialog::Plan(_))
+    {
+        outlived = Some(format!(
+            "Run {} was begun meanwhile, so that this plan is not true any more.",
+            run.id.0
+        ));
+    }
+    let effects = match &mut screen.dialog {
+        Some(Dialog::Detail(detail)) => detail.happened(&event),
+        _ => Vec::new(),
+    };
+    let why = match &event {
+        Event::NotBegun(error) if model.ordered > 0 => Some(error.to_string()),
+        Event::Refused(why) => Some(why.clone()),
+        _ => None,
+    };
+    take_event(model, event);
+    // Another dialog takes its place: who is typing its phrase presses no key of the screen.
+    if let Some(why) = why.or(outlived) {
+        // A line that the next message pushes away is not enough: what was confirmed did not happen.
+        screen.come_up(|_| Dialog::Choice(Choice::not_sent(why)));
+    }
+    effects
 }
 
 fn take_attached(model: &mut Model, to: Option<Holder>) {

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::bodies::config::read;
+use super::bodies::config::{is_read_the_same_in_pieces, read};
 
 /// A config with all that can stand in one.
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -109,7 +109,9 @@ proptest! {
 
     #[test]
     fn whatever_stands_in_a_config_it_is_read_or_refused_without_a_quote(edits in edits(), owner_only in any::<bool>()) {
-        let _read = read(&edited(edits), owner_only);
+        let text = edited(edits);
+        let _read = read(&text, owner_only);
+        is_read_the_same_in_pieces(&text);
     }
 
     #[test]
@@ -118,7 +120,9 @@ proptest! {
         table in prop::sample::select(vec!["", "[[sites]]", "[push]", "[[sources]]", "[rollout]", "[notify]", "[keys]"]),
     ) {
         let lines: Vec<String> = lines.into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
-        let _read = read(&format!("{table}\n{}", lines.join("\n")), true);
+        let text = format!("{table}\n{}", lines.join("\n"));
+        let _read = read(&text, true);
+        is_read_the_same_in_pieces(&text);
     }
 
     #[test]
@@ -127,6 +131,7 @@ proptest! {
             "master_key = {{ value = \"{secret}\" }}\n[[sites]]\nurl = \"https://a.example\"\nmaster_key = {{ value = \"{secret}x\" }}\n"
         );
         let config = read(&text, true).unwrap();
+        is_read_the_same_in_pieces(&text);
         let printed = format!("{config:?}");
         prop_assert!(!printed.contains(&secret));
     }

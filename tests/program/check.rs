@@ -142,7 +142,7 @@ fn what_stands_in_the_way_of_a_push_is_found_without_one() {
             "get",
             "failed",
             Some("bad_answer"),
-            "a page, not this API",
+            "something else than this API (200): a page",
         ),
         (moved, "get", "failed", Some("redirect"), "redirects"),
         (host, "tls", "failed", Some("certificate"), "it is another host's"),

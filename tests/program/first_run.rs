@@ -458,3 +458,38 @@ fn a_screen_that_watches_writes_no_config() {
     assert!(!pty.home().join(".config/stripe-propagate").exists());
     assert_eq!(pty.quits(), 0);
 }
+
+#[test]
+fn where_there_are_no_authorities_no_site_is_blamed() {
+    let stage = Stage::of(2);
+    let text = stage.text().replace("ca_file = \"ca.pem\"", "");
+    stage.write(&text);
+    let without = |run: Run| {
+        let run = run
+            .env("SSL_CERT_FILE", "/nonexistent")
+            .env("SSL_CERT_DIR", "/nonexistent");
+        let mut pty = run.start();
+        pty.receives("tls.ca_file");
+        assert_eq!(pty.wait_exit(), 2);
+        String::from_utf8_lossy(&pty.received_so_far()).into_owned()
+    };
+    let key = stage.path("key.txt");
+    let pushes = stage.screen().arg("push").arg("--yes").arg("--key-file").arg(key);
+    for run in [stage.screen(), stage.screen().arg("verify"), pushes] {
+        let said = without(run);
+        assert_eq!(said.matches("install ca-certificates").count(), 1, "{said}");
+        assert!(said.contains("tls.ca_file"), "{said}");
+    }
+    let told = std::process::Command::new(env!("CARGO_BIN_EXE_stripe-propagate"))
+        .env_clear()
+        .env("HOME", stage.folder.path())
+        .arg("--config")
+        .arg(stage.config())
+        .arg("--store")
+        .arg(stage.path("state/store.db"))
+        .args(["status", "--json"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(told.matches("\"unchecked\"").count(), 2, "{told}");
+}

@@ -303,8 +303,10 @@ fn a_push_says_that_a_run_was_not_finished() {
     assert!(!quiet.contains("was not finished"), "{quiet}");
     let left = stage.was_begun(&[1, 2], Duration::from_mins(5));
     let told = said(&stage.run(&[&push[..], &[&first]].concat()));
-    assert!(
-        told.contains(&format!("run {} was not finished", left.0)),
-        "{told}"
-    );
+    let warning = format!("run {} was not finished by ", left.0);
+    assert!(told.contains(&warning), "{told}");
+    let left = stage.was_begun(&[1, 2], Duration::from_mins(5));
+    let dry = said(&stage.run(&["push", "--key-file", &key, "--dry-run"]));
+    let warning = format!("run {} was not finished by ", left.0);
+    assert!(dry.contains(&warning), "{dry}");
 }

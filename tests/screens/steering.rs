@@ -231,3 +231,40 @@ fn a_rollback_behind_a_halt_is_planned_when_nothing_is_out_any_more() {
     let again = Message::Engine(Event::Run(run(RunPhase::Settling)));
     assert_eq!(update(&mut screen.screen, again, at(16)), [], "once");
 }
+
+#[test]
+fn a_plan_does_not_outlive_the_run_that_begins_beside_it() {
+    let fresh = || Trial::new(&NAMES, (120, 40), |start| start.key = Some(new_key()));
+    let begins = |screen: &mut Trial| {
+        screen.tell(Message::Attached(Some(holder())));
+        screen.tell(Message::Engine(Event::Run(run(RunPhase::Sending))));
+    };
+    let mut screen = fresh();
+    screen.types("P").types("live");
+    begins(&mut screen);
+    let said = screen.picture();
+    assert!(said.contains("was begun meanwhile"), "{said}");
+    assert!(!said.contains(" to push"), "{said}");
+    // What is typed on presses nothing.
+    for letter in "e9P".chars() {
+        assert_eq!(pressed(&mut screen, letter), []);
+    }
+    let said = screen.picture();
+    assert!(said.contains("was begun meanwhile"), "{said}");
+    let mut dry = fresh();
+    dry.types("d");
+    begins(&mut dry);
+    let said = dry.picture();
+    assert!(
+        !said.contains("was begun meanwhile") && said.contains("dry run: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_filter_that_no_site_matches_says_so() {
+    let said = Trial::new(&NAMES, (80, 24), |_| {}).types("/foo").picture();
+    assert!(said.contains("no site matches /foo: Esc clears it"), "{said}");
+    let said = Trial::new(&NAMES, (80, 24), |_| {}).types("/maison").picture();
+    assert!(!said.contains("no site matches"), "{said}");
+}

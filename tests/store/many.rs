@@ -61,3 +61,45 @@ async fn many_sites_are_known_as_a_few_are() {
     beside.close_run(run, at(60)).await.unwrap();
     in_both_ways(&beside, "once the run is closed").await;
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_of_a_site_is_an_error_that_names_it() {
+    let names: Vec<&'static str> = (0..MANY).map(|number| &*format!("s{number}").leak()).collect();
+    let urls: Vec<SiteUrl> = names.iter().map(|name| url(name)).collect();
+    let home = Sqlite::default();
+    let db = home.open();
+    let run = db.begin_run(run_of("New", &names, 1)).await.unwrap();
+    Shop::of(&db, "s7", 2).await.order(run, "New", 2);
+    db.flush(std::time::Duration::from_mins(1)).unwrap();
+    let raw = rusqlite::Connection::open(home.path()).unwrap();
+    let of_s7 = "= (SELECT id FROM sites WHERE url LIKE '%s7.%')";
+    let names_it = async || {
+        for sites in [&urls[..], &urls[..FEW]] {
+            let error = db
+                .last_known(sites, &Policy::default(), at(50))
+                .await
+                .unwrap_err();
+            assert!(error.to_string().contains(urls[7].as_str()), "{error}");
+        }
+    };
+    let damages = |cell: &str, value: &str| {
+        let (table, column) = cell.split_once('.').unwrap();
+        let id = if table == "sites" { "id" } else { "site" };
+        let before = raw.query_row(
+            &format!("SELECT {column} FROM {table} WHERE {id} {of_s7}"),
+            [],
+            |row| row.get::<_, rusqlite::types::Value>(0),
+        );
+        let change = format!("UPDATE {table} SET {column} = ?1 WHERE {id} {of_s7}");
+        assert_eq!(raw.execute(&change, [value]).unwrap(), 1);
+        (change, before.unwrap())
+    };
+    for cell in ["run_sites.serves", "sites.version"] {
+        let (change, before) = damages(cell, "?");
+        names_it().await;
+        raw.execute(&change, [before]).unwrap();
+    }
+    // It is looked at anew.
+    let _stays = damages("sites.state", "?");
+    assert!(db.last_known(&urls, &Policy::default(), at(50)).await.is_ok());
+}

@@ -39,7 +39,7 @@ impl MasterKeys {
     /// # Errors
     /// When one cannot be read: what was tried, and what to do.
     pub(in crate::cli) async fn load(&self, sites: &[SiteId]) -> anyhow::Result<()> {
-        let api = self.client()?;
+        let api = self.client().await?;
         let _reading = self.reading.lock().await;
         let needed: BTreeSet<MasterKeyId> =
             sites.iter().map(|id| self.sites[id.index()].master_key).collect();
@@ -68,8 +68,8 @@ impl MasterKeys {
     ///
     /// # Errors
     /// When sites cannot be reached at all: why not, and what to do.
-    pub(in crate::cli) fn set(&self, key: MasterKey) -> anyhow::Result<()> {
-        self.client()?.set_master_key(MasterKeyId::default(), key);
+    pub(in crate::cli) async fn set(&self, key: MasterKey) -> anyhow::Result<()> {
+        self.client().await?.set_master_key(MasterKeyId::default(), key);
         Ok(())
     }
 
@@ -77,8 +77,8 @@ impl MasterKeys {
     ///
     /// # Errors
     /// When it cannot be made: why not, and what to do.
-    pub(in crate::cli) fn client(&self) -> anyhow::Result<&Arc<HttpSiteApi>> {
-        self.api.client().map_err(|error| anyhow!("{error}"))
+    pub(in crate::cli) async fn client(&self) -> anyhow::Result<&Arc<HttpSiteApi>> {
+        self.api.client().await.map_err(|error| anyhow!("{error}"))
     }
 
     fn whose(&self, id: MasterKeyId) -> String {

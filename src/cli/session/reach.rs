@@ -1,21 +1,26 @@
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::OnceCell;
 
 use crate::config::StripeApi;
 use crate::key::PublishableKey;
-use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use crate::rules::outcome::{Answer, LookVerdict, PutVerdict};
 use crate::rules::standing::NotAsked;
 use crate::site::Site;
 use crate::site_api::{ClientError, HttpSettings, HttpSiteApi, SiteApi};
 use crate::stripe::{Answering, AskStripe, HttpStripe};
-use crate::text::CleanText;
 
 /// How sites are reached, once somebody wants to: to read the system's certificate authorities takes tens of
 /// milliseconds, and a screen shows what is on record before that.
+///
+/// Where it cannot be made, that is no site's fault: nothing is answered then, and who has opened the session ends with the
+/// error of [`Reach::client`].
 pub(in crate::cli) struct Reach {
     settings: HttpSettings,
-    made: OnceLock<Result<Arc<HttpSiteApi>, ClientError>>,
+    made: OnceCell<Result<Arc<HttpSiteApi>, ClientError>>,
 }
 
 impl fmt::Debug for Reach {
@@ -28,32 +33,37 @@ impl Reach {
     pub(super) fn new(settings: HttpSettings) -> Self {
         Self {
             settings,
-            made: OnceLock::new(),
+            made: OnceCell::new(),
         }
     }
 
-    /// The client of all sites. Who asks first waits until it is made.
+    /// The client of all sites. Who asks before it is made waits, and keeps no thread from its work.
     ///
     /// # Errors
     /// [`ClientError`], with what to do.
-    pub(in crate::cli) fn client(&self) -> Result<&Arc<HttpSiteApi>, &ClientError> {
-        let make = || HttpSiteApi::new(&self.settings).map(Arc::new);
-        self.made.get_or_init(make).as_ref()
+    pub(in crate::cli) async fn client(&self) -> Result<&Arc<HttpSiteApi>, &ClientError> {
+        let make = async || {
+            let settings = self.settings.clone();
+            let making = tokio::task::spawn_blocking(move || HttpSiteApi::new(&settings).map(Arc::new));
+            let made = making.await;
+            made.unwrap_or_else(|error| Err(ClientError::Build(error.to_string())))
+        };
+        self.made.get_or_init(make).await.as_ref()
     }
 }
 
 impl SiteApi for Reach {
     async fn look(&self, site: &Site, limit: Duration, close: bool) -> Answer<LookVerdict> {
-        match self.client() {
+        match self.client().await {
             Ok(client) => client.look(site, limit, close).await,
-            Err(error) => unreachable(LookVerdict::Problem(Problem::Connect), error),
+            Err(_told_elsewhere) => pending().await,
         }
     }
 
     async fn put(&self, site: &Site, key: &PublishableKey) -> Answer<PutVerdict> {
-        match self.client() {
+        match self.client().await {
             Ok(client) => client.put(site, key).await,
-            Err(error) => unreachable(PutVerdict::Problem(Problem::Connect), error),
+            Err(_told_elsewhere) => pending().await,
         }
     }
 
@@ -64,23 +74,11 @@ impl SiteApi for Reach {
     }
 }
 
-/// Nothing was sent.
-fn unreachable<Verdict>(verdict: Verdict, error: &ClientError) -> Answer<Verdict> {
-    Answer {
-        verdict,
-        http: None,
-        took: Duration::ZERO,
-        retry_after: None,
-        detail: CleanText::note(&error.to_string()),
-        alarm: false,
-    }
-}
-
 /// Stripe, asked in the way in which sites are reached.
 pub(super) struct ReachStripe {
     sites: Arc<Reach>,
     api: StripeApi,
-    made: OnceLock<Result<HttpStripe, String>>,
+    made: OnceCell<Result<HttpStripe, String>>,
 }
 
 impl ReachStripe {
@@ -88,27 +86,26 @@ impl ReachStripe {
         Self {
             sites,
             api,
-            made: OnceLock::new(),
+            made: OnceCell::new(),
         }
     }
 
-    fn client(&self) -> Result<&HttpStripe, &String> {
-        let make = || {
-            let sites = self.sites.client().map_err(ToString::to_string)?;
+    async fn client(&self) -> Result<&HttpStripe, &String> {
+        let make = async || {
+            let sites = self.sites.client().await.map_err(ToString::to_string)?;
             HttpStripe::new(sites, self.api.clone()).map_err(|error| error.to_string())
         };
-        self.made.get_or_init(make).as_ref()
+        self.made.get_or_init(make).await.as_ref()
     }
 }
 
 impl AskStripe for ReachStripe {
     fn ask<'a>(&'a self, key: &'a PublishableKey) -> Answering<'a> {
-        match self.client() {
-            Ok(client) => client.ask(key),
-            Err(error) => {
-                let asked = Err(NotAsked::because(error));
-                Box::pin(async { asked })
+        Box::pin(async move {
+            match self.client().await {
+                Ok(client) => client.ask(key).await,
+                Err(error) => Err(NotAsked::because(error)),
             }
-        }
+        })
     }
 }

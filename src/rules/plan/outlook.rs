@@ -29,6 +29,10 @@ pub enum Outlook {
     LeftOut(SkipReason),
 }
 
+/// What becomes of a site that did not answer at the last look: no look has to come before its PUT, and silence holds
+/// nothing back.
+pub const TRIED_ALL_THE_SAME: &str = "the PUT is tried all the same";
+
 impl Outlook {
     /// Of the site of `row`, of which `known` is known, in a plan that allows this.
     pub fn of(row: &PlanRow, known: &SiteState, allow: Allow) -> Self {

@@ -1,12 +1,12 @@
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use rusqlite::{Connection, Error, OptionalExtension, Result};
+use rusqlite::{Connection, Error, OptionalExtension, Result, Row};
 
 use super::columns::{number, run_of, state};
-use super::known::{Known, OF_ALL, open_rows};
+use super::known::{Known, OF_ALL, open_rows, unreadable};
 use super::lock::Lives;
 use crate::rules::moment::Moment;
 use crate::site::SiteUrl;
@@ -76,19 +76,27 @@ pub(super) fn newest(
         .map_or(1, usize::from)
         .min(THREADS);
     let (hand_over, batches) = sync_channel(WAITING);
-    let batches = Mutex::new(batches);
-    thread::scope(|scope| {
-        let make = || make_all(&batches, &making, &newest);
-        let makers: Vec<_> = (0..threads).map(|_| scope.spawn(make)).collect();
+    let batches = Arc::new(Mutex::new(batches));
+    let made = thread::scope(|scope| {
+        let maker = || {
+            // Each has its own: when all have panicked nobody has it any more, and nothing waits to be taken.
+            let batches = Arc::clone(&batches);
+            let (making, newest) = (&making, &newest);
+            scope.spawn(move || make_all(&batches, making, newest))
+        };
+        let makers: Vec<_> = (0..threads).map(|_| maker()).collect();
+        drop(batches);
         let read = read(conn, boot, &places, &hand_over);
         drop(hand_over);
-        for maker in makers {
-            for (index, made) in maker.join().map_err(|_panicked| lost())? {
-                all[index] = made;
-            }
-        }
-        read
+        // All are waited for: the panic of one that was not would be one of this thread's, too.
+        let ended: Vec<_> = makers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        read.map(|()| ended)
     })?;
+    for made in made {
+        for (index, made) in made.map_err(|_panicked| lost())? {
+            all[index] = made;
+        }
+    }
     if places.len() < sites.len() {
         // Some are asked for twice.
         for (index, site) in sites.iter().enumerate() {
@@ -114,18 +122,13 @@ fn read(
     let mut rows = query.query([])?;
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(row) = rows.next()? {
-        let Some(index) = places.get(row.get_ref(0)?.as_str()?) else {
+        // Where it is no text it is no site's that is asked for.
+        let url = row.get_ref(0)?.as_str().unwrap_or_default();
+        let Some(index) = places.get(url) else {
             continue;
         };
-        let run: Option<i64> = row.get(5)?;
-        batch.push(SiteRow {
-            index: *index,
-            site: row.get(1)?,
-            version: row.get(2)?,
-            state: row.get(3)?,
-            is_from_before: row.get::<_, Option<i64>>(4)?.is_some_and(|kept| kept != boot),
-            of_state: runs.of(conn, run.map(run_of))?,
-        });
+        let of_site = site_row(conn, boot, *index, row, &mut runs);
+        batch.push(of_site.map_err(|error| unreadable(url, &error))?);
         if batch.len() == BATCH {
             // If all others are gone, that is told when they are waited for.
             let _gone = hand_over.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
@@ -133,6 +136,18 @@ fn read(
     }
     let _gone = hand_over.send(batch);
     Ok(())
+}
+
+fn site_row(conn: &Connection, boot: i64, index: usize, row: &Row<'_>, runs: &mut Runs) -> Result<SiteRow> {
+    let run: Option<i64> = row.get(5)?;
+    Ok(SiteRow {
+        index,
+        site: row.get(1)?,
+        version: row.get(2)?,
+        state: row.get(3)?,
+        is_from_before: row.get::<_, Option<i64>>(4)?.is_some_and(|kept| kept != boot),
+        of_state: runs.of(conn, run.map(run_of))?,
+    })
 }
 
 /// The runs that states belong to: few of them, so each is looked up once.
@@ -187,5 +202,43 @@ impl Making<'_> {
                 ..kept(state, &row.of_state, open, |run| self.lives.is_live(run))
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::super::place::Place;
+    use super::super::{columns, schema};
+    use super::*;
+
+    /// Nobody waits for the end of this test where who reads waits for threads that are gone.
+    #[test]
+    fn a_panic_of_who_makes_states_is_an_error() {
+        const SITES: usize = 4 * THREADS * BATCH * WAITING;
+
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::prepare(&folder.path().join("state/store.db")).unwrap();
+        let conn = schema::open(&place).unwrap();
+        let boot = columns::this_boot(&conn).unwrap();
+        conn.execute_batch("BEGIN").unwrap();
+        let urls: Vec<SiteUrl> = (0..SITES)
+            .map(|number| SiteUrl::parse(&format!("https://s{number}.example.com")).unwrap())
+            .collect();
+        for url in &urls {
+            conn.execute("INSERT INTO sites (url) VALUES (?1)", [url.as_str()])
+                .unwrap();
+        }
+        conn.execute_batch("COMMIT").unwrap();
+        let since = Moment {
+            since_start: Duration::ZERO,
+            wall: Timestamp::UNIX_EPOCH,
+        };
+        let lives = Lives::of(&place, []);
+        let error = newest(&conn, &lives, boot, since, &urls, |_| panic!("on purpose")).unwrap_err();
+        assert!(error.to_string().contains("please report this"), "{error}");
     }
 }

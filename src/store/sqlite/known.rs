@@ -1,4 +1,4 @@
-use rusqlite::{Connection, Params, Result, Row};
+use rusqlite::{Connection, Error, Params, Result, Row};
 use std::collections::HashMap;
 
 use super::columns::{self, json, key, maybe, maybe_run, run, state, value};
@@ -37,7 +37,7 @@ pub(super) fn known(
     let urls = json(&sites)?;
     let open = open_rows(conn, boot, since, OF_THESE, [&urls])?;
     let mut query = conn.prepare_cached(
-        "SELECT asked.key AS place, s.id, s.version, s.state, s.boot, s.run, r.ended_wall IS NULL AS goes_on, \
+        "SELECT asked.key AS place, s.url, s.id, s.version, s.state, s.boot, s.run, r.ended_wall IS NULL AS goes_on, \
          r.closed FROM json_each(?1) asked JOIN sites s ON s.url = asked.value LEFT JOIN runs r ON r.id = s.run",
     )?;
     let of_row = |row: &Row<'_>| {
@@ -61,7 +61,15 @@ pub(super) fn known(
             },
         })
     };
+    let of_row = |row: &Row<'_>| {
+        of_row(row).map_err(|error| unreadable(&row.get::<_, String>("url").unwrap_or_default(), &error))
+    };
     query.query_map([urls], of_row)?.collect()
+}
+
+/// What is kept of a site cannot be read. It is not left out: nobody would know of a PUT that may be on its way.
+pub(super) fn unreadable(what: &str, error: &Error) -> Error {
+    Error::ToSqlConversionFailure(format!("what is kept of {what} cannot be read ({error})").into())
 }
 
 /// The rows of these sites (a JSON list of addresses) in which something is still to come.
@@ -87,20 +95,34 @@ pub(super) fn open_rows(
     let mut open: HashMap<i64, Vec<OpenRow>> = HashMap::new();
     let mut rows = query.query(urls)?;
     while let Some(row) = rows.next()? {
-        let allow: Option<Allow> = maybe(row, "allow")?;
-        let began = columns::moment(row, "began")?.map(|began| began.by(boot, since));
-        open.entry(row.get("site")?).or_default().push(OpenRow {
-            row: LeftRow {
-                run: run(row, "run")?,
-                key: key(row, "key")?,
-                allow: allow.unwrap_or_default(),
-                serves: value(row, "serves")?,
-                began: began.unwrap_or(since),
-            },
-            doubt: row.get("open_put")?,
-            puts: row.get("puts")?,
-            unreached: row.get("unreached")?,
-        });
+        let of_site = open_row(row, boot, since).map_err(|error| {
+            let (site, run) = (row.get("site"), row.get("run"));
+            names_the_row(conn, site.unwrap_or_default(), run.unwrap_or_default(), &error)
+        })?;
+        open.entry(row.get("site")?).or_default().push(of_site);
     }
     Ok(open)
+}
+
+fn open_row(row: &Row<'_>, boot: i64, since: Moment) -> Result<OpenRow> {
+    let allow: Option<Allow> = maybe(row, "allow")?;
+    let began = columns::moment(row, "began")?.map(|began| began.by(boot, since));
+    Ok(OpenRow {
+        row: LeftRow {
+            run: run(row, "run")?,
+            key: key(row, "key")?,
+            allow: allow.unwrap_or_default(),
+            serves: value(row, "serves")?,
+            began: began.unwrap_or(since),
+        },
+        doubt: row.get("open_put")?,
+        puts: row.get("puts")?,
+        unreached: row.get("unreached")?,
+    })
+}
+
+fn names_the_row(conn: &Connection, site: i64, run: i64, error: &Error) -> Error {
+    let url = conn.query_row("SELECT url FROM sites WHERE id = ?1", [site], |row| row.get(0));
+    let url: String = url.unwrap_or_else(|_| format!("site {site}"));
+    unreadable(&format!("{url} in run {run}"), error)
 }

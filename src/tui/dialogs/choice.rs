@@ -335,6 +335,12 @@ impl Choice {
         self.text == Told::Paused
     }
 
+    /// Whether it asks what becomes of this run, which a process before has left.
+    pub fn is_about_left(&self, run: RunId) -> bool {
+        let mut answers = self.answers.iter();
+        answers.any(|answer| matches!(&answer.meaning, Meaning::Resume(left, _) if left.id == run))
+    }
+
     pub(super) fn press(&self, model: &mut Model, press: KeyEvent) -> Pressed {
         if press.modifiers.contains(KeyModifiers::CONTROL) {
             return Pressed::Stays;

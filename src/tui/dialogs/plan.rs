@@ -69,6 +69,11 @@ struct Phrase {
 }
 
 impl PlanDialog {
+    /// Whether it can be confirmed: a dry run cannot.
+    pub fn sends(&self) -> bool {
+        self.asks != Asks::Nothing
+    }
+
     /// The plan of a push of the field's key to `sites`.
     ///
     /// # Errors

@@ -280,9 +280,10 @@ pub(super) fn key(screen: &Screen, frame: &mut Frame, area: Rect) {
     let (verdict, part) = verdict(model);
     let said = said(model).filter(|_| !field.is_shown());
     let all = usize::from(area.width).saturating_sub(LABEL + margin);
-    let room = said
+    let verdict = model.text(&verdict);
+    let (verdict, room) = said
         .as_ref()
-        .map_or(all, |said| said.room_before(&model.text(&verdict), all));
+        .map_or((&*verdict, all), |said| said.beside(&verdict, all));
     let shown = field.shown(model.glyph("•", "*"), room);
     let cursor = LABEL + field.cursor_column().min(width(&shown));
     strip.push(&shown, Part::Text);
@@ -291,7 +292,7 @@ pub(super) fn key(screen: &Screen, frame: &mut Frame, area: Rect) {
     }
     // A key that is to be compared has the whole line.
     if !field.is_shown() || field.key().is_none() {
-        push_verdicts(&mut strip, (&verdict, part), said);
+        push_verdicts(&mut strip, (verdict, part), said);
     }
     strip.draw(frame, area);
     if field.is_editing() && screen.dialog.is_none() {
@@ -307,50 +308,45 @@ pub(super) fn key(screen: &Screen, frame: &mut Frame, area: Rect) {
 struct Said {
     text: String,
     part: Part,
-    is_dead: bool,
 }
 
 impl Said {
-    /// The dots that have room before it, of `all`: they make way for both verdicts, or for one that must be read.
-    fn room_before(&self, verdict: &str, all: usize) -> usize {
-        let own = width(&self.text) + 2;
-        let with_both = all.saturating_sub(width(verdict) + 2 + own);
-        match (with_both >= KEY_ROOM, self.is_dead) {
-            (true, _) => with_both,
-            (false, true) => all.saturating_sub(own).max(KEY_ROOM).min(all),
-            (false, false) => all,
+    /// What of the other verdict stands before it, and the dots that have room before both, of `all`: they make way, then
+    /// the other verdict does, for this one must be read.
+    fn beside<'a>(&self, verdict: &'a str, all: usize) -> (&'a str, usize) {
+        let without = all.saturating_sub(width(&self.text) + 2);
+        let in_short = verdict.split(',').next().unwrap_or_default();
+        for verdict in [verdict, in_short] {
+            let room = without.saturating_sub(width(verdict) + 2);
+            if room >= KEY_ROOM {
+                return (verdict, room);
+            }
         }
+        ("", without.max(KEY_ROOM).min(all))
     }
 }
 
 fn said(model: &Model) -> Option<Said> {
     let key = model.field.entered()?;
-    let (text, role, is_dead) = match model.stripe.asked(&key)? {
-        Ok(standing) if standing.is_dead() => (standing.verdict().to_owned(), Role::Bad, true),
-        Ok(standing) => (standing.verdict().to_owned(), Role::Good, false),
+    let (text, role) = match model.stripe.asked(&key)? {
+        Ok(standing) if standing.is_dead() => (standing.verdict().to_owned(), Role::Bad),
+        Ok(standing) => (standing.verdict().to_owned(), Role::Good),
         // Why not stands in the messages, and in the plan.
-        Err(_) => ("Stripe could not be asked".to_owned(), Role::Warning, false),
+        Err(_) => ("Stripe could not be asked".to_owned(), Role::Warning),
     };
     Some(Said {
         text: model.text(&text),
         part: Part::Status(role),
-        is_dead,
     })
 }
 
-/// What is said of the key: where there is no room for both, that Stripe says it is dead, else what it looks like.
+/// What is said of the key: what it looks like, and what Stripe says.
 fn push_verdicts(strip: &mut Strip, (verdict, part): (&str, Part), said: Option<Said>) {
-    let Some(said) = said else {
-        return strip.push(verdict, part);
-    };
-    let has_room = width(&strip.model.text(verdict)) + 2 + width(&said.text) <= strip.left;
-    if has_room || !said.is_dead {
-        strip.push(verdict, part);
-    }
-    if has_room {
-        strip.push("  ", Part::Text);
-    }
-    if has_room || said.is_dead {
+    strip.push(verdict, part);
+    if let Some(said) = said {
+        if !verdict.is_empty() {
+            strip.push("  ", Part::Text);
+        }
         strip.push(&said.text, said.part);
     }
 }

@@ -21,6 +21,16 @@ pub(super) fn draw(model: &Model, frame: &mut Frame, area: Rect) {
     for (place, id) in visible.take(usize::from(area.height).saturating_sub(1)) {
         lines.push(row(model, *id, place == model.list.cursor(), &columns, gap));
     }
+    if model.list.order().is_empty() && !model.filter.is_empty() {
+        let text = format!("no site matches /{}: Esc clears it", model.filter.text());
+        let room = usize::from(area.width).saturating_sub(INDENT);
+        let label = model.options.theme.style(Part::Label);
+        lines.push(Line::raw(""));
+        lines.push(Line::styled(
+            format!("{:INDENT$}{}", "", model.fit(&text, room)),
+            label,
+        ));
+    }
     // A paragraph steps on by what it draws, cluster by cluster; a text by what `unicode-width` says of a whole span,
     // which is less where letters have a ligature.
     frame.render_widget(Paragraph::new(lines), area);

@@ -87,14 +87,17 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// What was printed, what is in the log and in the store, and each form of a report.
-pub(super) fn nothing_comes_through(stage: &Stage, printed: &[Output]) {
+pub(super) fn nothing_comes_through(stage: &Stage, pushed: &Output, looked: &Output) {
     let master_key = stage.fleet.master_key();
-    for output in printed {
+    for output in [pushed, looked] {
         for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
             is_clean(name, bytes);
             is_harmless(name, bytes, master_key);
         }
-        assert!(has(&output.stdout, MARK), "what it says is told");
+    }
+    assert!(has(&pushed.stdout, MARK), "what it says is told");
+    for output in [&looked.stdout, &looked.stderr] {
+        assert!(!has(output, MARK), "a look without the master key keeps no words");
     }
     for name in ["run.csv", "run.html", "run.json", "run.md"] {
         let exported = stage.run(&["export", name]);
@@ -143,7 +146,11 @@ fn nothing_of_it_reaches_the_terminal() {
         .arg(stage.path("config.toml"))
         .size(200, 40)
         .start();
-    pty.sees(" seen").sees_no("checking").sees(MARK);
+    // No master key is read yet, without which no words are kept.
+    pty.sees(" seen")
+        .sees_no("checking")
+        .sees("is broken just now (500)");
+    pty.sees_no(MARK);
     pty.key("e").sees("paste or type").type_(stage.key());
     pty.sees(" test publishable key")
         .key("Enter")

@@ -1,6 +1,9 @@
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use stripe_propagate::demo::faults::Fault;
+
+use super::{CONNECT_TIMEOUT, TIMEOUT};
 
 /// What a fault comes to, in a push and in a look behind it.
 pub(super) struct Row {
@@ -18,7 +21,22 @@ pub(super) struct Row {
     pub(super) by_chance: bool,
     /// Whether no request ever reaches it, though it takes connections.
     pub(super) handshake: bool,
+    /// So many bytes it gets rid of on one connection, at most, of what it says: what is read of it, and what is in the
+    /// buffers of both systems.
+    pub(super) bytes: u64,
+    /// So long one request to it takes, at most.
+    pub(super) takes: Duration,
 }
+
+const KIB: u64 = 1024;
+/// A few short answers.
+const SHORT: u64 = 8 * KIB;
+/// What is longer than is read of it, and may stand in buffers as a whole.
+const LONG: u64 = 2 * KIB * KIB;
+/// What has no end: the buffers that systems grow to.
+const ENDLESS: u64 = 8 * KIB * KIB;
+/// The time of a request whose answer nobody keeps back.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 const fn row(
     fault: Fault,
@@ -37,6 +55,8 @@ const fn row(
         looked,
         by_chance: false,
         handshake: false,
+        bytes: SHORT,
+        takes: AT_ONCE,
     }
 }
 
@@ -48,6 +68,17 @@ impl Row {
 
     const fn handshake(mut self) -> Self {
         self.handshake = true;
+        self.bytes = 0;
+        self
+    }
+
+    const fn bytes(mut self, bytes: u64) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    const fn takes(mut self, takes: Duration) -> Self {
+        self.takes = takes;
         self
     }
 }
@@ -55,7 +86,7 @@ impl Row {
 /// A row for each of FAULTS, in its order.
 pub(super) const ROWS: &[Row] = &[
     row(Fault::Healthy, ["stored", "verified", "verified"], 1..=1, "", ""),
-    row(Fault::Slow, ["stored", "verified", "verified"], 1..=2, "", ""),
+    row(Fault::Slow, ["stored", "verified", "verified"], 1..=2, "", "").takes(TIMEOUT),
     row(
         Fault::NeedsTwoRetries,
         ["failed", "unchecked", "mismatch"],
@@ -83,7 +114,7 @@ pub(super) const ROWS: &[Row] = &[
         2..=2,
         "connect",
         "refuses the connection: connection refused",
-    ),
+    ).bytes(0),
     row(
         Fault::CachingProcesses,
         ["stored", "verified", "verified"],
@@ -118,7 +149,7 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200): page “This domain is parked”",
+        "answers something else than this API (200): a page “This domain is parked”: parked, resold or a login page?",
     ),
     row(
         Fault::Redirects,
@@ -155,14 +186,14 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (204)",
+        "answers something else than this API (204): an empty answer",
     ),
     row(
         Fault::EmptyBody,
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
+        "answers something else than this API (200): an empty answer",
     ),
     row(
         Fault::InvalidUtf8,
@@ -176,15 +207,15 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
+        "answers something else than this API (200): broken JSON",
     ),
     row(
         Fault::DeepJson,
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
-    ),
+        "answers something else than this API (200): more than 64 KiB",
+    ).bytes(256 * KIB),
     row(
         Fault::WrongTypes,
         ["failed", "unchecked", "failed"],
@@ -197,8 +228,8 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
-    ),
+        "answers something else than this API (200): more than 64 KiB",
+    ).bytes(LONG),
     row(
         Fault::RedirectLoop,
         ["failed", "unchecked", "failed"],
@@ -282,7 +313,7 @@ pub(super) const ROWS: &[Row] = &[
         2..=2,
         "server_error",
         "is broken just now (500)",
-    ),
+    ).bytes(LONG),
     row(
         Fault::FakedLogInBody,
         ["failed", "unchecked", "failed"],
@@ -324,22 +355,22 @@ pub(super) const ROWS: &[Row] = &[
         2..=2,
         "server_error",
         "ALARM: a secret stood in its answer (not kept). is broken just now (500): request failed: [master key]",
-    ),
+    ).bytes(256 * KIB),
     row(
         Fault::StoredLate,
         ["stored", "verified", "verified"],
         2..=2,
         "",
         "",
-    ),
-    row(Fault::Asleep, ["stored", "verified", "verified"], 1..=2, "", ""),
+    ).takes(TIMEOUT),
+    row(Fault::Asleep, ["stored", "verified", "verified"], 1..=2, "", "").takes(TIMEOUT),
     row(
         Fault::NeverAnswers,
         ["unknown", "failed", "failed"],
         2..=2,
         "timeout",
         "answer to the PUT never seen; did not answer within the limit",
-    ),
+    ).takes(TIMEOUT),
     row(
         Fault::ResetBeforeAnswer,
         ["unknown", "failed", "failed"],
@@ -374,35 +405,35 @@ pub(super) const ROWS: &[Row] = &[
         2..=2,
         "timeout",
         "answer to the PUT never seen; did not answer within the limit",
-    ),
+    ).takes(TIMEOUT),
     row(
         Fault::DripsBody,
         ["unknown", "failed", "failed"],
         2..=2,
         "timeout",
         "answer to the PUT never seen; did not answer within the limit (200)",
-    ),
+    ).takes(TIMEOUT),
     row(
         Fault::EndlessHeaders,
         ["unknown", "failed", "failed"],
         1..=1,
         "bad_answer",
         "answer to the PUT never seen; answers something that is no HTTP",
-    ),
+    ).bytes(ENDLESS),
     row(
         Fault::EndlessBody,
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200): aaa",
-    ),
+        "answers something else than this API (200): more than 64 KiB",
+    ).bytes(ENDLESS),
     row(
         Fault::TenGigabytes,
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
-    ),
+        "answers something else than this API (200): more than 64 KiB",
+    ).bytes(ENDLESS),
     row(
         Fault::LengthTooLong,
         ["unknown", "failed", "failed"],
@@ -415,7 +446,7 @@ pub(super) const ROWS: &[Row] = &[
         ["failed", "unchecked", "failed"],
         1..=1,
         "bad_answer",
-        "answers a page, not this API: parked, resold or a login page? (200)",
+        "answers something else than this API (200): broken JSON",
     ),
     row(Fault::Http10, ["stored", "verified", "verified"], 1..=1, "", ""),
     row(
@@ -452,7 +483,7 @@ pub(super) const ROWS: &[Row] = &[
         1..=1,
         "bad_answer",
         "answer to the PUT never seen; answers something that is no HTTP",
-    ),
+    ).bytes(2 * LONG),
     row(
         Fault::FakedLogInHeaders,
         ["unknown", "failed", "failed"],
@@ -506,6 +537,6 @@ pub(super) const ROWS: &[Row] = &[
         2..=2,
         "connect",
         "takes no connection within the limit",
-    )
+    ).takes(CONNECT_TIMEOUT)
     .handshake(),
 ];

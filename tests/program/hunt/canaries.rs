@@ -29,6 +29,9 @@ pub(crate) const SOURCE: &str = "Ph1Ws6Ek9Qb4Mr2Ux7Dn0Yc5Zt8Vj3";
 pub(crate) const ROW: &str = "Bx6Nf2Yj7Ct9Kw0Ga5Sv3Hq8Rd1Lz4";
 /// The password in the address of a database, the value of a header, the end of a webhook's address.
 pub(crate) const PASSWORD: &str = "Rk3Zd8Vm1Hs6Tx0Wc5Jy9Qf2Ln7Pb4";
+/// The passwords in the addresses of the store and of the proxy.
+pub(crate) const STORE: &str = "Dq8Xm2Rz6Kv1Tn9Gb5Hw0Jc4Lf7Sy3P";
+pub(crate) const PROXY: &str = "Mv3Hb7Kx0Zq5Wt9Jd2Rn6Gc8Lp1Fs4Y";
 pub(crate) const TOKEN: &str = "Sn9Gt4Bv2Kq7Wm0Xe5Fj1Rc8Zh3Dy6";
 pub(crate) const WEBHOOK: &str = "Xf5Jc0Mw8Tn3Rq6Lb1Yk9Hz4Vd7Gs2";
 /// What stands in a config, in a place that is no place for it.
@@ -53,6 +56,8 @@ pub(crate) fn all() -> Vec<Canary> {
         Canary::of("the master key of a source", SOURCE),
         Canary::of("the master key of a row", ROW),
         Canary::of("the password of a database", PASSWORD),
+        Canary::of("the password of the store", STORE),
+        Canary::of("the password of the proxy", PROXY),
         Canary::of("the value of a header", TOKEN),
         Canary::of("the address of a webhook", WEBHOOK),
         Canary::of("what stands in a wrong place", MISPLACED),

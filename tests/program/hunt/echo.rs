@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::canaries::{ROW, SHOWN, TOKEN, WEBHOOK, each_escaped, hex, in_url};
+use super::canaries::{PROXY, ROW, SHOWN, TOKEN, WEBHOOK, each_escaped, hex, in_url};
 
 /// Status, headers, body.
 type Answer = (u16, String, String);
@@ -103,10 +103,12 @@ const OLD: &str = "pk_test_51EchoEchoEchoEchoEchoEchoEchoEchoEchoEchoEchoEchoEch
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Whether what is served echoes, too.
-    looks: AtomicBool,
+    /// Whether a site serves a key that is made of what it got.
+    serves: AtomicBool,
     /// Whether a site has got another key by somebody else.
     drifts: AtomicBool,
+    /// Whether somebody asked for a way to another place.
+    proxied: AtomicBool,
     master_keys: Mutex<HashMap<String, String>>,
     stored: Mutex<HashMap<String, String>>,
     posted: Mutex<Vec<String>>,
@@ -125,7 +127,7 @@ impl Echo {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared::default());
-        shared.looks.store(true, Ordering::Relaxed);
+        shared.serves.store(true, Ordering::Relaxed);
         let (for_all, own) = (Arc::clone(&shared), address.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -137,9 +139,10 @@ impl Echo {
         Self { address, shared }
     }
 
-    /// From now on what they serve is clean: who has read no master key can clear none from an answer.
-    pub(crate) fn shows_nothing(&self) {
-        self.shared.looks.store(false, Ordering::Relaxed);
+    /// From now on the keys that they serve are clean: who has read no master key cannot find it in one. What they say
+    /// beside it echoes still.
+    pub(crate) fn serves_clean_keys(&self) {
+        self.shared.serves.store(false, Ordering::Relaxed);
     }
 
     /// Somebody else puts another key on a site.
@@ -155,6 +158,11 @@ impl Echo {
     /// Which sites got a master key.
     pub(crate) fn has_master_key(&self, site: &str) -> bool {
         self.shared.master_keys.lock().unwrap().contains_key(site)
+    }
+
+    /// Whether it was asked as a proxy.
+    pub(crate) fn was_proxy(&self) -> bool {
+        self.shared.proxied.load(Ordering::Relaxed)
     }
 
     /// What came without its secret.
@@ -227,6 +235,20 @@ impl Shared {
                 self.posted.lock().unwrap().push(body.to_owned());
                 refusal(&format!("POST {path}"))
             }
+            // It is asked as a proxy, and says what it was told.
+            ("CONNECT", _) => {
+                let told = headers.get("proxy-authorization").map_or("", String::as_str);
+                self.proxied.store(true, Ordering::Relaxed);
+                let said = STANDARD
+                    .decode(told.trim_start_matches("Basic "))
+                    .unwrap_or_default();
+                let said = String::from_utf8_lossy(&said).into_owned();
+                if !said.contains(PROXY) {
+                    self.bare.lock().unwrap().push(said.clone());
+                }
+                let (_, _, body) = refusal(&said);
+                (407, format!("X-Got: {told} {said}\r\n"), body)
+            }
             ("PUT", _) => self.take(site, headers.get("x-api-key").map_or("", String::as_str), body),
             _ => self.look(site),
         }
@@ -255,13 +277,13 @@ impl Shared {
 
     fn look(&self, site: &str) -> Answer {
         let master_key = self.master_keys.lock().unwrap().get(site).cloned();
-        let echoes = self.looks.load(Ordering::Relaxed);
+        let serves_it = self.serves.load(Ordering::Relaxed);
         let stored = self.stored.lock().unwrap().get(site).cloned();
         let served = match (site, master_key) {
-            ("looks", Some(key)) if echoes => {
+            ("looks", Some(key)) => {
                 return (500, String::new(), json!({ "error": key }).to_string());
             }
-            ("served", Some(key)) if echoes => format!("pk_live_{key}"),
+            ("served", Some(key)) if serves_it => format!("pk_live_{key}"),
             ("stripe", _) => SHOWN.to_owned(),
             ("drifts", _) if self.drifts.load(Ordering::Relaxed) => OLD.replace("E1", "E2"),
             _ => stored.unwrap_or_else(|| OLD.to_owned()),

@@ -162,3 +162,61 @@ fn a_program_that_is_killed_leaves_no_secret_behind() {
         ground.files_hold_nothing();
     }
 }
+
+/// The fleet's config, with more behind a table's head.
+fn with(ground: &Ground, table: &str, line: &str) -> String {
+    let text = std::fs::read_to_string(ground.stage.path("config.toml")).unwrap();
+    if text.contains(table) {
+        text.replacen(table, &format!("{table}\n{line}"), 1)
+    } else {
+        format!("{text}\n{table}\n{line}\n")
+    }
+}
+
+#[test]
+fn a_proxy_or_a_store_that_fails_tells_no_secret() {
+    let ground = Ground::new();
+    let key = ground.path("key.txt");
+    ground.echo.serves_clean_keys();
+    let proxy = ground.echo.address.replace("http://", "");
+    let proxy = format!("proxy = \"http://ops:{}@{proxy}\"", canaries::PROXY);
+    ground.write("proxied.toml", &with(&ground, "[push]", &proxy));
+    let url = format!("postgres://ops:{}@127.0.0.1:1/keys", canaries::STORE);
+    ground.write("secrets/store", &url);
+    let file = format!("url = {{ file = \"{}\" }}", ground.path("secrets/store"));
+    ground.write("far.toml", &with(&ground, "[store]", &file));
+    let value = format!("url = {{ value = \"{url}\" }}");
+    ground.write("far-too.toml", &with(&ground, "[store]", &value));
+    for config in ["proxied.toml", "far.toml", "far-too.toml"] {
+        for arguments in [
+            &[
+                "push",
+                "--json",
+                "--yes",
+                "--key-file",
+                &key,
+                "--allow-list-change",
+                "--allow-unrecognised",
+            ][..],
+            &["push", "--dry-run", "--key-file", &key],
+            &["status", "--json"],
+            &["verify", "--json"],
+            &["check", "--auth"],
+            &["history"],
+            &["sites"],
+            &["info"],
+            &["info", "--format", "json"],
+        ] {
+            ground.run(config, arguments, "");
+        }
+        let mut pty = ground.screen(config, &[]).start();
+        if config == "proxied.toml" {
+            pty.sees(" failed").key("q");
+        }
+        pty.wait_exit();
+        ground.says_nothing("the terminal", &pty.received_so_far());
+        ground.files_hold_nothing();
+    }
+    assert!(ground.echo.was_proxy(), "the proxy was asked");
+    assert_eq!(ground.echo.bare(), Vec::<String>::new());
+}

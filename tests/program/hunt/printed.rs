@@ -23,12 +23,14 @@ fn tells_nothing(search: &Search, what: &str, value: &dyn Debug) {
 /// A config with a secret wherever one can stand, and in arguments and addresses as well.
 fn config_text() -> String {
     format!(
-        "[master_key]\nvalue = '{}'\n[push]\nproxy = \"http://ops:{MISPLACED}@proxy.example.com:3128\"\n[notify]\ncommand = [\"tell\", \"{MISPLACED}\"]\nwebhook = {{ value = \"{}\" }}\n\
+        "[master_key]\nvalue = '{}'\n[push]\nproxy = \"http://ops:{}@proxy.example.com:3128\"\n[store]\nurl = {{ value = \"postgres://ops:{}@db.example.com/keys\" }}\n[notify]\ncommand = [\"tell\", \"{MISPLACED}\"]\nwebhook = {{ value = \"{}\" }}\n\
          [[sources]]\nkind = \"http\"\nurl = \"https://shops.example.com/list?token={MISPLACED}\"\nheader = {{ name = \"A\", value = {{ value = \"{}\" }} }}\n\
          [[sources]]\nkind = \"sql\"\nurl = {{ value = \"postgres://ops:{}@db/shops\" }}\nquery = \"select url from sites\"\n\
          [[sources]]\nkind = \"command\"\ncommand = [\"list\", \"--token\", \"{MISPLACED}\"]\n\
          [[sites]]\nurl = \"https://shop.example.com\"\nmaster_key = {{ command = [\"echo\", \"{MISPLACED}\"] }}\n",
         canaries::VALUE,
+        canaries::PROXY,
+        canaries::STORE,
         canaries::WEBHOOK,
         canaries::TOKEN,
         canaries::PASSWORD,

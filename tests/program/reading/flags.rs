@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -29,7 +30,7 @@ fn a_demo_without_a_screen_pushes_to_the_sites_that_were_asked_for() {
 #[test]
 fn a_demo_that_serves_writes_what_the_real_commands_need() {
     let folder = tempfile::tempdir().unwrap();
-    let shops = folder.path().join("shops").display().to_string();
+    let shops = folder.path().join("my shops").display().to_string();
     fs::create_dir(&shops).unwrap();
     let mut serves = bare(&["demo", "--sites", "24", "--seed", "1", "--serve", &shops])
         .env("HOME", folder.path())
@@ -38,7 +39,23 @@ fn a_demo_that_serves_writes_what_the_real_commands_need() {
         .unwrap();
     let mut lines = BufReader::new(serves.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
-    assert!(first.contains("24 sites on this machine"), "{first}");
+    assert!(first.starts_with("24 sites on this machine, "), "{first}");
+    let told: Vec<String> = lines
+        .by_ref()
+        .map(Result::unwrap)
+        .take_while(|line| !line.contains(" push "))
+        .collect();
+    assert!(
+        told.iter()
+            .any(|line| line.contains("takes another master key") && line.trim().starts_with("1 ")),
+        "{told:?}"
+    );
+    assert!(
+        told.iter()
+            .any(|line| line.ends_with(&format!("--config '{shops}/config.toml'"))),
+        "{told:?}"
+    );
+    nobody_else_serves(&shops);
     let config = format!("{shops}/config.toml");
     let listed = bare(&["--config", &config, "sites", "--format", "json"])
         .env("HOME", folder.path())
@@ -51,6 +68,7 @@ fn a_demo_that_serves_writes_what_the_real_commands_need() {
             .len(),
         24
     );
+    its_runs_stay_there(folder.path(), &shops);
     kill_process(Pid::from_child(&serves), Signal::USR2).unwrap();
     let mended = lines
         .by_ref()
@@ -59,6 +77,58 @@ fn a_demo_that_serves_writes_what_the_real_commands_need() {
     assert!(mended.is_some());
     kill_process(Pid::from_child(&serves), Signal::TERM).unwrap();
     assert_eq!(serves.wait().unwrap().code(), Some(0));
+}
+
+/// A second demo would take the files of the first one away.
+fn nobody_else_serves(shops: &str) {
+    let second = bare(&["demo", "--sites", "1", "--serve", shops])
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    assert!(
+        err(&second).contains("serves") && err(&second).contains("already"),
+        "{}",
+        err(&second)
+    );
+}
+
+/// What a push to its sites leaves is in their folder, and not among the operator's own.
+fn its_runs_stay_there(home: &Path, shops: &str) {
+    let config = format!("{shops}/config.toml");
+    let key = format!("{shops}/key.txt");
+    let pushed = bare(&[
+        "--config",
+        &config,
+        "push",
+        "--yes",
+        "--wait",
+        "0",
+        "--key-file",
+        &key,
+    ])
+    .env("HOME", home)
+    .output()
+    .unwrap();
+    assert!(matches!(pushed.status.code(), Some(1 | 3)), "{}", err(&pushed));
+    assert!(Path::new(shops).join("store.db").exists());
+    assert!(
+        !home.join(".local").exists(),
+        "nothing is left among the operator's own"
+    );
+}
+
+#[test]
+fn a_demo_that_is_only_read_pushes_nothing() {
+    let refused = bare(&["--read-only", "demo", "--headless", "--sites", "1"])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        err(&refused).contains("leave out one of the two"),
+        "{}",
+        err(&refused)
+    );
+    assert!(refused.stdout.is_empty());
 }
 
 #[test]
@@ -83,7 +153,10 @@ fn a_demo_replaces_no_file_but_a_demos() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(err(&refused).contains("name another folder"), "{}", err(&refused));
     fs::remove_file(shops.join("master.key")).unwrap();
-    assert!(demo().0 && demo().0, "it takes the place of a demo before");
+    assert!(demo().0);
+    fs::write(shops.join("store.db"), "of sites that are gone").unwrap();
+    assert!(demo().0, "it takes the place of a demo before");
+    assert!(!shops.join("store.db").exists());
     fs::write(shops.join("master.key"), "a-real-master-key").unwrap();
     assert_eq!(demo().1.status.code(), Some(2));
     let kept = fs::read_to_string(shops.join("master.key")).unwrap();

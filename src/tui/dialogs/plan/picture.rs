@@ -5,7 +5,7 @@ use ratatui::widgets::Paragraph;
 
 use super::super::{inside, open_box, wrapped};
 use super::{Asks, Phrase, PlanDialog, Plans};
-use crate::rules::plan::{Confirm, OTHER_ACCOUNT, Outlook, Plan, PlanAction};
+use crate::rules::plan::{Confirm, OTHER_ACCOUNT, Outlook, Plan, PlanAction, TRIED_ALL_THE_SAME};
 use crate::rules::run::Kind;
 use crate::rules::state::Allow;
 use crate::rules::status::{Role, SkipReason};
@@ -277,7 +277,13 @@ fn remark(plan: &Plan, model: &Model, group: &[(Outlook, usize)], may_turn: bool
     let (outlook, _) = group.first()?;
     let count = group.len();
     let names = || names(plan, model, group);
+    // Sites of which this is said are always looked at before their PUT.
     let held_back = "held back if the look before the PUT says so";
+    let if_strange = if plan.allow.unrecognised {
+        "pushed all the same"
+    } else {
+        held_back
+    };
     Some(match outlook {
         Outlook::AllTheSame(_) | Outlook::Doubtful => return None,
         Outlook::Changes => format!("{count} will change"),
@@ -316,11 +322,11 @@ fn remark(plan: &Plan, model: &Model, group: &[(Outlook, usize)], may_turn: bool
             names(),
             SkipReason::NotReversible.sentence()
         ),
-        Outlook::NoAnswer => format!("{count} did not answer at the last look: {held_back}"),
+        Outlook::NoAnswer => format!("{count} did not answer at the last look: {TRIED_ALL_THE_SAME}"),
         Outlook::NoTemplateSite if count == 1 => {
-            format!("1 was no template site at the last look: {held_back}")
+            format!("1 was no template site at the last look: {if_strange}")
         }
-        Outlook::NoTemplateSite => format!("{count} were no template sites at the last look: {held_back}"),
+        Outlook::NoTemplateSite => format!("{count} were no template sites at the last look: {if_strange}"),
         Outlook::NeverSeen => format!("{count} never looked at: {held_back}"),
     })
 }
