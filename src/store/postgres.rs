@@ -12,10 +12,13 @@ use sqlx::{PgConnection, PgPool};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 use self::columns::Result as Asked;
-use self::fault::STORE;
+use self::fault::{STORE, Way, way};
 use self::opening::{address, serve};
+use self::patience::Patience;
+use self::queue::TRIES;
 use self::session::{Entry, Failure, Lives, enter};
 use self::writer::{Job, Turn};
 use super::old::Pruned;
@@ -66,6 +69,8 @@ mod turns;
 mod write;
 /// The connection that writes: lost, and taken anew.
 mod connection;
+/// How long the server is waited for.
+mod patience;
 /// What is due goes into one transaction.
 mod commit;
 /// What waits to be written, in its order.
@@ -81,6 +86,10 @@ pub use opening::{About, about, newest_version};
 const READERS: u32 = 3;
 /// How long a question waits for a connection.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
+/// How long the answer to a question may take, as long as the server lets a statement go on.
+const READ_LIMIT: Duration = Duration::from_mins(1);
+/// How long the server may take to say whether others have written.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
 /// How long the end of a connection may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How long the end of the store may take: what has not been written by then stays unwritten.
@@ -119,6 +128,8 @@ pub struct PostgresStore {
     runtime: Handle,
     pool: PgPool,
     trouble: watch::Receiver<Option<StoreError>>,
+    /// How often the operator has ended the wait for the server.
+    give_up: watch::Sender<u64>,
     fingerprint: String,
     /// Changes when others have written.
     others: watch::Receiver<u64>,
@@ -130,6 +141,27 @@ pub struct PostgresStore {
 
 /// A question to the database, on a connection that it has for itself.
 type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// A change in the database.
+type Writing<'a, T> = Pin<Box<dyn Future<Output = Asked<T>> + Send + 'a>>;
+
+async fn write_once<T>(
+    conn: &mut PgConnection,
+    shared: &Shared,
+    change: &(impl for<'a> Fn(&'a mut PgConnection) -> Writing<'a, T> + Sync),
+) -> Result<T, Failure> {
+    let entry = Entry {
+        process: shared.place.process,
+        batch: None,
+        tells: true,
+        lease: session::lease(&lock(&shared.policy)),
+        runs: &[],
+    };
+    let (mut transaction, _) = enter(conn, &entry).await?;
+    let done = change(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(done)
+}
 
 impl PostgresStore {
     /// Opens the store that `url` names, or begins an empty one there; an older one is upgraded. `by` is who works.
@@ -143,10 +175,17 @@ impl PostgresStore {
         let (tell, begun) = oneshot::channel();
         let (end, ended) = mpsc::channel();
         let (trouble, told) = watch::channel(None);
+        let (give_up, given_up) = watch::channel(0);
+        let patience = Patience {
+            trouble,
+            given_up,
+            heard: 0,
+            gives_up: false,
+        };
         thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
-                serve(options, by, asked, trouble, tell);
+                serve(options, by, asked, patience, tell);
                 let _nobody_waits = end.send(());
             })
             .map_err(|error| StoreError::Failed(format!("the store cannot start a thread: {error}")))?;
@@ -157,6 +196,7 @@ impl PostgresStore {
             runtime: begun.runtime,
             pool: begun.pool,
             trouble: told,
+            give_up,
             fingerprint,
             others: begun.others,
             written: Mutex::default(),
@@ -231,10 +271,25 @@ impl PostgresStore {
         &self,
         question: impl for<'a> FnOnce(&'a mut PgConnection, &'a Shared) -> Asking<'a, T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.read_within(READ_LIMIT, question).await
+    }
+
+    /// As [`Self::read`], of what takes so long at most where the server is well.
+    async fn read_within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        question: impl for<'a> FnOnce(&'a mut PgConnection, &'a Shared) -> Asking<'a, T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (pool, shared) = (self.pool.clone(), Arc::clone(&self.shared));
         let asked = self.runtime.spawn(async move {
+            // This has a limit of its own.
             let mut conn = pool.acquire().await?;
-            question(&mut conn, &shared).await
+            let answer = timeout(limit, question(&mut conn, &shared)).await;
+            if answer.is_err() {
+                // The pool would wait for it.
+                drop(conn.detach());
+            }
+            answer.unwrap_or(Err(Failure::Sql(sqlx::Error::PoolTimedOut)))
         });
         match asked.await {
             Ok(answer) => answer.map_err(StoreError::from),
@@ -264,26 +319,20 @@ impl PostgresStore {
         .await
     }
 
-    /// Changes what stands beside runs and sites.
+    /// Changes what stands beside runs and sites; again, where another transaction stood in the way.
     async fn write<T: Send + 'static>(
         &self,
-        change: impl for<'a> FnOnce(&'a mut PgConnection) -> Pin<Box<dyn Future<Output = Asked<T>> + Send + 'a>>
-        + Send
-        + 'static,
+        change: impl for<'a> Fn(&'a mut PgConnection) -> Writing<'a, T> + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
         self.read(move |conn, shared| {
             Box::pin(async move {
-                let entry = Entry {
-                    process: shared.place.process,
-                    batch: None,
-                    tells: true,
-                    lease: session::lease(&lock(&shared.policy)),
-                    runs: &[],
-                };
-                let (mut transaction, _) = enter(conn, &entry).await?;
-                let done = change(&mut transaction).await?;
-                transaction.commit().await?;
-                Ok(done)
+                let mut tries = 1;
+                loop {
+                    match write_once(conn, shared, &change).await {
+                        Err(Failure::Sql(error)) if tries < TRIES && way(&error) == Way::Again => tries += 1,
+                        done => return done,
+                    }
+                }
             })
         })
         .await
@@ -448,8 +497,11 @@ impl Store for PostgresStore {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let key = key.clone();
-        self.write(move |conn| Box::pin(async move { beside::remember(conn, &key, standing, at).await }))
-            .await
+        self.write(move |conn| {
+            let key = key.clone();
+            Box::pin(async move { beside::remember(conn, &key, standing, at).await })
+        })
+        .await
     }
 
     async fn list(&self, of: &str) -> Result<Option<Vec<SiteUrl>>, StoreError> {
@@ -460,8 +512,12 @@ impl Store for PostgresStore {
 
     async fn keep_list(&self, of: &str, sites: Vec<SiteUrl>) -> Result<(), StoreError> {
         let name = of.to_owned();
-        self.write(move |conn| Box::pin(async move { beside::keep_list(conn, &name, &sites).await }))
-            .await
+        let kept = Arc::new((name, sites));
+        self.write(move |conn| {
+            let kept = Arc::clone(&kept);
+            Box::pin(async move { beside::keep_list(conn, &kept.0, &kept.1).await })
+        })
+        .await
     }
 
     async fn acknowledge(
@@ -469,9 +525,10 @@ impl Store for PostgresStore {
         sites: &[SiteUrl],
         acknowledgement: Option<Acknowledgement>,
     ) -> Result<(), StoreError> {
-        let sites = sites.to_vec();
+        let kept = Arc::new((sites.to_vec(), acknowledgement));
         self.write(move |conn| {
-            Box::pin(async move { beside::acknowledge(conn, &sites, acknowledgement.as_ref()).await })
+            let kept = Arc::clone(&kept);
+            Box::pin(async move { beside::acknowledge(conn, &kept.0, kept.1.as_ref()).await })
         })
         .await
     }
@@ -491,8 +548,12 @@ impl Store for PostgresStore {
         changes: Vec<watching::Change>,
         at: Timestamp,
     ) -> Result<Vec<watching::Change>, StoreError> {
-        self.write(move |conn| Box::pin(async move { beside::tell(conn, &changes, at).await }))
-            .await
+        let changes = Arc::new(changes);
+        self.write(move |conn| {
+            let changes = Arc::clone(&changes);
+            Box::pin(async move { beside::tell(conn, &changes, at).await })
+        })
+        .await
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {
@@ -500,7 +561,7 @@ impl Store for PostgresStore {
             // That is told elsewhere; what others have written meanwhile is found behind it.
             return Ok(false);
         }
-        let written = self.read(|conn, shared| {
+        let written = self.read_within(LOOK_LIMIT, |conn, shared| {
             Box::pin(async move { Ok(notice::written(conn, shared.place.process).await?) })
         });
         let written = written.await?;
@@ -512,6 +573,8 @@ impl Store for PostgresStore {
     }
 
     fn give_up(&self) {
+        // The order has its place among the others; that it comes ends what is waited for now.
+        self.give_up.send_modify(|count| *count += 1);
         self.ask(Job::GiveUp);
     }
 
