@@ -229,6 +229,18 @@ pub struct Holder {
     pub free_in: Option<u64>,
 }
 
+impl Holder {
+    /// The user, and the machine where that is another process than a screen of who asks can attach to: `ada on ops-2`.
+    pub fn who(&self) -> String {
+        let Operator { user, host, .. } = &self.by;
+        if self.is_elsewhere {
+            format!("{user} on {host}")
+        } else {
+            user.to_string()
+        }
+    }
+}
+
 /// Why something could not be recorded or read. A PUT that cannot be recorded is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

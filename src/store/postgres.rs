@@ -1,32 +1,28 @@
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{PgConnection, PgPool};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
 
-use self::columns::Result as Asked;
-use self::fault::{STORE, Way, way};
+use self::asking::LOOK_LIMIT;
+use self::fault::STORE;
 use self::opening::{address, serve};
 use self::patience::Patience;
-use self::queue::TRIES;
-use self::session::{Entry, Failure, Lives, enter};
 use self::writer::{Job, Turn};
 use super::old::Pruned;
 use super::pending::{Answer, Change, Done};
 use super::shared::lock;
 use super::{
-    Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun,
-    Store, StoreError, StoredAttempt,
+    Holder, Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen,
+    SiteRun, Store, StoreError, StoredAttempt,
 };
 use crate::key::PublishableKey;
 use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
@@ -39,6 +35,8 @@ use crate::site::SiteUrl;
 
 /// What changes make of their sites.
 mod batch;
+/// Questions, each on a connection of its own, and changes there.
+mod asking;
 /// What stands beside runs and sites.
 mod beside;
 /// Values in columns.
@@ -86,10 +84,6 @@ pub use opening::{About, about, newest_version};
 const READERS: u32 = 3;
 /// How long a question waits for a connection.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
-/// How long the answer to a question may take, as long as the server lets a statement go on.
-const READ_LIMIT: Duration = Duration::from_mins(1);
-/// How long the server may take to say whether others have written.
-const LOOK_LIMIT: Duration = Duration::from_secs(3);
 /// How long the end of a connection may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How long the end of the store may take: what has not been written by then stays unwritten.
@@ -103,6 +97,19 @@ pub(super) struct Place {
     /// The first number of the locks of who works on a run: the table of runs, by its number in the database.
     class: i64,
     process: i64,
+    /// Who works here.
+    by: Operator,
+}
+
+impl Place {
+    /// The holder of something, as it is seen from here.
+    fn sees(&self, holder: Holder) -> Holder {
+        let (theirs, ours) = (&holder.by, &self.by);
+        Holder {
+            is_elsewhere: (&theirs.host, theirs.uid) != (&ours.host, ours.uid),
+            ..holder
+        }
+    }
 }
 
 impl fmt::Debug for Place {
@@ -137,30 +144,6 @@ pub struct PostgresStore {
     written: Mutex<Option<i64>>,
     /// Comes to an end with the thread.
     ended: Mutex<mpsc::Receiver<()>>,
-}
-
-/// A question to the database, on a connection that it has for itself.
-type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
-
-/// A change in the database.
-type Writing<'a, T> = Pin<Box<dyn Future<Output = Asked<T>> + Send + 'a>>;
-
-async fn write_once<T>(
-    conn: &mut PgConnection,
-    shared: &Shared,
-    change: &(impl for<'a> Fn(&'a mut PgConnection) -> Writing<'a, T> + Sync),
-) -> Result<T, Failure> {
-    let entry = Entry {
-        process: shared.place.process,
-        batch: None,
-        tells: true,
-        lease: session::lease(&lock(&shared.policy)),
-        runs: &[],
-    };
-    let (mut transaction, _) = enter(conn, &entry).await?;
-    let done = change(&mut transaction).await?;
-    transaction.commit().await?;
-    Ok(done)
 }
 
 impl PostgresStore {
@@ -265,78 +248,6 @@ impl PostgresStore {
         self.ask(Job::Turn(turn(reply)));
         done.await.unwrap_or_else(|_| Err(gone()))
     }
-
-    /// Asks on a connection of its own.
-    async fn read<T: Send + 'static>(
-        &self,
-        question: impl for<'a> FnOnce(&'a mut PgConnection, &'a Shared) -> Asking<'a, T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.read_within(READ_LIMIT, question).await
-    }
-
-    /// As [`Self::read`], of what takes so long at most where the server is well.
-    async fn read_within<T: Send + 'static>(
-        &self,
-        limit: Duration,
-        question: impl for<'a> FnOnce(&'a mut PgConnection, &'a Shared) -> Asking<'a, T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (pool, shared) = (self.pool.clone(), Arc::clone(&self.shared));
-        let asked = self.runtime.spawn(async move {
-            // This has a limit of its own.
-            let mut conn = pool.acquire().await?;
-            let answer = timeout(limit, question(&mut conn, &shared)).await;
-            if answer.is_err() {
-                // The pool would wait for it.
-                drop(conn.detach());
-            }
-            answer.unwrap_or(Err(Failure::Sql(sqlx::Error::PoolTimedOut)))
-        });
-        match asked.await {
-            Ok(answer) => answer.map_err(StoreError::from),
-            Err(_) => Err(gone()),
-        }
-    }
-
-    /// As [`Self::read`], of what is known of runs: which of them a process works on (`without` some), and then what
-    /// the question finds, as of one moment after that.
-    async fn with_lives<T: Send + 'static>(
-        &self,
-        without: Vec<RunId>,
-        question: impl for<'a> FnOnce(&'a mut PgConnection, &'a Shared, &'a Lives) -> Asking<'a, T>
-        + Send
-        + 'static,
-    ) -> Result<T, StoreError> {
-        self.read(move |conn, shared| {
-            Box::pin(async move {
-                let lives = Lives::read(conn, shared.place.class).await?.without(&without);
-                let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                let mut moment = sqlx::Connection::begin_with(conn, snapshot).await?;
-                let answer = question(&mut moment, shared, &lives).await?;
-                moment.commit().await?;
-                Ok(answer)
-            })
-        })
-        .await
-    }
-
-    /// Changes what stands beside runs and sites; again, where another transaction stood in the way.
-    async fn write<T: Send + 'static>(
-        &self,
-        change: impl for<'a> Fn(&'a mut PgConnection) -> Writing<'a, T> + Send + Sync + 'static,
-    ) -> Result<T, StoreError> {
-        self.read(move |conn, shared| {
-            Box::pin(async move {
-                let mut tries = 1;
-                loop {
-                    match write_once(conn, shared, &change).await {
-                        Err(Failure::Sql(error)) if tries < TRIES && way(&error) == Way::Again => tries += 1,
-                        done => return done,
-                    }
-                }
-            })
-        })
-        .await
-    }
 }
 
 impl Drop for PostgresStore {
@@ -435,7 +346,10 @@ impl Store for PostgresStore {
         let found = self.with_lives(Vec::new(), |conn, shared, lives| {
             Box::pin(async move { Ok(runs::not_ended(conn, lives, shared.boot, true).await?) })
         });
-        let of_run = |(run, holder)| LiveRun { run, holder };
+        let of_run = |(run, holder)| LiveRun {
+            run,
+            holder: self.shared.place.sees(holder),
+        };
         Ok(found.await?.into_iter().map(of_run).collect())
     }
 

@@ -184,6 +184,9 @@ pub static COLUMNS: [Column; 11] = [
 
 /// What NOTE tells of a site.
 pub fn told(model: &Model, id: SiteId) -> (String, Part) {
+    if let Some(held) = model.held_in_words(id) {
+        return (held, Part::Status(crate::rules::status::Role::Busy));
+    }
     let note = model.note(id);
     if note.is_empty() && model.is_of_session(id) {
         return ("this session only".to_owned(), Part::Label);

@@ -135,6 +135,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
             return effects;
         }
         Message::Attached(to) => take_attached(model, to),
+        Message::Others(runs) => model.take_others(runs),
         Message::Left(run) => return take_left(screen, *run),
         Message::Setup(news) => return first::take(screen, news),
         Message::Read(reading) => return take_reading(screen, reading),
@@ -202,6 +203,7 @@ fn take_event(model: &mut Model, event: Event) {
         } => model.take_acknowledged(&sites, acknowledgement.as_ref()),
         Event::Store { reached, note } => {
             let level = if reached { Level::Info } else { Level::Error };
+            model.others.store_is_away = !reached;
             model.say(level, note);
         }
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),

@@ -114,12 +114,7 @@ impl Writer {
 
     /// Why not: who is at work.
     fn busy(&self, holder: Holder) -> Failure {
-        let (theirs, ours) = (&holder.by, &self.by);
-        let is_elsewhere = (&theirs.host, theirs.uid) != (&ours.host, ours.uid);
-        let holder = Holder {
-            is_elsewhere,
-            ..holder
-        };
+        let holder = self.shared.place.sees(holder);
         Failure::Refused(StoreError::Busy(Box::new(holder)))
     }
 
@@ -275,7 +270,7 @@ impl Writer {
     async fn try_begin(&self, change: &mut PgConnection, new: &NewRun) -> Told<Outcome> {
         let Place { class, process, .. } = self.shared.place;
         plans::alone(change).await?;
-        let run = plans::begin(change, (&self.by, process), self.shared.boot, new).await?;
+        let run = plans::begin(change, (&self.shared.place.by, process), self.shared.boot, new).await?;
         plans::plan(change, run, &new.sites).await?;
         if let Some(holder) = plans::take_sites(change, class, process, run).await? {
             return Err(self.busy(holder));
@@ -291,7 +286,7 @@ impl Writer {
         let Place { class, process, .. } = self.shared.place;
         plans::alone(change).await?;
         self.take_work(change, run).await?;
-        let epoch = runs::take_up(change, run, (&self.by, process), at).await?;
+        let epoch = runs::take_up(change, run, (&self.shared.place.by, process), at).await?;
         runs::reopen(change, run).await?;
         if let Some(holder) = plans::take_sites(change, class, process, run).await? {
             return Err(self.busy(holder));
@@ -303,7 +298,13 @@ impl Writer {
         let policy = lock(&self.shared.policy).clone();
         self.take_work(change, run).await?;
         runs::hold(change, run).await?;
-        runs::take_up(change, run, (&self.by, self.shared.place.process), at).await?;
+        runs::take_up(
+            change,
+            run,
+            (&self.shared.place.by, self.shared.place.process),
+            at,
+        )
+        .await?;
         let raised = runs::close(change, self.shared.boot, &policy, run, at).await?;
         Ok(Outcome {
             run,

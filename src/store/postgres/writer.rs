@@ -13,7 +13,7 @@ use crate::rules::moment::Moment;
 use crate::store::left::Raised;
 use crate::store::pending::{Answer, Change, Reply, Waiting};
 use crate::store::shared::lock;
-use crate::store::{NewRun, Operator, RunId, StoreError};
+use crate::store::{NewRun, RunId, StoreError};
 
 /// How long is waited before a connection is tried anew, at first and at last.
 pub(super) const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -85,7 +85,6 @@ pub(super) struct TurnDoubt {
 pub(super) struct Writer {
     pub(super) session: Option<Session>,
     pub(super) shared: Arc<Shared>,
-    pub(super) by: Operator,
     /// The runs that this process works on.
     pub(super) works: BTreeMap<RunId, Work>,
     /// The versions of sites that this process has made.
@@ -110,11 +109,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(session: Session, shared: Arc<Shared>, by: Operator, patience: Patience) -> Self {
+    pub(super) fn new(session: Session, shared: Arc<Shared>, patience: Patience) -> Self {
         Self {
             session: Some(session),
             shared,
-            by,
             works: BTreeMap::new(),
             raised: HashMap::new(),
             batch: 0,
