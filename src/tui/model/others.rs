@@ -54,10 +54,11 @@ impl Model {
         let known = |id: RunId| before.iter().find(|run| run.run == id);
         for run in &runs {
             if run.sends && !known(run.run).is_some_and(|known| known.sends) {
-                let sites = Count(run.sites.len(), "site");
+                let (count, all) = (run.sites.len(), self.sites.len());
+                let name = run.name();
                 self.say(
                     Level::Info,
-                    format!("{} is sending to {sites} of these", run.name()),
+                    format!("{name} is sending to {count} of these {all} sites"),
                 );
             }
         }
@@ -84,9 +85,14 @@ impl Model {
     pub(in crate::tui) fn held_in_words(&self, site: SiteId) -> Option<String> {
         let run = self.held_by(site)?;
         Some(match run.holder.free_in {
-            Some(_) => format!("{} holds it, and is not heard of", run.name()),
-            None => format!("{} is sending here", run.name()),
+            Some(_) => format!("held by {}, not heard of", run.name()),
+            None => format!("held by {}", run.name()),
         })
+    }
+
+    /// Whether a run of others goes on.
+    pub(in crate::tui) fn has_others(&self) -> bool {
+        !self.others.runs.is_empty()
     }
 
     /// The runs of others, for the header: with their names where there is one, and `room` for it.

@@ -92,6 +92,8 @@ fn run_words(model: &Model) -> Vec<(String, Part)> {
         let watches = if model.options.read_only { "watches  " } else { "" };
         let text = match model.left.last() {
             Some(left) => format!("{watches}run {} unfinished", left.id.0),
+            // That of others stands before it.
+            None if model.has_others() => watches.trim_end().to_owned(),
             None => format!("{watches}no run goes on"),
         };
         return vec![(text, Part::Label)];

@@ -185,7 +185,7 @@ impl Page<'_> {
             let who = &held.holder.by;
             let said = model.held_in_words(id).unwrap_or_default();
             let text = format!(
-                "{said} (PID {} on {}, since {}): until all of it is sent no other run may send here",
+                "{said} (PID {} on {}, since {}): until all of it is sent no other run may send to it",
                 who.pid,
                 who.host,
                 self.clock(held.holder.since)
