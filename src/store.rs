@@ -44,8 +44,12 @@ mod shared;
 pub mod postgres;
 /// In a file: what a run leaves behind for the next process.
 pub mod sqlite;
+/// The tables that both have.
+mod tables;
 /// In either, as the config says.
 pub mod any;
+/// From a file into a database.
+pub mod copy;
 /// In memory: for tests, and for the time until the program ends.
 pub mod memory;
 

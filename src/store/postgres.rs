@@ -75,10 +75,13 @@ mod commit;
 mod queue;
 /// How a store is opened, and looked at.
 mod opening;
+/// An empty one is filled with what another has.
+mod target;
 /// The one that writes: what it knows and holds.
 mod writer;
 
 pub use opening::{About, about, newest_version};
+pub(super) use target::Target;
 
 /// Connections besides the one that writes: questions that are asked at once, and one that hears of others.
 const READERS: u32 = 3;
