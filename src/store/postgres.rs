@@ -139,7 +139,7 @@ pub struct PostgresStore {
     pool: PgPool,
     trouble: watch::Receiver<Option<StoreError>>,
     /// How often the operator has ended the wait for the server.
-    give_up: watch::Sender<u64>,
+    ends_wait: watch::Sender<u64>,
     fingerprint: String,
     /// Changes when others have written.
     others: watch::Receiver<u64>,
@@ -161,7 +161,7 @@ impl PostgresStore {
         let (tell, begun) = oneshot::channel();
         let (end, ended) = mpsc::channel();
         let (trouble, told) = watch::channel(None);
-        let (give_up, given_up) = watch::channel(0);
+        let (ends_wait, given_up) = watch::channel(0);
         let patience = Patience {
             trouble,
             given_up,
@@ -182,7 +182,7 @@ impl PostgresStore {
             runtime: begun.runtime,
             pool: begun.pool,
             trouble: told,
-            give_up,
+            ends_wait,
             fingerprint,
             others: begun.others,
             written: Mutex::default(),
@@ -491,7 +491,7 @@ impl Store for PostgresStore {
 
     fn give_up(&self) {
         // The order has its place among the others; that it comes ends what is waited for now.
-        self.give_up.send_modify(|count| *count += 1);
+        self.ends_wait.send_modify(|count| *count += 1);
         self.ask(Job::GiveUp);
     }
 

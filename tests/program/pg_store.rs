@@ -382,7 +382,7 @@ fn a_store_in_a_file_moves_into_an_empty_database_or_not_at_all() {
     assert_eq!(told(&shared, &[]), before);
     assert!(std::fs::read(&file).unwrap() == bytes, "the file is as it was");
     assert!(told(&shared, &in_file) == before);
-    copies(&file, "has 3 runs already");
+    copies(&file, "on record already (runs: 3)");
     let refused = shared.run(&["store", "copy", &file, &url]);
     assert!(
         refused.err.contains("A URL does not stand here"),

@@ -37,8 +37,8 @@ impl Target {
             let there = target.count(table).await?;
             if there > 0 {
                 return Err(StoreError::Failed(format!(
-                    "{STORE} has {there} {} already: a store is moved into an empty one only (another database, or this one \
-                     after `DROP SCHEMA stripe_propagate CASCADE`)",
+                    "{STORE} has something on record already ({}: {there}): a store is moved into an empty one \
+                     only (another database, or this one after `DROP SCHEMA stripe_propagate CASCADE`)",
                     table.what
                 )));
             }
