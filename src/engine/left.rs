@@ -77,7 +77,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let (on_their_way, sends) = (self.records.sites(), self.open > 0);
         let slots = self.slots.iter().enumerate();
         let asked = slots
-            .filter(|(_, slot)| !slot.state.is_busy() && !slot.unrecorded && !(sends && slot.state.in_run))
+            .filter(|(_, slot)| !(slot.state.is_busy() || slot.unrecorded || sends && slot.state.in_run))
             .filter(|(index, _)| !on_their_way.contains(index))
             .map(|(index, slot)| (index, slot.changes))
             .collect();

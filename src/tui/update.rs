@@ -149,21 +149,24 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Reload => return first::reload(screen),
-        Message::Healed(sites) => {
-            let text = if sites == 0 {
-                "all sites of the demo are well already".to_owned()
-            } else {
-                format!(
-                    "{} mended: {} looks again, {} retries what failed",
-                    Count(sites, "site"),
-                    model.key_of("verify all"),
-                    model.key_of("retry all failed")
-                )
-            };
-            model.say(Level::Info, text);
-        }
+        Message::Healed(sites) => tell_healed(model, sites),
     }
     Vec::new()
+}
+
+/// The demo's sites were mended.
+fn tell_healed(model: &mut Model, sites: usize) {
+    let text = if sites == 0 {
+        "all sites of the demo are well already".to_owned()
+    } else {
+        format!(
+            "{} mended: {} looks again, {} retries what failed",
+            Count(sites, "site"),
+            model.key_of("verify all"),
+            model.key_of("retry all failed")
+        )
+    };
+    model.say(Level::Info, text);
 }
 
 fn take_event(model: &mut Model, event: Event) {

@@ -9,10 +9,10 @@ use stripe_propagate::secret::Secret;
 use stripe_propagate::store::postgres::PostgresStore;
 use stripe_propagate::store::{Operator, Request, Store, StoredAttempt};
 
-use super::sql::servers::{
-    Kind, PASSWORD, PASSWORD_IN_URL, crash, new_database, number, own_postgres, run as sql,
-};
+use super::sql::servers::{Kind, PASSWORD, PASSWORD_IN_URL, crash, new_database, own_postgres};
 
+/// A store in a file moves into a database.
+mod copy;
 #[path = "../stage/mod.rs"]
 mod stage;
 
@@ -262,134 +262,4 @@ fn a_site_is_held_by_one_run_and_who_holds_it_is_told() {
     shared.stage.fleet.let_go(1);
     Ended::of(push).verified(3);
     shared.is_true();
-}
-
-/// All that is on record, as programs read it.
-fn told(shared: &Shared, of: &[&str]) -> Vec<String> {
-    let export = shared.stage.path("export.csv").display().to_string();
-    let told = [
-        &["history", "--format", "csv"][..],
-        &["history", "--run", "1", "--attempts", "--format", "csv"],
-        &["status", "--format", "csv"],
-        &["export", "--run", "2", "--force", &export],
-    ];
-    let tell = |arguments: &&[&str]| {
-        let ended = shared.run(&[of, arguments].concat());
-        assert!(matches!(ended.code, Some(0 | 1)), "{arguments:?}: {}", ended.err);
-        ended.out
-    };
-    let mut all: Vec<String> = told.iter().map(tell).collect();
-    all.push(std::fs::read_to_string(export).unwrap());
-    all
-}
-
-/// How many rows there are of all kinds.
-fn rows(url: &str) -> i64 {
-    let tables = [
-        "runs",
-        "sites",
-        "run_sites",
-        "attempts",
-        "seen",
-        "standings",
-        "acknowledgements",
-        "lists",
-    ];
-    let count = |table: &&str| format!("(SELECT count(*) FROM stripe_propagate.{table})");
-    let counts: Vec<String> = tables.iter().map(count).collect();
-    number(Kind::Postgres, url, &format!("SELECT {}", counts.join(" + ")))
-}
-
-#[test]
-fn a_store_in_a_file_moves_into_an_empty_database_or_not_at_all() {
-    let Some((_, url)) = new_database(Kind::Postgres) else {
-        return;
-    };
-    let shared = Shared::of(6, url.clone());
-    let key = shared.stage.path("key.txt").display().to_string();
-    let file = shared.stage.path("store/store.db").display().to_string();
-    let in_file = ["--store", &file];
-    let of_file = |arguments: &[&str]| shared.run(&[&in_file[..], arguments].concat());
-    let push = ["push", "--key-file", &key, "--yes"];
-    of_file(&push).is_good();
-    of_file(&["acknowledge", "--site", "atelier-nord", "--reason", "moves"]).is_good();
-    of_file(&["rollback", "--yes"]);
-    // The database has its tables, and something in it that fails late.
-    shared.run(&["history"]).is_good();
-    for statement in [
-        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$",
-        "CREATE TRIGGER refuse BEFORE INSERT ON stripe_propagate.acknowledgements FOR EACH ROW \
-         EXECUTE FUNCTION public.refuse()",
-    ] {
-        sql(Kind::Postgres, &url, statement).unwrap();
-    }
-    let copies = |from: &str, why: &str| {
-        let refused = shared.run(&["store", "copy", from, "config"]);
-        assert_eq!(
-            refused.code,
-            Some(if why.contains("sending") { 5 } else { 2 }),
-            "{}",
-            refused.err
-        );
-        assert!(
-            refused.err.contains(why) && refused.err.contains("nothing was moved"),
-            "{}",
-            refused.err
-        );
-    };
-    copies(&file, "no room");
-    assert_eq!(rows(&url), 0, "what had come before it is taken back");
-    sql(Kind::Postgres, &url, "DROP FUNCTION public.refuse() CASCADE").unwrap();
-    // A cell of the file has something else in it than was written.
-    let damaged = shared.stage.path("store/damaged.db").display().to_string();
-    std::fs::copy(&file, &damaged).unwrap();
-    let damage = "UPDATE seen SET first = 'noon' WHERE id = (SELECT max(id) FROM seen)";
-    sql(Kind::Sqlite, &format!("sqlite:{damaged}"), damage).unwrap();
-    copies(&damaged, "what stands in seen.first cannot be read");
-    assert_eq!(rows(&url), 0);
-    // Somebody sends.
-    shared.stage.fleet.hold_next_put(1);
-    let puts = shared
-        .stage
-        .fleet
-        .record()
-        .requests
-        .iter()
-        .filter(|sent| sent.method == "PUT")
-        .count();
-    let sends = shared.start(&[&in_file[..], &push].concat());
-    shared.sees_puts(puts + 1);
-    copies(&file, "is sending");
-    shared.stage.fleet.let_go(1);
-    Ended::of(sends);
-    let (before, bytes) = (told(&shared, &in_file), std::fs::read(&file).unwrap());
-    let moved = shared.run(&["store", "copy", &file, "file:url-of-nobody"]);
-    assert!(
-        moved.err.contains("the URL of the database (TO)"),
-        "{}",
-        moved.err
-    );
-    let moved = shared.run(&["store", "copy", &file, "config"]);
-    moved.is_good();
-    assert!(
-        moved.out.contains("runs") && moved.out.contains("all is moved"),
-        "{}",
-        moved.out
-    );
-    for line in moved.out.lines().filter(|line| line.starts_with("runs ")) {
-        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["runs", "3", "3"]);
-    }
-    assert_eq!(told(&shared, &[]), before);
-    assert!(std::fs::read(&file).unwrap() == bytes, "the file is as it was");
-    assert!(told(&shared, &in_file) == before);
-    copies(&file, "on record already (runs: 3)");
-    let refused = shared.run(&["store", "copy", &file, &url]);
-    assert!(
-        refused.err.contains("A URL does not stand here"),
-        "{}",
-        refused.err
-    );
-    // What comes behind it has the next number.
-    shared.run(&push);
-    assert!(shared.run(&["history"]).out.contains("\n4 "));
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Steer;
 use crate::engine::sleep_until;
 use crate::site::{Site, SiteId, SiteUrl};
-use crate::store::{LiveRun, Store, StoreError};
+use crate::store::{LiveRun, RunId, Store, StoreError};
 use crate::tui::{Message, OthersRun};
 
 /// How often the runs of others are asked for while there are some: that one has died is nothing written.
@@ -100,22 +100,27 @@ async fn others_run(
     live: LiveRun,
 ) -> Result<OthersRun, StoreError> {
     let run = live.run.id;
-    let planned = match known.iter().find(|known| known.run == run) {
-        Some(known) => Arc::clone(&known.sites),
-        None => {
-            let places: HashMap<&SiteUrl, usize> = sites.iter().map(|site| &site.url).zip(0..).collect();
-            let planned = store.run_sites(run).await?;
-            let sends = planned
-                .iter()
-                .filter(|row| row.planned.left_out.is_none() || row.puts > 0);
-            let here = sends.filter_map(|row| places.get(&row.planned.site));
-            here.map(|place| SiteId::at(*place)).collect()
-        }
+    let known = known.iter().find(|known| known.run == run);
+    let sites = if let Some(known) = known {
+        Arc::clone(&known.sites)
+    } else {
+        sends_to(store, sites, run).await?
     };
     Ok(OthersRun {
         run,
         sends: live.run.sent.is_none(),
         holder: live.holder,
-        sites: planned,
+        sites,
     })
+}
+
+/// The sites that a run holds, as far as they are in our list.
+async fn sends_to(store: &impl Store, sites: &[Site], run: RunId) -> Result<Arc<[SiteId]>, StoreError> {
+    let places: HashMap<&SiteUrl, usize> = sites.iter().map(|site| &site.url).zip(0..).collect();
+    let planned = store.run_sites(run).await?;
+    let sends = planned
+        .iter()
+        .filter(|row| row.planned.left_out.is_none() || row.puts > 0);
+    let here = sends.filter_map(|row| places.get(&row.planned.site));
+    Ok(here.map(|place| SiteId::at(*place)).collect())
 }

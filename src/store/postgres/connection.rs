@@ -51,9 +51,10 @@ impl Writer {
         let (process, lease) = (self.shared.place.process, self.lease());
         let works = !self.works.is_empty();
         let asking = async {
-            match works {
-                true => renew(&mut session.conn, process, lease).await?,
-                false => session.conn.ping().await?,
+            if works {
+                renew(&mut session.conn, process, lease).await?;
+            } else {
+                session.conn.ping().await?;
             }
             Ok(())
         };

@@ -47,7 +47,7 @@ const RUNS: &[&str] = &[
     "sites --format json --output OUT.json",
     "sites --format csv",
     "sites --format markdown",
-    // It needs a database: `program/pg_store.rs` hunts for that one's password.
+    // It needs a database: `program/pg_store/copy.rs` hunts for that one's password.
     "store copy --help",
     "info --format table",
     "info --format json",
