@@ -50,6 +50,8 @@ mod export;
 mod history;
 /// `sites`.
 mod sites;
+/// `store`.
+mod store_command;
 /// `init`.
 mod init;
 /// `info`.
@@ -205,6 +207,9 @@ enum Command {
     /// No site is asked, and no master key read. Ends with 2 if a source could not be read: its sites are missing.
     #[command(after_help = help::SITES)]
     Sites(sites::SitesArgs),
+    /// Move the store from a file into a database.
+    #[command(after_help = help::STORE)]
+    Store(store_command::StoreArgs),
     /// Write a config with a comment on all that can stand in one. Never over a file that is there.
     #[command(after_help = help::INIT)]
     Init(init::InitArgs),
@@ -321,6 +326,7 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(Command::Export(args)) => reading(async move { export::run(&cli.globals, args).await }),
         Some(Command::History(args)) => reading(async move { history::run(&cli.globals, args).await }),
         Some(Command::Sites(args)) => reading(async move { sites::run(&cli.globals, args).await }),
+        Some(Command::Store(args)) => reading(async move { store_command::run(&cli.globals, args).await }),
         Some(Command::Init(args)) => init::run(&cli.globals, args),
         Some(Command::Info(args)) => reading(async move { info::run(&cli.globals, &args).await }),
         Some(Command::Completions(args)) => completions::run(&args),

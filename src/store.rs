@@ -44,8 +44,12 @@ mod shared;
 pub mod postgres;
 /// In a file: what a run leaves behind for the next process.
 pub mod sqlite;
+/// The tables that both have.
+mod tables;
 /// In either, as the config says.
 pub mod any;
+/// From a file into a database.
+pub mod copy;
 /// In memory: for tests, and for the time until the program ends.
 pub mod memory;
 
@@ -227,6 +231,18 @@ pub struct Holder {
     /// back by then.
     #[serde(default)]
     pub free_in: Option<u64>,
+}
+
+impl Holder {
+    /// The user, and the machine where that is another process than a screen of who asks can attach to: `ada on ops-2`.
+    pub fn who(&self) -> String {
+        let Operator { user, host, .. } = &self.by;
+        if self.is_elsewhere {
+            format!("{user} on {host}")
+        } else {
+            user.to_string()
+        }
+    }
 }
 
 /// Why something could not be recorded or read. A PUT that cannot be recorded is not sent.

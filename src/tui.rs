@@ -66,6 +66,7 @@ use std::path::PathBuf;
 
 use crossterm::event::{KeyCode, KeyEvent};
 
+pub use self::model::OthersRun;
 use self::setup::{SetupNews, SetupOrder};
 pub use self::watch::WatchNews;
 use crate::engine::preflight::News;
@@ -95,6 +96,8 @@ pub enum Message {
     Attached(Option<Holder>),
     /// A run that a process before has left, and that nobody works on.
     Left(Box<RunRecord>),
+    /// The runs of other processes that this screen is not attached to, as far as one works on them.
+    Others(Vec<OthersRun>),
     /// What was read from the store.
     Read(Reading),
     /// The time that [`model::Model::wake_at`] asked for has come.

@@ -4,6 +4,8 @@
 
 #[path = "store/at_once.rs"]
 mod at_once;
+#[path = "store/between.rs"]
+mod between;
 #[path = "store/doubt.rs"]
 mod doubt;
 #[path = "store/ends.rs"]

@@ -113,6 +113,12 @@ Examples:
   stripe-propagate status --format csv --output status.csv
   stripe-propagate status --format openmetrics --output /var/lib/node_exporter/stripe_propagate.prom";
 
+pub(super) const STORE: &str = "\
+Examples:
+  stripe-propagate store copy ~/.local/state/stripe-propagate/store.db config
+  stripe-propagate store copy store.db file:/etc/stripe-propagate/store.url
+  stripe-propagate store copy store.db env:STORE_URL";
+
 pub(super) const EXPORT: &str = "\
 Examples:
   stripe-propagate export report.html                 the newest run

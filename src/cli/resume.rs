@@ -152,9 +152,13 @@ async fn nothing_to_resume(session: &Session) -> anyhow::Result<String> {
             if live.holder.free_in.is_some() {
                 return StoreError::Busy(Box::new(live.holder)).to_string();
             }
+            let (run, pid) = (live.run.id.0, live.holder.by.pid);
+            let goes_on = format!("run {run} of {} goes on", live.holder.who());
+            if live.holder.is_elsewhere {
+                return format!("{goes_on} (PID {pid} there): there is nothing to resume");
+            }
             format!(
-                "run {} of {} goes on (PID {}): there is nothing to resume, and opening the screen attaches to it",
-                live.run.id.0, live.holder.by.user, live.holder.by.pid
+                "{goes_on} (PID {pid}): there is nothing to resume, and opening the screen attaches to it"
             )
         },
     ))

@@ -44,6 +44,8 @@ pub(super) struct Steer {
     others: Option<Watch>,
     /// As that, where the store itself tells what other machines write.
     told_by_store: Option<watch_channel::Receiver<u64>>,
+    /// The runs of others, where the store has several at once.
+    beside: Beside,
     /// Whether a run of this process goes on.
     own_run: bool,
     /// When the store is read again, since another process has written to it.
@@ -64,11 +66,14 @@ pub(super) struct Steer {
     holds: u64,
 }
 
+/// Runs of others beside it.
+mod beside;
 /// Orders to the run of another process.
 mod there;
 /// The watch of a screen.
 mod watch;
 
+use beside::Beside;
 use there::Judged;
 
 /// The run of another process.
@@ -100,6 +105,7 @@ impl Steer {
             remote: None,
             others: others.ok(),
             told_by_store,
+            beside: Beside::default(),
             own_run: false,
             read_at: None,
             rests_until: Instant::now(),
@@ -116,6 +122,7 @@ impl Steer {
     pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Effect>) -> Session {
         self.look_for_runs().await;
         self.tell_of_what_was_left().await;
+        self.read_others();
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
@@ -132,6 +139,7 @@ impl Steer {
                     Changed::Runs => self.look_for_runs().await,
                     Changed::Store => self.read_soon(),
                 },
+                found = self.beside.next() => self.take_others(found),
                 () = next_told(&mut self.told_by_store) => self.read_within(READ_EVERY / 4),
                 () = sleep_until(self.watching.as_ref().and_then(Watching::due)) => self.watch_ticks().await,
                 wants = beside_watch(&mut self.watching) => self.watch_wants(wants).await,
@@ -201,6 +209,7 @@ impl Steer {
             run: found.run.clone(),
             sends: found.sends,
         });
+        self.read_others();
     }
 
     /// The run of another process has ended, or its process has.
@@ -213,6 +222,7 @@ impl Steer {
     fn shows_own(&mut self) {
         self.remote = None;
         self.say(Message::Attached(None));
+        self.read_others();
         self.refresh(true);
     }
 
@@ -249,18 +259,23 @@ impl Steer {
         }
     }
 
-    /// While the run of another process is shown, what stands still here is not; sites that are only here are.
+    /// While the run of another process is shown, what stands still here is not; sites that are only here are, and what
+    /// is on record of other runs: that process need not read it.
     fn shows(&self, event: &Event) -> bool {
         let Some(remote) = &self.remote else {
             return true;
         };
         match event {
-            Event::Site { site, .. } => remote.attached.own_sites.contains(site),
+            Event::Site { site, state } => {
+                let of = remote.run.as_ref().map(|run| run.id);
+                let is_anothers = of.is_some() && state.run.is_some() && state.run != of;
+                remote.attached.own_sites.contains(site) || is_anothers && self.told_by_store.is_some()
+            }
             event => !matches!(event, Event::Run(_)),
         }
     }
 
-    /// What others write while a run of this process goes on is read when that has settled.
+    /// Of a store in a file: what others write while a run of this process goes on is read when that has settled.
     fn read_soon(&mut self) {
         self.read_within(READ_EVERY);
     }
@@ -272,11 +287,23 @@ impl Steer {
 
     async fn read_again(&mut self) {
         self.read_at = None;
-        if self.remote.is_none() && !self.own_run {
-            match self.session.store.has_changed().await {
-                Ok(true) => self.refresh(false),
+        let store = &self.session.store;
+        if store.trouble().is_some_and(|trouble| trouble.borrow().is_some()) {
+            // What others have written meanwhile is read behind that.
+            return self.read_soon();
+        }
+        // Where others may send at once, a run of ours hides nothing of theirs.
+        if self.told_by_store.is_some() || self.remote.is_none() && !self.own_run {
+            match store.has_changed().await {
+                Ok(true) => {
+                    self.refresh(false);
+                    self.read_others();
+                }
                 Ok(false) => {}
-                Err(error) => self.warn(error.to_string()),
+                Err(error) => {
+                    self.warn(error.to_string());
+                    self.read_soon();
+                }
             }
         }
     }

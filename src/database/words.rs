@@ -18,7 +18,10 @@ pub(crate) fn connecting(error: &Error) -> String {
         return "the server offers no TLS, which a server on another machine needs: switch it on there"
             .to_owned();
     }
-    if has("UnknownIssuer") || has("CaUsedAsEndEntity") {
+    if has("CaUsedAsEndEntity") {
+        return "the server's certificate has signed itself, as authorities do: give the server one that an authority has signed, and name that one's file with sslrootcert=FILE in the url (docs/postgresql.md has the commands)".to_owned();
+    }
+    if has("UnknownIssuer") {
         return "the server's certificate is of an authority that this system does not trust: add it to the system's, or name its file with sslrootcert=FILE in the url".to_owned();
     }
     if has("not valid for") || has("NotValidForName") {

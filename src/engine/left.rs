@@ -55,8 +55,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// As [`Self::refresh`], beside all else: a large store is read for seconds.
     pub(super) async fn refresh_beside(&mut self, tells_all: bool) {
-        self.await_records().await;
-        self.read_acknowledged().await;
+        // A run that sends does not wait for it.
+        if self.open == 0 {
+            self.await_records().await;
+            self.read_acknowledged().await;
+        }
         let (number, asked) = self.asked();
         let read = self.read(&asked);
         let since = self.clock.now();
@@ -67,13 +70,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         });
     }
 
-    /// The number of the reading, and what is read. Only these: the others are known by what goes on here, or by what
-    /// the store did not take.
+    /// The number of the reading, and what is read. Only these: the others are known by what goes on here, by what is on
+    /// its way to the store, or by what that did not take. What the run of this process still holds nobody else sends to.
     fn asked(&mut self) -> (u32, Vec<(usize, u32)>) {
         self.records.asked += 1;
+        let (on_their_way, sends) = (self.records.sites(), self.open > 0);
         let slots = self.slots.iter().enumerate();
         let asked = slots
-            .filter(|(_, slot)| !slot.state.is_busy() && !slot.unrecorded)
+            .filter(|(_, slot)| !(slot.state.is_busy() || slot.unrecorded || sends && slot.state.in_run))
+            .filter(|(index, _)| !on_their_way.contains(index))
             .map(|(index, slot)| (index, slot.changes))
             .collect();
         (self.records.asked, asked)
@@ -258,6 +263,12 @@ async fn must_be_unfinished(store: &impl Store, run: RunId, is_own: bool) -> Res
     let text = match live.into_iter().find(|live| live.run.id == run) {
         Some(_) if is_own => format!("run {} goes on here already", run.0),
         Some(live) if live.run.sent.is_none() => return Err(StoreError::Busy(Box::new(live.holder))),
+        Some(live) if live.holder.is_elsewhere => format!(
+            "run {} of {} goes on (PID {} there): nothing of it is left to send",
+            run.0,
+            live.holder.who(),
+            live.holder.by.pid
+        ),
         Some(live) => format!(
             "run {} goes on in another process (PID {}): nothing of it is left to send",
             run.0, live.holder.by.pid

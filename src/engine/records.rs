@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 
 use crate::site::SiteId;
@@ -47,6 +47,11 @@ impl Records {
         recorded: impl Future<Output = Result<Recorded, StoreError>> + Send + 'static,
     ) {
         self.on_their_way.push_back((site, adopted, Box::pin(recorded)));
+    }
+
+    /// Of which sites something is on its way, by their places.
+    pub(super) fn sites(&self) -> HashSet<usize> {
+        self.on_their_way.iter().map(|(site, ..)| site.index()).collect()
     }
 
     /// What came of the first record that is on its way; none where none is. Nothing is lost where nobody waits for

@@ -28,6 +28,8 @@ pub struct History<'a> {
 struct Row<'a> {
     run: &'a RunRecord,
     keys: &'a BTreeSet<&'a PublishableKey>,
+    /// Whether the runs are of more than one machine.
+    tells_host: bool,
     zone: &'a TimeZone,
 }
 
@@ -79,12 +81,17 @@ fn kind(row: &Row<'_>) -> String {
     }
 }
 
-/// The user, and whom the environment claims behind `sudo`.
+/// The user, the machine where there are several, and whom the environment claims behind `sudo`.
 fn by(row: &Row<'_>) -> String {
     let by = &row.run.by;
+    let who = if row.tells_host {
+        format!("{}@{}", by.user, by.host)
+    } else {
+        by.user.to_string()
+    };
     match &by.sudo_user {
-        Some(user) => format!("{} (sudo: {user})", by.user),
-        None => by.user.to_string(),
+        Some(user) => format!("{who} (sudo: {user})"),
+        None => who,
     }
 }
 
@@ -117,9 +124,11 @@ fn place_of(word: &str) -> (bool, Reverse<u8>) {
 /// A row a run.
 pub fn rows(layout: Layout, history: &History<'_>) -> String {
     let keys = keys(history.runs);
+    let hosts: BTreeSet<&str> = history.runs.iter().map(|run| run.by.host.as_str()).collect();
     let rows = history.runs.iter().map(|run| Row {
         run,
         keys: &keys,
+        tells_host: hosts.len() > 1,
         zone: history.zone,
     });
     render(layout, &columns(), rows)

@@ -1,29 +1,28 @@
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{PgConnection, PgPool};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
-use self::columns::Result as Asked;
+use self::asking::LOOK_LIMIT;
 use self::fault::STORE;
 use self::opening::{address, serve};
-use self::session::{Entry, Failure, Lives, enter};
+use self::patience::Patience;
 use self::writer::{Job, Turn};
 use super::old::Pruned;
 use super::pending::{Answer, Change, Done};
 use super::shared::lock;
 use super::{
-    Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun,
-    Store, StoreError, StoredAttempt,
+    Holder, Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen,
+    SiteRun, Store, StoreError, StoredAttempt,
 };
 use crate::key::PublishableKey;
 use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
@@ -36,6 +35,8 @@ use crate::site::SiteUrl;
 
 /// What changes make of their sites.
 mod batch;
+/// Questions, each on a connection of its own, and changes there.
+mod asking;
 /// What stands beside runs and sites.
 mod beside;
 /// Values in columns.
@@ -66,16 +67,21 @@ mod turns;
 mod write;
 /// The connection that writes: lost, and taken anew.
 mod connection;
+/// How long the server is waited for.
+mod patience;
 /// What is due goes into one transaction.
 mod commit;
 /// What waits to be written, in its order.
 mod queue;
 /// How a store is opened, and looked at.
 mod opening;
+/// An empty one is filled with what another has.
+mod target;
 /// The one that writes: what it knows and holds.
 mod writer;
 
 pub use opening::{About, about, newest_version};
+pub(super) use target::Target;
 
 /// Connections besides the one that writes: questions that are asked at once, and one that hears of others.
 const READERS: u32 = 3;
@@ -94,6 +100,19 @@ pub(super) struct Place {
     /// The first number of the locks of who works on a run: the table of runs, by its number in the database.
     class: i64,
     process: i64,
+    /// Who works here.
+    by: Operator,
+}
+
+impl Place {
+    /// The holder of something, as it is seen from here.
+    fn sees(&self, holder: Holder) -> Holder {
+        let (theirs, ours) = (&holder.by, &self.by);
+        Holder {
+            is_elsewhere: (&theirs.host, theirs.uid) != (&ours.host, ours.uid),
+            ..holder
+        }
+    }
 }
 
 impl fmt::Debug for Place {
@@ -119,6 +138,8 @@ pub struct PostgresStore {
     runtime: Handle,
     pool: PgPool,
     trouble: watch::Receiver<Option<StoreError>>,
+    /// How often the operator has ended the wait for the server.
+    ends_wait: watch::Sender<u64>,
     fingerprint: String,
     /// Changes when others have written.
     others: watch::Receiver<u64>,
@@ -127,9 +148,6 @@ pub struct PostgresStore {
     /// Comes to an end with the thread.
     ended: Mutex<mpsc::Receiver<()>>,
 }
-
-/// A question to the database, on a connection that it has for itself.
-type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
 impl PostgresStore {
     /// Opens the store that `url` names, or begins an empty one there; an older one is upgraded. `by` is who works.
@@ -143,10 +161,17 @@ impl PostgresStore {
         let (tell, begun) = oneshot::channel();
         let (end, ended) = mpsc::channel();
         let (trouble, told) = watch::channel(None);
+        let (ends_wait, given_up) = watch::channel(0);
+        let patience = Patience {
+            trouble,
+            given_up,
+            heard: 0,
+            gives_up: false,
+        };
         thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
-                serve(options, by, asked, trouble, tell);
+                serve(options, by, asked, patience, tell);
                 let _nobody_waits = end.send(());
             })
             .map_err(|error| StoreError::Failed(format!("the store cannot start a thread: {error}")))?;
@@ -157,6 +182,7 @@ impl PostgresStore {
             runtime: begun.runtime,
             pool: begun.pool,
             trouble: told,
+            ends_wait,
             fingerprint,
             others: begun.others,
             written: Mutex::default(),
@@ -224,69 +250,6 @@ impl PostgresStore {
         let (reply, done) = oneshot::channel();
         self.ask(Job::Turn(turn(reply)));
         done.await.unwrap_or_else(|_| Err(gone()))
-    }
-
-    /// Asks on a connection of its own.
-    async fn read<T: Send + 'static>(
-        &self,
-        question: impl for<'a> FnOnce(&'a mut PgConnection, &'a Shared) -> Asking<'a, T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (pool, shared) = (self.pool.clone(), Arc::clone(&self.shared));
-        let asked = self.runtime.spawn(async move {
-            let mut conn = pool.acquire().await?;
-            question(&mut conn, &shared).await
-        });
-        match asked.await {
-            Ok(answer) => answer.map_err(StoreError::from),
-            Err(_) => Err(gone()),
-        }
-    }
-
-    /// As [`Self::read`], of what is known of runs: which of them a process works on (`without` some), and then what
-    /// the question finds, as of one moment after that.
-    async fn with_lives<T: Send + 'static>(
-        &self,
-        without: Vec<RunId>,
-        question: impl for<'a> FnOnce(&'a mut PgConnection, &'a Shared, &'a Lives) -> Asking<'a, T>
-        + Send
-        + 'static,
-    ) -> Result<T, StoreError> {
-        self.read(move |conn, shared| {
-            Box::pin(async move {
-                let lives = Lives::read(conn, shared.place.class).await?.without(&without);
-                let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                let mut moment = sqlx::Connection::begin_with(conn, snapshot).await?;
-                let answer = question(&mut moment, shared, &lives).await?;
-                moment.commit().await?;
-                Ok(answer)
-            })
-        })
-        .await
-    }
-
-    /// Changes what stands beside runs and sites.
-    async fn write<T: Send + 'static>(
-        &self,
-        change: impl for<'a> FnOnce(&'a mut PgConnection) -> Pin<Box<dyn Future<Output = Asked<T>> + Send + 'a>>
-        + Send
-        + 'static,
-    ) -> Result<T, StoreError> {
-        self.read(move |conn, shared| {
-            Box::pin(async move {
-                let entry = Entry {
-                    process: shared.place.process,
-                    batch: None,
-                    tells: true,
-                    lease: session::lease(&lock(&shared.policy)),
-                    runs: &[],
-                };
-                let (mut transaction, _) = enter(conn, &entry).await?;
-                let done = change(&mut transaction).await?;
-                transaction.commit().await?;
-                Ok(done)
-            })
-        })
-        .await
     }
 }
 
@@ -386,7 +349,10 @@ impl Store for PostgresStore {
         let found = self.with_lives(Vec::new(), |conn, shared, lives| {
             Box::pin(async move { Ok(runs::not_ended(conn, lives, shared.boot, true).await?) })
         });
-        let of_run = |(run, holder)| LiveRun { run, holder };
+        let of_run = |(run, holder)| LiveRun {
+            run,
+            holder: self.shared.place.sees(holder),
+        };
         Ok(found.await?.into_iter().map(of_run).collect())
     }
 
@@ -448,8 +414,11 @@ impl Store for PostgresStore {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let key = key.clone();
-        self.write(move |conn| Box::pin(async move { beside::remember(conn, &key, standing, at).await }))
-            .await
+        self.write(move |conn| {
+            let key = key.clone();
+            Box::pin(async move { beside::remember(conn, &key, standing, at).await })
+        })
+        .await
     }
 
     async fn list(&self, of: &str) -> Result<Option<Vec<SiteUrl>>, StoreError> {
@@ -460,8 +429,12 @@ impl Store for PostgresStore {
 
     async fn keep_list(&self, of: &str, sites: Vec<SiteUrl>) -> Result<(), StoreError> {
         let name = of.to_owned();
-        self.write(move |conn| Box::pin(async move { beside::keep_list(conn, &name, &sites).await }))
-            .await
+        let kept = Arc::new((name, sites));
+        self.write(move |conn| {
+            let kept = Arc::clone(&kept);
+            Box::pin(async move { beside::keep_list(conn, &kept.0, &kept.1).await })
+        })
+        .await
     }
 
     async fn acknowledge(
@@ -469,9 +442,10 @@ impl Store for PostgresStore {
         sites: &[SiteUrl],
         acknowledgement: Option<Acknowledgement>,
     ) -> Result<(), StoreError> {
-        let sites = sites.to_vec();
+        let kept = Arc::new((sites.to_vec(), acknowledgement));
         self.write(move |conn| {
-            Box::pin(async move { beside::acknowledge(conn, &sites, acknowledgement.as_ref()).await })
+            let kept = Arc::clone(&kept);
+            Box::pin(async move { beside::acknowledge(conn, &kept.0, kept.1.as_ref()).await })
         })
         .await
     }
@@ -491,8 +465,12 @@ impl Store for PostgresStore {
         changes: Vec<watching::Change>,
         at: Timestamp,
     ) -> Result<Vec<watching::Change>, StoreError> {
-        self.write(move |conn| Box::pin(async move { beside::tell(conn, &changes, at).await }))
-            .await
+        let changes = Arc::new(changes);
+        self.write(move |conn| {
+            let changes = Arc::clone(&changes);
+            Box::pin(async move { beside::tell(conn, &changes, at).await })
+        })
+        .await
     }
 
     async fn has_changed(&self) -> Result<bool, StoreError> {
@@ -500,7 +478,7 @@ impl Store for PostgresStore {
             // That is told elsewhere; what others have written meanwhile is found behind it.
             return Ok(false);
         }
-        let written = self.read(|conn, shared| {
+        let written = self.read_within(LOOK_LIMIT, |conn, shared| {
             Box::pin(async move { Ok(notice::written(conn, shared.place.process).await?) })
         });
         let written = written.await?;
@@ -512,6 +490,8 @@ impl Store for PostgresStore {
     }
 
     fn give_up(&self) {
+        // The order has its place among the others; that it comes ends what is waited for now.
+        self.ends_wait.send_modify(|count| *count += 1);
         self.ask(Job::GiveUp);
     }
 

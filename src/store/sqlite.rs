@@ -33,6 +33,8 @@ mod fault;
 mod columns;
 /// Where the store is: files that are ours alone.
 mod place;
+/// A store that is moved elsewhere.
+mod source;
 /// A damaged store out of the way.
 mod aside;
 /// What can be told of a store without working on it.
@@ -70,6 +72,7 @@ mod turns;
 
 pub use about::{About, about, newest_version};
 pub use aside::set_aside;
+pub(super) use source::{Rows, Source};
 
 /// A store in a file, shared by the processes of one user on one machine.
 ///

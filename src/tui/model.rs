@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use figures::Figures;
+use others::Others;
+pub use others::OthersRun;
 use stripe::Stripe;
 
 use super::field::KeyField;
@@ -31,6 +33,8 @@ use crate::text::{Count, drawable, width};
 
 /// Sites that the operator knows to be bad.
 mod acknowledged;
+/// Runs of other processes beside this screen's.
+mod others;
 /// What it knows of where its sites come from.
 mod origin;
 /// What its terminal makes of text for a clipboard.
@@ -168,6 +172,8 @@ pub struct Model {
     pub(super) refused_order: Option<String>,
     /// Whose run is shown and steered, if it is another process's.
     pub(super) attached: Option<Holder>,
+    /// What others do beside that.
+    pub(super) others: Others,
     /// Runs that a process before has left, newest first.
     pub(super) left: Vec<RunRecord>,
     /// Sites for which a retry does something.
@@ -228,6 +234,7 @@ impl Model {
             ordered: 0,
             refused_order: None,
             attached: None,
+            others: Others::default(),
             left: Vec::new(),
             failed: 0,
             held_back: 0,

@@ -111,6 +111,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         }
         Message::Engine(event) => return take_told(screen, event),
         Message::Attached(to) => take_attached(model, to),
+        Message::Others(runs) => model.take_others(runs),
         Message::Left(run) => return take_left(screen, *run),
         Message::Setup(news) => return first::take(screen, news),
         Message::Read(reading) => return take_reading(screen, reading),
@@ -124,21 +125,24 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         Message::Wake => model.field.wake(now),
         Message::Resumed => {}
         Message::Reload => return first::reload(screen),
-        Message::Healed(sites) => {
-            let text = if sites == 0 {
-                "all sites of the demo are well already".to_owned()
-            } else {
-                format!(
-                    "{} mended: {} looks again, {} retries what failed",
-                    Count(sites, "site"),
-                    model.key_of("verify all"),
-                    model.key_of("retry all failed")
-                )
-            };
-            model.say(Level::Info, text);
-        }
+        Message::Healed(sites) => tell_healed(model, sites),
     }
     Vec::new()
+}
+
+/// The demo's sites were mended.
+fn tell_healed(model: &mut Model, sites: usize) {
+    let text = if sites == 0 {
+        "all sites of the demo are well already".to_owned()
+    } else {
+        format!(
+            "{} mended: {} looks again, {} retries what failed",
+            Count(sites, "site"),
+            model.key_of("verify all"),
+            model.key_of("retry all failed")
+        )
+    };
+    model.say(Level::Info, text);
 }
 
 fn take_event(model: &mut Model, event: Event) {
@@ -178,6 +182,7 @@ fn take_event(model: &mut Model, event: Event) {
         } => model.take_acknowledged(&sites, acknowledgement.as_ref()),
         Event::Store { reached, note } => {
             let level = if reached { Level::Info } else { Level::Error };
+            model.others.store_is_away = !reached;
             model.say(level, note);
         }
         Event::Taken => model.ordered = model.ordered.saturating_sub(1),

@@ -20,6 +20,7 @@ mod kill;
 mod log;
 mod old_run;
 mod output;
+mod pg_screens;
 mod pg_store;
 mod policy;
 mod pty_harness;

@@ -11,6 +11,8 @@ use stripe_propagate::store::{Operator, Request, Store, StoredAttempt};
 
 use super::sql::servers::{Kind, PASSWORD, PASSWORD_IN_URL, crash, new_database, own_postgres};
 
+/// A store in a file moves into a database.
+mod copy;
 #[path = "../stage/mod.rs"]
 mod stage;
 
@@ -143,6 +145,11 @@ impl Ended {
         let mut lines: Vec<Value> = self.out.lines().map(stage::schema::line).collect();
         lines.retain(|line| line["event"] == event);
         lines
+    }
+
+    #[track_caller]
+    fn is_good(&self) {
+        assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
     }
 
     fn verified(&self, sites: usize) {

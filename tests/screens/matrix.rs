@@ -13,7 +13,7 @@ use stripe_propagate::tui::Message;
 use stripe_propagate::tui::dialogs::Dialog;
 use stripe_propagate::tui::theme::Theme;
 
-use super::stories::{amid_a_run, holder, many, run, with_latencies};
+use super::stories::{amid_a_run, holder, many, others, run, with_latencies};
 use super::trial::{Display, NAMES, SIZES, Trial, key, new_key, style_name};
 use super::{
     detail, dialogs, find, history, keys, known_bad, live, preflight, questions, setup, steering, stripe,
@@ -47,6 +47,21 @@ const SCREENS: &[(&str, Story)] = &[
     ("attached", |display| {
         let mut screen = amid_a_run(display);
         screen.tell(Message::Attached(Some(holder())));
+        screen
+    }),
+    ("others", |display| {
+        let mut screen = amid_a_run(display);
+        screen.tell(Message::Others(vec![others()]));
+        screen.tell(Message::Engine(Event::Store {
+            reached: false,
+            note: "waits for the store: nothing is sent until it is back (it does not answer)".to_owned(),
+        }));
+        screen
+    }),
+    ("others_detail", |display| {
+        let mut screen = fresh(display);
+        screen.tell(Message::Others(vec![others()]));
+        screen.press(KeyCode::Enter);
         screen
     }),
     ("read_only", |display| {

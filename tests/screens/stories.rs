@@ -12,8 +12,8 @@ use stripe_propagate::rules::state::{Allow, Call, SiteState};
 use stripe_propagate::site::{SiteId, SiteMode};
 use stripe_propagate::store::{Holder, Operator, Request, RunId, RunRecord};
 use stripe_propagate::text::CleanText;
-use stripe_propagate::tui::Message;
 use stripe_propagate::tui::model::Start;
+use stripe_propagate::tui::{Message, OthersRun};
 
 use super::trial::{Display, NAMES, Trial, at, key, new_key};
 
@@ -272,5 +272,25 @@ pub(super) fn holder() -> Holder {
         since: at(10).wall,
         is_elsewhere: false,
         free_in: None,
+    }
+}
+
+/// A run of somebody else, on another machine, that holds the first two sites.
+pub(super) fn others() -> OthersRun {
+    OthersRun {
+        run: RunId(13),
+        holder: Holder {
+            run: Some(RunId(13)),
+            by: Operator {
+                user: CleanText::note("ada"),
+                host: CleanText::note("ops-2"),
+                pid: 512,
+                ..Operator::default()
+            },
+            is_elsewhere: true,
+            ..holder()
+        },
+        sends: true,
+        sites: [SiteId(0), SiteId(1)].into(),
     }
 }

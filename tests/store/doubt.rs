@@ -1,98 +1,14 @@
 //! A store in PostgreSQL whose connection is lost at the worst moment: between a COMMIT and its answer, or while what
 //! waits cannot be written.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stripe_propagate::rules::outcome::PutVerdict;
-use stripe_propagate::store::postgres::PostgresStore;
 use stripe_propagate::store::{Outcome, Record, Recorded, Request, Store, StoreError};
 
+use crate::between::Between;
 use crate::shared::{bob, number, sql};
 use crate::shop::{Home, Postgres, SERVING, Shop, at, row, row_words, run, run_of, url};
-
-/// Passes on what programs and the server say. Where it is `armed`, it passes on the next COMMIT, and ends the connection
-/// in the place of its answer; from then on it lets nobody in, until it is told to.
-#[derive(Clone, Default)]
-struct Between {
-    armed: Arc<AtomicBool>,
-    shut: Arc<AtomicBool>,
-}
-
-impl Between {
-    /// A store that is reached through it.
-    fn open(&self, home: &Postgres) -> PostgresStore {
-        let (url, folder) = home.url.split_once("?host=").unwrap();
-        let server = url.rsplit(':').next().unwrap().split('/').next().unwrap();
-        let port = self.listens_in(Path::new(folder).join(format!(".s.PGSQL.{server}")));
-        let through = url.replace(&format!(":{server}/"), &format!(":{port}/"));
-        let url = format!("{through}?sslmode=disable");
-        Postgres { url }.open()
-    }
-
-    fn arm(&self) {
-        self.armed.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether it has ended a connection since it was armed.
-    fn has_cut(&self) -> bool {
-        !self.armed.load(Ordering::SeqCst)
-    }
-
-    fn lets_in(&self) {
-        self.shut.store(false, Ordering::SeqCst);
-    }
-
-    fn listens_in(&self, socket: PathBuf) -> u16 {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let between = self.clone();
-        std::thread::spawn(move || {
-            for program in listener.incoming().flatten() {
-                if between.shut.load(Ordering::SeqCst) {
-                    continue;
-                }
-                let Ok(server) = UnixStream::connect(&socket) else {
-                    continue;
-                };
-                let answers = (server.try_clone().unwrap(), program.try_clone().unwrap());
-                let ends = program.try_clone().unwrap();
-                let committed = Arc::new(AtomicBool::new(false));
-                let cuts = Arc::clone(&committed);
-                std::thread::spawn(move || {
-                    pass_on(answers.0, answers.1, |_| !cuts.load(Ordering::SeqCst));
-                    let _closed = ends.shutdown(Shutdown::Both);
-                });
-                let between = between.clone();
-                std::thread::spawn(move || {
-                    pass_on(program, server, |said| {
-                        let commits = said.windows(7).any(|part| part == b"COMMIT\0");
-                        if commits && between.armed.swap(false, Ordering::SeqCst) {
-                            between.shut.store(true, Ordering::SeqCst);
-                            committed.store(true, Ordering::SeqCst);
-                        }
-                        true
-                    });
-                });
-            }
-        });
-        port
-    }
-}
-
-fn pass_on(mut from: impl Read, mut to: impl Write, passes: impl Fn(&[u8]) -> bool) {
-    let mut buffer = vec![0; 65536];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if !passes(&buffer[..count]) || to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-}
 
 #[tokio::test]
 async fn a_batch_that_was_committed_before_the_answer_was_lost_is_not_written_again() {
@@ -290,4 +206,194 @@ async fn beside_what_can_never_be_written_nothing_is_overtaken() {
     let attempts = db.attempts(None, Some(&url("a")), 9).await.unwrap();
     let numbers: Vec<u32> = attempts.iter().map(|attempt| attempt.number).collect();
     assert_eq!(numbers, [1, 2], "in the order in which they were handed over");
+}
+
+#[tokio::test]
+async fn a_run_whose_beginning_was_in_doubt_goes_on_and_so_does_what_is_taken_up_or_closed() {
+    let Some(home) = Postgres::begin() else { return };
+    let between = Between::default();
+    let db = between.open(&home);
+    let other = home.open_by(bob()).unwrap();
+    let mut trouble = db.trouble().unwrap();
+    let opens = async |trouble: &mut tokio::sync::watch::Receiver<_>| {
+        trouble.wait_for(Option::is_some).await.unwrap();
+        assert!(between.has_cut(), "its answer was lost");
+        between.lets_in();
+    };
+    between.arm();
+    let (begun, ()) = tokio::join!(db.begin_run(run_of("New", &["a"], 0)), opens(&mut trouble));
+    let id = begun.unwrap();
+    assert!(run(&other, id).await.live);
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.order(id, "New", 0);
+    shop.put(&db, 1).await;
+    db.run_sent(id, at(2)).await.unwrap();
+    trouble.wait_for(Option::is_none).await.unwrap();
+    between.arm();
+    let (resumed, ()) = tokio::join!(db.resume_run(id, at(3)), opens(&mut trouble));
+    resumed.unwrap();
+    let refused = other.begin_run(run_of("Newer", &["a"], 4)).await;
+    assert!(
+        matches!(refused, Err(StoreError::Busy(_))),
+        "it sends again: {refused:?}"
+    );
+    trouble.wait_for(Option::is_none).await.unwrap();
+    between.arm();
+    let (closed, ()) = tokio::join!(db.close_run(id, at(5)), opens(&mut trouble));
+    closed.unwrap();
+    assert!(run(&other, id).await.closed);
+    assert_eq!(
+        number(&home, "SELECT count(*) FROM stripe_propagate.runs").await,
+        1
+    );
+    other.begin_run(run_of("Newer", &["a"], 6)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_beginning_in_doubt_that_the_operator_gives_up_is_undone() {
+    let Some(home) = Postgres::begin() else { return };
+    let between = Between::default();
+    let db = between.open(&home);
+    let other = home.open_by(bob()).unwrap();
+    let mut trouble = db.trouble().unwrap();
+    between.arm();
+    let gives_up = async {
+        trouble.wait_for(Option::is_some).await.unwrap();
+        db.give_up();
+    };
+    let (begun, ()) = tokio::join!(db.begin_run(run_of("New", &["a"], 0)), gives_up);
+    assert!(begun.is_err() && between.has_cut());
+    assert_eq!(
+        other.live_runs().await.unwrap().len(),
+        1,
+        "so it seems until then"
+    );
+    between.lets_in();
+    trouble.wait_for(Option::is_none).await.unwrap();
+    assert!(other.unfinished_runs().await.unwrap().is_empty());
+    assert!(other.runs(9).await.unwrap()[0].closed);
+    other.begin_run(run_of("Newer", &["a"], 1)).await.unwrap();
+}
+
+/// What a test waits for at most that something is told within seconds.
+const SOON: Duration = Duration::from_secs(8);
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_told_of_soon_and_does_not_hold_up_who_gives_up() {
+    let Some(home) = Postgres::begin() else { return };
+    let between = Between::default();
+    let db = between.open(&home);
+    let id = db.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    let mut shop = Shop::of(&db, "a", 0).await;
+    shop.order(id, "New", 0);
+    let mut trouble = db.trouble().unwrap();
+    between.is_silent(true);
+    let gives_up = async {
+        let told = tokio::time::timeout(SOON, trouble.wait_for(Option::is_some)).await;
+        let why = told.unwrap().unwrap().clone().unwrap().to_string();
+        assert!(why.contains("does not answer in time"), "{why}");
+        db.give_up();
+        std::time::Instant::now()
+    };
+    let (begin, refused) = tokio::join!(gives_up, shop.try_intend(&db, 1));
+    assert!(
+        refused.is_err() && begin.elapsed() < SOON,
+        "{:?}",
+        begin.elapsed()
+    );
+    between.is_silent(false);
+    trouble.wait_for(Option::is_none).await.unwrap();
+    db.begin_run(run_of("New", &["b"], 2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_does_nothing_is_told_that_the_server_is_away_and_back() {
+    let Some(home) = Postgres::begin() else { return };
+    let between = Between::default();
+    let db = between.open(&home);
+    let mut trouble = db.trouble().unwrap();
+    for is_silent in [true, false] {
+        if is_silent {
+            between.is_silent(true);
+        } else {
+            between.shuts();
+        }
+        let told = tokio::time::timeout(SOON, trouble.wait_for(Option::is_some));
+        assert!(told.await.is_ok(), "silent: {is_silent}");
+        let asked = tokio::time::timeout(SOON, db.has_changed())
+            .await
+            .expect("an answer");
+        assert!(matches!(asked, Ok(false)), "{asked:?}");
+        between.is_silent(false);
+        between.lets_in();
+        let told = tokio::time::timeout(SOON * 4, trouble.wait_for(Option::is_none));
+        assert!(told.await.is_ok(), "silent: {is_silent}");
+    }
+    assert!(db.runs(1).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_waited_for_the_server_goes_into_many_small_transactions_in_order() {
+    const ALL: u32 = 9000;
+    let Some(home) = Postgres::begin() else { return };
+    let between = Between::default();
+    let db = between.open(&home);
+    let shop = Shop::of(&db, "a", 0).await;
+    let mut trouble = db.trouble().unwrap();
+    between.shuts();
+    trouble.wait_for(Option::is_some).await.unwrap();
+    let mut last = None;
+    for number in 1..=ALL {
+        last = Some(db.record(look(&shop, number)));
+    }
+    between.lets_in();
+    assert_eq!(last.unwrap().await.unwrap(), Recorded::Known);
+    let attempts = db.attempts(None, None, 10_000).await.unwrap();
+    assert!(attempts.iter().map(|told| told.number).eq(1..=ALL), "in order");
+    let most = "SELECT max(records) FROM (SELECT count(*) AS records FROM stripe_propagate.attempts \
+                GROUP BY xmin::text) transactions";
+    assert!(number(&home, most).await <= 4096);
+}
+
+#[tokio::test]
+async fn what_another_transaction_stood_in_the_way_of_is_done_again() {
+    let Some(home) = Postgres::begin() else { return };
+    let db = home.open();
+    let id = db.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    db.run_sent(id, at(1)).await.unwrap();
+    for statement in [
+        "CREATE SEQUENCE public.tries",
+        // Each second time it is as if another transaction had stood in the way.
+        "CREATE FUNCTION public.stands_in_the_way() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF nextval('public.tries') % 2 = 1 THEN RAISE 'deadlock' USING ERRCODE = '40P01'; END IF; \
+         RETURN NEW; END $$",
+        "CREATE TRIGGER one BEFORE UPDATE ON stripe_propagate.runs FOR EACH ROW \
+         WHEN (OLD.epoch <> NEW.epoch) EXECUTE FUNCTION public.stands_in_the_way()",
+        "CREATE TRIGGER two BEFORE INSERT ON stripe_propagate.lists FOR EACH ROW \
+         EXECUTE FUNCTION public.stands_in_the_way()",
+    ] {
+        sql(&home, statement).await;
+    }
+    db.resume_run(id, at(2)).await.unwrap();
+    db.keep_list("all", vec![url("a")]).await.unwrap();
+    db.close_run(id, at(3)).await.unwrap();
+    assert_eq!(number(&home, "SELECT last_value FROM public.tries").await, 6);
+    let other = home.open_by(bob()).unwrap();
+    other.resume_run(id, at(4)).await.expect("nothing of it is held");
+}
+
+#[tokio::test]
+async fn processes_that_are_gone_are_forgotten_and_who_holds_a_run_is_not() {
+    let Some(home) = Postgres::begin() else { return };
+    let db = home.open();
+    drop(home.open());
+    db.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    sql(
+        &home,
+        "UPDATE stripe_propagate.processes SET at = now() - interval '2 days', until = now() - interval '1 day'",
+    )
+    .await;
+    let _third = home.open_by(bob()).unwrap();
+    let known = "SELECT count(*) FROM stripe_propagate.processes";
+    assert_eq!(number(&home, known).await, 2);
 }

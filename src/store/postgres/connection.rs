@@ -1,15 +1,17 @@
 use std::collections::BTreeMap;
 
-use sqlx::Error;
-use tokio::time::{Instant, timeout};
+use sqlx::{Connection, Error, PgConnection};
+use tokio::time::Instant;
 
-use super::Shared;
 use super::fault::fault;
 use super::session::{Entry, Failure, Fence, MARGIN, connect, enter, renew, try_work};
 use super::writer::{BACKOFF, PATIENCE, Session, Work, Writer};
-use crate::store::StoreError;
+use super::{Shared, runs};
+use crate::rules::moment::Moment;
 use crate::store::left::no_right;
 use crate::store::pending::{Change, Waiting};
+use crate::store::shared::lock;
+use crate::store::{RunId, StoreError};
 
 impl Session {
     pub(super) async fn open(shared: &Shared) -> Result<Self, Error> {
@@ -46,11 +48,25 @@ impl Writer {
         let Some(mut session) = self.session.take() else {
             return;
         };
-        let renewed = renew(&mut session.conn, self.shared.place.process, self.lease());
-        match timeout(PATIENCE, renewed).await {
-            Ok(Ok(())) => self.session = Some(session),
-            Ok(Err(error)) => self.is_cut_off(session, &error),
-            Err(_) => self.is_cut_off(session, &Error::PoolTimedOut),
+        let (process, lease) = (self.shared.place.process, self.lease());
+        let works = !self.works.is_empty();
+        let asking = async {
+            if works {
+                renew(&mut session.conn, process, lease).await?;
+            } else {
+                session.conn.ping().await?;
+            }
+            Ok(())
+        };
+        let there = self.patience.within(PATIENCE, asking).await;
+        self.keeps(session, there);
+    }
+
+    /// Keeps the connection, if it is of use yet.
+    pub(super) fn keeps(&mut self, session: Session, done: Result<(), Failure>) {
+        match done {
+            Err(Failure::Sql(error)) => self.is_cut_off(session, &error),
+            Ok(()) | Err(Failure::Refused(_)) => self.session = Some(session),
         }
     }
 
@@ -58,21 +74,21 @@ impl Writer {
     pub(super) fn rest(&mut self, error: &Error) {
         let error = fault(error);
         tracing::warn!(%error, "the store lets nothing be written just now");
-        self.trouble.send_replace(Some(error));
+        self.patience.trouble.send_replace(Some(error));
         self.tries_at = Instant::now() + self.backoff;
         self.backoff = (self.backoff * 2).min(BACKOFF.1);
     }
 
     /// Whether it is not time yet to try again.
     pub(super) fn rests(&self) -> bool {
-        self.trouble.borrow().is_some() && Instant::now() < self.tries_at
+        self.patience.trouble.borrow().is_some() && Instant::now() < self.tries_at
     }
 
     /// Nothing stands in the way any more.
     pub(super) fn is_well(&mut self) {
-        if self.trouble.borrow().is_some() {
+        if self.patience.trouble.borrow().is_some() {
             self.backoff = BACKOFF.0;
-            self.trouble.send_replace(None);
+            self.patience.trouble.send_replace(None);
         }
     }
 
@@ -82,7 +98,7 @@ impl Writer {
         tracing::warn!(%error, "the connection to the store is lost");
         let Session { conn, pid, began } = session;
         self.left_behind = Some((pid, began));
-        self.trouble.send_replace(Some(error));
+        self.patience.trouble.send_replace(Some(error));
         self.backoff = BACKOFF.0;
         self.tries_at = Instant::now() + self.backoff;
         // The server's process may hang on it: nothing is waited for.
@@ -97,19 +113,21 @@ impl Writer {
         if Instant::now() < self.tries_at {
             return false;
         }
-        let tried = timeout(PATIENCE, self.reconnect()).await;
-        let error = match tried.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut))) {
+        let patience = self.patience.clone();
+        let error = match patience.within(PATIENCE, self.reconnect()).await {
             Ok((session, written)) => {
                 tracing::info!("the store is connected again");
                 self.session = Some(session);
+                self.written = written;
+                self.turn_in_doubt = None;
                 self.backoff = BACKOFF.0;
-                self.trouble.send_replace(None);
+                self.patience.trouble.send_replace(None);
                 self.settle_doubt(written).await;
                 return self.session.is_some();
             }
             Err(failure) => StoreError::from(failure),
         };
-        self.trouble.send_replace(Some(error));
+        self.patience.trouble.send_replace(Some(error));
         self.tries_at = Instant::now() + self.backoff;
         self.backoff = (self.backoff * 2).min(BACKOFF.1);
         false
@@ -130,7 +148,8 @@ impl Writer {
             .execute(&mut session.conn)
             .await?;
         }
-        let own = self.own();
+        let doubted = self.turn_in_doubt.as_ref().map(|doubt| doubt.outcome.run);
+        let own: Vec<RunId> = self.own().into_iter().chain(doubted).collect();
         let asked = Instant::now();
         let entry = Entry {
             process: self.shared.place.process,
@@ -144,8 +163,9 @@ impl Writer {
             .bind(self.shared.place.process)
             .fetch_one(&mut *change)
             .await?;
+        let rights = self.rights(&mut change, &fences, written).await?;
         let mut kept = BTreeMap::new();
-        for (run, work) in &self.works {
+        for (run, work) in &rights {
             let Some(work) = still(*work, fences.get(run)) else {
                 continue;
             };
@@ -159,13 +179,59 @@ impl Writer {
         if asked.elapsed() > MARGIN {
             return Err(Failure::Sql(Error::PoolTimedOut));
         }
-        for run in own.iter().filter(|run| !kept.contains_key(run)) {
+        for run in self.works.keys().filter(|run| !kept.contains_key(run)) {
             tracing::warn!(run = run.0, "another process has taken the run up meanwhile");
         }
         self.works = kept;
         self.shared.works_on(self.own());
         self.left_behind = None;
         Ok((session, written))
+    }
+
+    /// The rights that this process has had, with what was in doubt of them. What nobody waits for any more is undone.
+    async fn rights(
+        &self,
+        change: &mut PgConnection,
+        fences: &BTreeMap<RunId, Fence>,
+        written: i64,
+    ) -> Result<BTreeMap<RunId, Work>, Failure> {
+        let mut rights = self.works.clone();
+        let Some(doubt) = self.turn_in_doubt.as_ref().filter(|doubt| doubt.batch == written) else {
+            return Ok(rights);
+        };
+        let run = doubt.outcome.run;
+        let Some(work) = doubt.outcome.work else {
+            // It is closed.
+            rights.remove(&run);
+            return Ok(rights);
+        };
+        match doubt.undone.filter(|_| still(work, fences.get(&run)).is_some()) {
+            None => {
+                rights.insert(run, work);
+            }
+            Some(at) => {
+                rights.remove(&run);
+                self.undo(change, run, work, at).await?;
+            }
+        }
+        Ok(rights)
+    }
+
+    /// A run that was begun in vain is closed; one that was taken up in vain is left as it was.
+    async fn undo(
+        &self,
+        change: &mut PgConnection,
+        run: RunId,
+        work: Work,
+        at: Moment,
+    ) -> Result<(), Failure> {
+        runs::hold(change, run).await?;
+        if work.epoch == 1 {
+            let policy = lock(&self.shared.policy).clone();
+            runs::close(change, self.shared.boot, &policy, run, at).await?;
+        }
+        runs::leave(change, run, self.shared.place.process).await?;
+        Ok(())
     }
 
     /// Answers the batch of which nobody knew whether it was committed, if it was: it is what waits first. A PUT is sent

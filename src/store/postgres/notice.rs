@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Error, PgConnection, PgPool};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -10,8 +10,11 @@ use super::Shared;
 use super::columns::Result;
 use super::session::CHANNEL;
 
-/// How often it is asked whether others have written, should none of them have told.
-const POLL: Duration = Duration::from_secs(1);
+/// How often it is asked whether others have written, should none of them have told: what came right behind something
+/// that was told is not.
+const POLL: Duration = Duration::from_millis(500);
+/// How long the server may take to answer.
+const LIMIT: Duration = Duration::from_secs(5);
 /// How long nothing is tried behind a failure.
 const REST: Duration = Duration::from_secs(1);
 
@@ -47,8 +50,12 @@ async fn listen(
     changed: &watch::Sender<u64>,
     last: &mut Option<i64>,
 ) -> Result<()> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
+    let listening = async {
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(listener)
+    };
+    let mut listener = within(listening).await?;
     let own = shared.place.process.to_string();
     loop {
         let until = Instant::now() + POLL;
@@ -57,9 +64,22 @@ async fn listen(
                 break;
             }
         }
-        let now = written(&mut *pool.acquire().await?, shared.place.process).await?;
+        let mut conn = within(pool.acquire()).await?;
+        let now = match within(written(&mut conn, shared.place.process)).await {
+            Ok(now) => now,
+            Err(error) => {
+                // The pool would wait for it.
+                drop(conn.detach());
+                return Err(error);
+            }
+        };
         if last.replace(now) != Some(now) {
             changed.send_modify(|count| *count += 1);
         }
     }
+}
+
+/// What is asked, if the server answers in time.
+async fn within<T>(asking: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(LIMIT, asking).await.unwrap_or(Err(Error::PoolTimedOut))
 }

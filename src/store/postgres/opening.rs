@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::columns::Result as Asked;
 use super::fault::{STORE, fault};
+use super::patience::Patience;
 use super::writer::{Job, Session, Writer};
 use super::{ASK_LIMIT, GOODBYE, Place, READERS, Shared, notice, schema, session};
 use crate::database::address::Address;
@@ -75,7 +76,7 @@ pub(super) fn serve(
     options: PgConnectOptions,
     by: Operator,
     jobs: UnboundedReceiver<Job>,
-    trouble: watch::Sender<Option<StoreError>>,
+    patience: Patience,
     tell: oneshot::Sender<Result<Begun, StoreError>>,
 ) {
     let runtime = match Builder::new_current_thread().enable_all().build() {
@@ -87,7 +88,7 @@ pub(super) fn serve(
         }
     };
     runtime.block_on(async {
-        let (session, shared) = match begin(options).await {
+        let (session, shared) = match begin(options, by).await {
             Ok(begun) => begun,
             Err(error) => {
                 let _gone = tell.send(Err(error));
@@ -96,7 +97,7 @@ pub(super) fn serve(
         };
         let shared = Arc::new(shared);
         let pool = pool(&shared.place.options);
-        let mut writer = Writer::new(session, Arc::clone(&shared), by, trouble);
+        let mut writer = Writer::new(session, Arc::clone(&shared), patience);
         writer.end_idle().await;
         let (changed, others) = watch::channel(0);
         tokio::spawn(notice::notice(Arc::clone(&shared), pool.clone(), changed));
@@ -115,10 +116,10 @@ pub(super) fn serve(
 }
 
 /// The connection that writes, with the tables ready.
-async fn begin(options: PgConnectOptions) -> Result<(Session, Shared), StoreError> {
+async fn begin(options: PgConnectOptions, by: Operator) -> Result<(Session, Shared), StoreError> {
     let mut conn = session::connect(&options).await.map_err(|error| fault(&error))?;
     schema::prepare(&mut conn).await?;
-    let place = register(&mut conn, options)
+    let place = register(&mut conn, options, by)
         .await
         .map_err(|error| fault(&error))?;
     let boot = this_boot(&mut conn).await.map_err(|error| fault(&error))?;
@@ -128,7 +129,15 @@ async fn begin(options: PgConnectOptions) -> Result<(Session, Shared), StoreErro
     Ok((session, shared))
 }
 
-async fn register(conn: &mut PgConnection, options: PgConnectOptions) -> Asked<Place> {
+/// Makes this process known, and forgets those that have written nothing for a day, and hold nothing: they are gone, or
+/// begin to count anew.
+async fn register(conn: &mut PgConnection, options: PgConnectOptions, by: Operator) -> Asked<Place> {
+    conn.execute(
+        "DELETE FROM processes WHERE id IN (SELECT p.id FROM processes p WHERE p.at < now() - interval '1 day' \
+         AND p.until < now() AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.works_process = p.id AND r.ended_wall IS NULL) \
+         FOR UPDATE SKIP LOCKED)",
+    )
+    .await?;
     let class = conn.fetch_one("SELECT 'runs'::regclass::oid::bigint").await?;
     let process = conn
         .fetch_one("INSERT INTO processes DEFAULT VALUES RETURNING id")
@@ -137,6 +146,7 @@ async fn register(conn: &mut PgConnection, options: PgConnectOptions) -> Asked<P
         options,
         class: class.try_get(0)?,
         process: process.try_get(0)?,
+        by,
     })
 }
 

@@ -1,6 +1,7 @@
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::columns::{Result, at};
+use super::schema::PRUNES;
 use crate::store::old::Pruned;
 
 /// So many rows are dropped in one transaction: who is about to send must not wait for long.
@@ -35,8 +36,12 @@ pub(super) async fn pruned(conn: &mut PgConnection) -> Result<Option<Pruned>> {
     }))
 }
 
-/// Drops some of what is old; with the last of it, remembers that.
+/// Drops some of what is old; with the last of it, remembers that. Where another process does so, nothing is left to do.
 pub(super) async fn prune(conn: &mut PgConnection, pruned: Pruned) -> Result<Slice> {
+    let alone = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)").bind(PRUNES);
+    if !alone.fetch_one(&mut *conn).await? {
+        return Ok(Slice { runs: 0, last: true });
+    }
     let before = pruned.before.as_millisecond();
     let old = "(SELECT id FROM runs WHERE ended_wall < $1)";
     let slices = [
@@ -84,12 +89,8 @@ pub(super) async fn prune(conn: &mut PgConnection, pruned: Pruned) -> Result<Sli
     )
     .bind(pruned.at.as_millisecond())
     .bind(before)
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    // Processes that have not written for a month are gone, or begin to count anew.
-    sqlx::query("DELETE FROM processes WHERE at < now() - interval '30 days'")
-        .execute(conn)
-        .await?;
     Ok(Slice {
         runs: usize::try_from(runs.rows_affected()).unwrap_or(usize::MAX),
         last: true,

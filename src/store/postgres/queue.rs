@@ -15,8 +15,12 @@ use crate::store::pending::{Answer, Change, Done, Pending, Reply, Waiting};
 
 /// As in `store/sqlite/writer.rs`: how long the first change waits for others.
 const GATHER: Duration = Duration::from_millis(4);
-/// How often a process that works on a run looks whether its connection is there: the right to work on it ends with it.
+/// How often it is looked whether the connection is there: the right to work on runs ends with it, and who has none wants
+/// to know that the store is away.
 const PULSE: Duration = Duration::from_secs(2);
+/// So many changes go into one transaction at most, also of those that waited for a server that was away: it ends well
+/// within [`PATIENCE`], and what is behind it is not lost with it.
+const SEGMENT: usize = 4096;
 /// So often a transaction is tried that another one stood in the way of.
 pub(super) const TRIES: u32 = 5;
 
@@ -47,7 +51,8 @@ impl Writer {
                     self.take_turn(turn).await;
                 }
                 Gathered::GivenUp => {
-                    self.gives_up = true;
+                    self.patience.heard += 1;
+                    self.patience.gives_up = true;
                     self.write(pending.take()).await;
                 }
                 Gathered::End => break,
@@ -63,7 +68,6 @@ impl Writer {
             let until = match &self.session {
                 None => self.tries_at,
                 Some(_) if !self.unwritten.is_empty() => self.tries_at,
-                Some(_) if self.works.is_empty() => return jobs.recv().await,
                 Some(_) => Instant::now() + PULSE,
             };
             tokio::select! {
@@ -98,7 +102,8 @@ impl Writer {
     /// Who waits is told that it is in vain, where that was ordered. What has happened is kept all the same; a PUT that
     /// was only intended is not sent. What may have been committed is decided first.
     fn let_go_of_waiting(&mut self) {
-        let Some(why) = self.trouble.borrow().clone().filter(|_| self.gives_up) else {
+        let gives_up = self.patience.gives_up;
+        let Some(why) = self.patience.trouble.borrow().clone().filter(|_| gives_up) else {
             return;
         };
         for (_, reply) in &mut self.unwritten {
@@ -118,6 +123,7 @@ impl Writer {
             Some(place) => place,
             None => self.unwritten.len(),
         };
+        let count = count.min(SEGMENT);
         let segment: Vec<Waiting> = self.unwritten.drain(..count).collect();
         (!segment.is_empty()).then_some(segment)
     }
@@ -179,10 +185,9 @@ impl Writer {
             self.batch += 1;
             let mut committing = None;
             let asked = Instant::now();
+            let patience = self.patience.clone();
             let trying = self.commit(&mut session.conn, segment, &mut committing);
-            let done = timeout(PATIENCE, trying)
-                .await
-                .unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
+            let done = patience.within(PATIENCE, trying).await;
             let error = match done {
                 // The right to send was seen too long ago for a PUT: it is seen anew.
                 Ok(()) if asked.elapsed() > MARGIN => Error::PoolTimedOut,

@@ -74,6 +74,16 @@ pub(super) async fn reopen(conn: &mut PgConnection, id: RunId) -> Result<()> {
     .map(drop)
 }
 
+/// The process does not send in it, nor works on it.
+pub(super) async fn leave(conn: &mut PgConnection, id: RunId, process: i64) -> Result<()> {
+    sqlx::query("UPDATE runs SET sends = false, works_process = NULL WHERE id = $1 AND works_process = $2")
+        .bind(number(id))
+        .bind(process)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
 /// Nothing is left to send.
 pub(super) async fn sent(conn: &mut PgConnection, boot: i64, id: RunId, at: Moment) -> Result<()> {
     sqlx::query("UPDATE runs SET sent_ns = $2, sent_wall = $3, sent_boot = $4, sends = false WHERE id = $1")

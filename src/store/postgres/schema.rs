@@ -11,6 +11,8 @@ pub(super) const MIGRATIONS: &[&str] = &[FIRST];
 pub(super) const TABLES: i64 = 0x7374_7072_7374_6f72;
 /// "stprhold": who takes sites for a run holds this advisory lock.
 pub(super) const HOLDS: i64 = 0x7374_7072_686f_6c64;
+/// "stprprun": who drops what is old holds this advisory lock.
+pub(super) const PRUNES: i64 = 0x7374_7072_7072_756e;
 
 /// As `store/sqlite/schema.rs` has them: words, keys and states are JSON text as serde writes it, a moment is three
 /// columns. What is of this one alone:

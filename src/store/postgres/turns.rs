@@ -1,28 +1,78 @@
+use std::time::Duration;
+
 use sqlx::{Error, PgConnection};
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::columns::{Result as Asked, run};
-use super::fault::{Way, way};
+use super::fault::{Way, fault, way};
 use super::queue::TRIES;
 use super::session::{Entry, Failure, enter, free_in, live, try_work};
-use super::writer::{PATIENCE, Session, Turn, Work, Writer};
+use super::writer::{Outcome, PATIENCE, Session, Turn, TurnDoubt, Work, Writer};
 use super::{Place, plans, runs};
 use crate::rules::moment::Moment;
+use crate::store::left::no_right;
 use crate::store::shared::lock;
 use crate::store::{Holder, NewRun, RunId, StoreError};
 
 type Told<T> = Result<T, Failure>;
 
+/// How long somebody waits to be told what came of a turn whose answer was lost with the connection.
+const FIND_OUT: Duration = Duration::from_mins(1);
+
+/// What a turn does with a run, and by when.
+enum Deed<'a> {
+    Begin(&'a NewRun),
+    Resume(RunId, Moment),
+    Close(RunId, Moment),
+}
+
+impl Deed<'_> {
+    /// One that is there already.
+    fn run(&self) -> Option<RunId> {
+        match self {
+            Self::Begin(_) => None,
+            Self::Resume(run, _) | Self::Close(run, _) => Some(*run),
+        }
+    }
+
+    fn at(&self) -> Moment {
+        match self {
+            Self::Begin(new) => new.at,
+            Self::Resume(_, at) | Self::Close(_, at) => *at,
+        }
+    }
+
+    /// How long it may take. A plan may have a hundred thousand sites.
+    fn limit(&self) -> Duration {
+        match self {
+            Self::Begin(_) => PATIENCE * 4,
+            Self::Resume(..) | Self::Close(..) => PATIENCE,
+        }
+    }
+}
+
+impl Outcome {
+    /// The run is this process's, by its `epoch`.
+    fn sends(run: RunId, epoch: i64) -> Self {
+        let work = Some(Work { epoch, sends: true });
+        Self {
+            run,
+            work,
+            raised: Vec::new(),
+        }
+    }
+}
+
 impl Writer {
     pub(super) async fn take_turn(&mut self, turn: Turn) {
         match turn {
             Turn::Begin(new, reply) => {
-                self.gives_up = false;
+                self.patience.gives_up = false;
                 let begun = self.begin(&new).await;
                 let _nobody_waits = reply.send(begun);
             }
             Turn::Resume(run, at, reply) => {
-                self.gives_up = false;
+                self.patience.gives_up = false;
                 let resumed = self.resume(run, at).await;
                 let _nobody_waits = reply.send(resumed);
             }
@@ -49,23 +99,7 @@ impl Writer {
         self.pulse().await;
         self.connect_now().await;
         self.unwritten()?;
-        self.session
-            .take()
-            .ok_or_else(|| super::fault::fault(&Error::PoolTimedOut))
-    }
-
-    /// Takes the connection back, if it is of use yet.
-    fn done<T>(&mut self, session: Session, done: Told<T>) -> Result<T, StoreError> {
-        match done {
-            Err(Failure::Sql(error)) if way(&error) == Way::Later => {
-                self.is_cut_off(session, &error);
-                Err(super::fault::fault(&error))
-            }
-            done => {
-                self.session = Some(session);
-                done.map_err(StoreError::from)
-            }
-        }
+        self.session.take().ok_or_else(|| fault(&Error::PoolTimedOut))
     }
 
     fn entry(&self) -> Entry<'static> {
@@ -80,98 +114,203 @@ impl Writer {
 
     /// Why not: who is at work.
     fn busy(&self, holder: Holder) -> Failure {
-        let (theirs, ours) = (&holder.by, &self.by);
-        let is_elsewhere = (&theirs.host, theirs.uid) != (&ours.host, ours.uid);
-        let holder = Holder {
-            is_elsewhere,
-            ..holder
-        };
+        let holder = self.shared.place.sees(holder);
         Failure::Refused(StoreError::Busy(Box::new(holder)))
     }
 
     async fn begin(&mut self, new: &NewRun) -> Result<RunId, StoreError> {
-        let mut session = self.ready().await?;
-        let beginning = timeout(PATIENCE * 4, self.try_begin(&mut session.conn, new)).await;
-        let begun = beginning.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
-        let id = self.done(session, begun)?;
-        let (epoch, sends) = (1, true);
-        self.works.insert(id, Work { epoch, sends });
-        self.shared.works_on(self.own());
-        Ok(id)
-    }
-
-    /// Again, where another transaction stood in the way of this one.
-    async fn try_begin(&self, conn: &mut PgConnection, new: &NewRun) -> Told<RunId> {
-        let mut tries = 1;
-        loop {
-            match self.begin_once(conn, new).await {
-                Err(Failure::Sql(error)) if tries < TRIES && way(&error) == Way::Again => tries += 1,
-                begun => return begun,
-            }
-        }
-    }
-
-    async fn begin_once(&self, conn: &mut PgConnection, new: &NewRun) -> Told<RunId> {
-        let Place { class, process, .. } = self.shared.place;
-        let (mut change, _) = enter(conn, &self.entry()).await?;
-        plans::alone(&mut change).await?;
-        let id = plans::begin(&mut change, (&self.by, process), self.shared.boot, new).await?;
-        plans::plan(&mut change, id, &new.sites).await?;
-        if let Some(holder) = plans::take_sites(&mut change, class, process, id).await? {
-            change.rollback().await?;
-            return Err(self.busy(holder));
-        }
-        // Before others can see the run: none must think that nobody works on it.
-        if !try_work(&mut change, class, id).await? {
-            return Err(Failure::Sql(Error::PoolTimedOut));
-        }
-        change.commit().await?;
-        Ok(id)
+        let begun = self.carry_out(&Deed::Begin(new)).await?;
+        Ok(begun.run)
     }
 
     async fn resume(&mut self, run: RunId, at: Moment) -> Result<(), StoreError> {
         if self.works.get(&run).is_some_and(|work| work.sends) {
             return Ok(());
         }
-        let mut session = self.ready().await?;
-        let resuming = timeout(PATIENCE, self.try_resume(&mut session.conn, run, at)).await;
-        let resumed = resuming.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
-        let Some(epoch) = self.taken(session, run, resumed).await? else {
-            return Ok(());
-        };
-        self.works.insert(run, Work { epoch, sends: true });
-        self.shared.works_on(self.own());
+        self.carry_out(&Deed::Resume(run, at)).await.map(drop)
+    }
+
+    async fn close(&mut self, run: RunId, at: Moment) -> Result<(), StoreError> {
+        let closed = self.carry_out(&Deed::Close(run, at)).await?;
+        self.has_raised(&closed.raised);
+        self.unlock(run).await;
         Ok(())
     }
 
-    /// What was taken of a run where that came to something; where it did not, others may work on it again.
-    async fn taken<T>(
-        &mut self,
-        session: Session,
-        run: RunId,
-        taken: Told<T>,
-    ) -> Result<Option<T>, StoreError> {
-        let taken = self.done(session, taken);
-        if taken.is_err() && !self.works.contains_key(&run) {
-            self.unlock(run).await;
+    /// Does it in one transaction: again, where another one stood in its way. Where the connection is lost before the
+    /// answer to its COMMIT, it is found out on the next one whether it was done.
+    async fn carry_out(&mut self, deed: &Deed<'_>) -> Result<Outcome, StoreError> {
+        let mut tries = 0;
+        loop {
+            let mut session = self.ready().await?;
+            self.batch += 1;
+            tries += 1;
+            let mut committing = None;
+            let patience = self.patience.clone();
+            let trying = self.attempt(&mut session.conn, deed, &mut committing);
+            let error = match (patience.within(deed.limit(), trying).await, committing.clone()) {
+                (Ok(()), Some(outcome)) => {
+                    self.session = Some(session);
+                    self.is_well();
+                    return Ok(self.is_done(outcome));
+                }
+                (Ok(()), None) => Error::PoolTimedOut,
+                (Err(Failure::Sql(error)), _) => error,
+                (Err(Failure::Refused(refused)), _) => {
+                    self.session = Some(session);
+                    self.let_go(deed, committing.as_ref()).await;
+                    return Err(refused);
+                }
+            };
+            let goes_again = tries < TRIES && way(&error) == Way::Again;
+            match (way(&error), committing) {
+                (Way::Later, Some(outcome)) => {
+                    self.is_cut_off(session, &error);
+                    if let Some(outcome) = self.find_out(outcome, deed.at()).await? {
+                        return Ok(self.is_done(outcome));
+                    }
+                }
+                (Way::Later, None) => {
+                    self.is_cut_off(session, &error);
+                    return Err(fault(&error));
+                }
+                (_, committing) => {
+                    self.session = Some(session);
+                    self.let_go(deed, committing.as_ref()).await;
+                    if !goes_again {
+                        return Err(fault(&error));
+                    }
+                }
+            }
         }
-        taken.map(Some)
     }
 
-    async fn try_resume(&self, conn: &mut PgConnection, run: RunId, at: Moment) -> Told<i64> {
-        let Place { class, process, .. } = self.shared.place;
-        must_exist(conn, run).await?;
-        let (mut change, _) = enter(conn, &self.entry()).await?;
-        plans::alone(&mut change).await?;
-        self.take_work(&mut change, run).await?;
-        let epoch = runs::take_up(&mut change, run, (&self.by, process), at).await?;
-        runs::reopen(&mut change, run).await?;
-        if let Some(holder) = plans::take_sites(&mut change, class, process, run).await? {
-            change.rollback().await?;
-            return Err(self.busy(holder));
+    /// It is on record, and known here from now on.
+    fn is_done(&mut self, outcome: Outcome) -> Outcome {
+        match outcome.work {
+            Some(work) => self.works.insert(outcome.run, work),
+            None => self.works.remove(&outcome.run),
+        };
+        self.shared.works_on(self.own());
+        outcome
+    }
+
+    /// It came to nothing: others may work on the run, unless this process does.
+    async fn let_go(&mut self, deed: &Deed<'_>, committing: Option<&Outcome>) {
+        let run = deed.run().or(committing.map(|outcome| outcome.run));
+        if let Some(run) = run.filter(|run| !self.works.contains_key(run)) {
+            self.unlock(run).await;
+        }
+    }
+
+    /// What was lost with the connection that its COMMIT went out on, once there is a new one: none where it was not
+    /// done. Where that takes too long, or the operator ends the wait, it is undone as soon as there is one.
+    async fn find_out(&mut self, outcome: Outcome, at: Moment) -> Result<Option<Outcome>, StoreError> {
+        let (batch, run, work) = (self.batch, outcome.run, outcome.work);
+        self.turn_in_doubt = Some(TurnDoubt {
+            batch,
+            outcome: outcome.clone(),
+            undone: None,
+        });
+        let until = Instant::now() + FIND_OUT;
+        while !self.is_connected().await {
+            let given_up = self.patience.waits_until(self.tries_at).await;
+            if given_up || Instant::now() > until {
+                if let Some(doubt) = &mut self.turn_in_doubt {
+                    doubt.undone = Some(at);
+                }
+                return Err(self
+                    .unwritten()
+                    .err()
+                    .unwrap_or_else(|| fault(&Error::PoolTimedOut)));
+            }
+        }
+        if self.written != batch {
+            return Ok(None);
+        }
+        let is_ours = self.works.get(&run).map(|work| work.epoch) == work.map(|work| work.epoch);
+        if is_ours {
+            Ok(Some(outcome))
+        } else {
+            Err(no_right(run))
+        }
+    }
+
+    async fn attempt(
+        &self,
+        conn: &mut PgConnection,
+        deed: &Deed<'_>,
+        committing: &mut Option<Outcome>,
+    ) -> Told<()> {
+        if let Some(run) = deed.run() {
+            must_exist(conn, run).await?;
+        }
+        let entry = Entry {
+            batch: Some(self.batch),
+            ..self.entry()
+        };
+        let (mut change, _) = enter(conn, &entry).await?;
+        let tried = match deed {
+            Deed::Begin(new) => self.try_begin(&mut change, new).await,
+            Deed::Resume(run, at) => self.try_resume(&mut change, *run, *at).await,
+            Deed::Close(run, at) => self.try_close(&mut change, *run, *at).await,
+        };
+        match tried {
+            Ok(outcome) => *committing = Some(outcome),
+            Err(failure) => {
+                // Others wait for what it holds. Why it came to nothing says more than why that is not ended.
+                let _ended = change.rollback().await;
+                return Err(failure);
+            }
         }
         change.commit().await?;
-        Ok(epoch)
+        Ok(())
+    }
+
+    async fn try_begin(&self, change: &mut PgConnection, new: &NewRun) -> Told<Outcome> {
+        let Place { class, process, .. } = self.shared.place;
+        plans::alone(change).await?;
+        let run = plans::begin(change, (&self.shared.place.by, process), self.shared.boot, new).await?;
+        plans::plan(change, run, &new.sites).await?;
+        if let Some(holder) = plans::take_sites(change, class, process, run).await? {
+            return Err(self.busy(holder));
+        }
+        // Before others can see the run: none must think that nobody works on it.
+        if !try_work(change, class, run).await? {
+            return Err(Failure::Sql(Error::PoolTimedOut));
+        }
+        Ok(Outcome::sends(run, 1))
+    }
+
+    async fn try_resume(&self, change: &mut PgConnection, run: RunId, at: Moment) -> Told<Outcome> {
+        let Place { class, process, .. } = self.shared.place;
+        plans::alone(change).await?;
+        self.take_work(change, run).await?;
+        let epoch = runs::take_up(change, run, (&self.shared.place.by, process), at).await?;
+        runs::reopen(change, run).await?;
+        if let Some(holder) = plans::take_sites(change, class, process, run).await? {
+            return Err(self.busy(holder));
+        }
+        Ok(Outcome::sends(run, epoch))
+    }
+
+    async fn try_close(&self, change: &mut PgConnection, run: RunId, at: Moment) -> Told<Outcome> {
+        let policy = lock(&self.shared.policy).clone();
+        self.take_work(change, run).await?;
+        runs::hold(change, run).await?;
+        runs::take_up(
+            change,
+            run,
+            (&self.shared.place.by, self.shared.place.process),
+            at,
+        )
+        .await?;
+        let raised = runs::close(change, self.shared.boot, &policy, run, at).await?;
+        Ok(Outcome {
+            run,
+            work: None,
+            raised,
+        })
     }
 
     /// The right to work on the run, if this process has not got it.
@@ -194,42 +333,24 @@ impl Writer {
         }))
     }
 
-    async fn close(&mut self, run: RunId, at: Moment) -> Result<(), StoreError> {
-        let mut session = self.ready().await?;
-        let closing = timeout(PATIENCE, self.try_close(&mut session.conn, run, at)).await;
-        let closed = closing.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
-        let Some(raised) = self.taken(session, run, closed).await? else {
-            return Ok(());
-        };
-        self.has_raised(&raised);
-        self.works.remove(&run);
-        self.shared.works_on(self.own());
-        self.unlock(run).await;
-        Ok(())
-    }
-
-    async fn try_close(&self, conn: &mut PgConnection, run: RunId, at: Moment) -> Told<Vec<(i64, i64)>> {
-        must_exist(conn, run).await?;
-        let policy = lock(&self.shared.policy).clone();
-        let (mut change, _) = enter(conn, &self.entry()).await?;
-        self.take_work(&mut change, run).await?;
-        runs::hold(&mut change, run).await?;
-        runs::take_up(&mut change, run, (&self.by, self.shared.place.process), at).await?;
-        let raised = runs::close(&mut change, self.shared.boot, &policy, run, at).await?;
-        change.commit().await?;
-        Ok(raised)
-    }
-
     /// Ends the runs whose process died with nothing left to do. Where that cannot be written now, a later start
     /// does it.
     pub(super) async fn end_idle(&mut self) {
         let Ok(mut session) = self.ready().await else {
             return;
         };
-        let ending = timeout(PATIENCE, self.try_end_idle(&mut session.conn)).await;
-        let ended = ending.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
-        if let Err(error) = self.done(session, ended) {
-            tracing::warn!(%error, "a run that is over could not be ended");
+        let patience = self.patience.clone();
+        let ended = patience
+            .within(PATIENCE, self.try_end_idle(&mut session.conn))
+            .await;
+        match ended {
+            Err(Failure::Sql(error)) if way(&error) == Way::Later => self.is_cut_off(session, &error),
+            ended => {
+                self.session = Some(session);
+                if let Err(error) = ended.map_err(StoreError::from) {
+                    tracing::warn!(%error, "a run that is over could not be ended");
+                }
+            }
         }
     }
 

@@ -3,16 +3,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::patience::Patience;
 use super::session::{lease, leave_work};
 use super::{Place, Shared};
 use crate::rules::moment::Moment;
 use crate::store::left::Raised;
 use crate::store::pending::{Answer, Change, Reply, Waiting};
 use crate::store::shared::lock;
-use crate::store::{NewRun, Operator, RunId, StoreError};
+use crate::store::{NewRun, RunId, StoreError};
 
 /// How long is waited before a connection is tried anew, at first and at last.
 pub(super) const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -62,55 +63,68 @@ pub(super) struct Doubt {
     pub(super) raises: HashMap<i64, Raised>,
 }
 
+/// What a turn makes of a run.
+#[derive(Clone)]
+pub(super) struct Outcome {
+    pub(super) run: RunId,
+    /// The right to work on it, if that was asked for.
+    pub(super) work: Option<Work>,
+    /// The versions of sites that were raised by it, as they were.
+    pub(super) raised: Vec<(i64, i64)>,
+}
+
+/// A turn that was committed, or was not, as of a [`Doubt`].
+pub(super) struct TurnDoubt {
+    pub(super) batch: i64,
+    pub(super) outcome: Outcome,
+    /// Set where nobody waits for it any more: who asked was told that it came to nothing, and it is undone. Since when.
+    pub(super) undone: Option<Moment>,
+}
+
 /// The one that writes.
 pub(super) struct Writer {
     pub(super) session: Option<Session>,
     pub(super) shared: Arc<Shared>,
-    pub(super) by: Operator,
     /// The runs that this process works on.
     pub(super) works: BTreeMap<RunId, Work>,
     /// The versions of sites that this process has made.
     pub(super) raised: HashMap<i64, Raised>,
     pub(super) batch: i64,
     pub(super) in_doubt: Option<Doubt>,
+    pub(super) turn_in_doubt: Option<TurnDoubt>,
+    /// The last batch that was committed, as it was found when the connection was made anew.
+    pub(super) written: i64,
     /// The server's process of the connection that was lost.
     pub(super) left_behind: Option<(i32, String)>,
     /// What could not be written yet, in order.
     pub(super) unwritten: VecDeque<Waiting>,
-    /// Why not.
-    pub(super) trouble: watch::Sender<Option<StoreError>>,
+    /// How long the server is waited for, and why what is not written is not.
+    pub(super) patience: Patience,
     /// Why something was lost that can never be written.
     pub(super) lost: Option<StoreError>,
     pub(super) backoff: Duration,
     /// When a connection is tried anew, where there is none.
     pub(super) tries_at: Instant,
-    /// Whether nothing waits for a server that is away.
-    pub(super) gives_up: bool,
     pub(super) told: Option<Instant>,
 }
 
 impl Writer {
-    pub(super) fn new(
-        session: Session,
-        shared: Arc<Shared>,
-        by: Operator,
-        trouble: watch::Sender<Option<StoreError>>,
-    ) -> Self {
+    pub(super) fn new(session: Session, shared: Arc<Shared>, patience: Patience) -> Self {
         Self {
             session: Some(session),
             shared,
-            by,
             works: BTreeMap::new(),
             raised: HashMap::new(),
             batch: 0,
             in_doubt: None,
+            turn_in_doubt: None,
+            written: 0,
             left_behind: None,
             unwritten: VecDeque::new(),
-            trouble,
+            patience,
             lost: None,
             backoff: BACKOFF.0,
             tries_at: Instant::now(),
-            gives_up: false,
             told: None,
         }
     }
@@ -133,16 +147,15 @@ impl Writer {
     pub(super) async fn unlock(&mut self, run: RunId) {
         if let Some(mut session) = self.session.take() {
             let Place { class, process, .. } = self.shared.place;
-            match leave_work(&mut session.conn, class, process, run).await {
-                Ok(()) => self.session = Some(session),
-                Err(error) => self.is_cut_off(session, &error),
-            }
+            let leaving = async { Ok(leave_work(&mut session.conn, class, process, run).await?) };
+            let left = self.patience.within(PATIENCE, leaving).await;
+            self.keeps(session, left);
         }
     }
 
     /// Why something that has happened is not written yet, or never will be.
     pub(super) fn unwritten(&self) -> Result<(), StoreError> {
-        let away = || self.trouble.borrow().clone();
+        let away = || self.patience.trouble.borrow().clone();
         match away() {
             Some(trouble) if !self.unwritten.is_empty() || self.session.is_none() => Err(trouble),
             _ => Ok(()),

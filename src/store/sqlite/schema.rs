@@ -178,7 +178,7 @@ fn connect(place: &Place) -> std::result::Result<Connection, StoreError> {
 }
 
 /// Refuses what is no store, or one that this version does not know.
-fn check(place: &Place, conn: &Connection) -> std::result::Result<(), StoreError> {
+pub(super) fn check(place: &Place, conn: &Connection) -> std::result::Result<(), StoreError> {
     let path = &place.file;
     let sql = |error: Error| fault(path, &error);
     // As of one moment: another process may be making it just now.
@@ -209,11 +209,11 @@ fn check(place: &Place, conn: &Connection) -> std::result::Result<(), StoreError
     Ok(())
 }
 
-fn pragma<T: rusqlite::types::FromSql>(conn: &Connection, name: &str) -> Result<T> {
+pub(super) fn pragma<T: rusqlite::types::FromSql>(conn: &Connection, name: &str) -> Result<T> {
     conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
 }
 
-fn version(conn: &Connection) -> Result<usize> {
+pub(super) fn version(conn: &Connection) -> Result<usize> {
     pragma::<u32>(conn, "user_version").map(|version| version as usize)
 }
 

@@ -18,7 +18,7 @@ const KEY_ROOM: usize = 8;
 /// ` stripe-propagate  ops@bastion  shops.toml  240 sites          run 12  LIVE pk_live_…AbCd  sending`
 pub(super) fn header(model: &Model, frame: &mut Frame, area: Rect) {
     let mut strip = Strip::new(model, area.width);
-    let right = run_words(model);
+    let right = right_words(model);
     let room: usize = right.iter().map(|(text, _)| width(&model.text(text))).sum();
     // What matters most stands at the right and is never cut off by names. A blank ends the line.
     let left = strip.left.saturating_sub(room + 1);
@@ -70,11 +70,30 @@ fn left_words(model: &Model, room: usize) -> (String, String) {
     )
 }
 
+/// What stands at the right: that the store is away, which runs of others go on, and the run of this screen.
+fn right_words(model: &Model) -> Vec<(String, Part)> {
+    /// Columns that stay for what stands at the left, and for the run.
+    const BESIDE: usize = 70;
+
+    let mut words = Vec::new();
+    if model.others.store_is_away {
+        words.push(("NO STORE  ".to_owned(), Part::Status(Role::Bad)));
+    }
+    let room = usize::from(model.size.0).saturating_sub(BESIDE);
+    if let Some(others) = model.others_in_words(room) {
+        words.push((format!("{others}  "), Part::Status(Role::Busy)));
+    }
+    words.extend(run_words(model));
+    words
+}
+
 fn run_words(model: &Model) -> Vec<(String, Part)> {
     let Some(run) = &model.run else {
         let watches = if model.options.read_only { "watches  " } else { "" };
         let text = match model.left.last() {
             Some(left) => format!("{watches}run {} unfinished", left.id.0),
+            // That of others stands before it.
+            None if model.has_others() => watches.trim_end().to_owned(),
             None => format!("{watches}no run goes on"),
         };
         return vec![(text, Part::Label)];

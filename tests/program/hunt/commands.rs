@@ -47,6 +47,8 @@ const RUNS: &[&str] = &[
     "sites --format json --output OUT.json",
     "sites --format csv",
     "sites --format markdown",
+    // It needs a database: `program/pg_store/copy.rs` hunts for that one's password.
+    "store copy --help",
     "info --format table",
     "info --format json",
     "acknowledge --site plain --reason moves",

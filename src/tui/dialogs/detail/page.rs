@@ -181,6 +181,17 @@ impl Page<'_> {
             let text = format!("{until} by {}: {}", known.by, known.reason);
             self.fact("known", &text);
         }
+        if let Some(held) = model.held_by(id) {
+            let who = &held.holder.by;
+            let said = model.held_in_words(id).unwrap_or_default();
+            let text = format!(
+                "{said} (PID {} on {}, since {}): until all of it is sent no other run may send to it",
+                who.pid,
+                who.host,
+                self.clock(held.holder.since)
+            );
+            self.fact("held", &text);
+        }
         self.fact("next", &next(model, id));
     }
 

@@ -1,0 +1,148 @@
+//! Two screens on one database of PostgreSQL, as of two users on two machines: each sees what the other does, live, and
+//! a site is held by one run at a time, which both are told.
+
+use std::time::{Duration, Instant};
+
+use pty::{Pty, Run};
+use stage::Stage;
+
+use super::sql::servers::{Kind, PASSWORD, PASSWORD_IN_URL, new_database, run};
+
+#[path = "../pty/mod.rs"]
+mod pty;
+#[path = "../stage/mod.rs"]
+mod stage;
+
+/// A fleet that is well, and a config whose store is this database.
+fn stage(sites: usize, url: &str) -> Stage {
+    let stage = Stage::of(sites);
+    stage.heal();
+    let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+    let config = config
+        .replace("settle = \"8s\"", "settle = \"1s\"")
+        .replace("timeout = \"3s\"", "timeout = \"30s\"");
+    let config = format!("[store]\nurl = {{ file = \"url\" }}\n\n{config}");
+    std::fs::write(stage.path("config.toml"), config).unwrap();
+    // The file has the modes of another secret.
+    std::fs::copy(stage.path("master.key"), stage.path("url")).unwrap();
+    std::fs::write(stage.path("url"), url).unwrap();
+    stage
+}
+
+/// A screen with a home of its own, on a machine of this name where the test may give it one. What it can be told by.
+fn screen(stage: &Stage, host: &str) -> (Pty, String) {
+    let program = env!("CARGO_BIN_EXE_stripe-propagate");
+    let config = stage.path("config.toml").display().to_string();
+    let is_root = rustix::process::getuid().is_root();
+    let run = if is_root {
+        let named = format!("echo {host} > /proc/sys/kernel/hostname && exec \"$@\"");
+        ["--uts", "sh", "-c", &named, "sh", program]
+            .into_iter()
+            .fold(Run::of("/usr/bin/unshare"), Run::arg)
+    } else {
+        Run::of(program)
+    };
+    let mut pty = run.arg("--config").arg(config).start();
+    pty.sees("\u{2022} seen").sees_no("checking");
+    let on = if is_root {
+        format!(" on {host} ")
+    } else {
+        String::new()
+    };
+    (pty, on)
+}
+
+fn takes_key(pty: &mut Pty, key: &str) {
+    pty.key("e").sees("paste or type a publishable key").type_(key);
+    pty.sees("\u{2713} test publishable key")
+        .key("Enter")
+        .sees("P reviews and pushes");
+}
+
+fn pushes(pty: &mut Pty) {
+    pty.key("P")
+        .sees("press y to push")
+        .key("y")
+        .sees_no("press y to push");
+}
+
+/// How long it takes until this is seen.
+fn until_seen(pty: &mut Pty, text: &str) -> Duration {
+    let begin = Instant::now();
+    pty.sees(text);
+    begin.elapsed()
+}
+
+fn leaves(mut pty: Pty) {
+    pty.never_saw(PASSWORD).never_saw(PASSWORD_IN_URL);
+    pty.key("q");
+    assert_eq!(pty.wait_exit(), 0);
+}
+
+#[test]
+fn two_screens_on_one_database_see_each_others_runs_and_push_to_a_site_one_at_a_time() {
+    let Some((_, url)) = new_database(Kind::Postgres) else {
+        return;
+    };
+    let stage = stage(3, &url);
+    let ((mut one, on_one), (mut two, on_two)) = (screen(&stage, "ops-1"), screen(&stage, "ops-2"));
+    takes_key(&mut one, stage.key());
+    takes_key(&mut two, stage.key());
+    stage.fleet.hold_next_put(2);
+    pushes(&mut one);
+    one.sees("run 1  TEST").sees("sending");
+    let first = until_seen(&mut two, "run 1 of ");
+    two.sees(&on_one).sees("held by run");
+    // What it has done elsewhere is seen while it goes on.
+    two.sees("\u{2713} stored").sees("serving");
+    // Both want the same sites: who comes second is refused, and told by whom.
+    pushes(&mut two);
+    two.sees("nothing of yours was sent")
+        .sees("is sending to some of these sites")
+        .key("Esc");
+    stage.fleet.let_go(2);
+    one.sees("settled");
+    two.sees("sends nothing more").sees_no("held by run");
+    two.sees("verified 3");
+    // A run of its own hides nothing: the other way round, of a key that is served already.
+    stage.fleet.hold_next_put(0);
+    two.key("P").sees("serve it already");
+    two.sees("press y to push").key("y").sees_no("press y to push");
+    two.sees("run 2  TEST").sees("sending");
+    let second = until_seen(&mut one, "run 2 of ");
+    one.sees(&on_two).sees("held by run");
+    stage.fleet.let_go(0);
+    two.sees("settled");
+    // A busy machine may be late once.
+    let least = first.min(second);
+    assert!(least < Duration::from_secs(1), "{first:?}, {second:?}");
+    leaves(one);
+    leaves(two);
+}
+
+#[test]
+fn a_screen_in_which_nothing_goes_on_says_that_its_store_is_away_and_reads_on_when_it_is_back() {
+    let Some((server, url)) = new_database(Kind::Postgres) else {
+        return;
+    };
+    let stage = stage(3, &url);
+    let (mut pty, _) = screen(&stage, "ops-1");
+    let database = url.rsplit('/').next().unwrap();
+    let lets_in = |lets: bool| {
+        let statements = format!(
+            "ALTER DATABASE {database} ALLOW_CONNECTIONS {lets}; \
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+        );
+        run(
+            Kind::Postgres,
+            &Kind::Postgres.url(server.port, "postgres"),
+            &statements,
+        )
+        .unwrap();
+    };
+    lets_in(false);
+    pty.sees("NO STORE").sees("waits for the store");
+    lets_in(true);
+    pty.sees("the store is back").sees_no("NO STORE");
+    leaves(pty);
+}
