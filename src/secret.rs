@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
@@ -72,7 +73,11 @@ const MAX_LENGTH: usize = 4096;
 /// The key that lets its holder change a site's settings. It cannot be printed, and its memory is wiped
 /// when it is dropped.
 #[derive(Clone)]
-pub struct MasterKey(SecretString);
+pub struct MasterKey {
+    key: SecretString,
+    /// What it looks like in a text: each answer is searched for it.
+    pattern: Arc<Pattern>,
+}
 
 /// Why a text is no master key. Holds no part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -123,12 +128,15 @@ impl MasterKey {
         if !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
             return Err(MasterKeyRefusal::IllegalCharacter);
         }
-        Ok(Self(SecretString::from(key)))
+        Ok(Self {
+            key: SecretString::from(key),
+            pattern: Arc::new(Pattern::of(key)),
+        })
     }
 
     /// The value of the header `X-API-Key`, marked sensitive.
     pub fn header_value(&self) -> HeaderValue {
-        let mut value = HeaderValue::from_str(self.0.expose_secret())
+        let mut value = HeaderValue::from_str(self.key.expose_secret())
             .unwrap_or_else(|_| unreachable!("`check` takes visible ASCII only"));
         value.set_sensitive(true);
         value
@@ -138,13 +146,13 @@ impl MasterKey {
     /// short key two thirds): as it is, in upper or lower case, with the escapes of JSON, a URL or HTML, in hexadecimal
     /// digits, in base64. `None` if it does not occur.
     pub fn redact(&self, text: &str) -> Option<String> {
-        redact(self.0.expose_secret(), text, "[master key]")
+        without(text, self.pattern.places(text), "[master key]")
     }
 
     /// Whether `text` tells the key: the whole of it, or at least twelve characters in a row, in any of the spellings that
     /// [`MasterKey::redact`] knows. That masks more of a short key than this takes for a leak.
     pub(crate) fn is_told_in(&self, text: &str) -> bool {
-        !Pattern::that_tells(self.0.expose_secret())
+        !Pattern::that_tells(self.key.expose_secret())
             .places(text)
             .is_empty()
     }

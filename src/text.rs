@@ -27,6 +27,9 @@ pub const NOTE_LIMIT: usize = 300;
 impl CleanText {
     /// Cleans `raw` and cuts it to `limit` characters (`…` stands for what was cut).
     pub fn new(raw: &str, limit: usize) -> Self {
+        if raw.len() <= limit && is_clean(raw) {
+            return Self(raw.into());
+        }
         // Bounds the work on a body of any size: no more than this can survive the cut.
         let mut kept = String::new();
         let mut count = 0;
@@ -68,6 +71,15 @@ impl CleanText {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Whether all of it may stay as it is. Quick, and so it is of ASCII alone: most of what comes is.
+fn is_clean(raw: &str) -> bool {
+    let bytes = raw.as_bytes();
+    let ends = [bytes.first(), bytes.last()];
+    bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        && !ends.contains(&Some(&b' '))
+        && !bytes.windows(2).any(|two| two == b"  ")
 }
 
 fn cut_with_ellipsis(kept: &mut String, count: usize, limit: usize) {

@@ -56,8 +56,8 @@ impl Pattern {
     /// hexadecimal digits, in base64.
     pub(super) fn places(&self, text: &str) -> Vec<Range<usize>> {
         let mut places = self.written(text);
-        for (alphabet, least) in [(hexadecimal as Alphabet, 2 * self.part), (base64, self.part)] {
-            for run in runs(text.as_bytes(), alphabet, least) {
+        for (alphabet, least) in [(&HEXADECIMAL, 2 * self.part), (&BASE64, self.part)] {
+            for run in alphabet.runs(text.as_bytes(), least) {
                 self.encoded(&text.as_bytes()[run.clone()], alphabet, run.start, &mut places);
             }
         }
@@ -103,11 +103,11 @@ impl Pattern {
     }
 
     /// What `run` says in this alphabet, whichever of its characters begins a group of them.
-    fn encoded(&self, run: &[u8], alphabet: Alphabet, offset: usize, places: &mut Vec<Range<usize>>) {
-        let bits = alphabet(b'A').map_or(0, |(_, bits)| bits);
-        let shifts = if bits == 4 { 2 } else { 4 };
-        for shift in 0..shifts {
-            let said = decoded(run.get(shift..).unwrap_or_default(), alphabet);
+    fn encoded(&self, run: &[u8], alphabet: &Alphabet, offset: usize, places: &mut Vec<Range<usize>>) {
+        let bits = alphabet.bits;
+        let mut said = Vec::with_capacity(run.len());
+        for shift in 0..alphabet.group {
+            alphabet.decode(run.get(shift..).unwrap_or_default(), &mut said);
             if !self.may_be_in(&said) {
                 continue;
             }
@@ -150,52 +150,83 @@ fn gram(bytes: &[u8]) -> u32 {
         .fold(0, |gram, byte| gram << 8 | u32::from(byte.to_ascii_lowercase()))
 }
 
-/// What a character says, and in how many bits.
-type Alphabet = fn(u8) -> Option<(u32, usize)>;
-
-fn hexadecimal(byte: u8) -> Option<(u32, usize)> {
-    char::from(byte).to_digit(16).map(|digit| (digit, 4))
+/// A way to write bytes.
+struct Alphabet {
+    /// What each character says; [`Alphabet::NOTHING`] where it is none of these.
+    values: [u8; 256],
+    /// In how many bits.
+    bits: usize,
+    /// So many characters write a whole number of bytes.
+    group: usize,
 }
+
+static HEXADECIMAL: Alphabet = Alphabet::of(&[b"0123456789abcdef", b"0123456789ABCDEF"], 4, 2);
 
 /// Also the one for URLs.
-fn base64(byte: u8) -> Option<(u32, usize)> {
-    let value = match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' | b'-' => 62,
-        b'/' | b'_' => 63,
-        _ => return None,
-    };
-    Some((value.into(), 6))
-}
+static BASE64: Alphabet = Alphabet::of(
+    &[
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
+    ],
+    6,
+    4,
+);
 
-/// Where `least` characters of an alphabet or more stand in a row.
-fn runs(text: &[u8], alphabet: Alphabet, least: usize) -> Vec<Range<usize>> {
-    let mut runs = Vec::new();
-    let mut start = 0;
-    for at in 0..=text.len() {
-        if text.get(at).is_some_and(|byte| alphabet(*byte).is_some()) {
-            continue;
-        }
-        if at - start >= least.max(1) {
-            runs.push(start..at);
-        }
-        start = at + 1;
-    }
-    runs
-}
+impl Alphabet {
+    const NOTHING: u8 = u8::MAX;
 
-/// The whole bytes that a run says.
-fn decoded(run: &[u8], alphabet: Alphabet) -> Vec<u8> {
-    let (mut said, mut held, mut count) = (Vec::with_capacity(run.len()), 0_u32, 0);
-    for (value, bits) in run.iter().filter_map(|byte| alphabet(*byte)) {
-        held = held << bits | value;
-        count += bits;
-        if count >= 8 {
-            count -= 8;
-            said.extend(u8::try_from(held >> count & 0xff));
+    /// Each of `spellings` has all characters, by what they say.
+    const fn of(spellings: &[&[u8]], bits: usize, group: usize) -> Self {
+        let mut values = [Self::NOTHING; 256];
+        let mut spelling = 0;
+        while spelling < spellings.len() {
+            let mut value = 0;
+            while value < spellings[spelling].len() {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "an alphabet has at most 64 characters"
+                )]
+                {
+                    values[spellings[spelling][value] as usize] = value as u8;
+                }
+                value += 1;
+            }
+            spelling += 1;
+        }
+        Self { values, bits, group }
+    }
+
+    fn value(&self, byte: u8) -> Option<u8> {
+        Some(self.values[usize::from(byte)]).filter(|value| *value != Self::NOTHING)
+    }
+
+    /// Where `least` of its characters or more stand in a row.
+    fn runs(&self, text: &[u8], least: usize) -> Vec<Range<usize>> {
+        let mut runs = Vec::new();
+        let mut start = 0;
+        for at in 0..=text.len() {
+            if text.get(at).is_some_and(|byte| self.value(*byte).is_some()) {
+                continue;
+            }
+            if at - start >= least.max(1) {
+                runs.push(start..at);
+            }
+            start = at + 1;
+        }
+        runs
+    }
+
+    /// Makes of `said` the whole bytes that a run says.
+    fn decode(&self, run: &[u8], said: &mut Vec<u8>) {
+        said.clear();
+        let (mut held, mut count) = (0_u32, 0);
+        for value in run.iter().filter_map(|byte| self.value(*byte)) {
+            held = held << self.bits | u32::from(value);
+            count += self.bits;
+            if count >= 8 {
+                count -= 8;
+                said.extend(u8::try_from(held >> count & 0xff));
+            }
         }
     }
-    said
 }

@@ -21,16 +21,16 @@ pub struct Washed {
 pub fn wash(raw: &str, master_key: Option<&MasterKey>) -> Washed {
     let clean = CleanText::new(raw, raw.len());
     let redacted = master_key.and_then(|key| key.redact(clean.as_str()));
-    let masked = redacted.is_some();
-    let master_key = masked && master_key.is_some_and(|key| key.is_told_in(clean.as_str()));
-    let text = redacted.unwrap_or_else(|| clean.as_str().to_owned());
-    let text = without_stripe_secrets(&text);
+    let is_told = |key: &MasterKey| key.is_told_in(clean.as_str());
+    let master_key = redacted.is_some() && master_key.is_some_and(is_told);
+    let text = redacted.as_deref().unwrap_or(clean.as_str());
+    let text = without_stripe_secrets(text);
     let stripe_secret = matches!(text, Cow::Owned(_));
     Washed {
         stripe_secret,
         text: CleanText::new(&text, NOTE_LIMIT),
         master_key,
-        masked: masked || stripe_secret,
+        masked: redacted.is_some() || stripe_secret,
     }
 }
 
