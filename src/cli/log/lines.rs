@@ -74,12 +74,20 @@ fn masked(record: &str) -> String {
     let lower = record.to_ascii_lowercase();
     let mut masked = String::with_capacity(record.len());
     let mut done = 0;
+    // Each of them has an underscore, and most records have few.
+    let begins_around = |underscore: usize| {
+        BEGINNINGS.iter().find_map(|begin| {
+            let start = underscore.checked_sub(begin.find('_')?)?;
+            lower
+                .get(start..)?
+                .starts_with(begin)
+                .then(|| (start, start + begin.len()))
+        })
+    };
     let next = |from: usize| {
-        let places = BEGINNINGS.iter().filter_map(|begin| {
-            let start = from + lower[from..].find(begin)?;
-            Some((start, start + begin.len()))
-        });
-        places.min()
+        let underscores = lower[from..].match_indices('_').map(|(place, _)| from + place);
+        let mut places = underscores.filter_map(begins_around);
+        places.find(|(start, _)| *start >= from)
     };
     while let Some((start, behind)) = next(done) {
         let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
