@@ -312,14 +312,14 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         return front::stand(std::env::args_os(), || screen::tab_of(globals)).map(Status::Other);
     }
     match cli.command {
-        None => in_runtime(open_screen(cli.globals)),
-        Some(Command::Push(args)) => in_runtime(push::run(&cli.globals, args)),
-        Some(Command::Verify(args)) => in_runtime(verify::run(&cli.globals, args)),
-        Some(Command::Check(args)) => in_runtime(check::run(&cli.globals, args)),
+        None => on_threads(open_screen(cli.globals)),
+        Some(Command::Push(args)) => on_one_thread(push::run(&cli.globals, args)),
+        Some(Command::Verify(args)) => on_one_thread(verify::run(&cli.globals, args)),
+        Some(Command::Check(args)) => on_one_thread(check::run(&cli.globals, args)),
         Some(Command::Status(args)) => reading(async move { status_command::run(&cli.globals, args).await }),
-        Some(Command::Resume(args)) => in_runtime(resume::run(&cli.globals, args)),
-        Some(Command::Retry(args)) => in_runtime(retry::run(&cli.globals, args)),
-        Some(Command::Rollback(args)) => in_runtime(rollback::run(&cli.globals, args)),
+        Some(Command::Resume(args)) => on_one_thread(resume::run(&cli.globals, args)),
+        Some(Command::Retry(args)) => on_one_thread(retry::run(&cli.globals, args)),
+        Some(Command::Rollback(args)) => on_one_thread(rollback::run(&cli.globals, args)),
         Some(Command::Acknowledge(args)) => {
             reading(async move { acknowledge::run(&cli.globals, args).await })
         }
@@ -331,7 +331,7 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(Command::Info(args)) => reading(async move { info::run(&cli.globals, &args).await }),
         Some(Command::Completions(args)) => completions::run(&args),
         Some(Command::Man(args)) => man::run(&args),
-        Some(Command::Demo(args)) => in_runtime(demo::run(&cli.globals, args)),
+        Some(Command::Demo(args)) => on_threads(demo::run(&cli.globals, args)),
     }
 }
 
@@ -348,7 +348,7 @@ async fn open_screen(globals: Globals) -> anyhow::Result<Status> {
 /// A command that sends nothing: a signal ends it at once. It has a thread of its own to wait on, since who reads its
 /// output may keep it waiting.
 fn reading(work: impl Future<Output = anyhow::Result<Status>> + Send + 'static) -> anyhow::Result<Status> {
-    in_runtime(async {
+    on_threads(async {
         let mut signals = signals::Signals::listen()?;
         let work = tokio::spawn(work);
         let ends = work.abort_handle();
@@ -363,10 +363,24 @@ fn reading(work: impl Future<Output = anyhow::Result<Status>> + Send + 'static) 
     })
 }
 
-fn in_runtime(work: impl Future<Output = anyhow::Result<Status>>) -> anyhow::Result<Status> {
+/// All tasks of a run on one thread: they wait for the network, and what they hand to each other wakes no other thread. A
+/// site takes a third of a millisecond of it, most of that TLS. The store and the printer have threads of their own.
+fn on_one_thread(work: impl Future<Output = anyhow::Result<Status>>) -> anyhow::Result<Status> {
+    on(&mut tokio::runtime::Builder::new_current_thread(), work)
+}
+
+/// Keys are answered while handshakes are computed, and a long list is read.
+fn on_threads(work: impl Future<Output = anyhow::Result<Status>>) -> anyhow::Result<Status> {
+    on(&mut tokio::runtime::Builder::new_multi_thread(), work)
+}
+
+fn on(
+    runtime: &mut tokio::runtime::Builder,
+    work: impl Future<Output = anyhow::Result<Status>>,
+) -> anyhow::Result<Status> {
     use anyhow::Context;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = runtime
         .enable_all()
         .build()
         .context("starting the threads of the program")?;
