@@ -138,13 +138,28 @@ impl SiteUrl {
         self.endpoint(LOOK_PATH)
     }
 
+    /// The path of [`SiteUrl::put_url`].
+    pub(crate) fn put_path(&self) -> String {
+        format!("{}{PUT_PATH}", self.path())
+    }
+
+    /// The path of [`SiteUrl::look_url`].
+    pub(crate) fn look_path(&self) -> String {
+        format!("{}{LOOK_PATH}", self.path())
+    }
+
+    /// Whether it is reached by TLS: all but those on this machine itself are.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.scheme() == "https"
+    }
+
     fn endpoint(&self, path: &str) -> Url {
         Url::parse(&format!("{}{path}", self.0))
             .unwrap_or_else(|_| unreachable!("what was parsed once is an address with a longer path too"))
     }
 
     /// What stands between the scheme and the path: host and port, without the port where it is the scheme's own.
-    fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         let behind_scheme = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);
         behind_scheme.split('/').next().unwrap_or_default()
     }

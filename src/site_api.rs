@@ -30,8 +30,14 @@ pub trait SiteApi: Send + Sync + 'static {
 mod backends;
 /// TLS sessions of servers.
 mod sessions;
+/// Whom connections trust, and how sites are reached.
+mod trust;
+/// A connection is made.
+mod dial;
 /// Connections, each with an end.
 mod lines;
+/// Clients for other places than sites.
+mod elsewhere;
 /// The two calls over HTTP.
 mod client;
 /// The steps of a preflight, on the network.
@@ -44,5 +50,6 @@ mod failure;
 pub mod wash;
 
 pub use client::HttpSiteApi;
+pub use elsewhere::plain_client;
 pub use failure::words_of;
-pub use lines::{ClientError, HttpSettings, plain_client};
+pub use trust::{ClientError, HttpSettings};

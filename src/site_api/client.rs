@@ -2,13 +2,21 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::http::request::Builder;
+use hyper::{Method, Request};
+use reqwest::Client;
+use reqwest::header::{
+    ACCEPT, CONNECTION, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    USER_AGENT,
+};
 use tokio::time::Instant;
 
 use super::answer::{self, BODY_LIMIT, Meaning, Raw};
 use super::backends::Backends;
-use super::lines::{ClientError, HttpSettings, Lines};
+use super::lines::{Lines, On};
+use super::trust::{ClientError, HttpSettings};
 use super::{SiteApi, failure};
 use crate::key::PublishableKey;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
@@ -16,7 +24,9 @@ use crate::secret::MasterKey;
 use crate::site::{MasterKeyId, Site};
 use crate::text::CleanText;
 
-pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const NAME: HeaderValue = HeaderValue::from_static(concat!("stripe-propagate/", env!("CARGO_PKG_VERSION")));
+const EVERYTHING: HeaderValue = HeaderValue::from_static("*/*");
 
 /// Talks to sites over HTTP. One for the process: it holds TLS sessions and the system's roots.
 #[derive(Debug)]
@@ -76,25 +86,24 @@ impl HttpSiteApi {
 }
 
 impl HttpSiteApi {
-    /// The look, on a client's connection, which is closed then if `close` says so.
-    pub(super) async fn look_on(
-        &self,
-        client: &Client,
-        site: &Site,
-        limit: Duration,
-        close: bool,
-    ) -> Answer<LookVerdict> {
-        let mut request = client.get(site.url.look_url()).timeout(limit);
-        if close {
+    /// The look. The connection is closed behind it unless it is kept.
+    pub(super) async fn look_on(&self, on: On, site: &Site, limit: Duration) -> Answer<LookVerdict> {
+        let mut request = to(site, Method::GET, site.url.look_path());
+        if on != On::Kept {
             request = request.header(CONNECTION, "close");
         }
+        let request = request.body(Full::default());
         let key = self.master_key(site.master_key);
         let mean = |raw: Raw<'_>| answer::look(raw, key.as_deref());
         // What a 404 means stands in its body.
-        let mut answer = ask(request, mean, LookVerdict::Problem, |status| {
-            (200..300).contains(&status) || status == 404
-        })
-        .await;
+        let needs_body = |status| (200..300).contains(&status) || status == 404;
+        let sent = Sent {
+            site,
+            request,
+            on,
+            limit,
+        };
+        let mut answer = self.ask(sent, mean, LookVerdict::Problem, needs_body).await;
         if let LookVerdict::Serves(key) = &mut answer.verdict {
             self.seen
                 .lock()
@@ -126,14 +135,8 @@ impl Seen {
 impl SiteApi for HttpSiteApi {
     async fn look(&self, site: &Site, limit: Duration, close: bool) -> Answer<LookVerdict> {
         let _turn = self.backends.turn(site).await;
-        let client = self.lines.take(&site.url);
-        let answer = self.look_on(&client, site, limit, close).await;
-        if close {
-            self.lines.put_back(client);
-        } else {
-            self.lines.hold(&site.url, client);
-        }
-        answer
+        let on = if close { On::Last } else { On::Kept };
+        self.look_on(on, site, limit).await
     }
 
     async fn put(&self, site: &Site, key: &PublishableKey) -> Answer<PutVerdict> {
@@ -147,20 +150,17 @@ impl SiteApi for HttpSiteApi {
         };
         let _turn = self.backends.turn(site).await;
         let body = serde_json::json!({ "value": key.as_str() }).to_string();
-        let client = self.lines.take(&site.url);
-        let request = client
-            .put(site.url.put_url())
-            .timeout(self.timeout)
-            .header(API_KEY, master_key.header_value())
-            .header(CONTENT_TYPE, "application/json")
-            .body(body);
+        let request = with_key(to(site, Method::PUT, site.url.put_path()), &master_key).body(body.into());
         let mean = |raw: Raw<'_>| answer::put(raw, Some(&master_key));
-        let answer = ask(request, mean, PutVerdict::Problem, |status| {
-            (200..300).contains(&status)
-        })
-        .await;
-        self.lines.hold(&site.url, client);
-        answer
+        let (on, limit) = (On::Kept, self.timeout);
+        let sent = Sent {
+            site,
+            request,
+            on,
+            limit,
+        };
+        let needs_body = |status| (200..300).contains(&status);
+        self.ask(sent, mean, PutVerdict::Problem, needs_body).await
     }
 
     fn hang_up(&self, site: &Site) {
@@ -168,51 +168,79 @@ impl SiteApi for HttpSiteApi {
     }
 }
 
-/// Sends a request, reads the beginning of its answer, and says what it means. An answer that is cut counts
-/// by its status, unless its body is needed (`needs_body`) to know what it says.
-pub(super) async fn ask<Verdict>(
-    request: RequestBuilder,
-    mean: impl Fn(Raw<'_>) -> Meaning<Verdict>,
-    failed: impl Fn(Problem) -> Verdict,
-    needs_body: impl Fn(u16) -> bool,
-) -> Answer<Verdict> {
-    let begin = Instant::now();
-    let mut response = match request.send().await {
-        Ok(response) => response,
-        Err(error) => {
-            let (what, words) = failure::classify(&error);
-            return problem(failed(what), begin.elapsed(), words, None);
+/// A request to `path` of the site.
+pub(super) fn to(site: &Site, method: Method, path: String) -> Builder {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, site.url.authority())
+        .header(USER_AGENT, NAME)
+        .header(ACCEPT, EVERYTHING)
+}
+
+/// What a PUT says beside its value.
+pub(super) fn with_key(request: Builder, master_key: &MasterKey) -> Builder {
+    request
+        .header(API_KEY, master_key.header_value())
+        .header(CONTENT_TYPE, "application/json")
+}
+
+/// A request, and where it goes.
+pub(super) struct Sent<'a> {
+    pub(super) site: &'a Site,
+    pub(super) request: hyper::http::Result<Request<Full<Bytes>>>,
+    pub(super) on: On,
+    /// For all of it.
+    pub(super) limit: Duration,
+}
+
+impl HttpSiteApi {
+    /// Sends a request, reads the beginning of its answer, and says what it means. An answer that is cut counts
+    /// by its status, unless its body is needed (`needs_body`) to know what it says.
+    pub(super) async fn ask<Verdict>(
+        &self,
+        sent: Sent<'_>,
+        mean: impl Fn(Raw<'_>) -> Meaning<Verdict>,
+        failed: impl Fn(Problem) -> Verdict,
+        needs_body: impl Fn(u16) -> bool,
+    ) -> Answer<Verdict> {
+        let begin = Instant::now();
+        let Ok(request) = sent.request else {
+            let words = CleanText::note("no request can be made of its address");
+            return problem(failed(Problem::Connect), Duration::ZERO, words, None);
+        };
+        let until = begin + sent.limit;
+        let reply = match self.lines.ask(&sent.site.url, request, sent.on, until).await {
+            Ok(reply) => reply,
+            Err(broken) => {
+                let (what, words) = failure::classify(&broken);
+                return problem(failed(what), begin.elapsed(), words, None);
+            }
+        };
+        let (status, headers) = (reply.status, &reply.headers);
+        let body = match reply.body {
+            Ok(body) => body,
+            Err(what) if needs_body(status) => {
+                return problem(failed(what), begin.elapsed(), CleanText::default(), Some(status));
+            }
+            Err(_) => Vec::new(),
+        };
+        let meaning = mean(Raw {
+            status,
+            location: text(headers, &LOCATION),
+            headers: &values(headers),
+            body: &body,
+        });
+        let asked = text(headers, &RETRY_AFTER);
+        Answer {
+            verdict: meaning.verdict,
+            http: Some(status),
+            took: begin.elapsed(),
+            retry_after: asked
+                .and_then(|asked| answer::retry_after(asked, text(headers, &DATE), SystemTime::now())),
+            detail: meaning.detail,
+            alarm: meaning.alarm,
         }
-    };
-    let status = response.status().as_u16();
-    let headers = response.headers().clone();
-    let body = match read(&mut response).await {
-        Ok(body) => body,
-        Err(error) if needs_body(status) => {
-            let what = if error.is_timeout() {
-                Problem::Timeout
-            } else {
-                Problem::ConnectionLost
-            };
-            return problem(failed(what), begin.elapsed(), CleanText::default(), Some(status));
-        }
-        Err(_) => Vec::new(),
-    };
-    let meaning = mean(Raw {
-        status,
-        location: text(&headers, &LOCATION),
-        headers: &values(&headers),
-        body: &body,
-    });
-    let asked = text(&headers, &RETRY_AFTER);
-    Answer {
-        verdict: meaning.verdict,
-        http: Some(status),
-        took: begin.elapsed(),
-        retry_after: asked
-            .and_then(|asked| answer::retry_after(asked, text(&headers, &DATE), SystemTime::now())),
-        detail: meaning.detail,
-        alarm: meaning.alarm,
     }
 }
 
@@ -244,16 +272,4 @@ fn values(headers: &HeaderMap) -> String {
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// The body's beginning; what is left of a longer one is dropped with its connection.
-async fn read(response: &mut Response) -> reqwest::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk[..chunk.len().min(BODY_LIMIT - body.len())]);
-        if body.len() >= BODY_LIMIT {
-            break;
-        }
-    }
-    Ok(body)
 }

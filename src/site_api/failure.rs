@@ -6,42 +6,76 @@ use rustls::CertificateError;
 use crate::rules::outcome::Problem;
 use crate::text::CleanText;
 
-/// What a request that brought no answer died of, and in a few words how. Names no URL.
-pub(super) fn classify(error: &reqwest::Error) -> (Problem, CleanText) {
-    let causes = Causes::of(error);
+/// What a request to a site died of before its answer came.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// There was no connection: nothing was sent.
+    #[error("no connection")]
+    Connect(#[source] Box<dyn Error + Send + Sync>),
+    /// There was none within the limit.
+    #[error("no connection within the limit")]
+    ConnectTimeout,
+    /// The connection ended: the request may have been sent.
+    #[error("the connection was lost")]
+    Lost(#[source] hyper::Error),
+    /// No answer within the limit: the request may have been sent.
+    #[error("no answer within the limit")]
+    Timeout,
+}
+
+/// What a request that brought no answer died of, and in a few words how.
+pub(super) fn classify(broken: &Broken) -> (Problem, CleanText) {
+    match broken {
+        Broken::Connect(error) => no_connection(&Causes::of(error.as_ref())),
+        Broken::ConnectTimeout => (Problem::ConnectTimeout, CleanText::default()),
+        Broken::Timeout => (Problem::Timeout, CleanText::default()),
+        Broken::Lost(error) => lost(&Causes::of(error)),
+    }
+}
+
+fn no_connection(causes: &Causes) -> (Problem, CleanText) {
     let (problem, words) = if let Some(certificate) = causes.certificate() {
         (Problem::Certificate, certificate)
-    } else if causes.is_dns() {
+    } else if causes.dns {
         (Problem::Dns, "host name not found".to_owned())
-    } else if error.is_connect() && (error.is_timeout() || causes.kind == Some(ErrorKind::TimedOut)) {
+    } else if causes.kind == Some(ErrorKind::TimedOut) {
         (Problem::ConnectTimeout, String::new())
-    } else if error.is_connect() {
-        (Problem::Connect, causes.words())
-    } else if error.is_timeout() {
-        (Problem::Timeout, String::new())
-    } else if causes.no_http {
-        (Problem::NotHttp, String::new())
     } else {
-        // From here on the request may have been sent.
-        (Problem::ConnectionLost, causes.words())
+        (Problem::Connect, causes.words())
     };
     (problem, CleanText::note(&words))
+}
+
+/// From here on the request may have been sent.
+fn lost(causes: &Causes) -> (Problem, CleanText) {
+    if causes.no_http {
+        return (Problem::NotHttp, CleanText::default());
+    }
+    (Problem::ConnectionLost, CleanText::note(&causes.words()))
+}
+
+/// As [`classify`], of a request to another place than a site. Names no URL.
+fn classify_elsewhere(error: &reqwest::Error) -> (Problem, CleanText) {
+    let causes = Causes::of(error);
+    if error.is_connect() && error.is_timeout() {
+        (Problem::ConnectTimeout, CleanText::default())
+    } else if error.is_connect() {
+        no_connection(&causes)
+    } else if error.is_timeout() {
+        (Problem::Timeout, CleanText::default())
+    } else {
+        lost(&causes)
+    }
 }
 
 /// What a connection that was not made, or its handshake, died of, and in a few words how.
 pub(super) fn classify_connection(error: &io::Error) -> (Problem, CleanText) {
-    let causes = Causes::of(error);
-    let (problem, words) = match causes.certificate() {
-        Some(certificate) => (Problem::Certificate, certificate),
-        None if causes.kind == Some(ErrorKind::TimedOut) => (Problem::ConnectTimeout, String::new()),
-        None => (Problem::Connect, causes.words()),
-    };
-    (problem, CleanText::note(&words))
+    no_connection(&Causes::of(error))
 }
 
 /// Why a request to another place than a site brought no answer, in one sentence. Names no URL.
 pub fn words_of(error: &reqwest::Error) -> String {
-    let (problem, words) = classify(error);
+    let (problem, words) = classify_elsewhere(error);
     let sentence = problem.row().sentence;
     if words.is_empty() {
         sentence.to_owned()
@@ -56,6 +90,8 @@ struct Causes {
     tls: Option<rustls::Error>,
     kind: Option<ErrorKind>,
     dns: bool,
+    /// What the proxy said, or did.
+    proxy: Option<String>,
     no_http: bool,
 }
 
@@ -84,12 +120,14 @@ impl Causes {
         } else if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
             self.no_http |= hyper.is_parse();
         }
-        // hyper-util's resolver error has no type of its own that could be asked for.
-        self.dns |= cause.to_string().starts_with("dns error");
-    }
-
-    fn is_dns(&self) -> bool {
-        self.dns
+        // These errors of hyper-util have no types that could be asked for.
+        let words = cause.to_string();
+        self.dns |= words.starts_with("dns error");
+        let of_proxy = |start| words.strip_prefix(start).map(str::to_owned);
+        self.proxy = self
+            .proxy
+            .take()
+            .or_else(|| of_proxy("tunnel error: ").or_else(|| of_proxy("SOCKS error: ")));
     }
 
     fn certificate(&self) -> Option<String> {
@@ -120,6 +158,9 @@ impl Causes {
             }
             Some(_) => return "the TLS handshake failed".to_owned(),
             None => {}
+        }
+        if let Some(proxy) = &self.proxy {
+            return format!("at the proxy: {proxy}");
         }
         self.kind.map(|kind| kind.to_string()).unwrap_or_default()
     }

@@ -2,78 +2,59 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Proxy, redirect, retry};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use reqwest::Client;
+use reqwest::header::HeaderMap;
 use rustls::client::Resumption;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls_platform_verifier::Verifier;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::sessions::Sessions;
-use crate::secret::ProxyUrl;
+use super::answer::BODY_LIMIT;
+use super::dial::{Dialer, Line};
+use super::elsewhere::build;
+use super::failure::Broken;
+use super::trust::{ClientError, HttpSettings, tls};
+use crate::rules::outcome::Problem;
 use crate::site::SiteUrl;
 
-/// No idle connections to speak of: a reused idle one is the one source of doubtful resets.
+/// How long a connection may wait for the next request of its site: one that was idle for longer is the one source of
+/// doubtful resets.
 const IDLE: Duration = Duration::from_secs(1);
-/// Servers whose TLS sessions are remembered at most: about a kilobyte each. Of a larger fleet those that were reached
-/// last are, and the others' second connection is a full handshake.
-const MAX_SESSIONS: usize = 20_000;
 
-/// How sites are reached.
-#[derive(Debug, Clone)]
-pub struct HttpSettings {
-    /// The limit of DNS, TCP and TLS together.
-    pub connect_timeout: Duration,
-    /// The limit of a PUT as a whole.
-    pub timeout: Duration,
-    /// A proxy. The environment's is never taken.
-    pub proxy: Option<ProxyUrl>,
-    /// Certificate authorities (PEM) besides the system's.
-    pub ca_pem: Option<Vec<u8>>,
-    /// How many sites there are: so many TLS sessions are remembered.
-    pub sites: usize,
-    /// How many calls a backend takes at once, whoever makes them.
-    pub per_backend: usize,
-}
-
-/// Why there is no HTTP client.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// `ca_file` is no certificate.
-    #[error("tls.ca_file holds no certificate in PEM form")]
-    CaFile,
-    /// The system's certificate authorities could not be loaded.
-    #[error(
-        "the system's certificate authorities cannot be read ({0}): install ca-certificates, or name a file of them as tls.ca_file"
-    )]
-    Roots(rustls::Error),
-    /// The proxy was refused.
-    #[error("push.proxy cannot be used")]
-    Proxy,
-    /// Anything else that keeps the client from being built.
-    #[error("no HTTP client can be built: {0}")]
-    Build(String),
-}
-
-/// The connections that are kept between the requests of one site's operation, so that they can be closed
-/// the moment that nothing follows on them.
-///
-/// reqwest has no way to close one connection, but a client that is dropped closes all of its own. So each
-/// operation has a client to itself; all of them share one TLS config with its roots and sessions, which
-/// makes them cheap, and there are no more of them than requests at once.
+/// The connections to sites, and those that are kept between the requests of one site's operation, so that they can be
+/// closed the moment that nothing follows on them.
 #[derive(Debug)]
 pub(super) struct Lines {
     settings: HttpSettings,
     tls: rustls::ClientConfig,
-    /// Tells at the start what keeps clients from being built, and stands in if one cannot be built later.
-    first: Client,
-    /// Without a connection.
-    spare: Mutex<Vec<Client>>,
-    /// With the connection of a site whose operation goes on.
-    held: Mutex<HashMap<SiteUrl, Client>>,
+    dialer: Dialer,
+    /// With the site's operation that goes on.
+    held: Mutex<HashMap<SiteUrl, (Line, Instant)>>,
 }
 
-/// A panic elsewhere does not make the clients wrong.
+/// On which connection a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum On {
+    /// The site's, which is kept for its next request.
+    Kept,
+    /// The site's, for the last time.
+    Last,
+    /// One of its own.
+    Own,
+}
+
+/// What came back.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    /// The body's beginning, of at most [`BODY_LIMIT`] bytes; or why it was cut.
+    pub(super) body: Result<Vec<u8>, Problem>,
+}
+
+/// A panic elsewhere does not make the connections wrong.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -81,12 +62,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Lines {
     pub(super) fn new(settings: HttpSettings) -> Result<Self, ClientError> {
         let tls = tls(&settings)?;
-        let first = build(&settings, &tls)?;
+        let dialer = Dialer::new(tls.clone(), settings.proxy.as_ref(), settings.connect_timeout)
+            .map_err(|_| ClientError::Proxy)?;
         Ok(Self {
             settings,
             tls,
-            first,
-            spare: Mutex::default(),
+            dialer,
             held: Mutex::default(),
         })
     }
@@ -101,26 +82,62 @@ impl Lines {
         build(&settings, &self.tls)
     }
 
-    /// The client that has the site's connection, else one without any.
-    pub(super) fn take(&self, site: &SiteUrl) -> Client {
-        let held = lock(&self.held).remove(site);
-        held.unwrap_or_else(|| self.take_fresh())
+    /// Sends `request` to the site, once, and reads the beginning of its answer. All of it has an end at `until`.
+    pub(super) async fn ask(
+        &self,
+        site: &SiteUrl,
+        request: Request<Full<Bytes>>,
+        on: On,
+        until: Instant,
+    ) -> Result<Reply, Broken> {
+        let held = if on == On::Own { None } else { self.take(site) };
+        let (line, response) = match timeout_at(until, self.send(site, request, held, until)).await {
+            Ok(sent) => sent?,
+            Err(_) => return Err(Broken::Timeout),
+        };
+        let (head, body) = response.into_parts();
+        let body = match timeout_at(until, beginning(body)).await {
+            Ok(read) => read.map_err(|_| Problem::ConnectionLost),
+            Err(_) => Err(Problem::Timeout),
+        };
+        if on == On::Kept && body.is_ok() {
+            lock(&self.held).insert(site.clone(), (line, Instant::now()));
+        }
+        Ok(Reply {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        })
     }
 
-    /// A client without any connection.
-    pub(super) fn take_fresh(&self) -> Client {
-        let spare = lock(&self.spare).pop();
-        spare.unwrap_or_else(|| build(&self.settings, &self.tls).unwrap_or_else(|_| self.first.clone()))
+    async fn send(
+        &self,
+        site: &SiteUrl,
+        mut request: Request<Full<Bytes>>,
+        held: Option<Line>,
+        until: Instant,
+    ) -> Result<(Line, Response<Incoming>), Broken> {
+        if let Some(mut line) = held
+            && line.ready().await.is_ok()
+        {
+            match line.try_send_request(request).await {
+                Ok(response) => return Ok((line, response)),
+                // The server has closed it meanwhile: what comes back was not sent.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(Broken::Lost(error.into_error())),
+                },
+            }
+        }
+        let mut line = self.dialer.dial(site, until).await?;
+        let response = line.send_request(request).await.map_err(Broken::Lost)?;
+        Ok((line, response))
     }
 
-    /// The site's next request takes the connection that `client` has.
-    pub(super) fn hold(&self, site: &SiteUrl, client: Client) {
-        lock(&self.held).insert(site.clone(), client);
-    }
-
-    /// `client` has no connection any more.
-    pub(super) fn put_back(&self, client: Client) {
-        lock(&self.spare).push(client);
+    /// The site's connection, if it has one that is not idle.
+    fn take(&self, site: &SiteUrl) -> Option<Line> {
+        let (line, since) = lock(&self.held).remove(site)?;
+        (since.elapsed() < IDLE).then_some(line)
     }
 
     /// How sites are reached.
@@ -142,89 +159,133 @@ impl Lines {
     }
 }
 
-/// A client for something else than a site, reached as sites are: checked TLS, no redirects, no retries of its own.
-///
-/// # Errors
-/// [`ClientError`], with what to do.
-pub fn plain_client(settings: &HttpSettings) -> Result<Client, ClientError> {
-    build(settings, &tls(settings)?)
-}
-
-fn build(settings: &HttpSettings, tls: &rustls::ClientConfig) -> Result<Client, ClientError> {
-    let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls.clone())
-        .user_agent(concat!("stripe-propagate/", env!("CARGO_PKG_VERSION")))
-        .http1_only()
-        // The master key must not travel to where a site points.
-        .redirect(redirect::Policy::none())
-        // Each PUT on the wire is one counted attempt.
-        .retry(retry::never())
-        .referer(false)
-        .no_proxy()
-        .pool_idle_timeout(IDLE)
-        .connect_timeout(settings.connect_timeout)
-        .tcp_nodelay(true);
-    if let Some(proxy) = &settings.proxy {
-        // Inside TLS only: the master key of a loopback site would pass it in the clear.
-        builder = builder.proxy(Proxy::https(proxy.expose()).map_err(|_| ClientError::Proxy)?);
-    }
-    builder
-        .build()
-        .map_err(|error| ClientError::Build(error.without_url().to_string()))
-}
-
-fn tls(settings: &HttpSettings) -> Result<rustls::ClientConfig, ClientError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut extra = Vec::new();
-    if let Some(pem) = &settings.ca_pem {
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            extra.push(certificate.map_err(|_| ClientError::CaFile)?);
+/// The body's beginning; what is left of a longer one is dropped with its connection.
+async fn beginning(mut body: Incoming) -> hyper::Result<Vec<u8>> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Some(data) = frame?.data_ref() {
+            read.extend_from_slice(&data[..data.len().min(BODY_LIMIT - read.len())]);
         }
-        if extra.is_empty() || extra.iter().any(|der| Certificate::from_der(der).is_err()) {
-            return Err(ClientError::CaFile);
+        if read.len() >= BODY_LIMIT {
+            break;
         }
     }
-    let verifier =
-        Verifier::new_with_extra_roots(extra, Arc::clone(&provider)).map_err(ClientError::Roots)?;
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(ClientError::Roots)?;
-    // "dangerous" is rustls's word for a verifier of one's own; this one is the platform's.
-    let mut config = builder
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.resumption = Resumption::store(Arc::new(Sessions::of(settings.sites.min(MAX_SESSIONS))));
-    Ok(config)
+    Ok(read)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use crate::secret::ProxyUrl;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
 
-    #[tokio::test]
-    async fn what_is_not_encrypted_does_not_go_to_the_proxy() {
-        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let site = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", site.local_addr().unwrap());
-        let settings = HttpSettings {
-            connect_timeout: Duration::from_secs(9),
-            timeout: Duration::from_secs(9),
-            proxy: Some(ProxyUrl::parse(&format!("http://{}", proxy.local_addr().unwrap())).unwrap()),
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn settings(proxy: Option<ProxyUrl>) -> HttpSettings {
+        HttpSettings {
+            connect_timeout: LIMIT,
+            timeout: LIMIT,
+            proxy,
             ca_pem: None,
             sites: 1,
             per_backend: 2,
+        }
+    }
+
+    async fn listening() -> (TcpListener, SiteUrl) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (listener, SiteUrl::parse(&url).unwrap())
+    }
+
+    /// Reads a request and answers it.
+    async fn answers(stream: &mut TcpStream) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        stream.write_all(answer).await.unwrap();
+    }
+
+    async fn asks(lines: &Lines, site: &SiteUrl, on: On) {
+        let request = Request::new(Full::default());
+        let reply = lines.ask(site, request, on, Instant::now() + LIMIT).await;
+        let reply = reply.expect("an answer");
+        assert_eq!((reply.status, reply.body), (200, Ok(b"ok".to_vec())));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_encrypted_does_not_go_to_the_proxy() {
+        let (proxy, proxy_url) = listening().await;
+        let (site, url) = listening().await;
+        let proxy_url = ProxyUrl::parse(proxy_url.as_str()).unwrap();
+        let lines = Lines::new(settings(Some(proxy_url))).unwrap();
+        let plays = async {
+            let accepted = tokio::select! {
+                accepted = site.accept() => accepted,
+                _ = proxy.accept() => panic!("the proxy got it"),
+            };
+            answers(&mut accepted.unwrap().0).await;
         };
-        let client = Lines::new(settings)
-            .unwrap()
-            .take(&SiteUrl::parse(&address).unwrap());
-        tokio::spawn(async move { client.get(address).send().await });
-        let answered = tokio::select! {
-            accepted = site.accept() => accepted,
-            _ = proxy.accept() => panic!("the proxy got it"),
+        tokio::join!(asks(&lines, &url, On::Own), plays);
+    }
+
+    #[tokio::test]
+    async fn requests_of_an_operation_share_a_connection_until_nothing_follows() {
+        let (site, url) = listening().await;
+        let lines = Lines::new(settings(None)).unwrap();
+        let plays = async {
+            let (mut stream, _) = site.accept().await.unwrap();
+            answers(&mut stream).await;
+            answers(&mut stream).await;
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "it is closed");
+            answers(&mut site.accept().await.unwrap().0).await;
         };
-        answered.unwrap().0.shutdown().await.unwrap();
+        let asking = async {
+            asks(&lines, &url, On::Kept).await;
+            asks(&lines, &url, On::Kept).await;
+            lines.hang_up(&url);
+            asks(&lines, &url, On::Last).await;
+        };
+        tokio::join!(asking, plays);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_has_closed_meanwhile_costs_no_request() {
+        let (site, url) = listening().await;
+        let lines = Lines::new(settings(None)).unwrap();
+        let plays = async {
+            for _ in 0..2 {
+                let (mut stream, _) = site.accept().await.unwrap();
+                answers(&mut stream).await;
+            }
+        };
+        let asking = async {
+            asks(&lines, &url, On::Kept).await;
+            asks(&lines, &url, On::Kept).await;
+        };
+        tokio::join!(asking, plays);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_idle_for_long_takes_no_request() {
+        let (site, url) = listening().await;
+        let lines = Lines::new(settings(None)).unwrap();
+        let plays = async {
+            let (mut first, _) = site.accept().await.unwrap();
+            answers(&mut first).await;
+            let (mut second, _) = site.accept().await.unwrap();
+            answers(&mut second).await;
+        };
+        let asking = async {
+            asks(&lines, &url, On::Kept).await;
+            tokio::time::pause();
+            tokio::time::advance(IDLE).await;
+            tokio::time::resume();
+            asks(&lines, &url, On::Kept).await;
+        };
+        tokio::join!(asking, plays);
     }
 }

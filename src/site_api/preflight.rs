@@ -2,8 +2,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use hyper::Method;
 use jiff::Timestamp;
-use reqwest::header::{CONNECTION, CONTENT_TYPE};
+use reqwest::header::CONNECTION;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, lookup_host};
@@ -12,8 +13,9 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use super::answer::{self, Raw};
-use super::client::{API_KEY, HttpSiteApi, ask, problem};
+use super::client::{HttpSiteApi, Sent, problem, to, with_key};
 use super::failure::classify_connection;
+use super::lines::On;
 use crate::rules::outcome::{Answer, AuthVerdict, Cause, Problem};
 use crate::rules::preflight::trial::Suitability;
 use crate::rules::preflight::{self, Done, Step, StepResult};
@@ -59,9 +61,7 @@ impl HttpSiteApi {
             }
             return Err("the site was not reached: the master key is not sent");
         }
-        let client = self.lines.take_fresh();
-        let answer = self.look_on(&client, site, self.timeout, true).await;
-        self.lines.put_back(client);
+        let answer = self.look_on(On::Own, site, self.timeout).await;
         tell(Done {
             step: Step::Get,
             result: preflight::get(&answer),
@@ -77,26 +77,26 @@ impl HttpSiteApi {
             return problem(verdict, Duration::ZERO, CleanText::default(), None);
         };
         let _turn = self.backends.turn(site).await;
-        let client = self.lines.take_fresh();
-        let request = client
-            .put(site.url.put_url())
-            .timeout(self.timeout)
-            .header(API_KEY, master_key.header_value())
-            .header(CONTENT_TYPE, "application/json")
+        let request = with_key(to(site, Method::PUT, site.url.put_path()), &master_key)
             .header(CONNECTION, "close")
-            .body(NO_VALUE);
+            .body(NO_VALUE.into());
         let mean = |raw: Raw<'_>| answer::auth(raw, Some(&master_key));
         // Which 400 it is stands in its body.
         let needs_body = |status| (200..300).contains(&status) || status == 400;
-        let answer = ask(request, mean, AuthVerdict::Problem, needs_body).await;
-        self.lines.put_back(client);
-        answer
+        let (on, limit) = (On::Own, self.timeout);
+        let sent = Sent {
+            site,
+            request,
+            on,
+            limit,
+        };
+        self.ask(sent, mean, AuthVerdict::Problem, needs_body).await
     }
 
     /// DNS, TCP and TLS, on a connection that is closed behind them.
     async fn connect(&self, site: &Site, now: Timestamp, tell: Tell<'_>) -> Result<(), Broken> {
         let settings = self.lines.settings();
-        let is_encrypted = site.url.look_url().scheme() == "https";
+        let is_encrypted = site.url.is_encrypted();
         if settings.proxy.is_some() && is_encrypted {
             for step in [Step::Dns, Step::Tcp, Step::Tls] {
                 tell(Done::skipped(step, PROXIED));
