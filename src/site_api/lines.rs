@@ -95,7 +95,7 @@ impl Lines {
             Ok(sent) => sent?,
             Err(_) => return Err(Broken::Timeout),
         };
-        let (head, body) = response.into_parts();
+        let (parts, body) = response.into_parts();
         let body = match timeout_at(until, beginning(body)).await {
             Ok(read) => read.map_err(|_| Problem::ConnectionLost),
             Err(_) => Err(Problem::Timeout),
@@ -104,8 +104,8 @@ impl Lines {
             lock(&self.held).insert(site.clone(), (line, Instant::now()));
         }
         Ok(Reply {
-            status: head.status.as_u16(),
-            headers: head.headers,
+            status: parts.status.as_u16(),
+            headers: parts.headers,
             body,
         })
     }
