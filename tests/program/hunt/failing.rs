@@ -212,6 +212,8 @@ fn a_proxy_or_a_store_that_fails_tells_no_secret() {
         let mut pty = ground.screen(config, &[]).start();
         if config == "proxied.toml" {
             pty.sees(" failed").key("q");
+        } else {
+            pty.receives("the store in PostgreSQL");
         }
         pty.wait_exit();
         ground.says_nothing("the terminal", &pty.received_so_far());
