@@ -31,6 +31,13 @@ fn stage(sites: usize, url: &str) -> Stage {
 
 /// A screen with a home of its own, on a machine of this name where the test may give it one. What it can be told by.
 fn screen(stage: &Stage, host: &str) -> (Pty, String) {
+    let (run, on) = starts(stage, host);
+    let mut pty = run.start();
+    pty.sees("\u{2022} seen").sees_no("checking");
+    (pty, on)
+}
+
+fn starts(stage: &Stage, host: &str) -> (Run, String) {
     let program = env!("CARGO_BIN_EXE_stripe-propagate");
     let config = stage.path("config.toml").display().to_string();
     let is_root = rustix::process::getuid().is_root();
@@ -42,14 +49,12 @@ fn screen(stage: &Stage, host: &str) -> (Pty, String) {
     } else {
         Run::of(program)
     };
-    let mut pty = run.arg("--config").arg(config).start();
-    pty.sees("\u{2022} seen").sees_no("checking");
     let on = if is_root {
         format!(" on {host} ")
     } else {
         String::new()
     };
-    (pty, on)
+    (run.arg("--config").arg(config), on)
 }
 
 fn takes_key(pty: &mut Pty, key: &str) {
@@ -145,4 +150,57 @@ fn a_screen_in_which_nothing_goes_on_says_that_its_store_is_away_and_reads_on_wh
     lets_in(true);
     pty.sees("the store is back").sees_no("NO STORE");
     leaves(pty);
+}
+
+/// Pushes to the sites with this in their name alone.
+fn pushes_to(pty: &mut Pty, name: &str) {
+    pty.key("/").sees(" filter   ").type_(name);
+    pty.sees("1 of 3 sites").key("Enter").sees_no("Enter keep it");
+    pushes(pty);
+    pty.sees("sending").key("Esc").sees_no("1 of 3 sites");
+}
+
+#[test]
+fn a_run_of_ones_own_hides_no_run_of_others_nor_does_one_that_is_attached_to() {
+    let Some((_, url)) = new_database(Kind::Postgres) else {
+        return;
+    };
+    let stage = stage(3, &url);
+    let names: Vec<String> = stage
+        .fleet
+        .sites()
+        .iter()
+        .map(|site| site.name.to_string())
+        .collect();
+    let ((mut one, _), (mut two, on_two)) = (screen(&stage, "ops-1"), screen(&stage, "ops-2"));
+    takes_key(&mut one, stage.key());
+    takes_key(&mut two, stage.key());
+    stage.fleet.hold_next_put(0);
+    stage.fleet.hold_next_put(1);
+    pushes_to(&mut one, &names[0]);
+    // Who has the same state folder attaches to the run.
+    let (again, _) = starts(&stage, "ops-1");
+    let state = one.home().join(".local/state").display().to_string();
+    let mut again = again.env("XDG_STATE_HOME", &state).start();
+    again.sees("attached").sees("run 1  TEST");
+    pushes_to(&mut two, &names[1]);
+    for pty in [&mut one, &mut again] {
+        pty.sees(&format!("run 2 of root{on_two}"))
+            .sees("held by run 2")
+            .sees("run 1  TEST");
+    }
+    stage.fleet.let_go(1);
+    for pty in [&mut one, &mut again] {
+        // It is live, too, while one's own run goes on.
+        pty.sees("sends nothing more")
+            .sees_no("held by run 2")
+            .sees("\u{2713} stored")
+            .sees("run 1  TEST");
+    }
+    stage.fleet.let_go(0);
+    for mut pty in [one, two] {
+        pty.sees("verified 2");
+        leaves(pty);
+    }
+    leaves(again);
 }

@@ -252,7 +252,12 @@ async fn others_are_told_soon() {
     told.changed().await.unwrap();
     assert!(other.has_changed().await.unwrap());
     let live = other.live_runs().await.unwrap();
-    assert_eq!((live.len(), live[0].holder.by.user.as_str()), (1, "ada"));
+    let holder = &live[0].holder;
+    assert_eq!((live.len(), holder.who().as_str()), (1, "ada on desk"));
+    assert!(
+        !db.live_runs().await.unwrap()[0].holder.is_elsewhere,
+        "here it is"
+    );
 }
 
 #[tokio::test]
