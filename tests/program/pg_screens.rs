@@ -161,46 +161,74 @@ fn pushes_to(pty: &mut Pty, name: &str) {
 }
 
 #[test]
-fn a_run_of_ones_own_hides_no_run_of_others_nor_does_one_that_is_attached_to() {
+fn a_run_of_ones_own_hides_no_run_of_others() {
     let Some((_, url)) = new_database(Kind::Postgres) else {
         return;
     };
     let stage = stage(3, &url);
-    let names: Vec<String> = stage
-        .fleet
-        .sites()
-        .iter()
-        .map(|site| site.name.to_string())
-        .collect();
+    let name = |index: usize| stage.fleet.sites()[index].name.to_string();
     let ((mut one, _), (mut two, on_two)) = (screen(&stage, "ops-1"), screen(&stage, "ops-2"));
     takes_key(&mut one, stage.key());
     takes_key(&mut two, stage.key());
     stage.fleet.hold_next_put(0);
     stage.fleet.hold_next_put(1);
-    pushes_to(&mut one, &names[0]);
-    // Who has the same state folder attaches to the run.
-    let (again, _) = starts(&stage, "ops-1");
-    let state = one.home().join(".local/state").display().to_string();
-    let mut again = again.env("XDG_STATE_HOME", &state).start();
-    again.sees("attached").sees("run 1  TEST");
-    pushes_to(&mut two, &names[1]);
-    for pty in [&mut one, &mut again] {
-        pty.sees(&format!("run 2 of root{on_two}"))
-            .sees("held by run 2")
-            .sees("run 1  TEST");
-    }
+    pushes_to(&mut one, &name(0));
+    pushes_to(&mut two, &name(1));
+    sees_both(&mut one, &on_two);
     stage.fleet.let_go(1);
-    for pty in [&mut one, &mut again] {
-        // It is live, too, while one's own run goes on.
-        pty.sees("sends nothing more")
-            .sees_no("held by run 2")
-            .sees("\u{2713} stored")
-            .sees("run 1  TEST");
-    }
+    sees_it_stored(&mut one);
     stage.fleet.let_go(0);
     for mut pty in [one, two] {
-        pty.sees("verified 2");
+        pty.sees("verified 2").sees("4qGu  settled");
         leaves(pty);
     }
-    leaves(again);
+}
+
+#[test]
+fn a_screen_that_is_attached_to_a_run_sees_those_of_others_too() {
+    let Some((_, url)) = new_database(Kind::Postgres) else {
+        return;
+    };
+    let stage = stage(3, &url);
+    let name = |index: usize| stage.fleet.sites()[index].name.to_string();
+    let (mut two, on_two) = screen(&stage, "ops-2");
+    takes_key(&mut two, stage.key());
+    stage.fleet.hold_next_put(0);
+    stage.fleet.hold_next_put(1);
+    // A process without a screen, which reads nothing while it sends.
+    let key = stage.path("key.txt").display().to_string();
+    let (push, _) = starts(&stage, "ops-1");
+    let push = ["push", "--yes", "--key-file", &key, "--site", &name(0)]
+        .into_iter()
+        .fold(push, Run::arg);
+    let mut push = push.start();
+    push.sees("run 1:");
+    // Who has the same state folder attaches to its run.
+    let state = push.home().join(".local/state").display().to_string();
+    let (attached, _) = starts(&stage, "ops-1");
+    let mut attached = attached.env("XDG_STATE_HOME", &state).start();
+    attached.sees("attached").sees("run 1  TEST");
+    pushes_to(&mut two, &name(1));
+    sees_both(&mut attached, &on_two);
+    stage.fleet.let_go(1);
+    sees_it_stored(&mut attached);
+    stage.fleet.let_go(0);
+    assert_eq!(push.wait_exit(), 0);
+    two.sees("verified 2").sees("4qGu  settled");
+    leaves(two);
+    leaves(attached);
+}
+
+/// It shows run 1, and sees run 2.
+fn sees_both(pty: &mut Pty, on_two: &str) {
+    let theirs = format!("run 2 of root{on_two}");
+    pty.sees(theirs.trim_end())
+        .sees("held by run 2")
+        .sees("run 1  TEST");
+}
+
+/// The site of run 2 is live, too.
+fn sees_it_stored(pty: &mut Pty) {
+    pty.sees("sends nothing more").sees_no("held by run 2");
+    pty.sees("\u{2713} stored").sees("run 1  TEST");
 }
