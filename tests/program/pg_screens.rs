@@ -166,7 +166,7 @@ fn a_run_of_ones_own_hides_no_run_of_others() {
         return;
     };
     let stage = stage(3, &url);
-    let name = |index: usize| stage.fleet.sites()[index].name.to_string();
+    let name = |index: usize| stage.fleet.sites()[index].name.clone();
     let ((mut one, _), (mut two, on_two)) = (screen(&stage, "ops-1"), screen(&stage, "ops-2"));
     takes_key(&mut one, stage.key());
     takes_key(&mut two, stage.key());
@@ -190,7 +190,7 @@ fn a_screen_that_is_attached_to_a_run_sees_those_of_others_too() {
         return;
     };
     let stage = stage(3, &url);
-    let name = |index: usize| stage.fleet.sites()[index].name.to_string();
+    let name = |index: usize| stage.fleet.sites()[index].name.clone();
     let (mut two, on_two) = screen(&stage, "ops-2");
     takes_key(&mut two, stage.key());
     stage.fleet.hold_next_put(0);
@@ -204,9 +204,9 @@ fn a_screen_that_is_attached_to_a_run_sees_those_of_others_too() {
     let mut push = push.start();
     push.sees("run 1:");
     // Who has the same state folder attaches to its run.
-    let state = push.home().join(".local/state").display().to_string();
+    let folder = push.home().join(".local/state").display().to_string();
     let (attached, _) = starts(&stage, "ops-1");
-    let mut attached = attached.env("XDG_STATE_HOME", &state).start();
+    let mut attached = attached.env("XDG_STATE_HOME", &folder).start();
     attached.sees("attached").sees("run 1  TEST");
     pushes_to(&mut two, &name(1));
     sees_both(&mut attached, &on_two);
