@@ -9,7 +9,9 @@ use stripe_propagate::rules::status::SkipReason;
 use stripe_propagate::store::{Operator, Record, Recorded, RunId, Store, StoreError};
 use stripe_propagate::text::CleanText;
 
-use crate::shop::{Home, Postgres, SERVING, Shop, at, by, key, planned, row, row_words, run, run_of, url};
+use crate::shop::{
+    Home, Postgres, SERVING, Shop, at, by, key, planned, row, row_words, run, run_of, time, url,
+};
 
 /// Another user, on another machine.
 pub(crate) fn bob() -> Operator {
@@ -240,6 +242,27 @@ async fn several_programs_may_make_the_tables_at_once() {
     ];
     assert_eq!(ids, [RunId(1), RunId(2)]);
     assert_eq!(opened[1].live_runs().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_old_is_dropped_by_one_process_at_a_time() {
+    let Some(home) = Postgres::begin() else { return };
+    let db = home.open();
+    let id = db.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    db.close_run(id, at(1)).await.unwrap();
+    let mut conn = PgConnection::connect(&home.url).await.unwrap();
+    // "stprprun", as another process holds it that is at it.
+    sqlx::query("SELECT pg_advisory_lock(x'737470727072756e'::bigint)")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(db.prune(time(9)).await.unwrap(), 0);
+    conn.close().await.unwrap();
+    assert_eq!(
+        db.prune(time(9)).await.unwrap(),
+        1,
+        "it is done by who comes next"
+    );
 }
 
 #[tokio::test]
