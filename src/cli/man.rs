@@ -45,8 +45,9 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<Status> {
 fn write_pages(command: &Command, folder: &Path) -> anyhow::Result<usize> {
     std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
     let commands = command.get_subcommands().filter(|command| !command.is_hide_set());
+    let each = commands.flat_map(|command| std::iter::once(command).chain(command.get_subcommands()));
     let mut count = 0;
-    for command in std::iter::once(command).chain(commands) {
+    for command in std::iter::once(command).chain(each) {
         let name = command.get_display_name().unwrap_or_else(|| command.get_name());
         let path = folder.join(format!("{name}.1"));
         // They are read by everyone, where they are installed.

@@ -16,6 +16,7 @@ use crate::attach::{Attached, Changed, Found, Watch, find};
 use crate::demo::Fleet;
 use crate::engine::{Command, Event, Level, Message as Told, RunInfo, sleep_until};
 use crate::key::PublishableKey;
+use crate::rules::moment::Moment;
 use crate::rules::run::RunPhase;
 use crate::rules::standing::Purpose;
 use crate::site::SiteId;
@@ -322,20 +323,27 @@ impl Steer {
             self.read_at = self.read_at.map(|at| at.max(self.rests_until));
         }
         if std::mem::take(&mut self.asks) {
-            self.tell_of_what_was_left().await;
+            // Beside all else: a store may be slow to answer.
+            tokio::spawn(self.tell_of_what_was_left());
             self.look_for_runs().await;
         }
     }
 
     /// Runs that nobody works on, oldest first: the newest is asked about last, and stands on top.
-    async fn tell_of_what_was_left(&self) {
-        match self.session.store.unfinished_runs().await {
-            Ok(runs) => {
-                for run in runs.into_iter().rev() {
-                    self.say(Message::Left(Box::new(run)));
+    fn tell_of_what_was_left(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let (store, tell) = (Arc::clone(&self.session.store), self.tell.clone());
+        let clock = self.session.clock;
+        async move {
+            match store.unfinished_runs().await {
+                Ok(runs) => {
+                    for run in runs.into_iter().rev() {
+                        let _left = tell.send(Message::Left(Box::new(run)));
+                    }
+                }
+                Err(error) => {
+                    let _left = tell.send(warning(clock.now(), error.to_string()));
                 }
             }
-            Err(error) => self.warn(error.to_string()),
         }
     }
 
@@ -453,15 +461,18 @@ impl Steer {
     }
 
     fn warn(&self, text: String) {
-        let at = self.session.clock.now();
-        let level = Level::Warning;
-        self.say(Message::Engine(Event::Message(Told { at, level, text })));
+        self.say(warning(self.session.clock.now(), text));
     }
 
     fn say(&self, message: Message) {
         // The screen is being left: what is told now is told by who follows.
         let _left = self.tell.send(message);
     }
+}
+
+fn warning(at: Moment, text: String) -> Message {
+    let level = Level::Warning;
+    Message::Engine(Event::Message(Told { at, level, text }))
 }
 
 fn stop_all(preflights: &[CancellationToken]) {

@@ -48,6 +48,9 @@ struct CopyArgs {
 pub(super) async fn run(globals: &Globals, args: StoreArgs) -> anyhow::Result<Status> {
     let StoreCommand::Copy(args) = args.command;
     refuse_strays(&args.stray)?;
+    if globals.read_only {
+        bail!("--read-only promises to change nothing, and `store copy` does: leave out one of the two");
+    }
     if globals.store.is_some() {
         bail!("--store says nothing here: `store copy FROM TO` names both stores");
     }

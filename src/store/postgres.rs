@@ -11,6 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 use self::asking::LOOK_LIMIT;
 use self::fault::STORE;
@@ -338,7 +339,7 @@ impl Store for PostgresStore {
         let (reply, done) = oneshot::channel();
         self.ask(Job::Turn(Turn::EndIdle(reply)));
         // Where it could not be done, a later one does it.
-        let _done = done.await;
+        let _done = timeout(LOOK_LIMIT, done).await;
         let found = self.with_lives(Vec::new(), |conn, shared, lives| {
             Box::pin(async move { Ok(runs::not_ended(conn, lives, shared.boot, false).await?) })
         });

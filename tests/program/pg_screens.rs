@@ -31,6 +31,13 @@ fn stage(sites: usize, url: &str) -> Stage {
 
 /// A screen with a home of its own, on a machine of this name where the test may give it one. What it can be told by.
 fn screen(stage: &Stage, host: &str) -> (Pty, String) {
+    let (run, on) = starts(stage, host);
+    let mut pty = run.start();
+    pty.sees("\u{2022} seen").sees_no("checking");
+    (pty, on)
+}
+
+fn starts(stage: &Stage, host: &str) -> (Run, String) {
     let program = env!("CARGO_BIN_EXE_stripe-propagate");
     let config = stage.path("config.toml").display().to_string();
     let is_root = rustix::process::getuid().is_root();
@@ -42,14 +49,12 @@ fn screen(stage: &Stage, host: &str) -> (Pty, String) {
     } else {
         Run::of(program)
     };
-    let mut pty = run.arg("--config").arg(config).start();
-    pty.sees("\u{2022} seen").sees_no("checking");
     let on = if is_root {
         format!(" on {host} ")
     } else {
         String::new()
     };
-    (pty, on)
+    (run.arg("--config").arg(config), on)
 }
 
 fn takes_key(pty: &mut Pty, key: &str) {
@@ -145,4 +150,85 @@ fn a_screen_in_which_nothing_goes_on_says_that_its_store_is_away_and_reads_on_wh
     lets_in(true);
     pty.sees("the store is back").sees_no("NO STORE");
     leaves(pty);
+}
+
+/// Pushes to the sites with this in their name alone.
+fn pushes_to(pty: &mut Pty, name: &str) {
+    pty.key("/").sees(" filter   ").type_(name);
+    pty.sees("1 of 3 sites").key("Enter").sees_no("Enter keep it");
+    pushes(pty);
+    pty.sees("sending").key("Esc").sees_no("1 of 3 sites");
+}
+
+#[test]
+fn a_run_of_ones_own_hides_no_run_of_others() {
+    let Some((_, url)) = new_database(Kind::Postgres) else {
+        return;
+    };
+    let stage = stage(3, &url);
+    let name = |index: usize| stage.fleet.sites()[index].name.clone();
+    let ((mut one, _), (mut two, on_two)) = (screen(&stage, "ops-1"), screen(&stage, "ops-2"));
+    takes_key(&mut one, stage.key());
+    takes_key(&mut two, stage.key());
+    stage.fleet.hold_next_put(0);
+    stage.fleet.hold_next_put(1);
+    pushes_to(&mut one, &name(0));
+    pushes_to(&mut two, &name(1));
+    sees_both(&mut one, &on_two);
+    stage.fleet.let_go(1);
+    sees_it_stored(&mut one);
+    stage.fleet.let_go(0);
+    for mut pty in [one, two] {
+        pty.sees("verified 2").sees("4qGu  settled");
+        leaves(pty);
+    }
+}
+
+#[test]
+fn a_screen_that_is_attached_to_a_run_sees_those_of_others_too() {
+    let Some((_, url)) = new_database(Kind::Postgres) else {
+        return;
+    };
+    let stage = stage(3, &url);
+    let name = |index: usize| stage.fleet.sites()[index].name.clone();
+    let (mut two, on_two) = screen(&stage, "ops-2");
+    takes_key(&mut two, stage.key());
+    stage.fleet.hold_next_put(0);
+    stage.fleet.hold_next_put(1);
+    // A process without a screen, which reads nothing while it sends.
+    let key = stage.path("key.txt").display().to_string();
+    let (push, _) = starts(&stage, "ops-1");
+    let push = ["push", "--yes", "--key-file", &key, "--site", &name(0)]
+        .into_iter()
+        .fold(push, Run::arg);
+    let mut push = push.start();
+    push.sees("run 1:");
+    // Who has the same state folder attaches to its run.
+    let folder = push.home().join(".local/state").display().to_string();
+    let (attached, _) = starts(&stage, "ops-1");
+    let mut attached = attached.env("XDG_STATE_HOME", &folder).start();
+    attached.sees("attached").sees("run 1  TEST");
+    pushes_to(&mut two, &name(1));
+    sees_both(&mut attached, &on_two);
+    stage.fleet.let_go(1);
+    sees_it_stored(&mut attached);
+    stage.fleet.let_go(0);
+    assert_eq!(push.wait_exit(), 0);
+    two.sees("verified 2").sees("4qGu  settled");
+    leaves(two);
+    leaves(attached);
+}
+
+/// It shows run 1, and sees run 2.
+fn sees_both(pty: &mut Pty, on_two: &str) {
+    let theirs = format!("run 2 of root{on_two}");
+    pty.sees(theirs.trim_end())
+        .sees("held by run 2")
+        .sees("run 1  TEST");
+}
+
+/// The site of run 2 is live, too.
+fn sees_it_stored(pty: &mut Pty) {
+    pty.sees("sends nothing more").sees_no("held by run 2");
+    pty.sees("\u{2713} stored").sees("run 1  TEST");
 }

@@ -9,7 +9,9 @@ use stripe_propagate::rules::status::SkipReason;
 use stripe_propagate::store::{Operator, Record, Recorded, RunId, Store, StoreError};
 use stripe_propagate::text::CleanText;
 
-use crate::shop::{Home, Postgres, SERVING, Shop, at, by, key, planned, row, row_words, run, run_of, url};
+use crate::shop::{
+    Home, Postgres, SERVING, Shop, at, by, key, planned, row, row_words, run, run_of, time, url,
+};
 
 /// Another user, on another machine.
 pub(crate) fn bob() -> Operator {
@@ -243,6 +245,27 @@ async fn several_programs_may_make_the_tables_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_old_is_dropped_by_one_process_at_a_time() {
+    let Some(home) = Postgres::begin() else { return };
+    let db = home.open();
+    let id = db.begin_run(run_of("New", &["a"], 0)).await.unwrap();
+    db.close_run(id, at(1)).await.unwrap();
+    let mut conn = PgConnection::connect(&home.url).await.unwrap();
+    // "stprprun", as another process holds it that is at it.
+    sqlx::query("SELECT pg_advisory_lock(x'737470727072756e'::bigint)")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(db.prune(time(9)).await.unwrap(), 0);
+    conn.close().await.unwrap();
+    assert_eq!(
+        db.prune(time(9)).await.unwrap(),
+        1,
+        "it is done by who comes next"
+    );
+}
+
+#[tokio::test]
 async fn others_are_told_soon() {
     let Some(home) = Postgres::begin() else { return };
     let (db, other) = (home.open(), home.open_by(bob()).unwrap());
@@ -252,7 +275,12 @@ async fn others_are_told_soon() {
     told.changed().await.unwrap();
     assert!(other.has_changed().await.unwrap());
     let live = other.live_runs().await.unwrap();
-    assert_eq!((live.len(), live[0].holder.by.user.as_str()), (1, "ada"));
+    let holder = &live[0].holder;
+    assert_eq!((live.len(), holder.who().as_str()), (1, "ada on desk"));
+    assert!(
+        !db.live_runs().await.unwrap()[0].holder.is_elsewhere,
+        "here it is"
+    );
 }
 
 #[tokio::test]

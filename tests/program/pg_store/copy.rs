@@ -166,6 +166,10 @@ fn the_url_of_a_database_stands_on_no_command_line() {
         assert_eq!(refused.code, Some(2));
         assert!(refused.err.contains(why), "{}", refused.err);
     }
+    let watches = of
+        .shared
+        .run(&["--read-only", "store", "copy", &of.file, "config"]);
+    assert!(watches.err.contains("--read-only promises"), "{}", watches.err);
     assert_eq!(of.rows(), 0);
     let path = of.shared.stage.path("url").display().to_string();
     of.shared
