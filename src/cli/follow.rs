@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -93,7 +94,7 @@ pub(super) async fn follow(
                 }
                 None => break,
             },
-            () = signals.stop() => watch.stop(session, &mut interrupted),
+            () = signals.stop() => watch.stop(session, &mut interrupted).await,
             _ = still_here.tick() => watch.tell_what_is_waited_for(session),
             () = next(&mut progress), if !interrupted => watch.tell_progress(session),
             () = sleep_until(deadline), if !interrupted => break,
@@ -362,7 +363,7 @@ impl Follower {
             Err(error) if error.is::<Interrupted>() => {
                 // Behind the question.
                 self.printer.happens("");
-                self.stop(session, interrupted);
+                self.stop(session, interrupted).await;
             }
             no => {
                 if let Err(error) = no {
@@ -490,14 +491,17 @@ impl Follower {
         session.local.send(Command::Leave);
     }
 
-    fn stop(&mut self, session: &Session, interrupted: &mut bool) {
+    async fn stop(&mut self, session: &Session, interrupted: &mut bool) {
         let now = Instant::now();
         let before = self.stopped_at.replace(now);
         if before.is_some_and(|before| now - before < SAME_SIGNAL) {
             return;
         }
         if std::mem::replace(interrupted, true) {
-            if let Err(error) = session.store.flush(LAST_WORDS) {
+            // What was answered is handed over meanwhile.
+            let store = Arc::clone(&session.store);
+            let written = tokio::task::spawn_blocking(move || store.flush(LAST_WORDS)).await;
+            if let Ok(Err(error)) = written {
                 self.printer
                     .happens(format!("the last records may be lost: {error}"));
             }

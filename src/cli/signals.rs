@@ -101,10 +101,12 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
 /// # Errors
 /// [`Interrupted`], if the operator wants an end instead.
 pub(super) async fn asked(question: &str, answer: &str, signals: &mut Signals) -> anyhow::Result<bool> {
-    let mut err = io::stderr();
-    write!(err, "{question}")?;
-    err.flush()?;
-    let line = on_a_thread(|| {
+    let question = question.to_owned();
+    // A terminal that takes nothing holds up the question alone.
+    let line = on_a_thread(move || {
+        let mut err = io::stderr();
+        write!(err, "{question}")?;
+        err.flush()?;
         let mut typed = String::new();
         io::stdin().lock().read_line(&mut typed)?;
         Ok(typed)
