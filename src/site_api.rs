@@ -32,6 +32,8 @@ mod backends;
 mod sessions;
 /// Whom connections trust, and how sites are reached.
 mod trust;
+/// A connection whose reading has an end.
+mod bounded;
 /// A connection is made.
 mod dial;
 /// Connections, each with an end.

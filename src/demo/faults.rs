@@ -125,6 +125,10 @@ pub enum Fault {
     EndlessHeaders,
     /// Its body has no end.
     EndlessBody,
+    /// Interim answers (1xx) without end.
+    EndlessContinue,
+    /// 101, which nobody asked for.
+    SwitchesProtocols,
     /// It announces a body of 10 GB and sends it.
     TenGigabytes,
     /// Its body ends before the length that it announced.

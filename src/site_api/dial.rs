@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::http::uri::{InvalidUri, Uri};
-use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -20,8 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
+use super::bounded::Bounded;
 use super::failure::Broken;
 use crate::secret::ProxyUrl;
 use crate::site::SiteUrl;
@@ -85,7 +86,10 @@ impl Dialer {
         let host = site.host().trim_matches(['[', ']']);
         match &self.proxy {
             // The master key of a loopback site would pass the proxy in the clear.
-            _ if !site.is_encrypted() => shake_hands(self.tcp.clone().call(address(site)?).await?).await,
+            _ if !site.is_encrypted() => {
+                let tcp = self.tcp.clone().call(address(site)?).await?;
+                shake_hands(tcp.into_inner()).await
+            }
             None => {
                 let tcp = self.tcp.clone().call(address(site)?).await?;
                 shake_hands(encrypted(&self.tls, host, tcp.into_inner()).await?).await
@@ -107,13 +111,13 @@ async fn encrypted<Way: AsyncRead + AsyncWrite + Unpin>(
     tls: &TlsConnector,
     host: &str,
     way: Way,
-) -> Result<TokioIo<tokio_rustls::client::TlsStream<Way>>, AnyError> {
+) -> Result<TlsStream<Way>, AnyError> {
     let name = ServerName::try_from(host.to_owned())?;
-    Ok(TokioIo::new(tls.connect(name, way).await?))
+    Ok(tls.connect(name, way).await?)
 }
 
-async fn shake_hands(way: impl Read + Write + Unpin + Send + 'static) -> Result<Line, AnyError> {
-    let (line, connection) = http1::handshake(way).await?;
+async fn shake_hands(way: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Line, AnyError> {
+    let (line, connection) = http1::handshake(TokioIo::new(Bounded::new(way))).await?;
     // It ends with its line, or with the server; what it dies of is told to the request that waits.
     tokio::spawn(connection);
     Ok(line)
@@ -221,7 +225,7 @@ impl Service<Uri> for ToProxy {
         Box::pin(async move {
             let tcp = tcp.await?.into_inner();
             let way: ProxyWay = match tls {
-                Some(tls) => Box::new(encrypted(&tls, &host, tcp).await?.into_inner()),
+                Some(tls) => Box::new(encrypted(&tls, &host, tcp).await?),
                 None => Box::new(tcp),
             };
             Ok(TokioIo::new(way))
@@ -235,32 +239,37 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
+    use crate::rules::outcome::Problem;
     use crate::site_api::failure::classify;
+    use rustls::pki_types::PrivatePkcs8KeyDer;
 
     /// The first bytes of a TLS handshake.
     const CLIENT_HELLO: [u8; 2] = [0x16, 0x03];
+
+    fn trusts_nobody() -> ClientConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth()
+    }
 
     /// Dials `site` by a proxy of `scheme` that behaves as `proxy` says; returns the words of what came of it.
     async fn dialled<Behaves: Future<Output = ()>>(
         scheme: &str,
         site: &str,
         proxy: impl FnOnce(TcpStream) -> Behaves,
-    ) -> String {
+    ) -> (Problem, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{scheme}://ada:p%40ss@{}", listener.local_addr().unwrap());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
         let limit = Duration::from_secs(20);
-        let dialer = Dialer::new(tls, Some(&ProxyUrl::parse(&url).unwrap()), limit).unwrap();
+        let dialer = Dialer::new(trusts_nobody(), Some(&ProxyUrl::parse(&url).unwrap()), limit).unwrap();
         let site = SiteUrl::parse(site).unwrap();
         let plays = async { proxy(listener.accept().await.unwrap().0).await };
         let (line, ()) = tokio::join!(dialer.dial(&site, Instant::now() + limit), plays);
-        let (_, words) = classify(&line.expect_err("nobody answers as a site"));
-        words.to_string()
+        let (problem, words) = classify(&line.expect_err("nobody answers as a site"));
+        (problem, words.to_string())
     }
 
     async fn takes(stream: &mut TcpStream, expected: &[u8]) {
@@ -307,15 +316,44 @@ mod tests {
             let refused = b"HTTP/1.1 407 Who are you\r\n\r\n";
             stream.write_all(refused).await.unwrap();
         });
-        assert_eq!(words.await, "at the proxy: proxy authorization required");
+        let refused = (
+            Problem::Connect,
+            "at the proxy: proxy authorization required".to_owned(),
+        );
+        assert_eq!(words.await, refused);
     }
 
     #[tokio::test]
-    async fn a_proxy_that_is_encrypted_is_told_nothing_in_the_clear() {
-        dialled("https", "https://shop.example.com", |mut stream| async move {
-            takes(&mut stream, &CLIENT_HELLO).await;
+    async fn a_proxy_that_is_encrypted_is_told_nothing_in_the_clear_and_its_certificate_is_not_the_sites() {
+        let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![issued.cert.der().clone()], key.into())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        let (problem, words) = dialled("https", "https://shop.example.com", |stream| async move {
+            acceptor.accept(stream).await.expect_err("nobody trusts it");
         })
         .await;
+        assert_eq!(problem, Problem::Connect);
+        let expected = "at the proxy: its certificate cannot be trusted: its authority is unknown";
+        assert_eq!(words, expected);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_without_an_address_is_not_the_sites_fault() {
+        let url = ProxyUrl::parse("http://proxy.invalid:3128").unwrap();
+        let limit = Duration::from_secs(20);
+        let dialer = Dialer::new(trusts_nobody(), Some(&url), limit).unwrap();
+        let site = SiteUrl::parse("https://shop.example.com").unwrap();
+        let failed = dialer.dial(&site, Instant::now() + limit).await;
+        let (problem, words) = classify(&failed.expect_err("there is no such host"));
+        assert_eq!(problem, Problem::Connect);
+        assert_eq!(words.as_str(), "at the proxy: its host name was not found");
     }
 
     #[tokio::test]

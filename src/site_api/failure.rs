@@ -3,6 +3,7 @@ use std::io::{self, ErrorKind};
 
 use rustls::CertificateError;
 
+use super::bounded::Endless;
 use crate::rules::outcome::Problem;
 use crate::text::CleanText;
 
@@ -34,7 +35,13 @@ pub(super) fn classify(broken: &Broken) -> (Problem, CleanText) {
 }
 
 fn no_connection(causes: &Causes) -> (Problem, CleanText) {
-    let (problem, words) = if let Some(certificate) = causes.certificate() {
+    let (problem, words) = if let Some(proxy) = &causes.proxy {
+        // Nothing of the site's own stands behind it.
+        (
+            Problem::Connect,
+            format!("at the proxy: {}", causes.of_proxy(proxy)),
+        )
+    } else if let Some(certificate) = causes.certificate() {
         (Problem::Certificate, certificate)
     } else if causes.dns {
         (Problem::Dns, "host name not found".to_owned())
@@ -119,6 +126,8 @@ impl Causes {
             self.tls = Some(tls.clone());
         } else if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
             self.no_http |= hyper.is_parse();
+        } else if cause.is::<Endless>() {
+            self.no_http = true;
         }
         // These errors of hyper-util have no types that could be asked for.
         let words = cause.to_string();
@@ -128,6 +137,18 @@ impl Causes {
             .proxy
             .take()
             .or_else(|| of_proxy("tunnel error: ").or_else(|| of_proxy("SOCKS error: ")));
+    }
+
+    /// Why the proxy brought no connection.
+    fn of_proxy(&self, said: &str) -> String {
+        if let Some(certificate) = self.certificate() {
+            return format!("its certificate cannot be trusted: {certificate}");
+        }
+        if self.dns {
+            return "its host name was not found".to_owned();
+        }
+        let words = self.words();
+        if words.is_empty() { said.to_owned() } else { words }
     }
 
     fn certificate(&self) -> Option<String> {
@@ -158,9 +179,6 @@ impl Causes {
             }
             Some(_) => return "the TLS handshake failed".to_owned(),
             None => {}
-        }
-        if let Some(proxy) = &self.proxy {
-            return format!("at the proxy: {proxy}");
         }
         self.kind.map(|kind| kind.to_string()).unwrap_or_default()
     }

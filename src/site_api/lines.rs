@@ -21,7 +21,7 @@ use crate::rules::outcome::Problem;
 use crate::site::SiteUrl;
 
 /// How long a connection may wait for the next request of its site: one that was idle for longer is the one source of
-/// doubtful resets.
+/// doubtful resets. It is closed when that request comes, or with the site's slot.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// The connections to sites, and those that are kept between the requests of one site's operation, so that they can be
@@ -100,7 +100,8 @@ impl Lines {
             Ok(read) => read.map_err(|_| Problem::ConnectionLost),
             Err(_) => Err(Problem::Timeout),
         };
-        if on == On::Kept && body.is_ok() {
+        // Of a body that is cut the rest is still to come.
+        if on == On::Kept && body.as_ref().is_ok_and(|body| body.len() < BODY_LIMIT) {
             lock(&self.held).insert(site.clone(), (line, Instant::now()));
         }
         Ok(Reply {
@@ -130,8 +131,13 @@ impl Lines {
             }
         }
         let mut line = self.dialer.dial(site, until).await?;
-        let response = line.send_request(request).await.map_err(Broken::Lost)?;
-        Ok((line, response))
+        match line.try_send_request(request).await {
+            Ok(response) => Ok((line, response)),
+            Err(mut error) => Err(match error.take_message() {
+                Some(_unsent) => Broken::Connect(error.into_error().into()),
+                None => Broken::Lost(error.into_error()),
+            }),
+        }
     }
 
     /// The site's connection, if it has one that is not idle.

@@ -257,7 +257,7 @@ fn is_bounded(stage: &Stage, lines: &[Value]) {
         // More than is read of it was there.
         if matches!(
             site.fault,
-            Fault::EndlessBody | Fault::TenGigabytes | Fault::LongLineInBody
+            Fault::EndlessBody | Fault::EndlessContinue | Fault::TenGigabytes | Fault::LongLineInBody
         ) {
             assert!(wrote > 64 * 1024, "{}: {wrote}", site.name);
         }

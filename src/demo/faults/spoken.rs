@@ -79,6 +79,18 @@ pub(super) fn endless_body(_: &mut Answering<'_>, _: &Asked) -> Spoken {
     Spoken::new(200, [says(head), Forever(piece.into_bytes())])
 }
 
+/// Each of them says that the answer is still to come.
+pub(super) fn endless_continue(_: &mut Answering<'_>, _: &Asked) -> Spoken {
+    let go_on = "HTTP/1.1 100 Continue\r\n\r\n".repeat(PIECE / 25).into_bytes();
+    Spoken::new(100, [Forever(go_on)])
+}
+
+/// To what nobody asked for.
+pub(super) fn switches_protocols(_: &mut Answering<'_>, _: &Asked) -> Spoken {
+    let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    Spoken::new(101, [says(head), Waits])
+}
+
 pub(super) fn ten_gigabytes(_: &mut Answering<'_>, _: &Asked) -> Spoken {
     let reply = Reply::json(200, &serde_json::json!({}));
     let begin = says(&head(&reply, TEN_GIGABYTES));

@@ -387,6 +387,20 @@ pub static FAULTS: &[FaultRow] = &[
     )
     .sick(),
     row(
+        Fault::EndlessContinue,
+        "endless-continue",
+        Speaks(spoken::endless_continue),
+        "says without end that its answer is still to come",
+    )
+    .sick(),
+    row(
+        Fault::SwitchesProtocols,
+        "switches-protocols",
+        Speaks(spoken::switches_protocols),
+        "wants to speak another protocol from now on",
+    )
+    .sick(),
+    row(
         Fault::TenGigabytes,
         "ten-gigabytes",
         Speaks(spoken::ten_gigabytes),

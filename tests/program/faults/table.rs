@@ -428,6 +428,20 @@ pub(super) const ROWS: &[Row] = &[
         "answers something else than this API (200): more than 64 KiB",
     ).bytes(ENDLESS),
     row(
+        Fault::EndlessContinue,
+        ["unknown", "failed", "failed"],
+        1..=1,
+        "bad_answer",
+        "answer to the PUT never seen; answers something that is no HTTP",
+    ).bytes(ENDLESS),
+    row(
+        Fault::SwitchesProtocols,
+        ["failed", "unchecked", "failed"],
+        1..=1,
+        "server_error",
+        "answers a status that this API does not have (101)",
+    ),
+    row(
         Fault::TenGigabytes,
         ["failed", "unchecked", "failed"],
         1..=1,
