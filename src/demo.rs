@@ -2,7 +2,9 @@
 //! the program without touching a shop, and for its tests. It keeps its own record of each request.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt::Write;
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -284,6 +286,8 @@ impl Fleet {
     /// # Errors
     /// When a file cannot be written, or the store of a demo before not removed.
     pub fn write_files_with_a_store(&self, folder: &Path, rollout: bool) -> anyhow::Result<()> {
+        std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
+        refuse_while_a_run_goes_on(folder)?;
         self.write(folder, OWN_STORE, rollout)?;
         for name in ["store.db", "store.db-wal", "store.db-shm"] {
             let path = folder.join(name);
@@ -356,6 +360,25 @@ waves = ["25%", "100%"]
 pause = "ask"
 stop_after = "20%"
 "#;
+
+/// Who works on a run holds one of its locks.
+fn refuse_while_a_run_goes_on(folder: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let is_lock = name.starts_with("store.db.") && (name.ends_with(".lock") || name.ends_with(".live"));
+        if is_lock
+            && let Ok(file) = File::open(&path)
+            && matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+        {
+            anyhow::bail!(
+                "a run on the sites of the demo before goes on in {}: end it first, or name another folder",
+                folder.display()
+            );
+        }
+    }
+    Ok(())
+}
 
 /// What stands in the folder is replaced where it is of a demo before, and nothing else is: it may be a real master key.
 fn refuse_another_config(folder: &Path) -> anyhow::Result<()> {

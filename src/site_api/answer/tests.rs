@@ -317,7 +317,43 @@ proptest! {
     #[test]
     fn any_bytes_have_a_meaning(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let raw = Raw { status, location: None, headers: "", body: &body };
-        prop_assert!(put(raw, None).detail.as_str().chars().count() <= 300);
-        prop_assert!(look(raw, None).detail.as_str().chars().count() <= 300);
+        let key = MasterKey::parse("Zq7rT0vXw93LmNb2Pf8c".to_owned()).unwrap();
+        for key in [None, Some(&key)] {
+            prop_assert!(put(raw, key).detail.as_str().chars().count() <= 300);
+            prop_assert!(look(raw, key).detail.as_str().chars().count() <= 300);
+        }
+    }
+
+    /// Only then may the strings of a JSON without a backslash be left unread.
+    #[test]
+    fn what_is_a_secret_in_a_string_is_one_in_the_json_around_it(
+        around in "[ -!#-\\[\\]-~\u{a0}-\u{17f}\u{200b}]{0,12}",
+        secret in prop::sample::select(vec![
+            "Zq7rT0vXw93LmNb2Pf8c",
+            "vXw93LmNb2Pf8c",
+            "zQ7Rt0VxW93lMnB2pF8C",
+            "Zq7rT0vXw93LmNb2Pf%38c",
+            "Zq7rT0vXw93LmNb2Pf&#56;c",
+            "WnE3clQwdlh3OTNMbU5iMlBmOGM",
+            "5a713772543076587739334c6d4e",
+            "sk_live_51Never",
+            "sk_l\u{200b}ive_51Never",
+            "rk%5Ftest_51",
+            "whsec_0123456789",
+        ]),
+        after in "[ -!#-\\[\\]-~\u{a0}-\u{17f}\u{200b}]{0,12}",
+    ) {
+        let key = MasterKey::parse("Zq7rT0vXw93LmNb2Pf8c".to_owned()).unwrap();
+        let string = format!("{around}{secret}{after}");
+        for json in [
+            format!("{{\"message\": \"{string}\"}}"),
+            format!("{{\"{string}\":[1,\"x\"]}}"),
+        ] {
+            let inner = wash(&string, Some(&key));
+            let whole = wash(&json, Some(&key));
+            prop_assert!(whole.masked || !inner.masked, "{json}");
+            prop_assert!(whole.master_key || !inner.master_key, "{json}");
+            prop_assert!(whole.stripe_secret || !inner.stripe_secret, "{json}");
+        }
     }
 }

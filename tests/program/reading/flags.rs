@@ -157,6 +157,15 @@ fn a_demo_replaces_no_file_but_a_demos() {
     fs::write(shops.join("store.db"), "of sites that are gone").unwrap();
     assert!(demo().0, "it takes the place of a demo before");
     assert!(!shops.join("store.db").exists());
+    let at_work = fs::File::create(shops.join("store.db.run-1.live")).unwrap();
+    at_work.lock().unwrap();
+    let (_, refused) = demo();
+    assert!(
+        err(&refused).contains("a run on the sites of the demo before goes on"),
+        "{}",
+        err(&refused)
+    );
+    at_work.unlock().unwrap();
     fs::write(shops.join("master.key"), "a-real-master-key").unwrap();
     assert_eq!(demo().1.status.code(), Some(2));
     let kept = fs::read_to_string(shops.join("master.key")).unwrap();
