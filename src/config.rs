@@ -39,6 +39,8 @@ mod push;
 mod rollout;
 /// The form that every secret has.
 mod secrets;
+/// `[cluster]`.
+mod cluster;
 /// `[store]`.
 mod store;
 /// `[stripe]`.
@@ -58,6 +60,7 @@ pub use placed::{KeySetting, Placed};
 pub use secrets::DEFAULT_VARIABLE;
 pub use sites::{Otherwise, SiteEntry};
 pub use sources::{ListFormat, Source, SourceKind};
+pub use cluster::{ClusterSettings, HOW_TO_GET};
 pub use store::StoreSettings;
 pub use stripe::{StripeApi, StripeSettings};
 pub use watch::{NotifySettings, WatchSettings};
@@ -108,6 +111,8 @@ pub struct Config {
     pub keys: Vec<KeySetting>,
     /// `[store]`.
     pub store: StoreSettings,
+    /// `[cluster]`.
+    pub cluster: ClusterSettings,
     /// `[log]`.
     pub log: LogSettings,
 }
@@ -341,6 +346,7 @@ struct RawConfig {
     ui: RawUi,
     keys: placed::RawKeys,
     store: store::RawStore,
+    cluster: cluster::RawCluster,
     log: RawLog,
 }
 
@@ -465,6 +471,7 @@ fn resolve(
             theme: raw.ui.theme.as_ref().map(|theme| at.placed(theme)),
         },
         keys: placed::resolve(&raw.keys, at),
+        cluster: cluster::resolve(&raw.cluster, raw.store.has_url(), at)?,
         store: store::resolve(&raw.store, place, at)?,
         log: LogSettings {
             file: raw.log.file.map(|path| file::resolve(&path, place)),

@@ -20,6 +20,7 @@ use self::session::{Entry, Failure, Lives, enter};
 use self::writer::{Job, Turn};
 use super::old::Pruned;
 use super::pending::{Answer, Change, Done};
+use super::workers::Workers;
 use super::shared::lock;
 use super::{
     Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun,
@@ -46,6 +47,12 @@ mod fault;
 mod known;
 /// What is read before changes are decided.
 mod load;
+/// Chunks of runs that workers take and give back.
+mod hands;
+/// Chunks of runs that are handed over to workers, and what is heard of them.
+mod handing;
+/// What workers tell who coordinates their run.
+mod news;
 /// What others have written is noticed.
 mod notice;
 /// Runs that begin, and which sites they take.
@@ -74,7 +81,15 @@ mod queue;
 mod opening;
 /// The one that writes: what it knows and holds.
 mod writer;
+/// What a worker asks of the store, and who has workers.
+#[cfg(feature = "cluster")]
+mod working;
+/// The queue of a worker's jobs.
+#[cfg(feature = "cluster")]
+mod jobs;
 
+#[cfg(feature = "cluster")]
+pub use jobs::{Queue, Work};
 pub use opening::{About, about, newest_version};
 
 /// Connections besides the one that writes: questions that are asked at once, and one that hears of others.
@@ -122,6 +137,8 @@ pub struct PostgresStore {
     fingerprint: String,
     /// Changes when others have written.
     others: watch::Receiver<u64>,
+    /// Who makes the calls of the runs of this process, where it does not make them itself.
+    workers: Option<Arc<handing::PgWorkers>>,
     /// How much others had written when that was last asked.
     written: Mutex<Option<i64>>,
     /// Comes to an end with the thread.
@@ -159,6 +176,7 @@ impl PostgresStore {
             trouble: told,
             fingerprint,
             others: begun.others,
+            workers: None,
             written: Mutex::default(),
             ended: Mutex::new(ended),
         })
@@ -513,6 +531,11 @@ impl Store for PostgresStore {
 
     fn give_up(&self) {
         self.ask(Job::GiveUp);
+    }
+
+    fn workers(&self) -> Option<Arc<dyn Workers>> {
+        let workers = self.workers.clone()?;
+        Some(workers)
     }
 
     fn others(&self) -> Option<watch::Receiver<u64>> {

@@ -144,6 +144,7 @@ impl Writer {
             .bind(self.shared.place.process)
             .fetch_one(&mut *change)
             .await?;
+        self.hands.look(&mut change, self.shared.place.process).await?;
         let mut kept = BTreeMap::new();
         for (run, work) in &self.works {
             let Some(work) = still(*work, fences.get(run)) else {
@@ -159,7 +160,7 @@ impl Writer {
         if asked.elapsed() > MARGIN {
             return Err(Failure::Sql(Error::PoolTimedOut));
         }
-        for run in own.iter().filter(|run| !kept.contains_key(run)) {
+        for run in self.works.keys().filter(|run| !kept.contains_key(run)) {
             tracing::warn!(run = run.0, "another process has taken the run up meanwhile");
         }
         self.works = kept;
@@ -180,6 +181,7 @@ impl Writer {
         for ((change, _), done) in all.iter().zip(&mut doubt.done) {
             if let Change::Intent(intent, _) = change
                 && !self.works.get(&intent.run).is_some_and(|work| work.sends)
+                && !self.hands.may_send(intent.run, &intent.site)
             {
                 *done = Err(no_right(intent.run));
             }

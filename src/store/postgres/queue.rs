@@ -63,7 +63,7 @@ impl Writer {
             let until = match &self.session {
                 None => self.tries_at,
                 Some(_) if !self.unwritten.is_empty() => self.tries_at,
-                Some(_) if self.works.is_empty() => return jobs.recv().await,
+                Some(_) if self.works.is_empty() && self.hands.is_empty() => return jobs.recv().await,
                 Some(_) => Instant::now() + PULSE,
             };
             tokio::select! {

@@ -30,6 +30,7 @@ impl Writer {
                 let closed = self.close(run, at).await;
                 let _nobody_waits = reply.send(closed);
             }
+            Turn::Chunk(turn) => self.take_chunk_turn(turn).await,
             Turn::EndIdle(reply) => {
                 self.end_idle().await;
                 let _nobody_waits = reply.send(());
@@ -43,7 +44,7 @@ impl Writer {
 
     /// The connection, where all that happened before is written: written later it would take a right away that was
     /// given since.
-    async fn ready(&mut self) -> Result<Session, StoreError> {
+    pub(super) async fn ready(&mut self) -> Result<Session, StoreError> {
         self.write(Vec::new()).await;
         // It may have been lost long ago, while nothing was asked of it.
         self.pulse().await;
@@ -55,7 +56,7 @@ impl Writer {
     }
 
     /// Takes the connection back, if it is of use yet.
-    fn done<T>(&mut self, session: Session, done: Told<T>) -> Result<T, StoreError> {
+    pub(super) fn done<T>(&mut self, session: Session, done: Told<T>) -> Result<T, StoreError> {
         match done {
             Err(Failure::Sql(error)) if way(&error) == Way::Later => {
                 self.is_cut_off(session, &error);
@@ -68,7 +69,7 @@ impl Writer {
         }
     }
 
-    fn entry(&self) -> Entry<'static> {
+    pub(super) fn entry(&self) -> Entry<'static> {
         Entry {
             process: self.shared.place.process,
             batch: None,
@@ -166,6 +167,9 @@ impl Writer {
         self.take_work(&mut change, run).await?;
         let epoch = runs::take_up(&mut change, run, (&self.by, process), at).await?;
         runs::reopen(&mut change, run).await?;
+        if !self.works.contains_key(&run) {
+            runs::forget_chunks(&mut change, run).await?;
+        }
         if let Some(holder) = plans::take_sites(&mut change, class, process, run).await? {
             change.rollback().await?;
             return Err(self.busy(holder));

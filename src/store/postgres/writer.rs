@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use super::hands::{ChunkTurn, Hands};
 use super::session::{lease, leave_work};
 use super::{Place, Shared};
 use crate::rules::moment::Moment;
@@ -36,6 +37,7 @@ pub(super) enum Turn {
     Close(RunId, Moment, oneshot::Sender<Result<(), StoreError>>),
     EndIdle(oneshot::Sender<()>),
     Flush(oneshot::Sender<Result<(), StoreError>>),
+    Chunk(ChunkTurn),
 }
 
 /// The connection on which is written. With it go the locks of the runs that this process works on.
@@ -69,6 +71,8 @@ pub(super) struct Writer {
     pub(super) by: Operator,
     /// The runs that this process works on.
     pub(super) works: BTreeMap<RunId, Work>,
+    /// The chunks of other processes' runs that it has taken.
+    pub(super) hands: Hands,
     /// The versions of sites that this process has made.
     pub(super) raised: HashMap<i64, Raised>,
     pub(super) batch: i64,
@@ -101,6 +105,7 @@ impl Writer {
             shared,
             by,
             works: BTreeMap::new(),
+            hands: Hands::default(),
             raised: HashMap::new(),
             batch: 0,
             in_doubt: None,
@@ -166,8 +171,10 @@ impl Writer {
         }
     }
 
-    /// The runs that this process works on.
+    /// The runs that this process works on, wholly or in chunks.
     pub(super) fn own(&self) -> Vec<RunId> {
-        self.works.keys().copied().collect()
+        let mut own = self.hands.runs();
+        own.extend(self.works.keys());
+        own.into_iter().collect()
     }
 }
