@@ -50,6 +50,7 @@ mod watch;
 /// `[keys]`, and what else only the screen's tables can check.
 mod placed;
 
+pub use cluster::{ClusterSettings, HOW_TO_GET};
 pub use error::ConfigError;
 pub(crate) use file::distrusted;
 pub use file::{Found, Searched, Surroundings, find, load, typed_path};
@@ -60,7 +61,6 @@ pub use placed::{KeySetting, Placed};
 pub use secrets::DEFAULT_VARIABLE;
 pub use sites::{Otherwise, SiteEntry};
 pub use sources::{ListFormat, Source, SourceKind};
-pub use cluster::{ClusterSettings, HOW_TO_GET};
 pub use store::StoreSettings;
 pub use stripe::{StripeApi, StripeSettings};
 pub use watch::{NotifySettings, WatchSettings};

@@ -37,10 +37,14 @@ mod call;
 mod records;
 /// A site and what is under way for it.
 mod slot;
-/// Workers that make the calls of a run.
+/// Workers that make the calls of a run: what is known of them, and who speaks to them.
 mod hands;
-/// What a worker does with what it has taken.
+/// What is handed over to workers, and what comes back.
+mod handing;
+/// What a worker has taken.
 mod chunks;
+/// What a worker does with that.
+mod working;
 /// The task that owns the state.
 mod run;
 /// What each command does.

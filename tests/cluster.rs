@@ -1,5 +1,7 @@
 //! Workers: the real program in several processes, on a real database, against a fleet that counts.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "stage/servers.rs"]
 mod servers;
 #[path = "stage/mod.rs"]

@@ -47,9 +47,14 @@ pub(super) async fn run(globals: &Globals) -> anyhow::Result<Status> {
     let at_once = config.push.concurrency.min(CHUNKS);
     let queue = Queue::new(&url, at_once)?;
     let session = Session::of_config(&config, globals, Left::Alone).await?;
-    let enabled = session.all().into_iter().filter(|site| session.sites[site.index()].enabled);
+    let enabled = session
+        .all()
+        .into_iter()
+        .filter(|site| session.sites[site.index()].enabled);
     let enabled: Vec<_> = enabled.collect();
-    let loaded = signals.unless_stopped(session.local.master_keys.load(&enabled)).await;
+    let loaded = signals
+        .unless_stopped(session.local.master_keys.load(&enabled))
+        .await;
     loaded.context("no work taken")?;
     say(&format!(
         "worker: takes work on {}, of {at_once} backends at once, until SIGTERM",

@@ -4,8 +4,7 @@ use toml::Spanned;
 use super::error::{ConfigError, Places};
 
 /// How the program is had that knows workers.
-pub const HOW_TO_GET: &str =
-    "this build of stripe-propagate has no workers: build it with `cargo build --release --locked --features cluster`";
+pub const HOW_TO_GET: &str = "this build of stripe-propagate has no workers: build it with `cargo build --release --locked --features cluster`";
 
 /// `[cluster]`: who makes the calls of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

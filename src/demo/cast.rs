@@ -216,7 +216,10 @@ mod tests {
                     .all(|(one, two)| one.name == two.name && one.fault == two.fault)
             );
         }
-        assert_ne!(cast(&options(3, 1, Vec::new())).keys.new, cast(&options(3, 2, Vec::new())).keys.new);
+        assert_ne!(
+            cast(&options(3, 1, Vec::new())).keys.new,
+            cast(&options(3, 2, Vec::new())).keys.new
+        );
     }
 
     #[test]

@@ -1,18 +1,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::run::Engine;
-use super::{Chunk, Event};
-use crate::rules::rollout::Rollout;
-use crate::rules::state::{Call, Next};
 use crate::site::SiteId;
-use crate::site_api::SiteApi;
+use crate::store::RunId;
 use crate::store::workers::ChunkId;
-use crate::store::{RunId, Store};
 
 /// A site's part in a chunk that this process has taken as a worker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
-    chunk: ChunkId,
+    pub(super) chunk: ChunkId,
     /// Whether it is to be looked at, whenever that was planned.
     pub(super) look_is_due: bool,
 }
@@ -21,13 +16,13 @@ pub(super) struct Part {
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     /// The sites of each that are not done with.
-    open: HashMap<ChunkId, HashSet<SiteId>>,
+    pub(super) open: HashMap<ChunkId, HashSet<SiteId>>,
     /// Those of which nothing more is sent.
-    given_back: HashSet<ChunkId>,
+    pub(super) given_back: HashSet<ChunkId>,
     /// Those that are done with, once so many records are answered.
-    ending: VecDeque<(ChunkId, u64)>,
+    pub(super) ending: VecDeque<(ChunkId, u64)>,
     /// The run of the one that was taken last.
-    last_run: Option<RunId>,
+    pub(super) last_run: Option<RunId>,
     /// Sites to which something has happened.
     pub(super) touched: Vec<SiteId>,
 }
@@ -36,105 +31,5 @@ impl Chunks {
     /// Whether anything was ever taken.
     pub(super) fn is_worker(&self) -> bool {
         self.last_run.is_some()
-    }
-}
-
-impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
-    /// Takes up the sites of a chunk as those of a run that a process before has left. Who coordinates the run decides
-    /// of waves and halts; here each site goes when it can.
-    pub(super) fn take_chunk(&mut self, chunk: Chunk) {
-        let now = self.clock.now();
-        let Chunk { id, wave, sites, .. } = chunk;
-        if self.chunks.last_run != Some(id.run) {
-            // Its master keys may be others by now.
-            self.begin_waves(Rollout::default());
-            self.chunks.last_run = Some(id.run);
-        }
-        // What comes of a PUT that another process has overtaken is ordered anew.
-        self.records.holds_store = true;
-        let of_chunk = sites.iter().map(|(site, _)| *site).collect();
-        self.chunks.open.insert(id, of_chunk);
-        for (site, newest) in sites {
-            self.adopt(site, &newest);
-            let slot = &mut self.slots[site.index()];
-            (slot.pending, slot.on_record) = (None, None);
-            slot.chunk = Some(Part {
-                chunk: id,
-                look_is_due: true,
-            });
-            self.schedule.forget(site);
-            self.change(site, |state| {
-                *state = newest.state;
-                state.wave = Some(wave);
-            });
-            self.take_up(site);
-            if self.slots[site.index()].state.awaits_look() {
-                // It is due where the run is coordinated: by the clock of that.
-                self.follow(site, Next::At(now, Call::Look), now);
-            }
-        }
-    }
-
-    /// Whether the site's next look is not this worker's: its PUT was looked at once, and the rest is for later.
-    pub(super) fn rests_between_looks(&self, site: SiteId, call: Call) -> bool {
-        let slot = &self.slots[site.index()];
-        let Some(part) = slot.chunk else {
-            return self.chunks.is_worker();
-        };
-        call == Call::Look && !part.look_is_due && !slot.state.awaits_first_look()
-    }
-
-    /// Nothing more of the chunk is sent.
-    pub(super) fn give_back_chunk(&mut self, id: ChunkId) {
-        if let Some(open) = self.chunks.open.get(&id) {
-            self.chunks.touched.extend(open);
-            self.chunks.given_back.insert(id);
-        }
-    }
-
-    /// As [`Engine::give_back_chunk`], of the one that the site is in.
-    pub(super) fn give_back_chunk_of(&mut self, site: SiteId) {
-        if let Some(part) = self.slots[site.index()].chunk {
-            self.give_back_chunk(part.chunk);
-        }
-    }
-
-    /// Lets go of sites that are done with, and tells of chunks that are.
-    pub(super) fn end_chunks(&mut self) {
-        for site in std::mem::take(&mut self.chunks.touched) {
-            self.let_go_if_done(site);
-        }
-        let answered = self.records.answered;
-        while let Some((id, needs)) = self.chunks.ending.front().copied() {
-            if needs > answered {
-                break;
-            }
-            self.chunks.ending.pop_front();
-            self.tell(Event::ChunkOver(id));
-        }
-    }
-
-    fn let_go_if_done(&mut self, site: SiteId) {
-        let slot = &self.slots[site.index()];
-        let Some(part) = slot.chunk.filter(|_| !slot.state.is_calling()) else {
-            return;
-        };
-        let looks = slot.state.awaits_look() && (part.look_is_due || slot.state.awaits_first_look());
-        let sends = slot.state.is_to_send() && !self.chunks.given_back.contains(&part.chunk);
-        if looks || sends {
-            return;
-        }
-        self.schedule.forget(site);
-        self.change(site, |state| state.is_elsewhere());
-        self.slots[site.index()].chunk = None;
-        let Some(open) = self.chunks.open.get_mut(&part.chunk) else {
-            return;
-        };
-        open.remove(&site);
-        if open.is_empty() {
-            self.chunks.open.remove(&part.chunk);
-            self.chunks.given_back.remove(&part.chunk);
-            self.chunks.ending.push_back((part.chunk, self.records.handed));
-        }
     }
 }

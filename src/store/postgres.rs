@@ -20,8 +20,8 @@ use self::session::{Entry, Failure, Lives, enter};
 use self::writer::{Job, Turn};
 use super::old::Pruned;
 use super::pending::{Answer, Change, Done};
-use super::workers::Workers;
 use super::shared::lock;
+use super::workers::Workers;
 use super::{
     Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun,
     Store, StoreError, StoredAttempt,
@@ -47,8 +47,10 @@ mod fault;
 mod known;
 /// What is read before changes are decided.
 mod load;
-/// Chunks of runs that workers take and give back.
+/// Chunks of runs that this process has as a worker.
 mod hands;
+/// Chunks of runs that workers take and give back.
+mod chunks;
 /// Chunks of runs that are handed over to workers, and what is heard of them.
 mod handing;
 /// What workers tell who coordinates their run.

@@ -22,22 +22,30 @@ use super::stage::Stage;
 const ALL: usize = 1_000_000;
 /// How long anything may take.
 pub(crate) const LIMIT: Duration = Duration::from_mins(4);
-/// The limits of the config.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(3);
+/// The limit of the config.
 pub(crate) const PER_BACKEND: usize = 2;
 
 pub(crate) struct Ground {
     pub(crate) stage: Stage,
     pub(crate) url: String,
+    /// The limit of a request.
+    timeout: Duration,
 }
 
 impl Ground {
     /// `rollout` is in the place of the demo's.
     pub(crate) fn of(options: FleetOptions, url: String, rollout: &str) -> Self {
+        Self::with_timeout(options, url, rollout, Duration::from_secs(3))
+    }
+
+    pub(crate) fn with_timeout(options: FleetOptions, url: String, rollout: &str, timeout: Duration) -> Self {
         let stage = Stage::with(options);
-        stage.fleet.hurry(10);
         let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
-        let config = config.replace("settle = \"8s\"", "settle = \"2s\"").replace(
+        let limit = format!("\ntimeout = \"{}s\"", timeout.as_secs());
+        let config = config
+            .replace("\ntimeout = \"3s\"", &limit)
+            .replace("settle = \"8s\"", "settle = \"2s\"");
+        let config = config.replace(
             "[push]\n",
             &format!("[push]\nconcurrency = 16\nper_backend = {PER_BACKEND}\n"),
         );
@@ -53,7 +61,7 @@ impl Ground {
         // The file has the modes of another secret.
         std::fs::copy(stage.path("master.key"), stage.path("url")).unwrap();
         std::fs::write(stage.path("url"), &url).unwrap();
-        Self { stage, url }
+        Self { stage, url, timeout }
     }
 
     pub(crate) fn start(&self, home: &str, arguments: &[&str]) -> Running {
@@ -133,7 +141,7 @@ impl Ground {
             intents.sort_by_key(|attempt| attempt.at);
             for pair in intents.windows(2) {
                 let between = pair[1].at.duration_since(pair[0].at).unsigned_abs();
-                let was_out = pair[0].ms.map_or(TIMEOUT, Duration::from_millis);
+                let was_out = pair[0].ms.map_or(self.timeout, Duration::from_millis);
                 assert!(between >= was_out, "{}: two PUTs at once: {pair:?}", site.name);
             }
             all += took;
@@ -196,7 +204,9 @@ impl Running {
     }
 
     fn log(&self) -> String {
-        let log = self.home.join(".local/state/stripe-propagate/stripe-propagate.log");
+        let log = self
+            .home
+            .join(".local/state/stripe-propagate/stripe-propagate.log");
         std::fs::read_to_string(log).unwrap_or_default()
     }
 

@@ -23,7 +23,7 @@ fn some_fail(failing: usize, sites: usize) -> FleetOptions {
                 share: Share::Sites(sites - failing),
             },
         ],
-        of_a_server: 20,
+        of_a_server: 40,
         ..FleetOptions::default()
     }
 }
@@ -43,7 +43,10 @@ fn a_canary_that_fails_keeps_every_worker_from_all_else() {
     };
     let ground = Ground::of(some_fail(1, 60), url, "");
     let fleet = &ground.stage.fleet;
-    let sick = fleet.sites().iter().position(|site| site.fault == Fault::SaysNotStored);
+    let sick = fleet
+        .sites()
+        .iter()
+        .position(|site| site.fault == Fault::SaysNotStored);
     let sick = sick.unwrap();
     let config = std::fs::read_to_string(ground.stage.path("config.toml")).unwrap();
     let name = &fleet.sites()[sick].name;

@@ -16,6 +16,7 @@ fn a_chunk_that_is_enqueued_twice_is_done_once_and_its_job_holds_numbers_only() 
         return;
     };
     let ground = Ground::of(sharing(20, 10), url, AT_ONCE);
+    ground.stage.fleet.hurry(10);
     let push = ground.push();
     let begin = std::time::Instant::now();
     let jobs = "SELECT CASE WHEN to_regclass('stripe_propagate.chunks') IS NULL THEN 0 ELSE \
@@ -28,7 +29,8 @@ fn a_chunk_that_is_enqueued_twice_is_done_once_and_its_job_holds_numbers_only() 
     let again = "SELECT stripe_propagate_jobs.add_job('chunk', json_build_object('run', run, 'wave', wave, 'chunk', \
                  chunk), job_key => 'again ' || chunk) FROM stripe_propagate.chunks";
     run(Kind::Postgres, &ground.url, again).unwrap();
-    let told = "SELECT count(*) FROM stripe_propagate_jobs._private_jobs WHERE payload::text ~ '[^a-z0-9\":,{} ]'";
+    let told =
+        "SELECT count(*) FROM stripe_propagate_jobs._private_jobs WHERE payload::text ~ '[^a-z0-9\":,{} ]'";
     assert_eq!(ground.asked(told), 0, "more than numbers");
     let _workers = ["one", "two"].map(|name| ground.worker(name));
     let ended = push.ends();
@@ -43,6 +45,7 @@ fn a_worker_that_is_told_to_end_lets_its_requests_end_and_gives_the_rest_back() 
         return;
     };
     let ground = Ground::of(sharing(60, 30), url, AT_ONCE);
+    ground.stage.fleet.hurry(10);
     ground.stage.fleet.hold_next_put(20);
     let mut first = ground.worker("one");
     let push = ground.push();

@@ -175,7 +175,9 @@ impl Desk {
                 Ok(Take::Taken(chunk)) => return Ok(Some(chunk)),
                 Ok(Take::Over) => return Ok(None),
                 Ok(Take::Held(_)) => {}
-                Err(error) => tracing::warn!(%error, run = id.run.0, chunk = id.number, "a chunk cannot be taken"),
+                Err(error) => {
+                    tracing::warn!(%error, run = id.run.0, chunk = id.number, "a chunk cannot be taken");
+                }
             }
             sleep(BETWEEN).await;
         }
@@ -190,7 +192,12 @@ impl Desk {
         Ok(())
     }
 
-    async fn work_with(&self, id: ChunkId, chunk: TakenChunk, over: oneshot::Receiver<()>) -> Result<(), String> {
+    async fn work_with(
+        &self,
+        id: ChunkId,
+        chunk: TakenChunk,
+        over: oneshot::Receiver<()>,
+    ) -> Result<(), String> {
         let urls: Vec<SiteUrl> = chunk.sites.iter().map(|(site, _)| site.clone()).collect();
         let newest = self.known(&urls).await?;
         let mut sites = Vec::with_capacity(urls.len());
@@ -250,7 +257,9 @@ impl Desk {
                 state,
                 note: CleanText::note(&words),
             };
-            if let Err(StoreError::Failed(error) | StoreError::Damaged(error)) = self.store.record(record).await {
+            if let Err(StoreError::Failed(error) | StoreError::Damaged(error)) =
+                self.store.record(record).await
+            {
                 tracing::warn!(error, "that a site is not known here could not be recorded");
             }
         }
@@ -259,7 +268,9 @@ impl Desk {
 
 fn fail(state: &mut SiteState, policy: &Policy, now: crate::rules::moment::Moment) {
     let host = who::operator().host;
-    let detail = CleanText::note(&format!("the config of the worker on {host} does not know this site"));
+    let detail = CleanText::note(&format!(
+        "the config of the worker on {host} does not know this site"
+    ));
     let dice = 0.0;
     if state.is_left_over() {
         let _not_sent = state.order_rest(now);

@@ -29,11 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Sites of a chunk that is to be.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Part {
-    pub(super) run: RunId,
-    pub(super) wave: usize,
-    pub(super) backend: Arc<str>,
-    pub(super) puts: bool,
-    pub(super) sites: Vec<SiteUrl>,
+    pub(in crate::engine) run: RunId,
+    pub(in crate::engine) wave: usize,
+    pub(in crate::engine) backend: Arc<str>,
+    pub(in crate::engine) puts: bool,
+    pub(in crate::engine) sites: Vec<SiteUrl>,
 }
 
 /// Carries orders to the workers and brings what they tell.
@@ -143,7 +143,13 @@ impl Carrier {
         let mut refused = Vec::new();
         for part in parts {
             match self.number(part.run).await {
-                Ok(number) => chunks.push((ChunkId { run: part.run, number }, part)),
+                Ok(number) => chunks.push((
+                    ChunkId {
+                        run: part.run,
+                        number,
+                    },
+                    part,
+                )),
                 Err(error) => refused.push((part, error)),
             }
         }
@@ -176,12 +182,11 @@ impl Carrier {
     }
 
     async fn number(&mut self, run: RunId) -> Result<u64, StoreError> {
-        let last = match self.last.get(&run) {
-            Some(last) => *last,
-            None => {
-                let workers = Arc::clone(&self.workers);
-                self.until_done(|| workers.last_chunk(run)).await?
-            }
+        let last = if let Some(last) = self.last.get(&run) {
+            *last
+        } else {
+            let workers = Arc::clone(&self.workers);
+            self.until_done(|| workers.last_chunk(run)).await?
         };
         self.last.insert(run, last + 1);
         Ok(last + 1)
@@ -211,7 +216,10 @@ impl Carrier {
     }
 
     async fn hear(&mut self) {
-        let heard = self.workers.heard(&self.known, &self.policy, self.clock.now()).await;
+        let heard = self
+            .workers
+            .heard(&self.known, &self.policy, self.clock.now())
+            .await;
         let heard = match heard {
             Ok(heard) => heard,
             Err(error) => {

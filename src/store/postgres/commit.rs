@@ -9,7 +9,7 @@ use super::batch::{Batch, Decided, Who};
 use super::connection::still;
 use super::session::{Entry, Failure, Fence, Lives, enter, live};
 use super::writer::{Doubt, Writer};
-use super::{hands, known, load, runs, write};
+use super::{chunks, known, load, runs, write};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
@@ -109,7 +109,7 @@ impl Writer {
             });
         }
         write::write(change, self.shared.boot, &batch).await?;
-        hands::tell(change, &batch, &self.hands).await?;
+        chunks::tell(change, &batch, &self.hands).await?;
         let raises = std::mem::take(&mut batch.raises);
         self.tell_what_is_known(change, policy, &taken_over, &mut done)
             .await?;

@@ -7,8 +7,9 @@ use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::chunks::payload;
 use super::columns::{Result as Asked, number, numbers, run, urls};
-use super::hands::{ChunkTurn, payload};
+use super::hands::ChunkTurn;
 use super::schema::TABLES;
 use super::session::{Failure, Lives, enter};
 use super::writer::{Job, PATIENCE, Turn, Writer};
@@ -154,10 +155,11 @@ impl Workers for PgWorkers {
     fn last_chunk(&self, run: RunId) -> ToCome<'_, u64> {
         Box::pin(self.ask(move |conn, _| {
             Box::pin(async move {
-                let last: i64 = sqlx::query_scalar("SELECT coalesce(max(chunk), 0) FROM chunks WHERE run = $1")
-                    .bind(number(run))
-                    .fetch_one(conn)
-                    .await?;
+                let last: i64 =
+                    sqlx::query_scalar("SELECT coalesce(max(chunk), 0) FROM chunks WHERE run = $1")
+                        .bind(number(run))
+                        .fetch_one(conn)
+                        .await?;
                 Ok(last.cast_unsigned())
             })
         }))
@@ -254,7 +256,10 @@ async fn given_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<Vec<(ChunkI
             number: row.try_get::<i64, _>("chunk")?.cast_unsigned(),
         };
         let urls: Vec<String> = row.try_get("urls")?;
-        back.push((id, urls.iter().filter_map(|url| SiteUrl::parse(url).ok()).collect()));
+        back.push((
+            id,
+            urls.iter().filter_map(|url| SiteUrl::parse(url).ok()).collect(),
+        ));
     }
     Ok(back)
 }
@@ -272,7 +277,9 @@ async fn with_what_is_known(
         return Ok(Vec::new());
     }
     let lives = Lives::read(conn, shared.place.class).await?.without(own);
-    let mut moment = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let mut moment = conn
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
     let all: Vec<SiteUrl> = back.iter().flat_map(|(_, sites)| sites).cloned().collect();
     let mut newest = vec![Newest::default(); all.len()];
     for known in known::known(&mut moment, &lives, shared.boot, shared.since(now), &all).await? {

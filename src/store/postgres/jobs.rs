@@ -55,11 +55,15 @@ pub(super) async fn migrate(pool: PgPool, runtime: &Handle) -> Result<(), StoreE
 }
 
 fn failed(what: &str, error: &dyn fmt::Display) -> StoreError {
-    StoreError::Failed(format!("{STORE}: {what} ({})", CleanText::note(&error.to_string())))
+    StoreError::Failed(format!(
+        "{STORE}: {what} ({})",
+        CleanText::note(&error.to_string())
+    ))
 }
 
 /// What is done with a chunk whose job was taken. An error gives the job to whoever takes it next.
-pub type Work = Arc<dyn Fn(ChunkId) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+pub type Work =
+    Arc<dyn Fn(ChunkId) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// The payload of a job.
 #[derive(Debug, Serialize, Deserialize)]
@@ -156,6 +160,8 @@ impl Queue {
 impl fmt::Debug for Queue {
     /// Without its options: they have the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("at_once", &self.at_once).finish_non_exhaustive()
+        f.debug_struct("Queue")
+            .field("at_once", &self.at_once)
+            .finish_non_exhaustive()
     }
 }

@@ -41,7 +41,12 @@ pub(super) fn written(outcome: &Outcome) -> Result<String> {
 
 /// What the workers of these runs have told since that was asked last, in the order in which each told it: it is told
 /// once. With it what is known of each site now.
-pub(super) async fn take(conn: &mut PgConnection, boot: i64, policy: &Policy, runs: &[RunId]) -> Result<Vec<News>> {
+pub(super) async fn take(
+    conn: &mut PgConnection,
+    boot: i64,
+    policy: &Policy,
+    runs: &[RunId],
+) -> Result<Vec<News>> {
     let rows = sqlx::query(
         "WITH told AS (DELETE FROM chunk_news WHERE run = ANY($1) RETURNING id, run, site, outcome) \
          SELECT told.run, told.outcome, s.url, s.boot, CASE WHEN s.run = told.run THEN s.state END AS state \

@@ -196,9 +196,7 @@ pub(super) async fn free_in(conn: &mut PgConnection, own: i64, run: RunId) -> Re
     .bind(own)
     .fetch_optional(conn)
     .await?;
-    Ok(seconds
-        .flatten()
-        .map(|seconds| seconds.max(1).cast_unsigned()))
+    Ok(seconds.flatten().map(|seconds| seconds.max(1).cast_unsigned()))
 }
 
 /// The runs that a process works on now, or may: each holds the advisory lock of its own, or its lease is not over.
