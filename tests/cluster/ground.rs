@@ -198,7 +198,7 @@ impl Running {
             match self.lines.recv_timeout(LIMIT) {
                 Ok(line) if line.contains(what) => return,
                 Ok(line) => said.push(line),
-                Err(_) => panic!("it never said {what:?}: {said:?}\n{}", self.log()),
+                Err(error) => panic!("it never said {what:?} ({error}): {said:?}\n{}", self.log()),
             }
         }
     }
