@@ -11,6 +11,8 @@ mod stage;
 mod ground;
 #[path = "cluster/death.rs"]
 mod death;
+#[path = "cluster/ends.rs"]
+mod ends;
 #[path = "cluster/halts.rs"]
 mod halts;
 #[path = "cluster/jobs.rs"]
