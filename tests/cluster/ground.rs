@@ -140,7 +140,6 @@ impl Ground {
             );
             intents.sort_by_key(|attempt| attempt.at);
             for pair in intents.windows(2) {
-                eprintln!("PAIR {} {pair:?}", site.name);
                 let between = pair[1].at.duration_since(pair[0].at).unsigned_abs();
                 let was_out = pair[0].ms.map_or(self.timeout, Duration::from_millis);
                 assert!(between >= was_out, "{}: two PUTs at once: {pair:?}", site.name);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -116,24 +117,49 @@ impl Queue {
     /// Takes jobs until `stop`, and then waits for those that were begun. Where the server is away, it is asked again and
     /// again.
     pub async fn serve(self, work: Work, stop: CancellationToken) {
+        let mut hands = JoinSet::new();
         while !stop.is_cancelled() {
-            if let Err(error) = self.try_to_serve(&work, &stop).await {
-                tracing::warn!(%error, "the queue of jobs is not reached");
-                tokio::select! {
-                    () = sleep(BETWEEN) => {}
-                    () = stop.cancelled() => {}
+            match self.open(&work, &stop).await {
+                Ok(worker) => {
+                    let (ends, ended) = (worker.shutdown_signal().clone(), CancellationToken::new());
+                    let tells = ended.clone().drop_guard();
+                    hands.spawn(async move {
+                        let _tells = tells;
+                        worker.run().await
+                    });
+                    // One that has lost its server waits for the jobs that it has, and takes no other: that is the next
+                    // one's.
+                    tokio::select! {
+                        () = ends => {}
+                        () = ended.cancelled() => {}
+                    }
                 }
+                Err(error) => tracing::warn!(%error, "the queue of jobs is not reached"),
+            }
+            tokio::select! {
+                () = sleep(BETWEEN) => {}
+                () = stop.cancelled() => {}
+            }
+            while hands.try_join_next().is_some() {}
+        }
+        while let Some(ended) = hands.join_next().await {
+            if let Ok(Err(error)) = ended {
+                tracing::warn!(%error, "the queue of jobs failed");
             }
         }
     }
 
-    async fn try_to_serve(&self, work: &Work, stop: &CancellationToken) -> Result<(), StoreError> {
+    async fn open(
+        &self,
+        work: &Work,
+        stop: &CancellationToken,
+    ) -> Result<graphile_worker::Worker, StoreError> {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(ASK_LIMIT)
             .connect_lazy_with(self.options.clone());
         let worker = WorkerOptions::default()
-            .pg_pool(pool.clone())
+            .pg_pool(pool)
             .schema(QUEUE)
             .concurrency(self.at_once)
             .poll_interval(POLL)
@@ -147,13 +173,8 @@ impl Queue {
             .shutdown_signal(stop.clone().cancelled_owned())
             .define_job::<Job>()
             .add_extension(Desk(Arc::clone(work)));
-        let worker = worker
-            .init()
-            .await
-            .map_err(|error| failed("its queue cannot be opened", &error))?;
-        let served = worker.run().await;
-        let _in_time = tokio::time::timeout(BETWEEN, pool.close()).await;
-        served.map_err(|error| failed("its queue failed", &error))
+        let opened = worker.init().await;
+        opened.map_err(|error| failed("its queue cannot be opened", &error))
     }
 }
 
