@@ -33,7 +33,7 @@ fn three_workers_of_which_one_dies_prove_every_site_through_a_crash_of_the_serve
     first.signal(Signal::KILL);
     ground.sees_puts(sites / 2);
     crash(&server);
-    let ended = push.ends();
+    let ended = ground.follows(push);
     ground.stage.fleet.let_go(0);
     ended.verified(sites);
     let puts = ground.is_true();

@@ -25,7 +25,7 @@ fn an_interrupted_push_takes_back_what_no_worker_has_begun_with() {
     let push = ground.push();
     ground.sees_puts(10);
     push.signal(Signal::INT);
-    let ended = push.ends();
+    let ended = ground.follows(push);
     let summary = ended.has(130).events("summary").remove(0);
     let cancelled = summary["push"]["cancelled"].as_u64().unwrap_or_default();
     assert!(cancelled > 0, "{summary}");
@@ -47,7 +47,7 @@ fn without_any_worker_a_push_waits_and_can_be_ended() {
     let push = ground.start("pushes", &["push", "--key-file", &key, "--yes"]);
     push.says("no worker has taken anything");
     push.signal(Signal::INT);
-    let ended = push.ends();
+    let ended = ground.follows(push);
     assert!(ended.has(130).out.contains(": 4 cancelled"), "{}", ended.out);
     assert_eq!(ground.is_true(), 0);
 }
@@ -89,7 +89,7 @@ fn a_wrong_master_key_of_the_workers_is_tried_on_two_sites_each_and_halts() {
     };
     std::fs::write(ground.stage.path("master.key"), "wrong-master-key").unwrap();
     let _workers = ["one", "two", "three"].map(|name| ground.worker(name));
-    let ended = ground.push().ends();
+    let ended = ground.follows(ground.push());
     let halted = ended.has(4).events("halted");
     assert!(
         halted.iter().any(|line| line["why"] == "refused_key"),
@@ -117,7 +117,7 @@ fn a_site_that_a_worker_does_not_know_fails_and_says_why() {
         format!("{rest}\n[[sites]]{last}"),
     )
     .unwrap();
-    let ended = ground.push().ends();
+    let ended = ground.follows(ground.push());
     let results = ended.has(1).events("result");
     let failed: Vec<_> = results.iter().filter(|line| line["push"] == "failed").collect();
     assert_eq!(failed.len(), 1, "{}", ended.out);

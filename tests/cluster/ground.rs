@@ -22,6 +22,8 @@ use super::stage::Stage;
 const ALL: usize = 1_000_000;
 /// How long anything may take.
 pub(crate) const LIMIT: Duration = Duration::from_mins(4);
+/// Where the log is in the home of a process.
+const LOG: &str = ".local/state/stripe-propagate/stripe-propagate.log";
 /// The limit of the config.
 pub(crate) const PER_BACKEND: usize = 2;
 
@@ -102,6 +104,42 @@ impl Ground {
         assert!(self.stage.fleet.wait_until(LIMIT, puts), "no {count} PUTs came");
     }
 
+    /// Until a push has ended; where it does not, what everybody was at.
+    pub(crate) fn follows(&self, mut push: Running) -> Ended {
+        let begin = std::time::Instant::now();
+        while !push.has_ended() {
+            assert!(begin.elapsed() < LIMIT, "the push never ended\n{}", self.state());
+            thread::sleep(Duration::from_millis(50));
+        }
+        push.ends()
+    }
+
+    fn state(&self) -> String {
+        let tables = [
+            "stripe_propagate.chunks",
+            "stripe_propagate.processes",
+            "stripe_propagate.runs",
+            "stripe_propagate_jobs._private_jobs",
+            "stripe_propagate_jobs._private_job_queues",
+            "stripe_propagate_jobs._private_workers",
+        ];
+        let mut state = String::new();
+        for table in tables {
+            let rows = format!("SELECT string_agg(t::text, chr(10)) FROM (SELECT * FROM {table}) t");
+            let rows = text(&self.url, &rows).replace("\n", "\n    ");
+            state.push_str(&format!("{table}\n    {rows}\n"));
+        }
+        for home in ["pushes", "one", "two", "three"] {
+            let log = self.stage.path(home).join(LOG);
+            let log = std::fs::read_to_string(log).unwrap_or_default();
+            let odd = log.lines().filter(|line| !line.contains(" attempt "));
+            let odd: Vec<&str> = odd.collect();
+            let last = odd.len().saturating_sub(40);
+            state.push_str(&format!("{home}\n    {}\n", odd[last..].join("\n    ")));
+        }
+        state
+    }
+
     pub(crate) fn asked(&self, sql: &str) -> i64 {
         number(Kind::Postgres, &self.url, sql)
     }
@@ -159,6 +197,23 @@ impl Ground {
     }
 }
 
+fn text(url: &str, sql: &str) -> String {
+    use sqlx::Connection;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+        let found = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection);
+        found
+            .await
+            .unwrap_or_else(|error| Some(error.to_string()))
+            .unwrap_or_default()
+    })
+}
+
 /// A process of the program.
 pub(crate) struct Running {
     child: Child,
@@ -204,9 +259,7 @@ impl Running {
     }
 
     fn log(&self) -> String {
-        let log = self
-            .home
-            .join(".local/state/stripe-propagate/stripe-propagate.log");
+        let log = self.home.join(LOG);
         std::fs::read_to_string(log).unwrap_or_default()
     }
 

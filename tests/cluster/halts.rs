@@ -39,7 +39,7 @@ fn ground(failing: usize, sites: usize, rollout: &str) -> Option<Ground> {
 
 fn push(ground: &Ground) -> Ended {
     let _workers = ["one", "two", "three"].map(|name| ground.worker(name));
-    let ended = ground.push().ends();
+    let ended = ground.follows(ground.push());
     ended.has(4);
     ground.is_true();
     ended

@@ -33,7 +33,7 @@ fn a_chunk_that_is_enqueued_twice_is_done_once_and_its_job_holds_numbers_only() 
         "SELECT count(*) FROM stripe_propagate_jobs._private_jobs WHERE payload::text ~ '[^a-z0-9\":,{} ]'";
     assert_eq!(ground.asked(told), 0, "more than numbers");
     let _workers = ["one", "two"].map(|name| ground.worker(name));
-    let ended = push.ends();
+    let ended = ground.follows(push);
     ended.verified(20);
     assert!(!ended.out.contains(PASSWORD) && !ended.err.contains(PASSWORD));
     assert_eq!(ground.is_true(), 20);
@@ -59,7 +59,7 @@ fn a_worker_that_is_told_to_end_lets_its_requests_end_and_gives_the_rest_back() 
     let before = ground.is_true();
     assert!(before < 60, "it was not in the middle of it");
     let _second = ground.worker("two");
-    push.ends().verified(60);
+    ground.follows(push).verified(60);
     // Nothing was sent twice for that.
     assert_eq!(ground.is_true(), 60);
 }

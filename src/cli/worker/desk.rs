@@ -10,6 +10,7 @@ use crate::cli::gate::Refused;
 use crate::cli::session::{Db, Local, Session};
 use crate::cli::who;
 use crate::engine::{Chunk, Clock, Command};
+use crate::policy::Denied;
 use crate::rules::note::note;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::retry::Policy;
@@ -218,7 +219,7 @@ impl Desk {
             key: chunk.key,
             sites,
         }));
-        if let Err(refused) = self.local.begin(order).await {
+        if let Err(refused) = self.begin(order).await {
             let words = refused.to_string();
             *lock(&self.denied) = Some(refused);
             self.is_denied.notify_one();
@@ -227,6 +228,19 @@ impl Desk {
         // Where the engine has ended, nothing more comes of it.
         let _ended = over.await;
         Ok(())
+    }
+
+    /// Once it can be judged whether the order may be given.
+    async fn begin(&self, order: Command) -> Result<(), Refused> {
+        loop {
+            match self.local.begin(order.clone()).await {
+                Err(Refused::Denied(Denied::Unanswered) | Refused::Store(_)) if !self.stops() => {
+                    tracing::warn!("nobody says who may send");
+                }
+                judged => return judged,
+            }
+            sleep(BETWEEN).await;
+        }
     }
 
     async fn known(&self, urls: &[SiteUrl]) -> Result<Vec<Newest>, String> {
