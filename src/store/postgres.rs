@@ -84,7 +84,6 @@ mod opening;
 /// The one that writes: what it knows and holds.
 mod writer;
 /// What a worker asks of the store, and who has workers.
-#[cfg(feature = "cluster")]
 mod working;
 /// The queue of a worker's jobs.
 #[cfg(feature = "cluster")]

@@ -1,6 +1,7 @@
 //! A fleet whose sites share servers, a database, workers, and who pushes.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,7 +16,7 @@ use stripe_propagate::secret::Secret;
 use stripe_propagate::store::postgres::PostgresStore;
 use stripe_propagate::store::{Operator, Request, Store, StoredAttempt};
 
-use super::servers::{Kind, number};
+use super::servers::{Kind, PASSWORD, PASSWORD_IN_URL, number};
 use super::stage::Stage;
 
 /// More attempts than any test makes.
@@ -126,8 +127,8 @@ impl Ground {
         let mut state = String::new();
         for table in tables {
             let rows = format!("SELECT string_agg(t::text, chr(10)) FROM (SELECT * FROM {table}) t");
-            let rows = text(&self.url, &rows).replace("\n", "\n    ");
-            state.push_str(&format!("{table}\n    {rows}\n"));
+            let rows = text(&self.url, &rows).replace('\n', "\n    ");
+            writeln!(state, "{table}\n    {rows}").unwrap();
         }
         for home in ["pushes", "one", "two", "three"] {
             let log = self.stage.path(home).join(LOG);
@@ -135,7 +136,7 @@ impl Ground {
             let odd = log.lines().filter(|line| !line.contains(" attempt "));
             let odd: Vec<&str> = odd.collect();
             let last = odd.len().saturating_sub(40);
-            state.push_str(&format!("{home}\n    {}\n", odd[last..].join("\n    ")));
+            writeln!(state, "{home}\n    {}", odd[last..].join("\n    ")).unwrap();
         }
         state
     }
@@ -284,11 +285,14 @@ impl Running {
         let out = self.out.take().unwrap().join().unwrap();
         let mut err: Vec<String> = self.lines.iter().collect();
         err.push(self.log());
-        Ended {
-            status,
-            out,
-            err: err.join("\n"),
+        let err = err.join("\n");
+        for text in [&out, &err] {
+            // The demo's master keys begin so.
+            for secret in ["demo-master-", PASSWORD, PASSWORD_IN_URL] {
+                assert!(!text.contains(secret), "{secret} is told");
+            }
         }
+        Ended { status, out, err }
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::fault::STORE;
 use super::handing::{CHUNK, QUEUE};
 use super::opening::address;
-use super::{ASK_LIMIT, gone};
+use super::{ASK_LIMIT, PostgresStore, gone};
 use crate::secret::Secret;
 use crate::store::workers::ChunkId;
 use crate::store::{RunId, StoreError};
@@ -38,8 +38,22 @@ const BETWEEN: Duration = Duration::from_secs(1);
 /// Two processes may make the tables at once, and then one of them fails.
 const TRIES: usize = 5;
 
+impl PostgresStore {
+    /// The store, with the tables of the queue where its runs have workers.
+    ///
+    /// # Errors
+    /// When the tables cannot be made: why not.
+    pub async fn with_workers(mut self, has_workers: bool) -> Result<Self, StoreError> {
+        if has_workers {
+            migrate(self.pool.clone(), &self.runtime).await?;
+            self.has_workers();
+        }
+        Ok(self)
+    }
+}
+
 /// Makes the tables of the queue, or upgrades them.
-pub(super) async fn migrate(pool: PgPool, runtime: &Handle) -> Result<(), StoreError> {
+async fn migrate(pool: PgPool, runtime: &Handle) -> Result<(), StoreError> {
     let making = runtime.spawn(async move {
         let queue = WorkerUtils::new(pool, QUEUE);
         let mut tries = 1;

@@ -3,29 +3,21 @@ use std::sync::Arc;
 use super::PostgresStore;
 use super::handing::PgWorkers;
 use super::hands::{ChunkTurn, recalled};
-use super::jobs::migrate;
 use super::writer::Turn;
 use crate::store::StoreError;
 use crate::store::workers::{ChunkId, Take};
 
 impl PostgresStore {
-    /// The store, with the tables of the queue where its runs have workers: from now on these make the calls of the runs
-    /// that this process begins or takes up.
-    ///
-    /// # Errors
-    /// When the tables of the queue cannot be made: why not.
-    pub async fn with_workers(mut self, has_workers: bool) -> Result<Self, StoreError> {
-        let Some(jobs) = self.jobs.as_ref().filter(|_| has_workers) else {
-            return Ok(self);
-        };
-        migrate(self.pool.clone(), &self.runtime).await?;
-        self.workers = Some(Arc::new(PgWorkers {
-            jobs: jobs.downgrade(),
-            runtime: self.runtime.clone(),
-            pool: self.pool.clone(),
-            shared: Arc::clone(&self.shared),
-        }));
-        Ok(self)
+    /// From now on workers make the calls of the runs that this process begins or takes up.
+    pub fn has_workers(&mut self) {
+        self.workers = self.jobs.as_ref().map(|jobs| {
+            Arc::new(PgWorkers {
+                jobs: jobs.downgrade(),
+                runtime: self.runtime.clone(),
+                pool: self.pool.clone(),
+                shared: Arc::clone(&self.shared),
+            })
+        });
     }
 
     /// Takes a chunk of a run, as a worker: its sites are this process's until it gives them back.
