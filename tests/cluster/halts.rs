@@ -87,3 +87,26 @@ fn behind_a_halt_no_worker_begins_with_another_site() {
     let left = summary["push"]["not_started"].as_u64().unwrap_or_default();
     assert!(left > 0, "{summary}");
 }
+
+#[test]
+fn waves_follow_each_other_over_all_workers_and_a_word_between_them_lets_the_next_go() {
+    let Some(ground) = ground(0, 40, "canary = 1\nwaves = [\"25%\", \"100%\"]\npause = \"ask\"") else {
+        return;
+    };
+    // A live key has its canary by itself, a test key where the config says so; with --yes the waves go on.
+    let _workers = ["one", "two", "three"].map(|name| ground.worker(name));
+    ground.follows(ground.push()).verified(40);
+    let mut puts = ground.attempts();
+    puts.retain(|attempt| attempt.request == Request::Put);
+    puts.sort_by_key(|attempt| attempt.at);
+    let ended = |put: &stripe_propagate::store::StoredAttempt| {
+        put.at + jiff::SignedDuration::from_millis(put.ms.unwrap_or_default().cast_signed())
+    };
+    // The canary first, then a quarter of all, then the rest: each when all before it have ended.
+    for first_of_wave in [1, 10] {
+        let (before, behind) = puts.split_at(first_of_wave);
+        let last = before.iter().map(ended).max().unwrap();
+        assert!(behind[0].at >= last, "{first_of_wave}: {:?}", behind[0]);
+    }
+    assert_eq!(ground.is_true(), 40);
+}
