@@ -88,6 +88,9 @@ mod watching;
 mod watch;
 /// Who runs the program.
 mod who;
+/// `worker`.
+#[cfg(feature = "cluster")]
+mod worker;
 /// `demo`.
 mod demo;
 /// The log file.
@@ -202,6 +205,12 @@ enum Command {
     /// From the store alone: no site is asked, and no master key is needed.
     #[command(after_help = help::HISTORY)]
     History(history::HistoryArgs),
+    /// Make the calls of others' runs, until it is told to stop: for a build with workers.
+    ///
+    /// With enabled = true in [cluster] a push leaves its calls to workers, which take them from the database that is the
+    /// store, on any number of machines, each with the master keys of its own config. SIGTERM lets what is out end.
+    #[command(after_help = help::WORKER)]
+    Worker,
     /// The list of sites, and where each stands.
     ///
     /// No site is asked, and no master key read. Ends with 2 if a source could not be read: its sites are missing.
@@ -332,6 +341,10 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Some(Command::Completions(args)) => completions::run(&args),
         Some(Command::Man(args)) => man::run(&args),
         Some(Command::Demo(args)) => on_threads(demo::run(&cli.globals, args)),
+        #[cfg(feature = "cluster")]
+        Some(Command::Worker) => on_threads(worker::run(&cli.globals)),
+        #[cfg(not(feature = "cluster"))]
+        Some(Command::Worker) => Err(anyhow::anyhow!(crate::config::HOW_TO_GET)),
     }
 }
 

@@ -39,6 +39,8 @@ mod push;
 mod rollout;
 /// The form that every secret has.
 mod secrets;
+/// `[cluster]`.
+mod cluster;
 /// `[store]`.
 mod store;
 /// `[stripe]`.
@@ -48,6 +50,7 @@ mod watch;
 /// `[keys]`, and what else only the screen's tables can check.
 mod placed;
 
+pub use cluster::{ClusterSettings, HOW_TO_GET};
 pub use error::ConfigError;
 pub(crate) use file::distrusted;
 pub use file::{Found, Searched, Surroundings, find, load, typed_path};
@@ -108,6 +111,8 @@ pub struct Config {
     pub keys: Vec<KeySetting>,
     /// `[store]`.
     pub store: StoreSettings,
+    /// `[cluster]`.
+    pub cluster: ClusterSettings,
     /// `[log]`.
     pub log: LogSettings,
 }
@@ -341,6 +346,7 @@ struct RawConfig {
     ui: RawUi,
     keys: placed::RawKeys,
     store: store::RawStore,
+    cluster: cluster::RawCluster,
     log: RawLog,
 }
 
@@ -465,6 +471,7 @@ fn resolve(
             theme: raw.ui.theme.as_ref().map(|theme| at.placed(theme)),
         },
         keys: placed::resolve(&raw.keys, at),
+        cluster: cluster::resolve(&raw.cluster, raw.store.has_url(), at)?,
         store: store::resolve(&raw.store, place, at)?,
         log: LogSettings {
             file: raw.log.file.map(|path| file::resolve(&path, place)),

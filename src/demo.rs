@@ -64,6 +64,8 @@ pub struct FleetOptions {
     pub seed: u64,
     /// What some of them play, while the rest is healthy; without any, the usual cast.
     pub faults: Vec<AskedFault>,
+    /// How many of those that share a server share one.
+    pub of_a_server: usize,
 }
 
 impl Default for FleetOptions {
@@ -72,6 +74,7 @@ impl Default for FleetOptions {
             sites: 24,
             seed: 1,
             faults: Vec::new(),
+            of_a_server: 2,
         }
     }
 }
@@ -115,7 +118,7 @@ impl Fleet {
     pub async fn start(options: FleetOptions) -> anyhow::Result<Self> {
         raise_descriptor_limit();
         asked::fits(&options.faults, options.sites)?;
-        let cast = cast::cast(options.sites, options.seed, &options.faults);
+        let cast = cast::cast(&options);
         let halt = CancellationToken::new();
         let recorder = Arc::new(Recorder::new(cast.roles.len()));
         let addresses: Vec<IpAddr> = (0..=cast.roles.len() / SITES_PER_ADDRESS).map(address).collect();

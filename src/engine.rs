@@ -20,6 +20,7 @@ use crate::rules::run::{Halt, Kind, RunPhase};
 use crate::rules::state::{Allow, SiteState};
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
+use crate::store::workers::ChunkId;
 use crate::store::{Newest, Request, RunId, Store, StoreError};
 use crate::text::CleanText;
 
@@ -34,6 +35,16 @@ pub mod preflight;
 mod call;
 /// What is on its way to the store.
 mod records;
+/// A site and what is under way for it.
+mod slot;
+/// Workers that make the calls of a run: what is known of them, and who speaks to them.
+mod hands;
+/// What is handed over to workers, and what comes back.
+mod handing;
+/// What a worker has taken.
+mod chunks;
+/// What a worker does with that.
+mod working;
 /// The task that owns the state.
 mod run;
 /// What each command does.
@@ -236,6 +247,26 @@ pub enum Command {
     },
     /// An order could not be given, for lack of a master key: tells so.
     Refuse(String),
+    /// As a worker: does what is to be done with these sites of another process's run, and tells
+    /// [`Event::ChunkOver`] then. An engine that was ever given this order has no runs of its own.
+    #[serde(skip)]
+    TakeChunk(Box<Chunk>),
+    /// As a worker: what is not sent of a chunk is given back.
+    #[serde(skip)]
+    GiveBack(ChunkId),
+}
+
+/// A part of a run that another process coordinates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chunk {
+    /// Which.
+    pub id: ChunkId,
+    /// The wave of its sites.
+    pub wave: usize,
+    /// The key of its run.
+    pub key: PublishableKey,
+    /// Its sites, and what is on record of them: of this run it is like what the dead have left.
+    pub sites: Vec<(SiteId, Newest)>,
 }
 
 impl Command {
@@ -386,6 +417,9 @@ pub enum Event {
         /// Either in words.
         note: String,
     },
+    /// Nothing of a chunk is left for this worker to do, and all of it is on record.
+    #[serde(skip)]
+    ChunkOver(ChunkId),
 }
 
 /// Sends commands to an engine. Cheap to clone.

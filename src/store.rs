@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use self::left::Basis;
+use self::workers::Workers;
 use crate::key::PublishableKey;
 use crate::rules::acknowledgement::{Acknowledged, Acknowledgement};
 use crate::rules::moment::Moment;
@@ -52,6 +54,8 @@ pub mod any;
 pub mod copy;
 /// In memory: for tests, and for the time until the program ends.
 pub mod memory;
+/// Other processes that make the calls of a run.
+pub mod workers;
 
 /// Who began a run: what the system says, and what the environment claims.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -564,6 +568,11 @@ pub trait Store: Send + Sync + 'static {
     /// of all else the answer is that it is not on record; it is still written should the store be back in time. So it
     /// goes until a run is begun or taken up.
     fn give_up(&self) {}
+
+    /// Who makes the calls of the runs that this process begins or takes up; none where it makes them itself.
+    fn workers(&self) -> Option<Arc<dyn Workers>> {
+        None
+    }
 
     /// Changes when another process has written, soon after that. None where nothing tells:
     /// [`Store::has_changed`] has to be asked.

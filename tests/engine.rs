@@ -328,6 +328,7 @@ async fn watch(
             | Event::Acknowledged { .. }
             | Event::Refreshed { .. }
             | Event::Store { .. }
+            | Event::ChunkOver(_)
             | Event::Taken => {}
         }
     }

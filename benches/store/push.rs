@@ -128,6 +128,7 @@ async fn push<Db: Store>(shops: &Shops, store: Db, key: PublishableKey) -> anyho
             | Event::Acknowledged { .. }
             | Event::Refreshed { .. }
             | Event::Store { .. }
+            | Event::ChunkOver(_)
             | Event::Taken => {}
         }
     }

@@ -71,6 +71,7 @@ impl Remap {
             | Event::Run(_)
             | Event::Backend { .. }
             | Event::Refreshed { .. }
+            | Event::ChunkOver(_)
             | Event::Taken => {}
         }
         Some(event)
@@ -108,6 +109,8 @@ impl Remap {
             | Command::Leave
             | Command::End
             | Command::Refresh { .. }
+            | Command::TakeChunk(_)
+            | Command::GiveBack(_)
             | Command::Refuse(_) => {}
         }
         (order, kept, dropped)

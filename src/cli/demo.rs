@@ -94,6 +94,7 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>, no_color: bool) 
         sites: args.sites as usize,
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..100_000)),
         faults: args.faults.clone(),
+        ..FleetOptions::default()
     };
     let fleet = Fleet::start(options).await.context("starting the demo's sites")?;
     if let Some(folder) = &args.serve {

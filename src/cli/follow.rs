@@ -236,7 +236,11 @@ impl Follower {
             Event::Halted(halt, text) => self.take_halt(halt, &text, session),
             Event::Alarm(alarm, text) => self.tell_alarm(alarm, &text, session),
             // The session takes note of what is acknowledged.
-            Event::Acknowledged { .. } | Event::Backend { .. } | Event::Refreshed { .. } | Event::Taken => {}
+            Event::Acknowledged { .. }
+            | Event::Backend { .. }
+            | Event::Refreshed { .. }
+            | Event::ChunkOver(_)
+            | Event::Taken => {}
         }
         Ok(())
     }

@@ -107,6 +107,11 @@ impl Gate {
                 Some(run) => bound.goes_on(Some(&run)).await?,
                 None => return Ok(()),
             },
+            // Who coordinates its run was judged by how much goes out at once.
+            Command::TakeChunk(chunk) => Sending {
+                is_live: chunk.key.mode() == KeyMode::Live,
+                ..Sending::of(Deed::Resume)
+            },
             _ => return Ok(()),
         };
         Ok(judge(sending).await?)

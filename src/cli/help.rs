@@ -124,6 +124,10 @@ Examples:
   stripe-propagate export report.html                 the newest run
   stripe-propagate export --run 12 run-12.csv";
 
+pub(super) const WORKER: &str = "\
+Example:
+  stripe-propagate worker --config /etc/stripe-propagate/config.toml";
+
 pub(super) const DEMO: &str = "\
 Examples:
   stripe-propagate demo

@@ -146,7 +146,7 @@ impl Session {
             clock,
         );
         let (hub, events) = Hub::start(Arc::clone(&sites), known.clone(), told);
-        let master_keys = MasterKeys::new(config, &sites, api);
+        let master_keys = MasterKeys::new(config, &sites, api).unless(store.workers().is_some());
         Ok(Self {
             sites,
             failed_sources: config.listed.failed.clone(),

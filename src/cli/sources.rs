@@ -120,7 +120,7 @@ fn some(told: impl ExactSizeIterator<Item = String>, one: &str, many: &str) {
 }
 
 /// What a script says to the questions about the list of sites.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(super) struct ListArgs {
     /// Also send when a source of sites could not be read: its sites are missing, and so are the modes, exclusions
     /// (enabled = false) and master keys that it may set for sites that stand elsewhere too.

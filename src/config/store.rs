@@ -30,6 +30,13 @@ pub(super) struct RawStore {
     retention: Option<Spanned<String>>,
 }
 
+impl RawStore {
+    /// Whether it is a database.
+    pub(super) fn has_url(&self) -> bool {
+        self.url.is_some()
+    }
+}
+
 pub(super) fn resolve(
     raw: &RawStore,
     place: Place<'_>,

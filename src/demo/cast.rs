@@ -1,3 +1,4 @@
+use super::FleetOptions;
 use super::asked::AskedFault;
 use super::faults::{FAULTS, Fault};
 use crate::key::PublishableKey;
@@ -55,7 +56,9 @@ const EXPIRED: &str = NAMES[7];
 const LARGE: usize = 1000;
 
 /// Who plays what. The same arguments give the same cast.
-pub(super) fn cast(sites: usize, seed: u64, asked: &[AskedFault]) -> Cast {
+pub(super) fn cast(options: &FleetOptions) -> Cast {
+    let FleetOptions { sites, seed, .. } = *options;
+    let asked = &options.faults;
     let mut dice = fastrand::Rng::with_seed(seed);
     let keys = keys(&mut dice, seed);
     let mut faults = if asked.is_empty() {
@@ -82,8 +85,8 @@ pub(super) fn cast(sites: usize, seed: u64, asked: &[AskedFault]) -> Cast {
             numbered(names[(*turn - 1) % names.len()], (*turn - 1) / names.len())
         };
         let backend = (fault == Fault::SharedBackend).then(|| {
-            let pair = turns[&fault].div_ceil(2);
-            numbered("shared-server", pair - 1)
+            let server = turns[&fault].div_ceil(options.of_a_server.max(1));
+            numbered("shared-server", server - 1)
         });
         Role {
             expired: name == EXPIRED,
@@ -170,9 +173,18 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    fn options(sites: usize, seed: u64, faults: Vec<AskedFault>) -> FleetOptions {
+        FleetOptions {
+            sites,
+            seed,
+            faults,
+            ..FleetOptions::default()
+        }
+    }
+
     #[test]
     fn the_demo_has_each_fault_and_a_third_is_healthy() {
-        let cast = cast(24, 1, &[]);
+        let cast = cast(&options(24, 1, Vec::new()));
         let healthy = cast
             .roles
             .iter()
@@ -192,10 +204,10 @@ mod tests {
     #[test]
     fn names_are_unique_and_the_seed_decides() {
         for sites in [0, 1, 3, 24, 60, 1000, 2500] {
-            let all = cast(sites, 7, &[]);
+            let all = cast(&options(sites, 7, Vec::new()));
             let names: HashSet<_> = all.roles.iter().map(|role| role.name.clone()).collect();
             assert_eq!((all.roles.len(), names.len()), (sites, sites));
-            let again = cast(sites, 7, &[]);
+            let again = cast(&options(sites, 7, Vec::new()));
             assert_eq!(all.keys.new, again.keys.new);
             assert!(
                 all.roles
@@ -204,12 +216,15 @@ mod tests {
                     .all(|(one, two)| one.name == two.name && one.fault == two.fault)
             );
         }
-        assert_ne!(cast(3, 1, &[]).keys.new, cast(3, 2, &[]).keys.new);
+        assert_ne!(
+            cast(&options(3, 1, Vec::new())).keys.new,
+            cast(&options(3, 2, Vec::new())).keys.new
+        );
     }
 
     #[test]
     fn nine_of_ten_are_healthy_in_a_large_fleet() {
-        let healthy = cast(1000, 1, &[])
+        let healthy = cast(&options(1000, 1, Vec::new()))
             .roles
             .iter()
             .filter(|role| role.fault == Fault::Healthy)
@@ -232,7 +247,7 @@ mod tests {
                 share: Share::Percent(10),
             },
         ];
-        let cast = cast(20, 1, &asked);
+        let cast = cast(&options(20, 1, asked.to_vec()));
         let names = |fault| {
             let mut names: Vec<&str> = cast
                 .roles

@@ -135,6 +135,21 @@ impl Attempt {
     }
 }
 
+/// What came of a worker's request, as it is told here.
+pub(super) fn describe_outcome(site: SiteId, outcome: &Outcome) -> Attempt {
+    Attempt {
+        run: outcome.run,
+        site,
+        request: outcome.request,
+        number: outcome.number,
+        at: outcome.at,
+        took: Duration::from_millis(outcome.ms),
+        http: outcome.http,
+        cause: outcome.cause,
+        note: outcome.note.clone(),
+    }
+}
+
 fn describe(problem: Problem, detail: &CleanText) -> String {
     let sentence = problem.row().sentence;
     if detail.is_empty() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::call::Finished;
 use super::run::Engine;
 use super::schedule::{Health, Shown};
+use super::slot::Slot;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, Problem, Verdict};
@@ -171,8 +172,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     fn leave_if_it_waits(&mut self, site: SiteId, now: Moment) {
-        let state = &self.slots[site.index()].state;
-        if state.in_run && state.awaits_first_put() {
+        let Slot { state, handed, .. } = &self.slots[site.index()];
+        if state.in_run && state.awaits_first_put() && handed.is_none() {
             self.change(site, |state| state.hold(now));
         }
     }
@@ -288,7 +289,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
-    fn hear_of_key(&mut self, site: SiteId, word: Word, now: Moment) {
+    pub(super) fn hear_of_key(&mut self, site: SiteId, word: Word, now: Moment) {
         let key = self.sites[site.index()].master_key;
         let was_refused = self.probation.is_refused(key);
         let waited = self.probation.answered(site, key, word, now);
@@ -314,7 +315,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
             // What looks before its PUT ends when that is answered.
             sites += usize::from(!state.is_put_out());
-            if state.awaits_put() {
+            if self.slots[index].handed.is_some() {
+                self.recall();
+            } else if state.awaits_put() {
                 self.refused_elsewhere(SiteId::at(index), now);
             }
         }
@@ -326,7 +329,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
-    fn refused_elsewhere(&mut self, site: SiteId, now: Moment) {
+    pub(super) fn refused_elsewhere(&mut self, site: SiteId, now: Moment) {
         let policy = self.settings.policy.clone();
         let next = self.change(site, |state| state.refused_elsewhere(&policy, now));
         self.schedule.forget(site);

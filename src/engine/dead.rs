@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use super::Level;
 use super::heard::Said;
-use super::run::{Ending, Engine};
+use super::run::Engine;
+use super::slot::Ending;
 use super::standings::Standings;
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;

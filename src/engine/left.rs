@@ -2,7 +2,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::records::Read;
-use super::run::{Engine, Pending, Slot, count_run};
+use super::run::{Engine, count_run};
+use super::slot::{Pending, Slot};
 use super::{Event, LeftRun, Level, RunInfo};
 use crate::rules::plan::left_out;
 use crate::rules::run::{RunId, RunPhase};
@@ -171,6 +172,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             halt: None,
         };
         self.begin_waves(rollout);
+        self.coordinates(info.id);
         tracing::info!(run = info.id.0, key = %info.key, "run goes on");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
@@ -198,13 +200,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     /// Whether something of the run goes on in this process.
-    fn works_on(&self, run: RunId) -> bool {
+    pub(super) fn works_on(&self, run: RunId) -> bool {
         let shown = self.run.as_ref().filter(|shown| shown.ended.is_none());
         shown.is_some_and(|shown| shown.id == run) || self.earlier.contains(&run)
     }
 
     /// Takes up one site of the run. Returns whether the config lets it.
-    fn take_up(&mut self, site: SiteId) -> bool {
+    pub(super) fn take_up(&mut self, site: SiteId) -> bool {
         let now = self.clock.now();
         let slot = &mut self.slots[site.index()];
         if !slot.state.is_calling() && slot.on_record.is_some() {

@@ -1,4 +1,5 @@
-use super::run::{Ending, Engine, Pending};
+use super::run::Engine;
+use super::slot::{Ending, Pending};
 use super::{Attempts, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
@@ -61,6 +62,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 acknowledgement,
             } => self.acknowledge(sites, acknowledgement).await,
             Command::Refuse(why) => self.tell(Event::Refused(why)),
+            Command::TakeChunk(chunk) => self.take_chunk(*chunk),
+            Command::GiveBack(chunk) => self.give_back_chunk(chunk),
         }
     }
 
@@ -88,6 +91,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.leave_earlier(now).await;
         self.keep_list(plan.kind).await;
         self.begin_waves(plan.rollout);
+        self.coordinates(info.id);
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
@@ -203,6 +207,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         for &site in sites {
             self.try_key_again(site);
             let slot = &self.slots[site.index()];
+            if slot.handed.is_some() {
+                let name = &self.sites[site.index()].name;
+                self.say(Level::Info, format!("{name}: a worker has not given it back yet"));
+                continue;
+            }
             match (slot.state.retry_plan(), slot.state.planned_key().cloned()) {
                 (RetryPlan::OtherRun, _) => {
                     let name = &self.sites[site.index()].name;
@@ -245,8 +254,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         };
         for &site in sites {
             let slot = &mut self.slots[site.index()];
-            if slot.pending.is_some() {
-                // What begins when the look that is out has ended looks by itself.
+            if slot.pending.is_some() || slot.handed.is_some() {
+                // What begins when the look that is out has ended looks by itself; so does a worker.
                 continue;
             }
             slot.background = background && !slot.state.is_busy();
@@ -275,6 +284,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
             if let Some(pending) = slot.pending.take() {
                 self.cancel_pending(site, pending, now);
+                continue;
+            }
+            if slot.handed.is_some() {
+                self.cancel_handed(site);
                 continue;
             }
             let calling = slot.state.is_calling();

@@ -14,6 +14,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Puts on record what has happened to a site, and all that is known of it now. Nothing waits for it but the
     /// end of the engine: the store keeps the order.
     pub(super) fn record(&mut self, site: SiteId, outcome: Option<Outcome>) {
+        if self.slots[site.index()].handed.is_some() {
+            // Its worker records what becomes of it.
+            return;
+        }
         let state = self.slots[site.index()].to_record().clone();
         let note = note(&state, &|moment| format!("{:.0}", moment.wall));
         let recorded = self.store.record(Record {
@@ -37,7 +41,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 let slot = &self.slots[site.index()];
                 // The answer of what is out is recorded too, and comes back here. What was handed over before the
                 // site's state was replaced tells nothing that is not known by now.
-                if !slot.state.is_calling() && slot.adopted == answered.adopted {
+                let is_ours = !self.chunks.is_worker() || slot.chunk.is_some();
+                if is_ours && !slot.state.is_calling() && slot.adopted == answered.adopted {
                     let next = self.taken_over(site, &newest);
                     let now = self.clock.now();
                     self.follow(site, next, now);

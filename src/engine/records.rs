@@ -30,6 +30,9 @@ pub(super) struct Records {
     /// Records that are not durable yet, in the order in which they were handed over. Only the first is waited for:
     /// the store writes them by itself, many at once, and who waited for each would be woken for each.
     on_their_way: VecDeque<(SiteId, u32, OnItsWay)>,
+    /// How many were handed over, and how many of them are answered.
+    pub(super) handed: u64,
+    pub(super) answered: u64,
     /// Whether no other run may send: something of ours is still to be sent.
     pub(super) holds_store: bool,
     /// How often what is on record was asked for.
@@ -46,6 +49,7 @@ impl Records {
         adopted: u32,
         recorded: impl Future<Output = Result<Recorded, StoreError>> + Send + 'static,
     ) {
+        self.handed += 1;
         self.on_their_way.push_back((site, adopted, Box::pin(recorded)));
     }
 
@@ -63,6 +67,7 @@ impl Records {
             adopted: *adopted,
             result: recorded.await,
         };
+        self.answered += 1;
         self.on_their_way.pop_front();
         Some(done)
     }

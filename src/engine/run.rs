@@ -7,74 +7,25 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::backends::Backends;
 use super::call::{Finished, Work};
+use super::chunks::Chunks;
+use super::hands::Hands;
 use super::heard::Heard;
 use super::records::{Read, Records};
 use super::schedule::{Lane, Schedule, Want};
+use super::slot::{Ending, Pending, Slot};
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
-use crate::key::PublishableKey;
 use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::alarm::Alarms;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::probation::Probation;
-use crate::rules::rollout::{Member, Rollout, Waves};
+use crate::rules::rollout::{Rollout, Waves};
 use crate::rules::run::{Halt, RunPhase};
-use crate::rules::state::{Allow, Call, Next, Served, SiteState};
-use crate::rules::status::Push;
+use crate::rules::state::{Call, Next, Served, SiteState};
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
 use crate::store::{Newest, RunId, Store, StoreError};
 use crate::text::CleanText;
-
-/// A site and what is under way for it.
-pub(super) struct Slot {
-    pub(super) state: SiteState,
-    /// Whether its looks go behind all others.
-    pub(super) background: bool,
-    /// GETs in this run.
-    pub(super) gets: u32,
-    /// What begins when the look that is out has ended.
-    pub(super) pending: Option<Pending>,
-    /// What goes on record in the place of `state`, while that is judged by a key that somebody asked about (the site
-    /// is owed no key for that), or shows a push that waits for the end of a look (nothing has come of that yet).
-    pub(super) on_record: Option<SiteState>,
-    /// How often `state` was replaced by what was on record.
-    pub(super) adopted: u32,
-    /// How often something has happened to it.
-    pub(super) changes: u32,
-    /// The newest reading that was taken in.
-    pub(super) read: u32,
-    /// Its part in the waves of the run.
-    pub(super) member: Option<Member>,
-    /// Whether the store did not take what has happened last: what it knows is older.
-    pub(super) unrecorded: bool,
-}
-
-impl Slot {
-    /// What goes on record.
-    pub(super) fn to_record(&self) -> &SiteState {
-        self.on_record.as_ref().unwrap_or(&self.state)
-    }
-}
-
-/// What waits for the end of a look.
-pub(super) enum Pending {
-    /// A push.
-    Push(PublishableKey, Allow),
-    /// What a process that is gone has left over; what PUSH is until then.
-    Rest(Push),
-}
-
-/// What becomes of what an engine still waits for when it is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// What is out is waited for; the rest is the next process's.
-    Leaves,
-    /// The operator stopped it: nobody looks at the rest.
-    Abandons,
-    /// As left, but looks that are out are not waited for.
-    GivesUp,
-}
 
 /// Owns all state. Nothing in it waits for the network or the terminal.
 pub(super) struct Engine<Api, Db> {
@@ -89,6 +40,10 @@ pub(super) struct Engine<Api, Db> {
     calls: JoinSet<Finished>,
     out: HashMap<Id, (SiteId, Call, Lane)>,
     pub(super) run: Option<RunInfo>,
+    /// The workers that make the calls of its runs, where it does not make them itself.
+    pub(super) hands: Option<Hands>,
+    /// What it does as a worker.
+    pub(super) chunks: Chunks,
     /// Runs before it of which something still waits for its proof.
     pub(super) earlier: Vec<RunId>,
     /// Sites of each run that will change by themselves; no run without any.
@@ -133,18 +88,6 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         store.adopt(sites.iter().map(|site| &site.url).zip(&known));
-        let slot = |state| Slot {
-            state,
-            background: false,
-            gets: 0,
-            pending: None,
-            on_record: None,
-            adopted: 0,
-            changes: 0,
-            read: 0,
-            member: None,
-            unrecorded: false,
-        };
         let mut known: Vec<SiteState> = known.into_iter().map(|newest| newest.state).collect();
         known.resize(sites.len(), SiteState::default());
         for (state, site) in known.iter_mut().zip(sites.iter()) {
@@ -154,7 +97,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         Self {
             schedule: Schedule::new(&sites, &settings),
-            slots: known.into_iter().map(slot).collect(),
+            slots: known.into_iter().map(Slot::of).collect(),
+            hands: Hands::of(&*store, &sites, &settings, clock),
+            chunks: Chunks::default(),
             sites,
             api,
             store,
@@ -196,14 +141,20 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.tell_phase().await;
             // What the store said meanwhile may have ordered something.
             self.fill_slots();
+            self.tell_workers();
             let still = self.busy == 0 && self.busy_of.is_empty();
             let nothing_is_out =
                 (self.calls.is_empty() && !self.awaits_stripe()) || self.gives_up_what_is_out();
-            let idle = nothing_is_out && (self.stopping || (!handles && still));
+            let idle = nothing_is_out && !self.awaits_workers() && (self.stopping || (!handles && still));
             if idle {
                 break;
             }
-            let timer = [self.schedule.next_timer(), self.key_timer(), self.alarm_timer()];
+            let timer = [
+                self.schedule.next_timer(),
+                self.key_timer(),
+                self.alarm_timer(),
+                self.hands_timer(),
+            ];
             let timer = timer.into_iter().flatten().min();
             let wait = timer.map(|at| self.clock.instant_of(at));
             tokio::select! {
@@ -215,6 +166,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 Some(done) = self.records.next() => self.recorded(done),
                 Some(done) = self.reads.join_next(), if !self.reads.is_empty() => self.refreshed(done),
                 Some(said) = self.heard.next(), if self.heard.is_asking() => self.stripe_said(said),
+                told = Hands::next(&mut self.hands) => self.workers_told(told),
                 () = sleep_until(wait) => self.schedule.wake(self.clock.now()),
             }
         }
@@ -231,7 +183,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let now = self.clock.now();
         self.sound_rest();
         self.await_records().await;
-        if let Some(run) = self.run.as_ref().map(|run| run.id).filter(|_| self.open == 0) {
+        let run = self.run.as_ref().map(|run| run.id);
+        if let Some(run) = run.filter(|_| self.open == 0 && !self.chunks.is_worker()) {
             self.let_go_of_store(run, now).await;
         }
         // What was stopped is looked at by nobody; what was left, by the next process.
@@ -246,7 +199,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let now = self.clock.now();
         while let Some((site, call, lane)) = self.schedule.take(now) {
             let call = self.slots[site.index()].state.call_now(call, now);
-            if call == Call::Put && !self.may_put(site, now) {
+            if self.is_for_workers(site, call) {
+                self.schedule.give_back(site, lane, now);
+                self.hand(site, call);
+            } else if call == Call::Put && !self.may_put(site, now) {
                 self.schedule.give_back(site, lane, now);
             } else {
                 self.call(site, call, lane);
@@ -265,6 +221,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         if call != Call::Put {
             slot.gets += 1;
+            if let Some(part) = &mut slot.chunk {
+                part.look_is_due = false;
+            }
         }
         let number = if call == Call::Put {
             slot.state.puts
@@ -402,6 +361,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 })
             }
             Finished::TakenOver(newest) => self.taken_over(site, &newest),
+            Finished::NotRecorded(_) if self.chunks.is_worker() => {
+                // Its run is held, or another worker has it: that is for who coordinates it.
+                self.change(site, |state| state.put_unsent(now));
+                self.give_back_chunk_of(site);
+                Next::Rest
+            }
             Finished::NotRecorded(error) => {
                 let next = self.change(site, |state| state.put_unsent(now));
                 let text =
@@ -427,6 +392,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Call::Look if self.slots[site.index()].background => Lane::Background,
             Call::Look => Lane::Look,
         };
+        if self.rests_between_looks(site, call) {
+            return self.schedule.forget(site);
+        }
         let slot = &self.slots[site.index()];
         let want = Want {
             call,
@@ -450,6 +418,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let run_before = slot.state.run.filter(|_| slot.state.is_busy());
         let result = how(&mut slot.state);
         slot.changes = slot.changes.wrapping_add(1);
+        if slot.chunk.is_some() {
+            self.chunks.touched.push(site);
+        }
         if let Some(member) = slot.member.as_mut().filter(|_| slot.state.in_run) {
             self.waves.changed(site, member, &slot.state);
         }
@@ -467,6 +438,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// Tells where the run is, when that changed.
     pub(super) async fn tell_phase(&mut self) {
+        if self.chunks.is_worker() {
+            return self.end_chunks();
+        }
         let now = self.clock.now();
         if !self.earlier.is_empty() {
             self.end_earlier(now).await;

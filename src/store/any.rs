@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::Either;
@@ -7,6 +8,7 @@ use tokio::sync::watch;
 
 use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
+use super::workers::Workers;
 use super::{
     Intent, LiveRun, NewRun, Newest, Record, Recorded, RunId, RunRecord, RunSite, Seen, SiteRun, Store,
     StoreError, StoredAttempt,
@@ -185,6 +187,10 @@ impl Store for AnyStore {
 
     fn give_up(&self) {
         of_either!(self, store => store.give_up());
+    }
+
+    fn workers(&self) -> Option<Arc<dyn Workers>> {
+        of_either!(self, store => store.workers())
     }
 
     fn others(&self) -> Option<watch::Receiver<u64>> {

@@ -21,6 +21,7 @@ use self::writer::{Job, Turn};
 use super::old::Pruned;
 use super::pending::{Answer, Change, Done};
 use super::shared::lock;
+use super::workers::Workers;
 use super::{
     Holder, Intent, LiveRun, NewRun, Newest, Operator, Record, Recorded, RunId, RunRecord, RunSite, Seen,
     SiteRun, Store, StoreError, StoredAttempt,
@@ -48,6 +49,14 @@ mod fault;
 mod known;
 /// What is read before changes are decided.
 mod load;
+/// Chunks of runs that this process has as a worker.
+mod hands;
+/// Chunks of runs that workers take and give back.
+mod chunks;
+/// Chunks of runs that are handed over to workers, and what is heard of them.
+mod handing;
+/// What workers tell who coordinates their run.
+mod news;
 /// What others have written is noticed.
 mod notice;
 /// Runs that begin, and which sites they take.
@@ -80,7 +89,14 @@ mod opening;
 mod target;
 /// The one that writes: what it knows and holds.
 mod writer;
+/// What a worker asks of the store, and who has workers.
+mod working;
+/// The queue of a worker's jobs.
+#[cfg(feature = "cluster")]
+mod jobs;
 
+#[cfg(feature = "cluster")]
+pub use jobs::{Queue, Work};
 pub use opening::{About, about, newest_version};
 pub(super) use target::Target;
 
@@ -144,6 +160,8 @@ pub struct PostgresStore {
     fingerprint: String,
     /// Changes when others have written.
     others: watch::Receiver<u64>,
+    /// Who makes the calls of the runs of this process, where it does not make them itself.
+    workers: Option<Arc<handing::PgWorkers>>,
     /// How much others had written when that was last asked.
     written: Mutex<Option<i64>>,
     /// Comes to an end with the thread.
@@ -186,6 +204,7 @@ impl PostgresStore {
             ends_wait,
             fingerprint,
             others: begun.others,
+            workers: None,
             written: Mutex::default(),
             ended: Mutex::new(ended),
         })
@@ -494,6 +513,11 @@ impl Store for PostgresStore {
         // The order has its place among the others; that it comes ends what is waited for now.
         self.ends_wait.send_modify(|count| *count += 1);
         self.ask(Job::GiveUp);
+    }
+
+    fn workers(&self) -> Option<Arc<dyn Workers>> {
+        let workers = self.workers.clone()?;
+        Some(workers)
     }
 
     fn others(&self) -> Option<watch::Receiver<u64>> {

@@ -175,7 +175,7 @@ fn take_event(model: &mut Model, event: Event) {
             model.backends.insert(backend, shown);
         }
         // A message has told it, and the run says why it holds.
-        Event::Halted(..) | Event::Alarm(..) | Event::Refreshed { .. } => {}
+        Event::Halted(..) | Event::Alarm(..) | Event::Refreshed { .. } | Event::ChunkOver(_) => {}
         Event::Acknowledged {
             sites,
             acknowledgement,

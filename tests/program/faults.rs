@@ -58,8 +58,8 @@ impl Stage {
         });
         let stage = Self::with(FleetOptions {
             sites: odd.sum::<usize>() + well,
-            seed: 1,
             faults,
+            ..FleetOptions::default()
         });
         let path = stage.path("config.toml");
         let mut text = std::fs::read_to_string(&path).unwrap();

@@ -129,6 +129,7 @@ impl Trial {
                 | Event::Acknowledged { .. }
                 | Event::Store { .. }
                 | Event::Refreshed { .. }
+                | Event::ChunkOver(_)
                 | Event::Taken => {}
             }
         }

@@ -298,6 +298,7 @@ impl Play {
             | Event::Acknowledged { .. }
             | Event::Refreshed { .. }
             | Event::Store { .. }
+            | Event::ChunkOver(_)
             | Event::Taken => {}
         }
     }

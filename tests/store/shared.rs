@@ -213,7 +213,7 @@ async fn an_older_program_is_refused_also_when_it_runs_already() {
         let words = refused.to_string();
         assert!(
             words.contains(
-                "newer version of stripe-propagate (its format is 99, and this one knows 1): use that"
+                "newer version of stripe-propagate (its format is 99, and this one knows 2): use that"
             ),
             "{words}"
         );

@@ -20,6 +20,8 @@ pub(in crate::cli) struct MasterKeys {
     pub(in crate::cli) api: Arc<Reach>,
     /// Held while keys are read, so that no command is started twice.
     reading: Mutex<()>,
+    /// Whether workers send, each with its own: then none is read.
+    are_workers: bool,
 }
 
 impl MasterKeys {
@@ -31,7 +33,14 @@ impl MasterKeys {
             sites: Arc::clone(sites),
             api,
             reading: Mutex::new(()),
+            are_workers: false,
         }
+    }
+
+    /// Reads none where workers send.
+    #[must_use]
+    pub(in crate::cli) fn unless(self, are_workers: bool) -> Self {
+        Self { are_workers, ..self }
     }
 
     /// Reads what `sites` need and is not read yet.
@@ -50,6 +59,9 @@ impl MasterKeys {
         if missing.peek().is_some() {
             // Whoever may not push has no master key read: without one the engine sends no PUT.
             may_push().await?;
+        }
+        if self.are_workers {
+            return Ok(());
         }
         for id in missing {
             let source = self.sources.get(id.0 as usize);

@@ -103,6 +103,8 @@ pub(in crate::cli) async fn read_url(config: &Config, source: &SecretSource) -> 
 async fn database(config: &Config, source: &SecretSource) -> anyhow::Result<StorePlace> {
     let url = read_url(config, source).await?;
     let store = PostgresStore::open(&url, who::operator()).await?;
+    #[cfg(feature = "cluster")]
+    let store = store.with_workers(config.cluster.enabled).await?;
     let folder = state_folder()?.join(format!("postgresql-{}", store.fingerprint()));
     DirBuilder::new()
         .recursive(true)

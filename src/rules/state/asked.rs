@@ -62,6 +62,16 @@ impl Facts {
         self.phase != Phase::Rest
     }
 
+    /// Whether it waits for a look that is to come at once, not for its time in a settle time.
+    pub fn awaits_first_look(&self) -> bool {
+        self.phase == Phase::LookWaits && self.verify == Verify::Queued
+    }
+
+    /// Whether it waits for a look.
+    pub fn awaits_look(&self) -> bool {
+        self.phase == Phase::LookWaits
+    }
+
     /// Whether a settle time of its run goes on, or what its PUT came to is still to be seen.
     pub fn is_settling(&self) -> bool {
         self.window.is_some()

@@ -95,6 +95,20 @@ impl Facts {
         }
     }
 
+    /// A worker has told this of it, which makes its calls: what was ordered here meanwhile stays ordered.
+    pub fn told_by_worker(&mut self, told: &SiteState) {
+        let (in_run, stopping, wave) = (self.in_run, self.stopping, self.wave);
+        *self = Facts::clone(told);
+        self.in_run = in_run;
+        self.stopping |= stopping;
+        self.wave = wave;
+    }
+
+    /// The operator stops the run while a worker has the site: nothing of it goes on once that gives it back.
+    pub fn stop_when_back(&mut self) {
+        self.stopping = true;
+    }
+
     /// Another process works on it: nothing is waited for here.
     pub fn is_elsewhere(&mut self) {
         self.in_run = false;

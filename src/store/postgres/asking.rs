@@ -3,7 +3,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::columns::Result as Asked;
@@ -15,11 +16,11 @@ use crate::store::shared::lock;
 use crate::store::{RunId, StoreError};
 
 /// How long the answer to a question may take, as long as the server lets a statement go on.
-const READ_LIMIT: Duration = Duration::from_mins(1);
+pub(super) const READ_LIMIT: Duration = Duration::from_mins(1);
 /// How long the server may take to say whether others have written.
 pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(3);
 /// A question to the database, on a connection that it has for itself.
-type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+pub(super) type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
 /// A change in the database.
 type Writing<'a, T> = Pin<Box<dyn Future<Output = Asked<T>> + Send + 'a>>;
@@ -42,6 +43,29 @@ async fn write_once<T>(
     Ok(done)
 }
 
+/// Asks, on a connection of `pool`, what takes so long at most where the server is well.
+pub(super) async fn ask<T: Send + 'static>(
+    (runtime, pool, shared): (&Handle, &PgPool, &Arc<Shared>),
+    limit: Duration,
+    question: impl for<'a> FnOnce(&'a mut PgConnection, &'a Shared) -> Asking<'a, T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (pool, shared) = (pool.clone(), Arc::clone(shared));
+    let asked = runtime.spawn(async move {
+        // This has a limit of its own.
+        let mut conn = pool.acquire().await?;
+        let answer = timeout(limit, question(&mut conn, &shared)).await;
+        if answer.is_err() {
+            // The pool would wait for it.
+            drop(conn.detach());
+        }
+        answer.unwrap_or(Err(Failure::Sql(sqlx::Error::PoolTimedOut)))
+    });
+    match asked.await {
+        Ok(answer) => answer.map_err(StoreError::from),
+        Err(_) => Err(gone()),
+    }
+}
+
 impl PostgresStore {
     /// Asks on a connection of its own.
     pub(super) async fn read<T: Send + 'static>(
@@ -57,21 +81,7 @@ impl PostgresStore {
         limit: Duration,
         question: impl for<'a> FnOnce(&'a mut PgConnection, &'a Shared) -> Asking<'a, T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (pool, shared) = (self.pool.clone(), Arc::clone(&self.shared));
-        let asked = self.runtime.spawn(async move {
-            // This has a limit of its own.
-            let mut conn = pool.acquire().await?;
-            let answer = timeout(limit, question(&mut conn, &shared)).await;
-            if answer.is_err() {
-                // The pool would wait for it.
-                drop(conn.detach());
-            }
-            answer.unwrap_or(Err(Failure::Sql(sqlx::Error::PoolTimedOut)))
-        });
-        match asked.await {
-            Ok(answer) => answer.map_err(StoreError::from),
-            Err(_) => Err(gone()),
-        }
+        ask((&self.runtime, &self.pool, &self.shared), limit, question).await
     }
 
     /// As [`Self::read`], of what is known of runs: which of them a process works on (`without` some), and then what

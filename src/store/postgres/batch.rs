@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::columns::{Result, json, number, wall};
+use super::hands::Hands;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Problem;
 use crate::rules::retry::Policy;
@@ -114,6 +115,8 @@ pub(super) struct Who<'a> {
     pub(super) own: &'a [RunId],
     /// Those of them that have the right to send.
     pub(super) sends: &'a HashSet<RunId>,
+    /// The chunks of runs that it has taken.
+    pub(super) hands: &'a Hands,
     /// The runs that some process works on.
     pub(super) live: &'a HashSet<RunId>,
     /// Sites that a run which sends elsewhere has in its plan.
@@ -177,7 +180,9 @@ impl<'a> Batch<'a> {
     pub(super) fn intend(&mut self, intent: &'a Intent, basis: Basis) -> Result<Decided> {
         let place = self.place(&intent.site)?;
         let entry = &self.entries[place];
-        if !self.who.sends.contains(&intent.run) || self.is_held(entry, intent.run) {
+        let may_send =
+            self.who.sends.contains(&intent.run) || self.who.hands.may_send(intent.run, &intent.site);
+        if !may_send || self.is_held(entry, intent.run) {
             return Ok(Decided::NoRight);
         }
         let mut doubts = self.doubts(&entry.open()).into_iter();

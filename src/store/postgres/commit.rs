@@ -9,7 +9,7 @@ use super::batch::{Batch, Decided, Who};
 use super::connection::still;
 use super::session::{Entry, Failure, Fence, Lives, enter, live};
 use super::writer::{Doubt, Writer};
-use super::{known, load, runs, write};
+use super::{chunks, known, load, runs, write};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
@@ -39,6 +39,7 @@ impl Writer {
         };
         let (mut change, fences) = enter(conn, &entry).await?;
         self.keep_what_is_ours(&fences);
+        self.hands.look(&mut change, shared.place.process).await?;
         let policy = lock(&shared.policy).clone();
         let (done, raises) = match segment.first() {
             Some((Change::Sent(run, at), _)) => {
@@ -77,6 +78,7 @@ impl Writer {
             policy,
             own: &own,
             sends: &sends,
+            hands: &self.hands,
             live: &read.live,
             held: &read.held,
             raised: &self.raised,
@@ -107,6 +109,7 @@ impl Writer {
             });
         }
         write::write(change, self.shared.boot, &batch).await?;
+        chunks::tell(change, &batch, &self.hands).await?;
         let raises = std::mem::take(&mut batch.raises);
         self.tell_what_is_known(change, policy, &taken_over, &mut done)
             .await?;

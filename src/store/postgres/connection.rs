@@ -164,6 +164,7 @@ impl Writer {
             .fetch_one(&mut *change)
             .await?;
         let rights = self.rights(&mut change, &fences, written).await?;
+        self.hands.look(&mut change, self.shared.place.process).await?;
         let mut kept = BTreeMap::new();
         for (run, work) in &rights {
             let Some(work) = still(*work, fences.get(run)) else {
@@ -246,6 +247,7 @@ impl Writer {
         for ((change, _), done) in all.iter().zip(&mut doubt.done) {
             if let Change::Intent(intent, _) = change
                 && !self.works.get(&intent.run).is_some_and(|work| work.sends)
+                && !self.hands.may_send(intent.run, &intent.site)
             {
                 *done = Err(no_right(intent.run));
             }

@@ -66,7 +66,7 @@ pub(super) fn holder_of(row: &PgRow) -> Result<Holder> {
 pub(super) async fn reopen(conn: &mut PgConnection, id: RunId) -> Result<()> {
     sqlx::query(
         "UPDATE runs SET sent_ns = NULL, sent_wall = NULL, sent_boot = NULL, ended_ns = NULL, ended_wall = NULL, \
-         ended_boot = NULL, closed = false, counts = NULL, sends = true WHERE id = $1",
+         ended_boot = NULL, closed = false, counts = NULL, sends = true, held = false WHERE id = $1",
     )
     .bind(number(id))
     .execute(conn)
@@ -82,6 +82,20 @@ pub(super) async fn leave(conn: &mut PgConnection, id: RunId, process: i64) -> R
         .execute(conn)
         .await
         .map(drop)
+}
+
+/// No worker has anything of the run any more, and what they told of it is known otherwise. Its chunks are counted on.
+pub(super) async fn forget_chunks(conn: &mut PgConnection, id: RunId) -> Result<()> {
+    for statement in [
+        "UPDATE chunks SET done = true, told = true WHERE run = $1 AND NOT told",
+        "DELETE FROM chunk_news WHERE run = $1",
+    ] {
+        sqlx::query(statement)
+            .bind(number(id))
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Nothing is left to send.
@@ -227,6 +241,15 @@ async fn give_back(conn: &mut PgConnection, boot: i64, policy: &Policy, id: RunI
 /// From now on nothing changes in it, and so its sites are counted for good.
 async fn over(conn: &mut PgConnection, boot: i64, id: RunId, at: Moment, closed: bool) -> Result<()> {
     let counts = json(&count(conn, id, true).await?)?;
+    for statement in [
+        "DELETE FROM chunks WHERE run = $1",
+        "DELETE FROM chunk_news WHERE run = $1",
+    ] {
+        sqlx::query(statement)
+            .bind(number(id))
+            .execute(&mut *conn)
+            .await?;
+    }
     sqlx::query(
         "UPDATE runs SET ended_ns = $2, ended_wall = $3, ended_boot = $4, closed = $5, counts = $6, sends = false, \
          sent_ns = CASE WHEN $5 THEN sent_ns ELSE coalesce(sent_ns, $2) END, \

@@ -5,7 +5,7 @@ use super::fault::{STORE, fault};
 use crate::store::StoreError;
 
 /// What makes tables of each version those of the next. Never change one that was released: add another.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, WORKERS];
 
 /// "stprstor": who changes the tables holds this advisory lock, who writes shares it.
 pub(super) const TABLES: i64 = 0x7374_7072_7374_6f72;
@@ -142,6 +142,38 @@ CREATE TABLE lists (
     name TEXT PRIMARY KEY,
     sites TEXT NOT NULL
 );
+";
+
+/// Runs whose calls workers make.
+///
+/// `runs.held`: no PUT of it may go; its coordinator says so. `chunks`: what a worker has at a time, or waits for one.
+/// `epoch` rises with each taking, `run_epoch` is that of the run when it was handed over, and `done` says that no worker
+/// has anything of it any more; `told`, that its coordinator knows that. `chunk_news`: what workers have done, until
+/// their coordinator has heard of it; without an outcome it is a PUT that is about to be sent.
+const WORKERS: &str = "
+ALTER TABLE runs ADD COLUMN held BOOLEAN NOT NULL DEFAULT false;
+CREATE TABLE chunks (
+    run BIGINT NOT NULL,
+    chunk BIGINT NOT NULL,
+    wave BIGINT NOT NULL,
+    puts BOOLEAN NOT NULL,
+    run_epoch BIGINT NOT NULL,
+    epoch BIGINT NOT NULL DEFAULT 0,
+    works_process BIGINT,
+    done BOOLEAN NOT NULL DEFAULT false,
+    told BOOLEAN NOT NULL DEFAULT false,
+    sites BIGINT[] NOT NULL,
+    PRIMARY KEY (run, chunk)
+);
+CREATE INDEX chunks_open ON chunks (run) WHERE NOT done;
+CREATE INDEX chunks_untold ON chunks (run) WHERE NOT told;
+CREATE TABLE chunk_news (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run BIGINT NOT NULL,
+    site BIGINT NOT NULL,
+    outcome TEXT
+);
+CREATE INDEX chunk_news_of_run ON chunk_news (run);
 ";
 
 /// The version of tables that this program works with.

@@ -185,16 +185,18 @@ pub(super) async fn ends(conn: &mut PgConnection, process: i64) -> Result<()> {
 
 /// In how many seconds the run is free, where another process than `own` has its lease yet.
 pub(super) async fn free_in(conn: &mut PgConnection, own: i64, run: RunId) -> Result<Option<u64>> {
-    let seconds: Option<i64> = sqlx::query_scalar(
-        "SELECT ceil(extract(epoch FROM p.until - clock_timestamp()))::bigint FROM runs r \
-         JOIN processes p ON p.id = r.works_process \
+    // A worker may have a PUT out as well as who coordinates the run.
+    let seconds: Option<Option<i64>> = sqlx::query_scalar(
+        "SELECT ceil(extract(epoch FROM max(p.until) - clock_timestamp()))::bigint FROM runs r \
+         JOIN processes p ON p.id = r.works_process OR p.id = ANY (SELECT c.works_process FROM chunks c \
+         WHERE c.run = r.id AND NOT c.done) \
          WHERE r.id = $1 AND p.id <> $2 AND r.ended_wall IS NULL AND p.until > clock_timestamp()",
     )
     .bind(number(run))
     .bind(own)
     .fetch_optional(conn)
     .await?;
-    Ok(seconds.map(|seconds| seconds.max(1).cast_unsigned()))
+    Ok(seconds.flatten().map(|seconds| seconds.max(1).cast_unsigned()))
 }
 
 /// The runs that a process works on now, or may: each holds the advisory lock of its own, or its lease is not over.
@@ -207,9 +209,10 @@ pub(super) async fn live(conn: &mut PgConnection, class: i64) -> Result<HashSet<
 /// In how many seconds the runs are free whose process has its lease.
 async fn leased(conn: &mut PgConnection) -> Result<BTreeMap<RunId, u64>> {
     let rows = sqlx::query(
-        "SELECT r.id AS run, ceil(extract(epoch FROM p.until - clock_timestamp()))::bigint AS seconds \
-         FROM runs r JOIN processes p ON p.id = r.works_process \
-         WHERE r.ended_wall IS NULL AND p.until > clock_timestamp()",
+        "SELECT r.id AS run, ceil(extract(epoch FROM max(p.until) - clock_timestamp()))::bigint AS seconds \
+         FROM runs r JOIN processes p ON p.id = r.works_process OR p.id = ANY (SELECT c.works_process FROM chunks c \
+         WHERE c.run = r.id AND NOT c.done) \
+         WHERE r.ended_wall IS NULL AND p.until > clock_timestamp() GROUP BY r.id",
     )
     .fetch_all(conn)
     .await?;

@@ -80,6 +80,7 @@ impl Writer {
                 let closed = self.close(run, at).await;
                 let _nobody_waits = reply.send(closed);
             }
+            Turn::Chunk(turn) => self.take_chunk_turn(turn).await,
             Turn::EndIdle(reply) => {
                 self.end_idle().await;
                 let _nobody_waits = reply.send(());
@@ -93,7 +94,7 @@ impl Writer {
 
     /// The connection, where all that happened before is written: written later it would take a right away that was
     /// given since.
-    async fn ready(&mut self) -> Result<Session, StoreError> {
+    pub(super) async fn ready(&mut self) -> Result<Session, StoreError> {
         self.write(Vec::new()).await;
         // It may have been lost long ago, while nothing was asked of it.
         self.pulse().await;
@@ -102,7 +103,21 @@ impl Writer {
         self.session.take().ok_or_else(|| fault(&Error::PoolTimedOut))
     }
 
-    fn entry(&self) -> Entry<'static> {
+    /// Takes the connection back, if it is of use yet.
+    pub(super) fn done<T>(&mut self, session: Session, done: Told<T>) -> Result<T, StoreError> {
+        match done {
+            Err(Failure::Sql(error)) if way(&error) == Way::Later => {
+                self.is_cut_off(session, &error);
+                Err(fault(&error))
+            }
+            done => {
+                self.session = Some(session);
+                done.map_err(StoreError::from)
+            }
+        }
+    }
+
+    pub(super) fn entry(&self) -> Entry<'static> {
         Entry {
             process: self.shared.place.process,
             batch: None,
@@ -288,6 +303,9 @@ impl Writer {
         self.take_work(change, run).await?;
         let epoch = runs::take_up(change, run, (&self.shared.place.by, process), at).await?;
         runs::reopen(change, run).await?;
+        if !self.works.contains_key(&run) {
+            runs::forget_chunks(change, run).await?;
+        }
         if let Some(holder) = plans::take_sites(change, class, process, run).await? {
             return Err(self.busy(holder));
         }

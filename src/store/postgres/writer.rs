@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::hands::{ChunkTurn, Hands};
 use super::patience::Patience;
 use super::session::{lease, leave_work};
 use super::{Place, Shared};
@@ -37,6 +38,7 @@ pub(super) enum Turn {
     Close(RunId, Moment, oneshot::Sender<Result<(), StoreError>>),
     EndIdle(oneshot::Sender<()>),
     Flush(oneshot::Sender<Result<(), StoreError>>),
+    Chunk(ChunkTurn),
 }
 
 /// The connection on which is written. With it go the locks of the runs that this process works on.
@@ -87,6 +89,8 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     /// The runs that this process works on.
     pub(super) works: BTreeMap<RunId, Work>,
+    /// The chunks of other processes' runs that it has taken.
+    pub(super) hands: Hands,
     /// The versions of sites that this process has made.
     pub(super) raised: HashMap<i64, Raised>,
     pub(super) batch: i64,
@@ -114,6 +118,7 @@ impl Writer {
             session: Some(session),
             shared,
             works: BTreeMap::new(),
+            hands: Hands::default(),
             raised: HashMap::new(),
             batch: 0,
             in_doubt: None,
@@ -179,8 +184,10 @@ impl Writer {
         }
     }
 
-    /// The runs that this process works on.
+    /// The runs that this process works on, wholly or in chunks.
     pub(super) fn own(&self) -> Vec<RunId> {
-        self.works.keys().copied().collect()
+        let mut own = self.hands.runs();
+        own.extend(self.works.keys());
+        own.into_iter().collect()
     }
 }

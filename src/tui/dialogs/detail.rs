@@ -91,6 +91,7 @@ impl Detail {
             | Event::Acknowledged { .. }
             | Event::Refreshed { .. }
             | Event::Store { .. }
+            | Event::ChunkOver(_)
             | Event::Taken => false,
         };
         if concerns { self.read() } else { Vec::new() }

@@ -146,3 +146,18 @@ fn completions_and_manual_pages_need_no_config() {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
     }
 }
+
+#[cfg(not(feature = "cluster"))]
+#[test]
+fn a_build_without_workers_says_so_and_how_to_have_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    let text = "[store]\nurl = { env = \"URL\" }\n[cluster]\nenabled = true\n";
+    fs::write(&config, text).unwrap();
+    let config = config.to_str().unwrap();
+    for arguments in [&["worker"][..], &["--config", config, "sites"]] {
+        let told = bare(arguments).env("HOME", folder.path()).output().unwrap();
+        assert_eq!(told.status.code(), Some(2));
+        assert!(err(&told).contains("--features cluster"), "{}", err(&told));
+    }
+}

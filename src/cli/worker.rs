@@ -1,0 +1,117 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::gate::may_push;
+use super::sending::say;
+use super::session::{Session, read_url};
+use super::signals::Signals;
+use super::sources::{self, ListArgs, config_with_sites};
+use super::status::Status;
+use super::{Globals, log};
+use crate::engine::{Command, Event, Left, Level};
+use crate::store::postgres::Queue;
+
+/// What is done with each chunk.
+mod desk;
+use desk::Desk;
+
+/// How often it is asked whether a run is held.
+const RECALLS: Duration = Duration::from_secs(1);
+/// So many chunks are worked on at once at most: each has one backend to itself.
+const CHUNKS: usize = 32;
+
+/// `worker`: takes work until it is told to stop.
+pub(super) async fn run(globals: &Globals) -> anyhow::Result<Status> {
+    if globals.read_only {
+        bail!("--read-only promises that nothing is sent, and `worker` sends: leave out one of the two");
+    }
+    if globals.store.is_some() {
+        bail!("workers find their work in the database of store.url: leave --store out");
+    }
+    let mut signals = Signals::listen()?;
+    let asked = async { may_push().await.context("no work taken") };
+    signals.unless_stopped(asked).await?;
+    let mut config = config_with_sites(globals, &mut signals).await?;
+    sources::may_send(&config, ListArgs::default(), false)?;
+    let Some(url) = config.store.url.clone() else {
+        bail!("workers find their work in a database: say where that is by url in [store] (docs/workers.md)");
+    };
+    log::start(&config.log, globals);
+    let url = signals.unless_stopped(read_url(&config, &url)).await?;
+    // What it makes itself are the calls of others' runs.
+    config.cluster.enabled = false;
+    let at_once = config.push.concurrency.min(CHUNKS);
+    let queue = Queue::new(&url, at_once)?;
+    let session = Session::of_config(&config, globals, Left::Alone).await?;
+    let enabled = session
+        .all()
+        .into_iter()
+        .filter(|site| session.sites[site.index()].enabled);
+    let enabled: Vec<_> = enabled.collect();
+    let loaded = signals
+        .unless_stopped(session.local.master_keys.load(&enabled))
+        .await;
+    loaded.context("no work taken")?;
+    say(&format!(
+        "worker: takes work on {}, of {at_once} backends at once, until SIGTERM",
+        crate::text::Count(enabled.len(), "site")
+    ));
+    work(session, queue, &mut signals).await
+}
+
+async fn work(mut session: Session, queue: Queue, signals: &mut Signals) -> anyhow::Result<Status> {
+    let desk = Arc::new(Desk::new(&session));
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(queue.serve(Desk::work(&desk), stop.clone()));
+    let mut recalls = interval(RECALLS);
+    recalls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let ended = loop {
+        tokio::select! {
+            event = session.events.recv() => match event {
+                Some(event) => take(&desk, &event),
+                None => break Ok(Status::Good),
+            },
+            _ = recalls.tick() => desk.take_recalls(),
+            () = desk.is_denied(), if !stop.is_cancelled() => {
+                desk.stop();
+                stop.cancel();
+                session.local.send(Command::Leave);
+            }
+            _ = signals.ended() => {
+                if stop.is_cancelled() {
+                    // Asked for twice: what is out is not waited for.
+                    break Ok(Status::Interrupted);
+                }
+                say("worker: takes no more work; what is out is waited for");
+                desk.stop();
+                stop.cancel();
+                session.local.send(Command::Leave);
+            }
+        }
+    };
+    if matches!(ended, Ok(Status::Good)) {
+        // What was not sent goes back; nothing of it is left in the engine.
+        desk.give_all_back();
+        let _ended = serving.await;
+    } else {
+        serving.abort();
+    }
+    session.close().await;
+    match desk.denied() {
+        Some(denied) => Err(anyhow::Error::new(denied).context("no more work taken")),
+        None => ended,
+    }
+}
+
+fn take(desk: &Desk, event: &Event) {
+    match event {
+        Event::ChunkOver(id) => desk.is_over(*id),
+        Event::Message(message) if message.level >= Level::Warning => say(&message.text),
+        Event::Store { note, .. } => say(note),
+        _ => {}
+    }
+}

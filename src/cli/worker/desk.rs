@@ -1,0 +1,309 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::sleep;
+
+use crate::cli::gate::Refused;
+use crate::cli::session::{Db, Local, Session};
+use crate::cli::who;
+use crate::engine::{Chunk, Clock, Command};
+use crate::policy::Denied;
+use crate::rules::note::note;
+use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use crate::rules::retry::Policy;
+use crate::rules::state::{Call, SiteState};
+use crate::site::{SiteId, SiteUrl};
+use crate::store::any::AnyStore;
+use crate::store::postgres::{PostgresStore, Work};
+use crate::store::workers::{ChunkId, Take, TakenChunk};
+use crate::store::{Newest, Record, Store, StoreError};
+use crate::text::CleanText;
+
+/// How long is waited before the store is asked again for a chunk that another worker may have.
+const BETWEEN: Duration = Duration::from_secs(1);
+
+/// Brings what the queue hands out to the engine, and back.
+pub(super) struct Desk {
+    store: Arc<Db>,
+    local: Local,
+    policy: Policy,
+    clock: Clock,
+    places: HashMap<SiteUrl, SiteId>,
+    /// The chunks that this process works on, and who waits for each.
+    open: Mutex<HashMap<ChunkId, Option<oneshot::Sender<()>>>>,
+    /// Whether nothing more is begun.
+    stops: AtomicBool,
+    /// Whether the engine has ended.
+    has_ended: AtomicBool,
+    denied: Mutex<Option<Refused>>,
+    is_denied: Notify,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Desk {
+    pub(super) fn new(session: &Session) -> Self {
+        let places = (0..).map(SiteId).zip(session.sites.iter());
+        Self {
+            store: Arc::clone(&session.store),
+            local: session.local.clone(),
+            policy: session.policy.clone(),
+            clock: session.clock,
+            places: places.map(|(id, site)| (site.url.clone(), id)).collect(),
+            open: Mutex::default(),
+            stops: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            denied: Mutex::default(),
+            is_denied: Notify::new(),
+        }
+    }
+
+    /// What the queue calls.
+    pub(super) fn work(desk: &Arc<Self>) -> Work {
+        let desk = Arc::clone(desk);
+        Arc::new(move |id| {
+            let desk = Arc::clone(&desk);
+            Box::pin(async move { desk.work_on(id).await })
+        })
+    }
+
+    /// Until the policy lets this user send no more.
+    pub(super) async fn is_denied(&self) {
+        self.is_denied.notified().await;
+    }
+
+    pub(super) fn denied(&self) -> Option<Refused> {
+        lock(&self.denied).take()
+    }
+
+    /// The engine has done with a chunk.
+    pub(super) fn is_over(&self, id: ChunkId) {
+        let waits = lock(&self.open).get_mut(&id).and_then(Option::take);
+        if let Some(waits) = waits {
+            // Where nobody waits, it was given back.
+            let _nobody = waits.send(());
+        }
+    }
+
+    /// Nothing more is begun.
+    pub(super) fn stop(&self) {
+        self.stops.store(true, Ordering::SeqCst);
+    }
+
+    /// The engine has ended.
+    pub(super) fn give_all_back(&self) {
+        self.stop();
+        self.has_ended.store(true, Ordering::SeqCst);
+        let all: Vec<ChunkId> = lock(&self.open).keys().copied().collect();
+        for id in all {
+            self.is_over(id);
+        }
+    }
+
+    /// Asks which chunks may send no more, and has the engine give them back.
+    pub(super) fn take_recalls(self: &Arc<Self>) {
+        let open: Vec<ChunkId> = lock(&self.open).keys().copied().collect();
+        if open.is_empty() {
+            return;
+        }
+        let desk = Arc::clone(self);
+        tokio::spawn(async move {
+            let Ok(store) = desk.database() else { return };
+            // Where the store is away, no PUT has its intent on record either.
+            for id in store.recalled(open).await.unwrap_or_default() {
+                desk.local.send(Command::GiveBack(id));
+            }
+        });
+    }
+
+    fn database(&self) -> Result<&PostgresStore, String> {
+        match &*self.store {
+            AnyStore::Postgres(store) => Ok(store),
+            AnyStore::Sqlite(_) => Err("the store is a file".to_owned()),
+        }
+    }
+
+    fn stops(&self) -> bool {
+        self.stops.load(Ordering::SeqCst)
+    }
+
+    /// From the job to its end. An error gives the job to the next that asks.
+    async fn work_on(&self, id: ChunkId) -> Result<(), String> {
+        let (tell, over) = oneshot::channel();
+        while lock(&self.open).contains_key(&id) {
+            // The queue took this process for dead while it was not.
+            sleep(BETWEEN).await;
+        }
+        lock(&self.open).insert(id, None);
+        let worked = self.take_and_work(id, tell, over).await;
+        lock(&self.open).remove(&id);
+        worked
+    }
+
+    async fn take_and_work(
+        &self,
+        id: ChunkId,
+        tell: oneshot::Sender<()>,
+        over: oneshot::Receiver<()>,
+    ) -> Result<(), String> {
+        let Some(chunk) = self.take(id).await? else {
+            return Ok(());
+        };
+        lock(&self.open).insert(id, Some(tell));
+        // Whoever ends looks at what is open behind that.
+        let worked = if self.has_ended.load(Ordering::SeqCst) {
+            Ok(())
+        } else {
+            self.work_with(id, *chunk, over).await
+        };
+        self.give_back(id).await?;
+        worked
+    }
+
+    /// Takes the chunk, once nobody else may have a PUT of it out; none where nothing of it is left to do.
+    async fn take(&self, id: ChunkId) -> Result<Option<Box<TakenChunk>>, String> {
+        let store = self.database()?;
+        loop {
+            if self.stops() {
+                return Err("this worker stops".to_owned());
+            }
+            match store.take_chunk(id).await {
+                Ok(Take::Taken(chunk)) => return Ok(Some(chunk)),
+                Ok(Take::Over) => return Ok(None),
+                Ok(Take::Held(_)) => {}
+                Err(error) => {
+                    tracing::warn!(%error, run = id.run.0, chunk = id.number, "a chunk cannot be taken");
+                }
+            }
+            sleep(BETWEEN).await;
+        }
+    }
+
+    async fn give_back(&self, id: ChunkId) -> Result<(), String> {
+        let store = self.database()?;
+        while let Err(error) = store.give_back(id).await {
+            tracing::warn!(%error, run = id.run.0, chunk = id.number, "a chunk cannot be given back yet");
+            sleep(BETWEEN).await;
+        }
+        Ok(())
+    }
+
+    async fn work_with(
+        &self,
+        id: ChunkId,
+        chunk: TakenChunk,
+        over: oneshot::Receiver<()>,
+    ) -> Result<(), String> {
+        let urls: Vec<SiteUrl> = chunk.sites.iter().map(|(site, _)| site.clone()).collect();
+        let newest = self.known(&urls).await?;
+        let mut sites = Vec::with_capacity(urls.len());
+        let mut strange = Vec::new();
+        for (url, newest) in urls.into_iter().zip(newest) {
+            match self.places.get(&url) {
+                Some(site) => sites.push((*site, newest)),
+                None => strange.push((url, newest)),
+            }
+        }
+        self.fail(strange).await;
+        if sites.is_empty() {
+            return Ok(());
+        }
+        let order = Command::TakeChunk(Box::new(Chunk {
+            id,
+            wave: chunk.wave,
+            key: chunk.key,
+            sites,
+        }));
+        if let Err(refused) = self.begin(order).await {
+            let words = refused.to_string();
+            *lock(&self.denied) = Some(refused);
+            self.is_denied.notify_one();
+            return Err(words);
+        }
+        // Where the engine has ended, nothing more comes of it.
+        let _ended = over.await;
+        Ok(())
+    }
+
+    /// Once it can be judged whether the order may be given.
+    async fn begin(&self, order: Command) -> Result<(), Refused> {
+        loop {
+            match self.local.begin(order.clone()).await {
+                Err(Refused::Denied(Denied::Unanswered) | Refused::Store(_)) if !self.stops() => {
+                    tracing::warn!("nobody says who may send");
+                }
+                judged => return judged,
+            }
+            sleep(BETWEEN).await;
+        }
+    }
+
+    async fn known(&self, urls: &[SiteUrl]) -> Result<Vec<Newest>, String> {
+        loop {
+            match self.store.last_known(urls, &self.policy, self.clock.now()).await {
+                Ok(newest) => return Ok(newest),
+                Err(error) => tracing::warn!(%error, "what is on record cannot be read"),
+            }
+            if self.stops() {
+                return Err("this worker stops".to_owned());
+            }
+            sleep(BETWEEN).await;
+        }
+    }
+
+    /// Sites that this worker's config does not know: it has no master key for them.
+    async fn fail(&self, sites: Vec<(SiteUrl, Newest)>) {
+        for (url, newest) in sites {
+            let now = self.clock.now();
+            self.store.adopt([(&url, &newest)]);
+            let mut state = newest.state;
+            fail(&mut state, &self.policy, now);
+            let words = note(&state, &|moment| format!("{:.0}", moment.wall));
+            let record = Record {
+                site: url,
+                at: now,
+                outcome: None,
+                state,
+                note: CleanText::note(&words),
+            };
+            if let Err(StoreError::Failed(error) | StoreError::Damaged(error)) =
+                self.store.record(record).await
+            {
+                tracing::warn!(error, "that a site is not known here could not be recorded");
+            }
+        }
+    }
+}
+
+fn fail(state: &mut SiteState, policy: &Policy, now: crate::rules::moment::Moment) {
+    let host = who::operator().host;
+    let detail = CleanText::note(&format!(
+        "the config of the worker on {host} does not know this site"
+    ));
+    let dice = 0.0;
+    if state.is_left_over() {
+        let _not_sent = state.order_rest(now);
+        let answer = answer(PutVerdict::Problem(Problem::NoMasterKey), detail);
+        let _none = state.put_answered(&answer, policy, now, dice);
+    } else if state.awaits_look() {
+        state.calling(Call::Look, policy, now);
+        let answer = answer(LookVerdict::Problem(Problem::NoMasterKey), detail);
+        let _later = state.looked(&answer, policy, now, dice);
+    }
+}
+
+fn answer<V>(verdict: V, detail: CleanText) -> Answer<V> {
+    Answer {
+        verdict,
+        http: None,
+        took: Duration::ZERO,
+        retry_after: None,
+        detail,
+        alarm: false,
+    }
+}

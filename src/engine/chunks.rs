@@ -1,0 +1,35 @@
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::site::SiteId;
+use crate::store::RunId;
+use crate::store::workers::ChunkId;
+
+/// A site's part in a chunk that this process has taken as a worker.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) chunk: ChunkId,
+    /// Whether it is to be looked at, whenever that was planned.
+    pub(super) look_is_due: bool,
+}
+
+/// What an engine has taken as a worker.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    /// The sites of each that are not done with.
+    pub(super) open: HashMap<ChunkId, HashSet<SiteId>>,
+    /// Those of which nothing more is sent.
+    pub(super) given_back: HashSet<ChunkId>,
+    /// Those that are done with, once so many records are answered.
+    pub(super) ending: VecDeque<(ChunkId, u64)>,
+    /// The run of the one that was taken last.
+    pub(super) last_run: Option<RunId>,
+    /// Sites to which something has happened.
+    pub(super) touched: Vec<SiteId>,
+}
+
+impl Chunks {
+    /// Whether anything was ever taken.
+    pub(super) fn is_worker(&self) -> bool {
+        self.last_run.is_some()
+    }
+}

@@ -1,0 +1,275 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::describe_outcome;
+use super::hands::{GATHER, Handed, Part, Told};
+use super::run::Engine;
+use super::{Event, Level};
+use crate::rules::moment::Moment;
+use crate::rules::outcome::Cause;
+use crate::rules::probation::Word;
+use crate::rules::run::Halt;
+use crate::rules::state::{Call, Next};
+use crate::site::{SiteId, SiteUrl};
+use crate::site_api::SiteApi;
+use crate::store::workers::{Did, News};
+use crate::store::{Newest, Outcome, Request, RunId, Store, StoreError};
+
+/// So many sites are in a chunk at most.
+const CHUNK: usize = 32;
+
+impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
+    /// A run of this engine begins, or is taken up.
+    pub(super) fn coordinates(&mut self, run: RunId) {
+        if let Some(hands) = &mut self.hands {
+            hands.runs.insert(run);
+            (hands.may_send, hands.recalled) = (true, false);
+        }
+    }
+
+    /// Whether workers make this call: all of the runs that were begun here, but no looks that somebody orders beside.
+    pub(super) fn is_for_workers(&self, site: SiteId, call: Call) -> bool {
+        let slot = &self.slots[site.index()];
+        let Some(hands) = &self.hands else { return false };
+        let is_of_run = slot.state.run.is_some_and(|run| hands.runs.contains(&run));
+        let is_alone = slot.pending.is_none() && slot.on_record.is_none();
+        is_of_run && is_alone && (call != Call::Look || slot.state.is_settling())
+    }
+
+    /// It is the site's turn: it goes to the workers with others.
+    pub(super) fn hand(&mut self, site: SiteId, call: Call) {
+        let now = self.clock.now();
+        let slot = &mut self.slots[site.index()];
+        let (Some(hands), Some(run)) = (&mut self.hands, slot.state.run) else {
+            return;
+        };
+        let puts = call != Call::Look;
+        if puts && (hands.recalled || !hands.may_send) {
+            hands.aside.push(site);
+            return;
+        }
+        slot.handed = Some(Handed { run, puts });
+        if puts {
+            hands.out += 1;
+            hands.puts.push(site);
+        } else {
+            hands.looks.push(site);
+            hands.looks_since.get_or_insert(now);
+        }
+    }
+
+    /// When looks that were gathered are handed over, as time since the start of the process.
+    pub(super) fn hands_timer(&self) -> Option<Duration> {
+        let since = self.hands.as_ref()?.looks_since?;
+        Some((since + GATHER).since_start)
+    }
+
+    /// Whether a PUT may be out that a worker makes. Where the store is away, nothing is heard of it, and an operator who
+    /// ends all waits for nothing.
+    pub(super) fn awaits_workers(&self) -> bool {
+        let is_away = || {
+            self.store
+                .trouble()
+                .is_some_and(|trouble| trouble.borrow().is_some())
+        };
+        self.hands.as_ref().is_some_and(|hands| hands.out > 0) && !(self.stopping && is_away())
+    }
+
+    /// Tells the workers whether they may send, and hands over what has its turn.
+    pub(super) fn tell_workers(&mut self) {
+        let now = self.clock.now();
+        let Some(hands) = &mut self.hands else { return };
+        hands.recalled &= hands.out > 0;
+        let may_send = !self.schedule.paused && !self.stopping && !hands.recalled;
+        let run = self.run.as_ref().map(|run| run.id);
+        if may_send != std::mem::replace(&mut hands.may_send, may_send)
+            && let Some(run) = run.filter(|run| hands.runs.contains(run))
+        {
+            // Who carries it ends with the engine.
+            let _ended = hands.lets.send((run, may_send));
+        }
+        let aside = if may_send {
+            std::mem::take(&mut hands.aside)
+        } else {
+            Vec::new()
+        };
+        let mut due = std::mem::take(&mut hands.puts);
+        if hands.looks_since.is_some_and(|since| since + GATHER <= now) {
+            hands.looks_since = None;
+            due.append(&mut hands.looks);
+        }
+        for site in aside {
+            if self.slots[site.index()].state.awaits_put() {
+                self.follow(site, Next::At(now, Call::Put), now);
+            }
+        }
+        self.hand_over(&due);
+    }
+
+    fn hand_over(&mut self, due: &[SiteId]) {
+        let mut parts: BTreeMap<(RunId, usize, bool, Arc<str>), Vec<SiteUrl>> = BTreeMap::new();
+        for site in due {
+            let (slot, row) = (&self.slots[site.index()], &self.sites[site.index()]);
+            let Some(handed) = slot.handed else { continue };
+            let wave = slot.state.wave.unwrap_or_default();
+            let of = (handed.run, wave, handed.puts, Arc::clone(&row.backend));
+            parts.entry(of).or_default().push(row.url.clone());
+        }
+        let Some(hands) = &self.hands else { return };
+        for ((run, wave, puts, backend), sites) in parts {
+            for sites in sites.chunks(CHUNK) {
+                let backend = Arc::clone(&backend);
+                let sites = sites.to_vec();
+                let _ended = hands.parts.send(Part {
+                    run,
+                    wave,
+                    backend,
+                    puts,
+                    sites,
+                });
+            }
+        }
+    }
+
+    /// All that the workers have is to come back.
+    pub(super) fn recall(&mut self) {
+        if let Some(hands) = &mut self.hands {
+            hands.recalled = true;
+        }
+    }
+
+    /// The operator stops the run while a worker has the site.
+    pub(super) fn cancel_handed(&mut self, site: SiteId) {
+        self.recall();
+        self.change(site, |state| state.stop_when_back());
+    }
+
+    /// Takes in what was heard.
+    pub(super) fn workers_told(&mut self, told: Told) {
+        self.worker_told(told);
+        // The rest of what is there already, before anything else is asked.
+        while let Some(told) = self.hands.as_mut().and_then(|hands| hands.told.try_recv().ok()) {
+            self.worker_told(told);
+        }
+    }
+
+    fn worker_told(&mut self, told: Told) {
+        match told {
+            Told::News(news) => self.take_news(news),
+            Told::Back(run, sites) => {
+                for (url, newest) in sites {
+                    self.take_back(run, &url, &newest);
+                }
+            }
+            Told::Refused(part, error) => self.not_handed(&part, &error),
+            Told::Unheard(error) => self.say(
+                Level::Error,
+                format!("the workers could not be told whether the run may send ({error})"),
+            ),
+            Told::Idle => self.say(
+                Level::Warning,
+                "no worker has taken anything of the run yet: is `stripe-propagate worker` running somewhere, with this \
+                 store?"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// The site, if a worker has it for this run.
+    fn handed(&self, run: RunId, url: &SiteUrl) -> Option<SiteId> {
+        let site = *self.hands.as_ref()?.places.get(url)?;
+        let handed = self.slots[site.index()].handed?;
+        (handed.run == run).then_some(site)
+    }
+
+    fn take_news(&mut self, news: News) {
+        let now = self.clock.now();
+        let Some(site) = self.handed(news.run, &news.site) else {
+            return;
+        };
+        let policy = self.settings.policy.clone();
+        match news.did {
+            Did::Intends => {
+                if !self.slots[site.index()].state.is_put_out() {
+                    self.change(site, |state| state.calling(Call::Put, &policy, now));
+                }
+            }
+            Did::Asked(outcome) => {
+                let attempt = describe_outcome(site, &outcome);
+                self.tell(Event::Attempt(attempt));
+                let standing = self.standing_of(site, &outcome.served, now);
+                if let Some(told) = news.state {
+                    self.change(site, |state| {
+                        state.told_by_worker(&told);
+                        state.take_standing(standing);
+                    });
+                }
+                self.hear_worker(site, &outcome, now);
+                self.sound(site);
+            }
+        }
+    }
+
+    /// What a worker's answer says of the master key.
+    fn hear_worker(&mut self, site: SiteId, outcome: &Outcome, now: Moment) {
+        if outcome.request != Request::Put {
+            return;
+        }
+        let word = match (outcome.cause, outcome.http) {
+            (Some(Cause::RefusedKey), Some(_)) => Word::Refused,
+            (None | Some(Cause::RefusedFormat), _) => Word::Accepted,
+            _ => Word::Nothing,
+        };
+        self.hear_of_key(site, word, now);
+    }
+
+    /// A worker has given the site back. What is to come of it is like what the dead have left.
+    fn take_back(&mut self, run: RunId, url: &SiteUrl, newest: &Newest) {
+        let now = self.clock.now();
+        let Some(site) = self.handed(run, url) else {
+            return;
+        };
+        let slot = &mut self.slots[site.index()];
+        let puts = slot.handed.take().is_some_and(|handed| handed.puts);
+        if let Some(hands) = &mut self.hands {
+            hands.out -= usize::from(puts);
+        }
+        let wave = slot.state.wave;
+        let next = self.taken_over(site, newest);
+        self.change(site, |state| state.wave = wave);
+        let serves = self.slots[site.index()].state.now.clone();
+        let standing = self.standing_of(site, &serves, now);
+        if self.change(site, |state| state.take_standing(standing)) {
+            self.record(site, None);
+        }
+        self.sound(site);
+        let key = self.sites[site.index()].master_key;
+        if self.slots[site.index()].state.awaits_put() && self.probation.is_refused(key) {
+            return self.refused_elsewhere(site, now);
+        }
+        self.follow(site, next, now);
+        self.hold_too(site, now);
+    }
+
+    /// The store did not take them: they are here again.
+    fn not_handed(&mut self, part: &Part, error: &StoreError) {
+        let now = self.clock.now();
+        for url in &part.sites {
+            let Some(site) = self.handed(part.run, url) else {
+                continue;
+            };
+            self.slots[site.index()].handed = None;
+            if let Some(hands) = &mut self.hands {
+                hands.out -= usize::from(part.puts);
+            }
+            let call = if part.puts { Call::Put } else { Call::Look };
+            let later = if part.puts { now } else { now + GATHER * 30 };
+            self.follow(site, Next::At(later, call), now);
+        }
+        if part.puts {
+            let text = format!("halted: nothing can be handed over to workers, so nothing is sent ({error})");
+            self.hold(Halt::Unrecorded, text);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+use std::collections::{HashMap, HashSet};
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{Clock, Settings};
+use crate::rules::moment::Moment;
+use crate::site::{Site, SiteId, SiteUrl};
+use crate::store::workers::News;
+use crate::store::{Newest, RunId, Store, StoreError};
+
+/// Speaks to the workers, so that the engine waits for none of it.
+mod carrier;
+pub(super) use carrier::Part;
+use carrier::carry;
+
+/// So long a look that is due waits for others of its backend.
+pub(super) const GATHER: Duration = Duration::from_secs(1);
+
+/// What the workers have of a site: nothing of it goes on here until they give it back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Handed {
+    /// In which run.
+    pub(super) run: RunId,
+    /// Whether its PUT is to come.
+    pub(super) puts: bool,
+}
+
+/// What is heard of the workers.
+pub(super) enum Told {
+    /// One has done something.
+    News(News),
+    /// What of a run was given back, and what is on record of it.
+    Back(RunId, Vec<(SiteUrl, Newest)>),
+    /// They could not be given these.
+    Refused(Part, StoreError),
+    /// They could not be told whether the run may send.
+    Unheard(StoreError),
+    /// None takes anything.
+    Idle,
+}
+
+/// The workers, as who coordinates their runs knows them.
+pub(super) struct Hands {
+    pub(super) parts: UnboundedSender<Part>,
+    /// Whether a run may send: it overtakes what is to be handed over.
+    pub(super) lets: UnboundedSender<(RunId, bool)>,
+    pub(super) told: UnboundedReceiver<Told>,
+    pub(super) places: HashMap<SiteUrl, SiteId>,
+    /// The runs that this engine has begun or taken up.
+    pub(super) runs: HashSet<RunId>,
+    /// To be handed over: sites with a PUT to come, and those with a look, with when that was due first.
+    pub(super) puts: Vec<SiteId>,
+    pub(super) looks: Vec<SiteId>,
+    pub(super) looks_since: Option<Moment>,
+    /// Sites with a PUT to come that wait until all are back.
+    pub(super) aside: Vec<SiteId>,
+    /// Sites whose PUT is a worker's.
+    pub(super) out: usize,
+    /// Whether the workers were told that they may send.
+    pub(super) may_send: bool,
+    /// Whether all is to come back before anything else is handed over.
+    pub(super) recalled: bool,
+}
+
+impl Hands {
+    /// Those of this store, if it has any.
+    pub(super) fn of(store: &impl Store, sites: &[Site], settings: &Settings, clock: Clock) -> Option<Self> {
+        let workers = store.workers()?;
+        let (parts, to_hand_over) = unbounded_channel();
+        let (lets, to_let) = unbounded_channel();
+        let (tell, told) = unbounded_channel();
+        let carrier = carrier::Carrier::new(
+            workers,
+            (store.others(), store.trouble()),
+            settings.policy.clone(),
+            clock,
+            tell,
+        );
+        tokio::spawn(carry(carrier, to_hand_over, to_let));
+        Some(Self {
+            parts,
+            lets,
+            told,
+            places: (0..)
+                .map(SiteId)
+                .zip(sites)
+                .map(|(id, site)| (site.url.clone(), id))
+                .collect(),
+            runs: HashSet::new(),
+            puts: Vec::new(),
+            looks: Vec::new(),
+            looks_since: None,
+            aside: Vec::new(),
+            out: 0,
+            may_send: true,
+            recalled: false,
+        })
+    }
+
+    /// What they tell next; never, where there are none.
+    pub(super) async fn next(hands: &mut Option<Self>) -> Told {
+        match hands {
+            Some(hands) => match hands.told.recv().await {
+                Some(told) => told,
+                None => pending().await,
+            },
+            None => pending().await,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use super::chunks::Part;
+use super::hands::Handed;
+use crate::key::PublishableKey;
+use crate::rules::rollout::Member;
+use crate::rules::state::{Allow, SiteState};
+use crate::rules::status::Push;
+
+/// A site and what is under way for it.
+pub(super) struct Slot {
+    pub(super) state: SiteState,
+    /// Whether its looks go behind all others.
+    pub(super) background: bool,
+    /// GETs in this run.
+    pub(super) gets: u32,
+    /// What begins when the look that is out has ended.
+    pub(super) pending: Option<Pending>,
+    /// What goes on record in the place of `state`, while that is judged by a key that somebody asked about (the site
+    /// is owed no key for that), or shows a push that waits for the end of a look (nothing has come of that yet).
+    pub(super) on_record: Option<SiteState>,
+    /// How often `state` was replaced by what was on record.
+    pub(super) adopted: u32,
+    /// How often something has happened to it.
+    pub(super) changes: u32,
+    /// The newest reading that was taken in.
+    pub(super) read: u32,
+    /// Its part in the waves of the run.
+    pub(super) member: Option<Member>,
+    /// Whether the store did not take what has happened last: what it knows is older.
+    pub(super) unrecorded: bool,
+    /// Set while a worker has it: nothing is ordered or recorded of it here.
+    pub(super) handed: Option<Handed>,
+    /// The chunk of another process's run that it is in, for a worker.
+    pub(super) chunk: Option<Part>,
+}
+
+impl Slot {
+    /// Of which this is known.
+    pub(super) fn of(state: SiteState) -> Self {
+        Self {
+            state,
+            background: false,
+            gets: 0,
+            pending: None,
+            on_record: None,
+            adopted: 0,
+            changes: 0,
+            read: 0,
+            member: None,
+            unrecorded: false,
+            handed: None,
+            chunk: None,
+        }
+    }
+
+    /// What goes on record.
+    pub(super) fn to_record(&self) -> &SiteState {
+        self.on_record.as_ref().unwrap_or(&self.state)
+    }
+}
+
+/// What waits for the end of a look.
+pub(super) enum Pending {
+    /// A push.
+    Push(PublishableKey, Allow),
+    /// What a process that is gone has left over; what PUSH is until then.
+    Rest(Push),
+}
+
+/// What becomes of what an engine still waits for when it is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// What is out is waited for; the rest is the next process's.
+    Leaves,
+    /// The operator stopped it: nobody looks at the rest.
+    Abandons,
+    /// As left, but looks that are out are not waited for.
+    GivesUp,
+}

@@ -1,0 +1,181 @@
+use std::sync::Arc;
+
+use sqlx::{Error, PgConnection, Row};
+use tokio::time::timeout;
+
+use super::batch::Batch;
+use super::columns::{Result as Asked, json, key, moment, number, numbers, text, url, value};
+use super::hands::{ChunkTurn, Hand, Hands};
+use super::session::{Failure, enter};
+use super::writer::{PATIENCE, Writer};
+use crate::site::SiteUrl;
+use crate::store::workers::{ChunkId, NewChunk, Take, TakenChunk};
+use crate::store::{RunId, StoreError};
+
+/// Tells the coordinators what a batch says of sites that this process has of them.
+pub(super) async fn tell(conn: &mut PgConnection, batch: &Batch<'_>, hands: &Hands) -> Asked<()> {
+    let runs: Vec<i64> = numbers(&hands.runs());
+    let of_chunks = batch.attempts.iter();
+    let told: Vec<_> = of_chunks
+        .filter(|attempt| attempt.run.is_some_and(|run| runs.contains(&run)))
+        .collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    let outcomes = told.iter().map(|attempt| attempt.outcome);
+    let outcomes: Vec<Option<String>> = outcomes
+        .map(|outcome| outcome.map(super::news::written).transpose())
+        .collect::<Asked<_>>()?;
+    sqlx::query(
+        "INSERT INTO chunk_news (run, site, outcome) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[])",
+    )
+    .bind(told.iter().map(|attempt| attempt.run).collect::<Vec<_>>())
+    .bind(told.iter().map(|attempt| attempt.site).collect::<Vec<_>>())
+    .bind(outcomes)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+impl Writer {
+    pub(super) async fn take_chunk_turn(&mut self, turn: ChunkTurn) {
+        match turn {
+            ChunkTurn::Take(id, reply) => {
+                let taken = self.take_chunk(id).await;
+                let _nobody_waits = reply.send(taken);
+            }
+            ChunkTurn::GiveBack(id, reply) => {
+                let given = self.give_back(id).await;
+                let _nobody_waits = reply.send(given);
+            }
+            ChunkTurn::HandOver(chunks, reply) => {
+                let handed = self.hand_over(&chunks).await;
+                let _nobody_waits = reply.send(handed);
+            }
+            ChunkTurn::LetSend(run, may, reply) => {
+                let told = self.let_send(run, may).await;
+                let _nobody_waits = reply.send(told);
+            }
+        }
+    }
+
+    async fn take_chunk(&mut self, id: ChunkId) -> Result<Take, StoreError> {
+        let mut session = self.ready().await?;
+        let taking = timeout(PATIENCE, self.try_take(&mut session.conn, id)).await;
+        let taken = taking.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
+        let (take, epoch) = self.done(session, taken)?;
+        if let Take::Taken(chunk) = &take {
+            let sites = chunk.sites.iter().map(|(site, _)| site.clone()).collect();
+            let hand = Hand {
+                epoch,
+                may_send: true,
+                sites,
+            };
+            self.hands.0.insert(id, hand);
+            self.shared.works_on(self.own());
+        }
+        Ok(take)
+    }
+
+    async fn try_take(&self, conn: &mut PgConnection, id: ChunkId) -> Result<(Take, i64), Failure> {
+        let shared = Arc::clone(&self.shared);
+        let (mut change, _) = enter(conn, &self.entry()).await?;
+        let row = sqlx::query(
+            "SELECT c.done OR c.run_epoch <> r.epoch OR r.ended_wall IS NOT NULL AS over, c.wave, c.sites, \
+             r.kind, r.key, r.began_ns, r.began_wall, r.began_boot, \
+             (SELECT ceil(extract(epoch FROM p.until - clock_timestamp()))::bigint FROM processes p \
+             WHERE p.id = c.works_process AND p.id <> $3) AS seconds \
+             FROM chunks c JOIN runs r ON r.id = c.run WHERE c.run = $1 AND c.chunk = $2 FOR NO KEY UPDATE OF c",
+        )
+        .bind(number(id.run))
+        .bind(id.number.cast_signed())
+        .bind(shared.place.process)
+        .fetch_optional(&mut *change)
+        .await?;
+        let Some(row) = row else {
+            return Ok((Take::Over, 0));
+        };
+        let held = row.try_get::<Option<i64>, _>("seconds")?.unwrap_or_default();
+        if held > 0 && !row.try_get::<bool, _>("over")? {
+            // A PUT of who has it may be out.
+            return Ok((Take::Held(held.cast_unsigned()), 0));
+        }
+        let over: bool = row.try_get("over")?;
+        let epoch: i64 = sqlx::query_scalar(
+            "UPDATE chunks SET epoch = epoch + 1, done = $3, works_process = CASE WHEN $3 THEN works_process ELSE $4 END \
+             WHERE run = $1 AND chunk = $2 RETURNING epoch",
+        )
+        .bind(number(id.run))
+        .bind(id.number.cast_signed())
+        .bind(over)
+        .bind(shared.place.process)
+        .fetch_one(&mut *change)
+        .await?;
+        let began = moment(&row, "began")?.map(|began| began.here(shared.boot));
+        let chunk = TakenChunk {
+            kind: value(&row, "kind")?,
+            key: key(&row, "key")?,
+            began: began.unwrap_or_else(super::columns::now),
+            wave: usize::try_from(row.try_get::<i64, _>("wave")?).unwrap_or_default(),
+            sites: sites_of(&mut change, id.run, row.try_get("sites")?).await?,
+        };
+        change.commit().await?;
+        if over {
+            return Ok((Take::Over, epoch));
+        }
+        Ok((Take::Taken(Box::new(chunk)), epoch))
+    }
+
+    async fn give_back(&mut self, id: ChunkId) -> Result<(), StoreError> {
+        let Some(epoch) = self.hands.0.get(&id).map(|hand| hand.epoch) else {
+            return Ok(());
+        };
+        let mut session = self.ready().await?;
+        let process = self.shared.place.process;
+        let giving = async {
+            let (mut change, _) = enter(&mut session.conn, &self.entry()).await?;
+            sqlx::query(
+                "UPDATE chunks SET done = true WHERE run = $1 AND chunk = $2 AND epoch = $3 AND works_process = $4",
+            )
+            .bind(number(id.run))
+            .bind(id.number.cast_signed())
+            .bind(epoch)
+            .bind(process)
+            .execute(&mut *change)
+            .await?;
+            change.commit().await?;
+            Ok(())
+        };
+        let given = timeout(PATIENCE, giving).await;
+        let given = given.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
+        self.done(session, given)?;
+        self.hands.0.remove(&id);
+        self.shared.works_on(self.own());
+        Ok(())
+    }
+}
+
+/// The sites of a chunk, by their numbers, with their names.
+async fn sites_of(
+    conn: &mut PgConnection,
+    run: RunId,
+    ids: Vec<i64>,
+) -> Asked<Vec<(SiteUrl, crate::text::CleanText)>> {
+    let rows = sqlx::query(
+        "SELECT s.url, coalesce(rs.name, s.url) AS name FROM unnest($2::bigint[]) WITH ORDINALITY of_chunk (id, place) \
+         JOIN sites s ON s.id = of_chunk.id LEFT JOIN run_sites rs ON rs.run = $1 AND rs.site = s.id \
+         ORDER BY of_chunk.place",
+    )
+    .bind(number(run))
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((url(row, "url")?, text(row, "name")?)))
+        .collect()
+}
+
+/// The payload of a chunk's job: numbers, and nothing else.
+pub(super) fn payload(chunk: &NewChunk) -> Asked<String> {
+    json(&serde_json::json!({ "run": chunk.id.run.0, "wave": chunk.wave, "chunk": chunk.id.number }))
+}

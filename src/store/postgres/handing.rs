@@ -1,0 +1,290 @@
+use std::fmt;
+use std::sync::Arc;
+
+use sqlx::{Connection, Error, PgConnection, PgPool, Row};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::WeakUnboundedSender;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::asking::{Asking, READ_LIMIT, ask};
+use super::chunks::payload;
+use super::columns::{Result as Asked, number, numbers, run, urls};
+use super::hands::ChunkTurn;
+use super::schema::TABLES;
+use super::session::{Failure, Lives, enter};
+use super::writer::{Job, PATIENCE, Turn, Writer};
+use super::{Shared, gone, known, news};
+use crate::rules::moment::Moment;
+use crate::rules::retry::Policy;
+use crate::site::SiteUrl;
+use crate::store::left::no_right;
+use crate::store::workers::{ChunkId, Heard, NewChunk, ToCome, Workers};
+use crate::store::{Newest, RunId, StoreError};
+
+/// Where the queue's tables are: in a schema of their own.
+pub(super) const QUEUE: &str = "stripe_propagate_jobs";
+/// What the jobs of chunks are called there.
+pub(super) const CHUNK: &str = "chunk";
+/// So long a queue's name may be.
+const LONGEST: usize = 100;
+
+impl Writer {
+    /// All of it in one transaction, with its jobs; what was handed over already is passed over.
+    pub(super) async fn hand_over(&mut self, chunks: &[NewChunk]) -> Result<(), StoreError> {
+        let mut session = self.ready().await?;
+        let handing = async {
+            let (mut change, _) = enter(&mut session.conn, &self.entry()).await?;
+            for chunk in chunks {
+                let Some(work) = self.works.get(&chunk.id.run) else {
+                    return Err(Failure::Refused(no_right(chunk.id.run)));
+                };
+                if insert(&mut change, chunk, work.epoch).await? {
+                    enqueue(&mut change, chunk).await?;
+                }
+            }
+            change.commit().await?;
+            Ok(())
+        };
+        let handed = timeout(PATIENCE, handing).await;
+        let handed = handed.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
+        self.done(session, handed)
+    }
+
+    pub(super) async fn let_send(&mut self, run: RunId, may: bool) -> Result<(), StoreError> {
+        let mut session = self.ready().await?;
+        let Some(epoch) = self.works.get(&run).map(|work| work.epoch) else {
+            self.session = Some(session);
+            return Ok(());
+        };
+        let telling = async {
+            let (mut change, _) = enter(&mut session.conn, &self.entry()).await?;
+            sqlx::query("UPDATE runs SET held = NOT $2 WHERE id = $1 AND epoch = $3")
+                .bind(number(run))
+                .bind(may)
+                .bind(epoch)
+                .execute(&mut *change)
+                .await?;
+            change.commit().await?;
+            Ok(())
+        };
+        let told = timeout(PATIENCE, telling).await;
+        let told = told.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
+        self.done(session, told)
+    }
+}
+
+/// Whether it is new.
+async fn insert(conn: &mut PgConnection, chunk: &NewChunk, run_epoch: i64) -> Asked<bool> {
+    let done = sqlx::query(
+        "INSERT INTO chunks (run, chunk, wave, puts, run_epoch, sites) \
+         SELECT $1, $2, $3, $4, $5, array_agg(s.id ORDER BY of_chunk.place) \
+         FROM unnest($6::text[]) WITH ORDINALITY of_chunk (url, place) JOIN sites s ON s.url = of_chunk.url \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(number(chunk.id.run))
+    .bind(chunk.id.number.cast_signed())
+    .bind(i64::try_from(chunk.wave).unwrap_or_default())
+    .bind(chunk.puts)
+    .bind(run_epoch)
+    .bind(urls(&chunk.sites))
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The job of a chunk: numbers only. Its queue is the backend, so that the limit of that holds over all machines.
+async fn enqueue(conn: &mut PgConnection, chunk: &NewChunk) -> Asked<()> {
+    let key = format!("{}/{}/{}", chunk.id.run.0, chunk.wave, chunk.id.number);
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {QUEUE}.add_job($1, $2::json, queue_name => CASE WHEN length($3) > {LONGEST} \
+         THEN left($3, 60) || md5($3) ELSE $3 END, job_key => $4, max_attempts => 1000)"
+    )))
+    .bind(CHUNK)
+    .bind(payload(chunk)?)
+    .bind(&*chunk.backend)
+    .bind(key)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// The workers of a store in `PostgreSQL`, for who coordinates runs there.
+pub(super) struct PgWorkers {
+    /// The store ends with its own end of it.
+    pub(super) jobs: WeakUnboundedSender<Job>,
+    pub(super) runtime: Handle,
+    pub(super) pool: PgPool,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl fmt::Debug for PgWorkers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgWorkers").finish_non_exhaustive()
+    }
+}
+
+impl PgWorkers {
+    async fn turn<T>(
+        &self,
+        turn: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> ChunkTurn,
+    ) -> Result<T, StoreError> {
+        let (reply, done) = oneshot::channel();
+        if let Some(jobs) = self.jobs.upgrade() {
+            let _gone = jobs.send(Job::Turn(Turn::Chunk(turn(reply))));
+        }
+        done.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl for<'a> FnOnce(&'a mut PgConnection, &'a Shared) -> Asking<'a, T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        ask((&self.runtime, &self.pool, &self.shared), READ_LIMIT, question).await
+    }
+}
+
+impl Workers for PgWorkers {
+    fn last_chunk(&self, run: RunId) -> ToCome<'_, u64> {
+        Box::pin(self.ask(move |conn, _| {
+            Box::pin(async move {
+                let last: i64 =
+                    sqlx::query_scalar("SELECT coalesce(max(chunk), 0) FROM chunks WHERE run = $1")
+                        .bind(number(run))
+                        .fetch_one(conn)
+                        .await?;
+                Ok(last.cast_unsigned())
+            })
+        }))
+    }
+
+    fn hand_over<'a>(&'a self, chunks: &'a [NewChunk]) -> ToCome<'a, ()> {
+        Box::pin(self.turn(|reply| ChunkTurn::HandOver(chunks.to_vec(), reply)))
+    }
+
+    fn let_send(&self, run: RunId, may: bool) -> ToCome<'_, ()> {
+        Box::pin(self.turn(move |reply| ChunkTurn::LetSend(run, may, reply)))
+    }
+
+    fn heard<'a>(&'a self, known: &'a [ChunkId], policy: &'a Policy, now: Moment) -> ToCome<'a, Heard> {
+        let (known, policy, own) = (known.to_vec(), policy.clone(), self.shared.own());
+        Box::pin(self.ask(move |conn, shared| {
+            Box::pin(async move { Ok(heard(conn, shared, &own, &known, &policy, now).await?) })
+        }))
+    }
+}
+
+async fn heard(
+    conn: &mut PgConnection,
+    shared: &Shared,
+    own: &[RunId],
+    known: &[ChunkId],
+    policy: &Policy,
+    now: Moment,
+) -> Asked<Heard> {
+    if own.is_empty() {
+        return Ok(Heard::default());
+    }
+    let mut change = conn.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock_shared($1)")
+        .bind(TABLES)
+        .execute(&mut *change)
+        .await?;
+    is_known(&mut change, known).await?;
+    take_back(&mut change, own).await?;
+    let news = news::take(&mut change, shared.boot, policy, own).await?;
+    let back = given_back(&mut change, own).await?;
+    let taken = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM chunks WHERE run = ANY($1) AND epoch > 0)")
+        .bind(numbers(own))
+        .fetch_one(&mut *change)
+        .await?;
+    change.commit().await?;
+    let back = with_what_is_known(conn, shared, own, back, policy, now).await?;
+    Ok(Heard { news, back, taken })
+}
+
+async fn is_known(conn: &mut PgConnection, known: &[ChunkId]) -> Asked<()> {
+    if known.is_empty() {
+        return Ok(());
+    }
+    let numbers = known.iter().map(|id| id.number.cast_signed());
+    sqlx::query(
+        "UPDATE chunks c SET told = true FROM unnest($1::bigint[], $2::bigint[]) known (run, chunk) \
+         WHERE c.run = known.run AND c.chunk = known.chunk",
+    )
+    .bind(known.iter().map(|id| number(id.run)).collect::<Vec<_>>())
+    .bind(numbers.collect::<Vec<_>>())
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// While a run is held, what of it waits for a PUT and nobody has begun with is nobody's to begin with; so is what a
+/// worker has left that is gone, once no PUT of it can be out.
+async fn take_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<()> {
+    sqlx::query(
+        "UPDATE chunks c SET done = true, epoch = c.epoch + 1 FROM runs r WHERE r.id = c.run AND r.held \
+         AND c.run = ANY($1) AND c.puts AND NOT c.done AND NOT EXISTS (SELECT 1 FROM processes p \
+         WHERE p.id = c.works_process AND p.until > clock_timestamp())",
+    )
+    .bind(numbers(own))
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// The chunks that were given back, with their sites.
+async fn given_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<Vec<(ChunkId, Vec<SiteUrl>)>> {
+    let rows = sqlx::query(
+        "SELECT c.run, c.chunk, array_agg(s.url ORDER BY s.id) AS urls FROM chunks c JOIN sites s ON s.id = ANY(c.sites) \
+         WHERE c.run = ANY($1) AND c.done AND NOT c.told GROUP BY c.run, c.chunk ORDER BY c.run, c.chunk",
+    )
+    .bind(numbers(own))
+    .fetch_all(conn)
+    .await?;
+    let mut back = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let id = ChunkId {
+            run: run(row, "run")?,
+            number: row.try_get::<i64, _>("chunk")?.cast_unsigned(),
+        };
+        let urls: Vec<String> = row.try_get("urls")?;
+        back.push((
+            id,
+            urls.iter().filter_map(|url| SiteUrl::parse(url).ok()).collect(),
+        ));
+    }
+    Ok(back)
+}
+
+/// What is on record of their sites: what this process works on is like what the dead have left.
+async fn with_what_is_known(
+    conn: &mut PgConnection,
+    shared: &Shared,
+    own: &[RunId],
+    back: Vec<(ChunkId, Vec<SiteUrl>)>,
+    policy: &Policy,
+    now: Moment,
+) -> Asked<Vec<(ChunkId, Vec<(SiteUrl, Newest)>)>> {
+    if back.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lives = Lives::read(conn, shared.place.class).await?.without(own);
+    let mut moment = conn
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
+    let all: Vec<SiteUrl> = back.iter().flat_map(|(_, sites)| sites).cloned().collect();
+    let mut newest = vec![Newest::default(); all.len()];
+    for known in known::known(&mut moment, &lives, shared.boot, shared.since(now), &all).await? {
+        if let Some(place) = newest.get_mut(known.index) {
+            *place = known.kept.newest(known.version, policy, now);
+        }
+    }
+    moment.commit().await?;
+    let mut newest = newest.into_iter();
+    let with = |(id, sites): (ChunkId, Vec<SiteUrl>)| {
+        let known = sites.into_iter().zip(newest.by_ref()).collect();
+        (id, known)
+    };
+    Ok(back.into_iter().map(with).collect())
+}

@@ -1,0 +1,48 @@
+use std::sync::Arc;
+
+use super::PostgresStore;
+use super::handing::PgWorkers;
+use super::hands::{ChunkTurn, recalled};
+use super::writer::Turn;
+use crate::store::StoreError;
+use crate::store::workers::{ChunkId, Take};
+
+impl PostgresStore {
+    /// From now on workers make the calls of the runs that this process begins or takes up.
+    pub fn has_workers(&mut self) {
+        self.workers = self.jobs.as_ref().map(|jobs| {
+            Arc::new(PgWorkers {
+                jobs: jobs.downgrade(),
+                runtime: self.runtime.clone(),
+                pool: self.pool.clone(),
+                shared: Arc::clone(&self.shared),
+            })
+        });
+    }
+
+    /// Takes a chunk of a run, as a worker: its sites are this process's until it gives them back.
+    ///
+    /// # Errors
+    /// When the store is not reached.
+    pub async fn take_chunk(&self, id: ChunkId) -> Result<Take, StoreError> {
+        self.turn(|reply| Turn::Chunk(ChunkTurn::Take(id, reply))).await
+    }
+
+    /// Gives it back: all that this process has handed over of its sites is on record then.
+    ///
+    /// # Errors
+    /// When the store is not reached.
+    pub async fn give_back(&self, id: ChunkId) -> Result<(), StoreError> {
+        self.turn(|reply| Turn::Chunk(ChunkTurn::GiveBack(id, reply)))
+            .await
+    }
+
+    /// Which of these chunks may send no PUT any more: their run is held, or nobody coordinates it.
+    ///
+    /// # Errors
+    /// When the store is not reached.
+    pub async fn recalled(&self, chunks: Vec<ChunkId>) -> Result<Vec<ChunkId>, StoreError> {
+        self.read(move |conn, _| Box::pin(async move { Ok(recalled(conn, &chunks).await?) }))
+            .await
+    }
+}

@@ -1,0 +1,46 @@
+//! A worker that is killed, and a server of PostgreSQL that crashes, in the middle of a push.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::ground::{Ground, LIMIT, sharing};
+use super::servers::{Kind, crash, own_postgres};
+
+/// Sites of the fleet: `CLUSTER_SITES` says how many.
+fn sites() -> usize {
+    let asked = std::env::var("CLUSTER_SITES").ok();
+    asked.and_then(|sites| sites.parse().ok()).unwrap_or(3000)
+}
+
+#[test]
+fn three_workers_of_which_one_dies_prove_every_site_through_a_crash_of_the_server() {
+    let Some(server) = own_postgres() else { return };
+    let sites = sites();
+    let url = Kind::Postgres.url(server.port, "postgres");
+    // The queue gives a dead worker's jobs to others before its PUT may be taken for over.
+    let timeout = Duration::from_secs(35);
+    let careless = "canary = 0\nstop_after = \"never\"";
+    let ground = Ground::with_timeout(sharing(sites, 40), url, careless, timeout);
+    ground.stage.fleet.hurry(10);
+    // It stays on its way: whoever takes up the chunk sees the old key, and sends anew.
+    ground.stage.fleet.hold_next_put(0);
+    let first = ground.worker("one");
+    let push = ground.push();
+    let is_held = |record: &stripe_propagate::demo::record::Record| record.held == [0];
+    assert!(ground.stage.fleet.wait_until(LIMIT, is_held));
+    let others = ["two", "three"].map(|name| ground.worker(name));
+    first.signal(Signal::KILL);
+    ground.sees_puts(sites / 2);
+    crash(&server);
+    let ended = ground.follows(push);
+    ground.stage.fleet.let_go(0);
+    ended.verified(sites);
+    let puts = ground.is_true();
+    ground.all_serve();
+    assert!(puts > sites, "the PUT that was lost went again: {puts}");
+    for worker in others {
+        worker.signal(Signal::TERM);
+        worker.ends().has(0);
+    }
+}
