@@ -131,3 +131,26 @@ fn a_site_that_a_worker_does_not_know_fails_and_says_why() {
     assert_eq!(failed[0]["cause"], "refused_key");
     ground.is_true();
 }
+
+#[test]
+fn workers_without_a_database_are_refused() {
+    let Some(ground) = ground(2, AT_ONCE) else { return };
+    let path = ground.stage.path("config.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let config = config.replace("url = { file = \"url\" }", "");
+    std::fs::write(&path, &config).unwrap();
+    let ended = ground.start("one", &["worker"]).ends();
+    assert!(
+        ended.has(2).err.contains("say where that is by url in [store]"),
+        "{}",
+        ended.err
+    );
+    // Also where nobody says that they make the calls.
+    std::fs::write(&path, config.replace("enabled = true", "")).unwrap();
+    let ended = ground.start("one", &["worker"]).ends();
+    assert!(
+        ended.has(2).err.contains("say where that is by url in [store]"),
+        "{}",
+        ended.err
+    );
+}

@@ -22,7 +22,7 @@ use super::stage::Stage;
 /// More attempts than any test makes.
 const ALL: usize = 1_000_000;
 /// How long anything may take.
-pub(crate) const LIMIT: Duration = Duration::from_mins(4);
+pub(crate) const LIMIT: Duration = Duration::from_mins(6);
 /// Where the log is in the home of a process.
 const LOG: &str = ".local/state/stripe-propagate/stripe-propagate.log";
 /// The limit of the config.

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::fault::STORE;
 use super::handing::{CHUNK, QUEUE};
 use super::opening::address;
+use super::session::set_up;
 use super::{ASK_LIMIT, PostgresStore, gone};
 use crate::secret::Secret;
 use crate::store::workers::ChunkId;
@@ -171,6 +172,9 @@ impl Queue {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(ASK_LIMIT)
+            // As those of the store: what a server forgets of the end of a job that it was told of keeps that job from
+            // everybody, since its worker lives.
+            .after_connect(|conn, _| Box::pin(set_up(conn)))
             .connect_lazy_with(self.options.clone());
         let worker = WorkerOptions::default()
             .pg_pool(pool)
