@@ -369,7 +369,8 @@ fn refuse_while_a_run_goes_on(folder: &Path) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
         let path = entry?.path();
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let is_lock = name.starts_with("store.db.") && (name.ends_with(".lock") || name.ends_with(".live"));
+        let kind = path.extension().and_then(OsStr::to_str);
+        let is_lock = name.starts_with("store.db.") && matches!(kind, Some("lock" | "live"));
         if is_lock
             && let Ok(file) = File::open(&path)
             && matches!(file.try_lock(), Err(TryLockError::WouldBlock))
