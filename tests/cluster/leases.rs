@@ -70,8 +70,9 @@ async fn a_chunk_is_one_workers_until_that_has_let_go_of_it_and_its_puts_go_whil
         puts: true,
         sites: vec![site()],
     };
-    workers.hand_over(&[chunk.clone()]).await.unwrap();
-    workers.hand_over(&[chunk]).await.unwrap();
+    for _ in 0..2 {
+        workers.hand_over(std::slice::from_ref(&chunk)).await.unwrap();
+    }
 
     let (first, second) = (open().await, open().await);
     assert!(!sends(&first, run, 1).await, "it has not taken it");
