@@ -15,5 +15,7 @@ mod death;
 mod ends;
 #[path = "cluster/halts.rs"]
 mod halts;
+#[path = "cluster/leases.rs"]
+mod leases;
 #[path = "cluster/jobs.rs"]
 mod jobs;

@@ -18,8 +18,9 @@ fn three_workers_of_which_one_dies_prove_every_site_through_a_crash_of_the_serve
     let Some(server) = own_postgres() else { return };
     let sites = sites();
     let url = Kind::Postgres.url(server.port, "postgres");
-    // The queue gives a dead worker's jobs to others before its PUT may be taken for over.
-    let timeout = Duration::from_secs(35);
+    // The queue gives a dead worker's jobs to others after 20 s, and a site whose PUT hangs on its way lets a look hang
+    // for 10 s: long before its PUT may be taken for over.
+    let timeout = Duration::from_secs(45);
     let careless = "canary = 0\nstop_after = \"never\"";
     let ground = Ground::with_timeout(sharing(sites, 40), url, careless, timeout);
     ground.stage.fleet.hurry(10);
