@@ -20,7 +20,7 @@ use crate::store::Store;
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// A run begins: no site is in its waves yet, and no master key is known to be right.
     pub(super) fn begin_waves(&mut self, rollout: Rollout) {
-        (self.schedule.paused, self.halt) = (false, None);
+        (self.schedule.paused, self.halt, self.not_asked) = (false, None, None);
         self.waves = Waves::new(rollout);
         self.later = vec![Vec::new(); rollout.waves];
         self.probation = Probation::default();
@@ -322,6 +322,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             let halt = Halt::RefusedKey { sites };
             let text = format!("halted: {}", halt.sentence());
             self.say(Level::Error, text.clone());
+            self.not_asked = Some(halt);
             self.tell(Event::Halted(halt, text));
         }
     }
@@ -332,6 +333,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.schedule.forget(site);
         self.follow(site, next, now);
         self.record(site, None);
+    }
+
+    /// Sites of the run that were not asked, since others refuse their master key.
+    pub(super) fn sites_not_asked(&self) -> Vec<SiteId> {
+        let slots = self.slots.iter().enumerate();
+        let not_asked = slots.filter(|(_, slot)| slot.state.in_run && slot.state.is_not_asked());
+        not_asked.map(|(index, _)| SiteId::at(index)).collect()
     }
 
     /// Somebody retries this site: its master key may be right by now.

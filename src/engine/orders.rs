@@ -38,9 +38,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.look(&sites, expected.as_ref(), attempts, background);
             }
             Command::Pause => self.schedule.paused = self.open > 0,
-            Command::GoOn => {
-                self.go_on();
+            // Nothing else holds the run: they are what goes on.
+            Command::GoOn if self.open == 0 && self.not_asked.is_some() => {
+                let sites = self.sites_not_asked();
+                self.retry(&sites, Allow::default()).await;
             }
+            Command::GoOn => self.go_on(),
             Command::Cancel => self.cancel(),
             Command::Stop => {
                 self.cancel();
@@ -197,8 +200,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             RetryPlan::Ask(_) => bold,
             _ => false,
         };
-        if sites.iter().any(pushes) && !self.hold_store(run, now).await {
-            return;
+        if sites.iter().any(pushes) {
+            if !self.hold_store(run, now).await {
+                return;
+            }
+            // Somebody has decided; those that are refused again halt it again.
+            self.not_asked = None;
         }
         for &site in sites {
             self.try_key_again(site);
@@ -267,6 +274,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let policy = self.settings.policy.clone();
         (self.schedule.paused, self.halt) = (false, None);
         self.waves.cancel();
+        if self.not_asked.take().is_some() {
+            for site in self.sites_not_asked() {
+                self.change(site, |state| state.cancel_not_asked(now));
+                self.record(site, None);
+            }
+        }
         for index in 0..self.slots.len() {
             let site = SiteId::at(index);
             let slot = &mut self.slots[index];

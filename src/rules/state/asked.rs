@@ -74,9 +74,13 @@ impl Facts {
 
     /// Why it failed, or was not asked, if it did.
     pub fn cause(&self) -> Option<Cause> {
-        let refused = self.push == Push::NotStarted && self.problem == Some(Problem::RefusedElsewhere);
-        let not_asked = refused.then(|| Problem::RefusedElsewhere.cause());
+        let not_asked = self.is_not_asked().then(|| Problem::RefusedElsewhere.cause());
         self.push.cause().or(not_asked).or(self.verify.cause())
+    }
+
+    /// Whether it was not asked, since others refuse its master key.
+    pub fn is_not_asked(&self) -> bool {
+        self.push == Push::NotStarted && self.problem == Some(Problem::RefusedElsewhere)
     }
 
     /// Whether it waits for its PUT, or for the next one.

@@ -214,6 +214,15 @@ impl Facts {
         next
     }
 
+    /// Somebody says that it is not to be asked in this run any more.
+    pub fn cancel_not_asked(&mut self, now: Moment) {
+        if self.is_not_asked() {
+            self.problem = None;
+            self.at = Some(now);
+            self.push = Push::Cancelled;
+        }
+    }
+
     /// The push that was to begin when the look that is out has ended is cancelled, as if it had waited for its slot.
     pub fn cancel_awaited(&mut self, key: PublishableKey, allow: Allow, now: Moment) {
         let _not_sent = self.order_push(key, allow, false, now);
