@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::records::Read;
-use super::run::{Engine, Pending, Slot, count_run};
+use super::run::{Engine, Pending, Slot, count_run, unknown_of};
 use super::{Event, LeftRun, Level, RunInfo};
 use crate::rules::plan::left_out;
 use crate::rules::run::{RunId, RunPhase};
@@ -223,6 +223,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.record(site, None);
             return false;
         }
+        slot.was_unknown = unknown_of(slot.state.push);
         if slot.state.is_calling() && slot.state.is_left_over() {
             let push = slot.state.push;
             slot.pending = Some(Pending::Rest(push));

@@ -1,8 +1,9 @@
-use super::run::{Ending, Engine, Pending};
+use super::run::{Ending, Engine, Pending, unknown_of};
 use super::{Attempts, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::plan::{Plan, PlanAction, PlanRow, listed};
+use crate::rules::probation::Probation;
 use crate::rules::run::{Kind, RunPhase};
 use crate::rules::state::{Allow, RetryPlan};
 use crate::site::SiteId;
@@ -91,6 +92,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.leave_earlier(now).await;
         self.keep_list(plan.kind).await;
         self.begin_waves(plan.rollout);
+        self.probation = Probation::with_odd(self.odd_sites(&plan, now));
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
@@ -169,6 +171,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let run = self.run.as_ref().map(|run| run.id);
         let slot = &mut self.slots[site.index()];
         slot.background = false;
+        slot.was_unknown = unknown_of(slot.state.push);
         if slot.state.is_calling() {
             slot.pending = Some(Pending::Push(key, allow));
             // Nothing has happened to the site in this run yet: what the look shows goes on record as if it had not

@@ -15,7 +15,7 @@ use crate::key::PublishableKey;
 use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::alarm::Alarms;
 use crate::rules::moment::Moment;
-use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use crate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict};
 use crate::rules::probation::Probation;
 use crate::rules::rollout::{Member, Rollout, Waves};
 use crate::rules::run::{Halt, RunPhase};
@@ -48,6 +48,8 @@ pub(super) struct Slot {
     pub(super) member: Option<Member>,
     /// Whether the store did not take what has happened last: what it knows is older.
     pub(super) unrecorded: bool,
+    /// Why it was unknown what became of its last PUT, before the one that was ordered last.
+    pub(super) was_unknown: Option<Cause>,
 }
 
 impl Slot {
@@ -147,6 +149,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             read: 0,
             member: None,
             unrecorded: false,
+            was_unknown: None,
         };
         let mut known: Vec<SiteState> = known.into_iter().map(|newest| newest.state).collect();
         known.resize(sites.len(), SiteState::default());
@@ -567,6 +570,14 @@ pub(super) fn count_run(busy_of: &mut HashMap<RunId, usize>, less: Option<RunId>
         if *busy == 0 {
             busy_of.remove(&run);
         }
+    }
+}
+
+/// Why it is unknown what became of a PUT, if it is.
+pub(super) fn unknown_of(push: Push) -> Option<Cause> {
+    match push {
+        Push::Unknown(cause) => Some(cause),
+        _ => None,
     }
 }
 

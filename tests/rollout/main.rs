@@ -127,12 +127,7 @@ async fn sites_that_did_not_answer_before_halt_nothing() {
         ..all_at_once()
     };
     let world = sites(60, None);
-    let mut play = Play::begins(
-        std::sync::Arc::clone(&world),
-        dead,
-        Settings::default(),
-        &all_at_once(),
-    );
+    let mut play = Play::begins(Arc::clone(&world), dead, Settings::default(), &all_at_once());
     play.until(RunPhase::Settling).await;
     // They are known not to answer by now.
     play.order(Command::Push(play.plan(&rollout)));
@@ -183,10 +178,19 @@ async fn a_wrong_master_key_is_found_on_two_sites() {
     play.until(RunPhase::Halted).await;
     assert_eq!(
         play.run.as_ref().unwrap().halt,
-        Some(Halt::RefusedKey { sites: 98 })
+        Some(Halt::RefusedKey {
+            sites: 98,
+            others_took: false,
+        })
     );
     assert_eq!(play.sites_with_a_put(), 2);
-    assert_eq!(play.halts, [Halt::RefusedKey { sites: 98 }]);
+    assert_eq!(
+        play.halts,
+        [Halt::RefusedKey {
+            sites: 98,
+            others_took: false,
+        }]
+    );
     assert_eq!(play.count("not_started", "unchecked"), 98);
     let causes = play
         .states
@@ -233,7 +237,13 @@ async fn a_master_key_that_is_refused_halts_what_uses_it_until_somebody_decides(
     let run = play.run.clone().unwrap();
     assert_eq!(
         (run.phase, run.halt),
-        (RunPhase::Halted, Some(Halt::RefusedKey { sites: 18 }))
+        (
+            RunPhase::Halted,
+            Some(Halt::RefusedKey {
+                sites: 18,
+                others_took: false,
+            })
+        )
     );
     mended.store(true, Ordering::SeqCst);
     play.order(Command::GoOn);
