@@ -522,6 +522,16 @@ fn a_run_halts_where_too_many_sites_fail() {
     let ended = stage.run(&["push", "--key-stdin", "--yes", "--json"], stage.key());
     assert_eq!(ended.code, Some(4), "{}", ended.err);
     assert_eq!(ended.events("halted")[0]["why"], "threshold");
+    assert!(
+        !ended.err.contains("waits for proofs"),
+        "it does not: {}",
+        ended.err
+    );
+    assert!(
+        ended.err.contains("`stripe-propagate resume` goes on"),
+        "{}",
+        ended.err
+    );
     let failed = |line: &Value| line["push"] == "failed";
     let bad = ended.events("result").into_iter().filter(failed).count();
     assert!(bad < 2 + 4, "{bad} failed: more than were out");
