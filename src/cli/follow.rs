@@ -449,7 +449,10 @@ impl Follower {
     }
 
     fn tell_what_is_waited_for(&self, session: &Session) {
-        let waits = !self.leaves && self.stopped_at.is_none() && self.followed.wait != Some(Duration::ZERO);
+        let waits = !self.leaves
+            && self.hold != Hold::Leaves
+            && self.stopped_at.is_none()
+            && self.followed.wait != Some(Duration::ZERO);
         if !waits || self.open + self.untold_count > 0 {
             return;
         }
