@@ -14,10 +14,9 @@ use crate::key::PublishableKey;
 use crate::report::{self, Results, ServedKeys, json};
 use crate::rules::alarm::Alarm;
 use crate::rules::moment::Moment;
-use crate::rules::outcome::Problem;
 use crate::rules::run::{Halt, RunPhase};
 use crate::rules::state::SiteState;
-use crate::rules::status::{Push, Verify};
+use crate::rules::status::Verify;
 use crate::rules::tally::{Ending, Tally};
 use crate::site::SiteId;
 
@@ -136,6 +135,8 @@ struct Follower {
     /// When the operator wanted an end.
     stopped_at: Option<Instant>,
     hold: Hold,
+    /// Whether the engine was told to end: proofs that are due then are not waited for.
+    leaves: bool,
 }
 
 /// Whether a site is not sent yet, or not looked at since.
@@ -163,6 +164,7 @@ impl Follower {
             open: states().filter(|state| is_open(state)).count(),
             sent_at: None,
             sent_told: false,
+            leaves: false,
             hold: Hold::of(
                 followed.run.as_ref().map(|run| run.phase),
                 followed.held == Held::Waits,
@@ -176,9 +178,16 @@ impl Follower {
     }
 
     fn is_over(&self) -> bool {
-        let settled = |run: &RunInfo| run.phase == RunPhase::Settled;
-        let run = self.followed.run.as_ref().map_or(!self.followed.begins, settled);
+        let run = self.followed.run.as_ref();
+        let run = run.map_or(!self.followed.begins, |run| self.has_ended(run));
         self.untold_count == 0 && self.busy == 0 && run
+    }
+
+    /// Whether the run comes to nothing more. Where no screen can say so, nobody decides what becomes of sites that were
+    /// not asked, since others refuse their master key: they are left over.
+    fn has_ended(&self, run: &RunInfo) -> bool {
+        let is_left = run.phase == RunPhase::Halted && matches!(run.halt, Some(Halt::RefusedKey { .. }));
+        run.phase == RunPhase::Settled || (is_left && self.followed.held != Held::Waits)
     }
 
     /// When the wait for proofs ends.
@@ -387,8 +396,14 @@ impl Follower {
         let out = || self.followed.states.iter().any(|state| state.is_calling());
         if self.hold == Hold::Leaves && !out() {
             self.hold = Hold::GivenUp;
-            self.printer
-                .happens("what was not sent is left over: `stripe-propagate resume` goes on with it");
+            self.leaves = true;
+            let left = "what was not sent is left over: `stripe-propagate resume` goes on with it";
+            self.printer.happens(if self.busy > 0 {
+                let sites = crate::text::Count(self.busy, "site");
+                format!("{left}; nobody waits here for the proof of {sites}: `stripe-propagate verify` looks for it")
+            } else {
+                left.to_owned()
+            });
             session.local.send(Command::Leave);
         }
     }
@@ -438,7 +453,10 @@ impl Follower {
     }
 
     fn tell_what_is_waited_for(&self, session: &Session) {
-        let waits = self.stopped_at.is_none() && self.followed.wait != Some(Duration::ZERO);
+        let waits = !self.leaves
+            && self.hold != Hold::Leaves
+            && self.stopped_at.is_none()
+            && self.followed.wait != Some(Duration::ZERO);
         if !waits || self.open + self.untold_count > 0 {
             return;
         }
@@ -491,6 +509,7 @@ impl Follower {
     /// Nobody came: what is not sent is left over, and `resume` takes it up.
     fn leave_held(&mut self, session: &Session) {
         self.hold = Hold::GivenUp;
+        self.leaves = true;
         tracing::warn!("nobody has said within an hour that the run goes on: it is left as halted");
         session.local.send(Command::Leave);
     }
@@ -530,7 +549,7 @@ impl Follower {
     fn is_refused(&self, run: &RunInfo) -> bool {
         let states = self.followed.states.iter();
         let mut of_run = states.filter(|state| state.run == Some(run.id));
-        of_run.any(|state| state.push == Push::NotStarted && state.problem == Some(Problem::RefusedElsewhere))
+        of_run.any(|state| state.is_not_asked())
     }
 
     /// Tells the results.

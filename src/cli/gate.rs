@@ -103,7 +103,7 @@ impl Gate {
             Command::Push(plan) => bound.sends(plan).await?,
             Command::Retry { sites, allow } => bound.retries(sites, *allow).await?,
             Command::Resume(run) => bound.resumes(run).await?,
-            Command::GoOn => match bound.halted_at_canary() {
+            Command::GoOn => match bound.halted_to_prove() {
                 Some(run) => bound.goes_on(Some(&run)).await?,
                 None => return Ok(()),
             },
@@ -146,9 +146,9 @@ impl Gate {
         }
     }
 
-    /// Whether the run of this process holds since its canary does not serve the key.
-    pub(super) fn is_halted_at_canary(&self) -> bool {
-        matches!(self, Self::Bound(bound) if bound.halted_at_canary().is_some())
+    /// Whether the run of this process holds before most of it was sent.
+    pub(super) fn is_halted_to_prove(&self) -> bool {
+        matches!(self, Self::Bound(bound) if bound.halted_to_prove().is_some())
     }
 
     /// Whether the master key may be tried on sites.
@@ -294,10 +294,12 @@ impl Bound {
         })
     }
 
-    fn halted_at_canary(&self) -> Option<RunInfo> {
+    /// The run that is halted before most of it was sent: at its canary, or by a master key that sites refuse.
+    fn halted_to_prove(&self) -> Option<RunInfo> {
+        let halts = |halt| matches!(halt, Halt::Canary | Halt::RefusedKey { .. });
         lock(&self.run)
             .clone()
-            .filter(|run| run.phase != RunPhase::Settled && run.halt == Some(Halt::Canary))
+            .filter(|run| run.phase != RunPhase::Settled && run.halt.is_some_and(halts))
     }
 
     /// What is on record of each site now.

@@ -51,8 +51,11 @@ pub(super) async fn run(globals: &Globals, args: HistoryArgs) -> anyhow::Result<
         of_run(&store, RunId(run), &args, &zone).await?
     } else {
         let runs = store.runs(args.limit).await?;
+        let live = store.live_runs().await?.into_iter();
+        let unheard = live.filter(|live| live.holder.free_in.is_some());
         let history = History {
             runs: &runs,
+            unheard: &unheard.map(|live| live.run.id).collect(),
             zone: &zone,
             at: Timestamp::now(),
         };

@@ -59,7 +59,9 @@ pub(super) async fn run(globals: &Globals, args: ResumeArgs) -> anyhow::Result<S
         let next = unfinished.into_iter().rev().find(|run| !done.contains(&run.id));
         let Some(run) = next else {
             if done.is_empty() {
-                say(&nothing_to_resume(&session).await?);
+                let why = nothing_to_resume(&session).await;
+                session.close().await;
+                say(&why?);
             }
             return Ok(match worst {
                 // Nothing was sent only where that is so of all of them.
@@ -144,14 +146,19 @@ async fn dry_run(session: &Session, telling: Telling, signals: &mut Signals) -> 
     Ok(Status::Good)
 }
 
+/// Why there is nothing to resume.
+///
+/// # Errors
+/// [`StoreError::Busy`] where a run is not heard of: whether it has left something over cannot be told yet.
 async fn nothing_to_resume(session: &Session) -> anyhow::Result<String> {
-    let goes_on = session.store.live_runs().await?.into_iter().next();
+    let mut live = session.store.live_runs().await?;
+    if let Some(unheard) = live.iter().position(|live| live.holder.free_in.is_some()) {
+        return Err(StoreError::Busy(Box::new(live.swap_remove(unheard).holder)).into());
+    }
+    let goes_on = live.into_iter().next();
     Ok(goes_on.map_or_else(
         || "no run was left unfinished: there is nothing to resume".to_owned(),
         |live| {
-            if live.holder.free_in.is_some() {
-                return StoreError::Busy(Box::new(live.holder)).to_string();
-            }
             let (run, pid) = (live.run.id.0, live.holder.by.pid);
             let goes_on = format!("run {run} of {} goes on", live.holder.who());
             if live.holder.is_elsewhere {

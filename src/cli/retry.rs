@@ -17,7 +17,7 @@ use crate::rules::plan::{Again, Plan};
 use crate::rules::run::RunId;
 use crate::rules::state::SiteState;
 use crate::site::SiteId;
-use crate::store::RunRecord;
+use crate::store::{Holder, RunRecord, Store, StoreError};
 use crate::text::Count;
 
 /// Flags of `retry`.
@@ -95,6 +95,9 @@ async fn todo(
             say("nothing sent");
             return Ok(Todo::Nothing(Status::NothingSent));
         }
+        if let Some(holder) = not_heard_of(session, run.id).await? {
+            return Err(StoreError::Busy(Box::new(holder)).into());
+        }
         say(&nothing_to_retry(&session.known, &run, &selection));
         return Ok(Todo::Nothing(Status::Good));
     }
@@ -116,6 +119,13 @@ async fn todo(
         aside: again.aside,
         ..Planned::default()
     })))
+}
+
+/// Whose process works on the run, where that is not heard of: what has failed in it cannot be told yet.
+async fn not_heard_of(session: &Session, run: RunId) -> anyhow::Result<Option<Holder>> {
+    let live = session.store.live_runs().await?;
+    let mut of_run = live.into_iter().filter(|live| live.run.id == run);
+    Ok(of_run.find_map(|live| live.holder.free_in.is_some().then_some(live.holder)))
 }
 
 /// Who is not sent anything, and why.

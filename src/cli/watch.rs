@@ -97,12 +97,18 @@ async fn farewell(session: &mut Session, watching: Watching, teller: &Teller) {
 /// How a retry goes on that holds by itself: nobody is here to say so. What it did not reach is cancelled, and is the
 /// operator's to send.
 fn goes_on(event: &Event) -> Option<Command> {
-    let Event::Halted(halt, _) = event else {
-        return None;
+    let halt = match event {
+        Event::Halted(halt, _) => halt,
+        // All else of it is sent.
+        Event::Run(run) if run.phase == RunPhase::Halted => {
+            let not_asked = matches!(run.halt, Some(Halt::RefusedKey { .. }));
+            return not_asked.then_some(Command::Cancel);
+        }
+        _ => return None,
     };
     match halt {
         Halt::NextWave { .. } => Some(Command::GoOn),
-        // It does not hold: only sites that use that master key are left out.
+        // It does not hold as long as others are sent: only sites that use that master key are left out.
         Halt::RefusedKey { .. } => None,
         Halt::Canary | Halt::StopAfter { .. } | Halt::DeadKey | Halt::Unrecorded => Some(Command::Cancel),
     }

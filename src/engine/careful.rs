@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use super::schedule::{Health, Shown};
 use super::slot::Slot;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
-use crate::rules::outcome::{Answer, Problem, Verdict};
-use crate::rules::plan::left_out;
+use crate::rules::outcome::{Answer, Cause, Problem, Verdict};
+use crate::rules::plan::{Plan, left_out};
 use crate::rules::probation::{Probation, Turn, Word};
 use crate::rules::rollout::{Candidate, Counts, Rollout, Step, Waves};
 use crate::rules::run::{Halt, Kind, RunId};
 use crate::rules::state::{Call, Next};
+use crate::rules::status::Push;
 use crate::site::{MasterKeyId, SiteId};
 use crate::site_api::SiteApi;
 use crate::store::Store;
@@ -21,13 +22,25 @@ use crate::store::Store;
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// A run begins: no site is in its waves yet, and no master key is known to be right.
     pub(super) fn begin_waves(&mut self, rollout: Rollout) {
-        (self.schedule.paused, self.halt) = (false, None);
+        (self.schedule.paused, self.halt, self.not_asked) = (false, None, None);
         self.waves = Waves::new(rollout);
         self.later = vec![Vec::new(); rollout.waves];
         self.probation = Probation::default();
         for slot in &mut self.slots {
             slot.member = None;
         }
+    }
+
+    /// Sites of a plan that refused their master key when they were sent to last, while others that use it took it lately.
+    pub(super) fn odd_sites(&self, plan: &Plan, now: Moment) -> BTreeSet<SiteId> {
+        let slots = self.slots.iter().zip(self.sites.iter());
+        let taken = slots.filter(|(slot, _)| slot.state.has_taken_lately(now));
+        let taken: BTreeSet<MasterKeyId> = taken.map(|(_, site)| site.master_key).collect();
+        let odd = plan.put_sites().filter(|site| {
+            let has_refused = self.slots[site.index()].state.push == Push::Failed(Cause::RefusedKey);
+            has_refused && taken.contains(&self.sites[site.index()].master_key)
+        });
+        odd.collect()
     }
 
     /// A site of the run is in this wave.
@@ -291,9 +304,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     pub(super) fn hear_of_key(&mut self, site: SiteId, word: Word, now: Moment) {
         let key = self.sites[site.index()].master_key;
-        let was_refused = self.probation.is_refused(key);
+        let was_refused = self.probation.is_refused(site, key);
         let waited = self.probation.answered(site, key, word, now);
-        if self.probation.is_refused(key) && !was_refused {
+        if self.probation.is_refused(site, key) && !was_refused {
             return self.key_refused(key, site, now);
         }
         for site in waited {
@@ -308,6 +321,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             let state = &self.slots[index].state;
             if index == last.index()
                 || self.sites[index].master_key != key
+                || !self.probation.is_refused(SiteId::at(index), key)
                 || !state.in_run
                 || !state.is_to_send()
             {
@@ -322,24 +336,35 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
         }
         if sites > 0 {
-            let halt = Halt::RefusedKey { sites };
+            let others_took = self.probation.is_odd(last);
+            let halt = Halt::RefusedKey { sites, others_took };
             let text = format!("halted: {}", halt.sentence());
             self.say(Level::Error, text.clone());
+            self.not_asked = Some(halt);
             self.tell(Event::Halted(halt, text));
         }
     }
 
     pub(super) fn refused_elsewhere(&mut self, site: SiteId, now: Moment) {
         let policy = self.settings.policy.clone();
-        let next = self.change(site, |state| state.refused_elsewhere(&policy, now));
+        let unknown = self.slots[site.index()].was_unknown;
+        let next = self.change(site, |state| state.refused_elsewhere(unknown, &policy, now));
         self.schedule.forget(site);
         self.follow(site, next, now);
         self.record(site, None);
     }
 
+    /// Sites of the run that were not asked, since others refuse their master key.
+    pub(super) fn sites_not_asked(&self) -> Vec<SiteId> {
+        let slots = self.slots.iter().enumerate();
+        let not_asked = slots.filter(|(_, slot)| slot.state.in_run && slot.state.is_not_asked());
+        not_asked.map(|(index, _)| SiteId::at(index)).collect()
+    }
+
     /// Somebody retries this site: its master key may be right by now.
     pub(super) fn try_key_again(&mut self, site: SiteId) {
-        self.probation.try_again(self.sites[site.index()].master_key);
+        self.probation
+            .try_again(site, self.sites[site.index()].master_key);
     }
 }
 

@@ -245,7 +245,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         self.sound(site);
         let key = self.sites[site.index()].master_key;
-        if self.slots[site.index()].state.awaits_put() && self.probation.is_refused(key) {
+        if self.slots[site.index()].state.awaits_put() && self.probation.is_refused(site, key) {
             return self.refused_elsewhere(site, now);
         }
         self.follow(site, next, now);

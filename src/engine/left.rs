@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::records::Read;
 use super::run::{Engine, count_run};
-use super::slot::{Pending, Slot};
+use super::slot::{Pending, Slot, unknown_of};
 use super::{Event, LeftRun, Level, RunInfo};
 use crate::rules::plan::left_out;
 use crate::rules::run::{RunId, RunPhase};
@@ -225,6 +225,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.record(site, None);
             return false;
         }
+        slot.was_unknown = unknown_of(slot.state.push);
         if slot.state.is_calling() && slot.state.is_left_over() {
             let push = slot.state.push;
             slot.pending = Some(Pending::Rest(push));

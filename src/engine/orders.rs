@@ -1,9 +1,10 @@
 use super::run::Engine;
-use super::slot::{Ending, Pending};
+use super::slot::{Ending, Pending, unknown_of};
 use super::{Attempts, Command, Event, Level, RunInfo};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::plan::{Plan, PlanAction, PlanRow, listed};
+use crate::rules::probation::Probation;
 use crate::rules::run::{Kind, RunPhase};
 use crate::rules::state::{Allow, RetryPlan};
 use crate::site::SiteId;
@@ -39,9 +40,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.look(&sites, expected.as_ref(), attempts, background);
             }
             Command::Pause => self.schedule.paused = self.open > 0,
-            Command::GoOn => {
-                self.go_on();
+            // Nothing else holds the run: they are what goes on.
+            Command::GoOn if self.open == 0 && self.not_asked.is_some() => {
+                let sites = self.sites_not_asked();
+                self.retry(&sites, Allow::default()).await;
             }
+            Command::GoOn => self.go_on(),
             Command::Cancel => self.cancel(),
             Command::Stop => {
                 self.cancel();
@@ -92,6 +96,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.keep_list(plan.kind).await;
         self.begin_waves(plan.rollout);
         self.coordinates(info.id);
+        self.probation = Probation::with_odd(self.odd_sites(&plan, now));
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
@@ -170,6 +175,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let run = self.run.as_ref().map(|run| run.id);
         let slot = &mut self.slots[site.index()];
         slot.background = false;
+        slot.was_unknown = unknown_of(slot.state.push);
         if slot.state.is_calling() {
             slot.pending = Some(Pending::Push(key, allow));
             // Nothing has happened to the site in this run yet: what the look shows goes on record as if it had not
@@ -201,8 +207,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             RetryPlan::Ask(_) => bold,
             _ => false,
         };
-        if sites.iter().any(pushes) && !self.hold_store(run, now).await {
-            return;
+        if sites.iter().any(pushes) {
+            if !self.hold_store(run, now).await {
+                return;
+            }
+            // Somebody has decided; those that are refused again halt it again.
+            self.not_asked = None;
         }
         for &site in sites {
             self.try_key_again(site);
@@ -276,6 +286,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let policy = self.settings.policy.clone();
         (self.schedule.paused, self.halt) = (false, None);
         self.waves.cancel();
+        if self.not_asked.take().is_some() {
+            for site in self.sites_not_asked() {
+                self.change(site, |state| state.cancel_not_asked(now));
+                self.record(site, None);
+            }
+        }
         for index in 0..self.slots.len() {
             let site = SiteId::at(index);
             let slot = &mut self.slots[index];

@@ -53,6 +53,9 @@ pub(super) struct Engine<Api, Db> {
     pub(super) reads: JoinSet<(Read, bool, Moment)>,
     /// Why the run holds by itself, if it does.
     pub(super) halt: Option<Halt>,
+    /// That sites were not asked, since others refuse their master key, until somebody decides what becomes of them. All
+    /// else of the run goes on beside that.
+    pub(super) not_asked: Option<Halt>,
     /// How far the waves of the run have come.
     pub(super) waves: Waves,
     /// PUTs of waves that are to come, by wave.
@@ -114,6 +117,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             records: Records::default(),
             reads: JoinSet::new(),
             halt: None,
+            not_asked: None,
             waves: Waves::new(Rollout::default()),
             later: Vec::new(),
             probation: Probation::default(),
@@ -464,16 +468,18 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         let Some(run) = &mut self.run else { return };
         let phase = match (self.schedule.paused, self.open, self.busy) {
+            (false, 0, _) if self.not_asked.is_some() => RunPhase::Halted,
             (true, ..) if self.halt.is_some_and(Halt::is_bad) => RunPhase::Halted,
             (true, ..) => RunPhase::Paused,
             (false, 1.., _) => RunPhase::Sending,
             (false, 0, 1..) => RunPhase::Settling,
             (false, 0, 0) => RunPhase::Settled,
         };
-        if phase == run.phase && run.halt == self.halt {
+        let halt = self.halt.or(self.not_asked.filter(|_| phase != RunPhase::Paused));
+        if phase == run.phase && run.halt == halt {
             return;
         }
-        (run.phase, run.halt) = (phase, self.halt);
+        (run.phase, run.halt) = (phase, halt);
         let ended = (phase == RunPhase::Settled).then_some(now);
         run.ended = ended;
         let info = run.clone();

@@ -1,6 +1,7 @@
 use super::chunks::Part;
 use super::hands::Handed;
 use crate::key::PublishableKey;
+use crate::rules::outcome::Cause;
 use crate::rules::rollout::Member;
 use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::Push;
@@ -27,6 +28,8 @@ pub(super) struct Slot {
     pub(super) member: Option<Member>,
     /// Whether the store did not take what has happened last: what it knows is older.
     pub(super) unrecorded: bool,
+    /// Why it was unknown what became of its last PUT, before the one that was ordered last.
+    pub(super) was_unknown: Option<Cause>,
     /// Set while a worker has it: nothing is ordered or recorded of it here.
     pub(super) handed: Option<Handed>,
     /// The chunk of another process's run that it is in, for a worker.
@@ -47,6 +50,7 @@ impl Slot {
             read: 0,
             member: None,
             unrecorded: false,
+            was_unknown: None,
             handed: None,
             chunk: None,
         }
@@ -55,6 +59,14 @@ impl Slot {
     /// What goes on record.
     pub(super) fn to_record(&self) -> &SiteState {
         self.on_record.as_ref().unwrap_or(&self.state)
+    }
+}
+
+/// Why it is unknown what became of a PUT, if it is.
+pub(super) fn unknown_of(push: Push) -> Option<Cause> {
+    match push {
+        Push::Unknown(cause) => Some(cause),
+        _ => None,
     }
 }
 

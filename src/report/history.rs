@@ -10,13 +10,15 @@ use super::export::{RunExport, bodies, clock_set, in_words, state_word, time, ut
 use super::rows::{Column, Layout, or_dash, or_empty, render};
 use crate::key::PublishableKey;
 use crate::rules::status::{Role, looks};
-use crate::store::RunRecord;
+use crate::store::{RunId, RunRecord};
 
 /// Runs on record.
 #[derive(Debug, Clone, Copy)]
 pub struct History<'a> {
     /// The newest first.
     pub runs: &'a [RunRecord],
+    /// Those that a process works on of which nothing was heard lately: it may have died.
+    pub unheard: &'a BTreeSet<RunId>,
     /// Where times are read, by people; programs get UTC.
     pub zone: &'a TimeZone,
     /// When it is told.
@@ -28,6 +30,7 @@ pub struct History<'a> {
 struct Row<'a> {
     run: &'a RunRecord,
     keys: &'a BTreeSet<&'a PublishableKey>,
+    is_unheard: bool,
     /// Whether the runs are of more than one machine.
     tells_host: bool,
     zone: &'a TimeZone,
@@ -96,7 +99,11 @@ fn by(row: &Row<'_>) -> String {
 }
 
 fn state(row: &Row<'_>) -> String {
-    let state = state_word(row.run).replace('_', " ");
+    let state = if row.is_unheard {
+        "not heard of".to_owned()
+    } else {
+        state_word(row.run).replace('_', " ")
+    };
     match clock_set(row.run) {
         Some(clock_set) => format!("{state}; {clock_set}"),
         None => state,
@@ -128,6 +135,7 @@ pub fn rows(layout: Layout, history: &History<'_>) -> String {
     let rows = history.runs.iter().map(|run| Row {
         run,
         keys: &keys,
+        is_unheard: history.unheard.contains(&run.id),
         tells_host: hosts.len() > 1,
         zone: history.zone,
     });

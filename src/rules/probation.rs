@@ -81,21 +81,46 @@ enum Standing {
 /// it have a PUT out; two refusals end it.
 #[derive(Debug, Default)]
 pub struct Probation {
-    keys: BTreeMap<MasterKeyId, Standing>,
-    /// Keys for which somebody waits.
-    awaited: BTreeSet<MasterKeyId>,
+    keys: BTreeMap<Part, Standing>,
+    /// For which of them somebody waits.
+    awaited: BTreeSet<Part>,
+    /// Sites that have refused lately what others took.
+    odd: BTreeSet<SiteId>,
 }
 
+/// The sites that use a key, and whether those that have refused lately what others took: these may well have another
+/// one, and what they say against it is said of themselves alone.
+type Part = (MasterKeyId, bool);
+
 impl Probation {
-    fn standing(&mut self, key: MasterKeyId) -> &mut Standing {
+    /// Of a run in which these sites have refused lately a key that others took. They have a trial of their own, so that
+    /// their refusals hold up nobody else; a site that takes the key ends both.
+    pub fn with_odd(odd: BTreeSet<SiteId>) -> Self {
+        Self {
+            odd,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the site has refused lately what others took.
+    pub fn is_odd(&self, site: SiteId) -> bool {
+        self.odd.contains(&site)
+    }
+
+    fn part(&self, site: SiteId, key: MasterKeyId) -> Part {
+        (key, self.is_odd(site))
+    }
+
+    fn standing(&mut self, part: Part) -> &mut Standing {
         let fresh = || Standing::OnTrial(Trial::default());
-        self.keys.entry(key).or_insert_with(fresh)
+        self.keys.entry(part).or_insert_with(fresh)
     }
 
     /// `site` is to get a PUT with `key`. With [`Turn::Now`] it is out; with [`Turn::Later`] it is among those that
     /// wait.
     pub fn ask(&mut self, site: SiteId, key: MasterKeyId, is_awake: bool, now: Moment) -> Turn {
-        let trial = match self.standing(key) {
+        let part = self.part(site, key);
+        let trial = match self.standing(part) {
             Standing::Accepted => return Turn::Now,
             Standing::Refused => return Turn::Never,
             Standing::OnTrial(trial) => trial,
@@ -116,28 +141,25 @@ impl Probation {
             &mut trial.asleep
         };
         waits.push_back(site);
-        self.awaited.insert(key);
+        self.awaited.insert(part);
         Turn::Later
     }
 
     /// The PUT of `site` was answered. Returns the sites that waited and whose turn it is to ask again, or, where the
     /// key is refused now, that get no PUT.
     pub fn answered(&mut self, site: SiteId, key: MasterKeyId, word: Word, now: Moment) -> Vec<SiteId> {
-        let standing = self.standing(key);
+        let part = self.part(site, key);
+        let standing = self.standing(part);
         let Standing::OnTrial(trial) = standing else {
-            if matches!((&*standing, word), (Standing::Refused, Word::Accepted)) {
+            return match word {
                 // One that hung says after all that it is right.
-                *standing = Standing::Accepted;
-            }
-            return Vec::new();
+                Word::Accepted => self.accepted(key),
+                Word::Refused | Word::Nothing => Vec::new(),
+            };
         };
         trial.out.retain(|(out, _)| *out != site);
         match word {
-            Word::Accepted => {
-                let waited = trial.awake.drain(..).chain(trial.asleep.drain(..)).collect();
-                *standing = Standing::Accepted;
-                waited
-            }
+            Word::Accepted => self.accepted(key),
             Word::Refused if trial.refused.iter().filter(|known| **known != site).count() + 1 >= ENOUGH => {
                 let waited = trial.awake.drain(..).chain(trial.asleep.drain(..)).collect();
                 *standing = Standing::Refused;
@@ -149,6 +171,17 @@ impl Probation {
             }
             Word::Nothing => trial.next(now),
         }
+    }
+
+    /// The key is right, whoever says so. Returns the sites that waited.
+    fn accepted(&mut self, key: MasterKeyId) -> Vec<SiteId> {
+        let mut waited = Vec::new();
+        for part in [(key, false), (key, true)] {
+            if let Some(Standing::OnTrial(trial)) = self.keys.insert(part, Standing::Accepted) {
+                waited.extend(trial.awake.into_iter().chain(trial.asleep));
+            }
+        }
+        waited
     }
 
     /// Sites that waited, and whose turn it is to ask again.
@@ -175,16 +208,16 @@ impl Probation {
         passed_over.filter(|at| *at > now).min()
     }
 
-    /// `key` was refused, and somebody says that it may be tried again.
-    pub fn try_again(&mut self, key: MasterKeyId) {
-        if matches!(self.keys.get(&key), Some(Standing::Refused)) {
-            self.keys.remove(&key);
+    /// `key` was refused, and somebody says that `site` may be asked again.
+    pub fn try_again(&mut self, site: SiteId, key: MasterKeyId) {
+        if self.is_refused(site, key) {
+            self.keys.remove(&self.part(site, key));
         }
     }
 
-    /// Whether `key` was refused in this run.
-    pub fn is_refused(&self, key: MasterKeyId) -> bool {
-        matches!(self.keys.get(&key), Some(Standing::Refused))
+    /// Whether `key` was refused in this run, as far as that is for `site` to know.
+    pub fn is_refused(&self, site: SiteId, key: MasterKeyId) -> bool {
+        matches!(self.keys.get(&self.part(site, key)), Some(Standing::Refused))
     }
 }
 
@@ -226,7 +259,7 @@ mod tests {
             Turn::Now,
             "another key"
         );
-        probation.try_again(KEY);
+        probation.try_again(SiteId(5), KEY);
         assert_eq!(ask(&mut probation, 5..6, true, 0), [Turn::Now]);
     }
 
@@ -253,6 +286,26 @@ mod tests {
         assert_eq!(waited, (2..10).map(SiteId).collect::<Vec<_>>());
         assert_eq!(probation.answered(SiteId(2), KEY, Word::Refused, at(1)), []);
         assert_eq!(ask(&mut probation, 3..4, true, 1), [Turn::Now]);
+    }
+
+    #[test]
+    fn who_refused_lately_what_others_took_holds_up_nobody_else() {
+        let mut probation = Probation::with_odd((0..5).map(SiteId).collect());
+        let turns = ask(&mut probation, 0..10, true, 0);
+        let (now, later) = ([Turn::Now; 2], [Turn::Later; 3]);
+        assert_eq!(turns, [&now[..], &later, &now, &later].concat());
+        probation.answered(SiteId(0), KEY, Word::Refused, at(0));
+        let odd = probation.answered(SiteId(1), KEY, Word::Refused, at(0));
+        assert_eq!(odd, [SiteId(2), SiteId(3), SiteId(4)], "not asked in this run");
+        assert_eq!(ask(&mut probation, 2..3, true, 0), [Turn::Never]);
+        assert_eq!(ask(&mut probation, 9..10, true, 0), [Turn::Later]);
+        probation.answered(SiteId(5), KEY, Word::Refused, at(0));
+        probation.answered(SiteId(6), KEY, Word::Refused, at(0));
+        assert_eq!(
+            ask(&mut probation, 9..10, true, 0),
+            [Turn::Never],
+            "the key may have been changed since: two of the others are enough"
+        );
     }
 
     #[test]

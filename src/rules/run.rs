@@ -47,6 +47,9 @@ pub enum Halt {
     RefusedKey {
         /// How many of them.
         sites: usize,
+        /// Whether they all have refused it lately, while others took it.
+        #[serde(default)]
+        others_took: bool,
     },
     /// Stripe does not know its key, or says that it has expired, and nobody has confirmed that.
     DeadKey,
@@ -84,7 +87,15 @@ impl Halt {
         match self {
             Self::Canary => "the canary does not serve the key".to_owned(),
             Self::StopAfter { failed, of } => format!("{failed} of {of} sites failed"),
-            Self::RefusedKey { sites } => format!(
+            Self::RefusedKey {
+                sites,
+                others_took: true,
+            } => format!(
+                "two sites refuse the master key again, which others have taken lately: {} that refused it, too, are not \
+                 asked; check master_key of these sites",
+                Count(sites, "site")
+            ),
+            Self::RefusedKey { sites, .. } => format!(
                 "two sites refuse the master key, and none has taken it: {} that use it are not asked; check the master \
                  key",
                 Count(sites, "site")

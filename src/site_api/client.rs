@@ -1,5 +1,5 @@
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -36,6 +36,8 @@ pub struct HttpSiteApi {
     pub(super) backends: Backends,
     seen: Mutex<Seen>,
     master_keys: RwLock<HashMap<MasterKeyId, Arc<MasterKey>>>,
+    /// Those that a site has refused since they were given.
+    refused: Mutex<HashSet<MasterKeyId>>,
 }
 
 impl HttpSiteApi {
@@ -51,6 +53,7 @@ impl HttpSiteApi {
             backends: Backends::new(settings.per_backend),
             seen: Mutex::default(),
             master_keys: RwLock::default(),
+            refused: Mutex::default(),
         })
     }
 
@@ -69,6 +72,21 @@ impl HttpSiteApi {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, Arc::new(key));
+        self.refused().remove(&id);
+    }
+
+    /// Whether a site has refused this key since it was given.
+    pub fn is_refused(&self, id: MasterKeyId) -> bool {
+        self.refused().contains(&id)
+    }
+
+    /// Whether a site has refused its key since that was given.
+    pub fn is_any_refused(&self) -> bool {
+        !self.refused().is_empty()
+    }
+
+    fn refused(&self) -> MutexGuard<'_, HashSet<MasterKeyId>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is a key for the sites that name `id`.
@@ -160,7 +178,11 @@ impl SiteApi for HttpSiteApi {
             limit,
         };
         let needs_body = |status| (200..300).contains(&status);
-        self.ask(sent, mean, PutVerdict::Problem, needs_body).await
+        let answer = self.ask(sent, mean, PutVerdict::Problem, needs_body).await;
+        if answer.verdict == PutVerdict::Problem(Problem::RefusedKey) {
+            self.refused().insert(site.master_key);
+        }
+        answer
     }
 
     fn hang_up(&self, site: &Site) {

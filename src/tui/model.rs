@@ -413,7 +413,7 @@ impl Model {
     pub fn left_to_send(&self) -> usize {
         if self.run.as_ref().is_some_and(|run| run.halt.is_some()) {
             // Those that are not started may still go: their word does not tell them from others.
-            let is_left = |state: &&SiteState| state.in_run && state.is_to_send();
+            let is_left = |state: &&SiteState| state.in_run && (state.is_to_send() || state.is_not_asked());
             return self.states.iter().filter(is_left).count();
         }
         let words = ["queued", "sending", "retrying"];

@@ -527,6 +527,17 @@ fn a_run_halts_where_too_many_sites_fail() {
     assert!(bad < 2 + 4, "{bad} failed: more than were out");
 }
 
+#[test]
+fn a_push_that_halts_tells_of_no_wait_that_is_none() {
+    let stage = Stage::of(60);
+    stage.rolls_out("canary = 0\nstop_after = 2");
+    let ended = stage.run(&["push", "--key-stdin", "--yes"], stage.key());
+    assert_eq!(ended.code, Some(4), "{}", ended.err);
+    let told = format!("{}{}", ended.out, ended.err);
+    assert!(told.contains("`stripe-propagate resume` goes on"), "{told}");
+    assert!(!told.contains("waits for proofs"), "{told}");
+}
+
 /// Two that refuse it, and one more for each that takes longer than the patience for it, on a busy machine; and those
 /// that answer 500 or 429 before they look at the key, which tell nothing of it.
 #[test]

@@ -203,6 +203,12 @@ fn a_process_that_is_killed_leaves_a_run_that_another_takes_up() {
         resumed.out,
         resumed.err
     );
+    assert_eq!(resumed.code, Some(5), "{}", resumed.err);
+    let retried = shared.run(&["retry", "--yes"]);
+    assert!(retried.err.contains("it may be back"), "{}", retried.err);
+    assert_eq!(retried.code, Some(5), "{}", retried.err);
+    let history = shared.run(&["history"]);
+    assert!(history.out.contains("not heard of"), "{}", history.out);
     let begin = std::time::Instant::now();
     loop {
         let history = shared.run(&["history"]);

@@ -20,6 +20,9 @@ mod killed;
 /// What is typed and pasted where it must do nothing.
 #[path = "screen/pasted.rs"]
 mod pasted;
+/// A master key that sites refuse.
+#[path = "screen/refused.rs"]
+mod refused;
 
 /// A secret's prefix, and what no one may see behind it: letters that nothing else on the screen has.
 const SECRET: &str = "sk_live_51Zq\u{de}xWv\u{d0}Kj";

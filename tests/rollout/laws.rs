@@ -6,6 +6,7 @@ use stripe_propagate::engine::{Attempts, Command, Settings};
 use stripe_propagate::rules::outcome::Problem;
 use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::rollout::{self, Canary, Pause, Share, StopAfter};
+use stripe_propagate::rules::run::Halt;
 use stripe_propagate::rules::state::Allow;
 use stripe_propagate::rules::status::Verify;
 use stripe_propagate::site::SiteId;
@@ -129,6 +130,12 @@ async fn plays(
         play.order(Command::GoOn);
     }
     play.runs_to_its_end().await;
+    // So does each word that sites are asked which were not, since others refuse their master key.
+    let refusals = play
+        .halts
+        .iter()
+        .filter(|halt| matches!(halt, Halt::RefusedKey { .. }));
+    let operations = operations + u32::try_from(refusals.count()).unwrap();
     let record = play.world.record.lock().unwrap();
     let mut puts: BTreeMap<usize, u32> = BTreeMap::new();
     for put in record.puts() {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stripe_propagate::engine::{Command, Rates, Settings};
@@ -9,7 +11,7 @@ use stripe_propagate::rules::outcome::{Cause, Problem};
 use stripe_propagate::rules::rollout::{self, Canary, Pause, Share, StopAfter};
 use stripe_propagate::rules::run::{Halt, RunPhase};
 use stripe_propagate::rules::state::Allow;
-use stripe_propagate::site::SiteId;
+use stripe_propagate::site::{MasterKeyId, SiteId};
 use stripe_propagate::store::Store;
 
 mod gentle;
@@ -125,12 +127,7 @@ async fn sites_that_did_not_answer_before_halt_nothing() {
         ..all_at_once()
     };
     let world = sites(60, None);
-    let mut play = Play::begins(
-        std::sync::Arc::clone(&world),
-        dead,
-        Settings::default(),
-        &all_at_once(),
-    );
+    let mut play = Play::begins(Arc::clone(&world), dead, Settings::default(), &all_at_once());
     play.until(RunPhase::Settling).await;
     // They are known not to answer by now.
     play.order(Command::Push(play.plan(&rollout)));
@@ -178,25 +175,81 @@ async fn a_wrong_master_key_is_found_on_two_sites() {
         }
     };
     let mut play = begins(100, refuses, &all_at_once());
-    play.until(RunPhase::Settled).await;
+    play.until(RunPhase::Halted).await;
+    assert_eq!(
+        play.run.as_ref().unwrap().halt,
+        Some(Halt::RefusedKey {
+            sites: 98,
+            others_took: false,
+        })
+    );
     assert_eq!(play.sites_with_a_put(), 2);
-    assert_eq!(play.halts, [Halt::RefusedKey { sites: 98 }]);
+    assert_eq!(
+        play.halts,
+        [Halt::RefusedKey {
+            sites: 98,
+            others_took: false,
+        }]
+    );
     assert_eq!(play.count("not_started", "unchecked"), 98);
     let causes = play
         .states
         .iter()
         .filter(|state| state.cause() == Some(Cause::RefusedKey));
     assert_eq!(causes.count(), 100);
-    // What was not asked is left over: the run can be taken up with the right key.
-    assert_eq!(play.store.unfinished_runs().await.unwrap().len(), 1);
+    // What was not asked is left over when the process ends: the run can be taken up with the right key.
+    assert_eq!(play.store.reopen().unfinished_runs().await.unwrap().len(), 1);
     let sites = (0..100).map(SiteId::at).collect();
     play.order(Command::Retry {
         sites,
         allow: Allow::default(),
     });
     play.until(RunPhase::Sending).await;
-    play.until(RunPhase::Settled).await;
+    play.until(RunPhase::Halted).await;
     assert!(play.sites_with_a_put() <= 4, "the key is on trial again");
+    play.order(Command::GoOn);
+    play.until(RunPhase::Sending).await;
+    play.until(RunPhase::Halted).await;
+    assert!(play.sites_with_a_put() <= 6, "and again");
+    play.order(Command::Cancel);
+    play.until(RunPhase::Settled).await;
+    assert_eq!(play.run.as_ref().unwrap().halt, None);
+    assert!(play.count("cancelled", "unchecked") >= 94);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_key_that_is_refused_halts_what_uses_it_until_somebody_decides() {
+    let mended = Arc::new(AtomicBool::new(false));
+    let mends = Arc::clone(&mended);
+    let refuses = move |asked: Asked| match (asked.is_put, asked.site) {
+        (true, 0..20) if !mends.load(Ordering::SeqCst) => (Reply::Bad(Problem::RefusedKey), SOON),
+        _ => well(asked),
+    };
+    let mut of_two_keys = sites(40, None).to_vec();
+    for site in &mut of_two_keys[20..] {
+        site.master_key = MasterKeyId(1);
+    }
+    let mut play = Play::begins(of_two_keys.into(), refuses, Settings::default(), &all_at_once());
+    play.until(RunPhase::Halted).await;
+    play.for_seconds(600).await;
+    // Those with another key have their proof, and the halt still stands.
+    assert_eq!(play.count("stored", "verified"), 20);
+    let run = play.run.clone().unwrap();
+    assert_eq!(
+        (run.phase, run.halt),
+        (
+            RunPhase::Halted,
+            Some(Halt::RefusedKey {
+                sites: 18,
+                others_took: false,
+            })
+        )
+    );
+    mended.store(true, Ordering::SeqCst);
+    play.order(Command::GoOn);
+    play.until(RunPhase::Sending).await;
+    play.until(RunPhase::Settled).await;
+    assert_eq!(play.count("stored", "verified"), 38);
 }
 
 #[tokio::test(start_paused = true)]

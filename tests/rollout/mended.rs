@@ -1,19 +1,24 @@
 //! What somebody does behind a halt.
 
-use stripe_propagate::engine::{Attempts, Command, LeftRun};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use stripe_propagate::engine::{Attempts, Command, LeftRun, Settings};
 use stripe_propagate::rules::acknowledgement::Acknowledgement;
 use stripe_propagate::rules::outcome::Problem;
+use stripe_propagate::rules::plan::Plan;
 use stripe_propagate::rules::rollout::{self, StopAfter};
 use stripe_propagate::rules::run::{Halt, Kind, RunId, RunPhase};
 use stripe_propagate::rules::state::Allow;
 use stripe_propagate::site::SiteId;
 use stripe_propagate::text::CleanText;
 
-use super::world::{Asked, Play, Reply, key, well};
+use super::world::{Asked, Play, Reply, key, sites, well};
 use super::{SOON, all_at_once, begins};
 
 /// The first two PUTs of each site are not stored.
-fn stores_the_third(asked: Asked) -> (Reply, std::time::Duration) {
+fn stores_the_third(asked: Asked) -> (Reply, Duration) {
     if asked.is_put && asked.number < 3 {
         (Reply::Bad(Problem::SaysNotStored), SOON)
     } else {
@@ -81,6 +86,58 @@ async fn a_look_at_what_failed_halts_nothing_a_second_time() {
     let again = play.halts.len() - 1;
     // Ten more sites fail, each five of which would halt it again: those before do not.
     assert!(again <= 3, "halted {again} times for the same sites");
+}
+
+/// They are asked first, and four others do not answer well: the rest took it in the run before.
+#[tokio::test(start_paused = true)]
+async fn two_sites_with_another_master_key_hold_up_no_retry_of_the_others() {
+    let some = |asked: Asked| match (asked.is_put, asked.site) {
+        (true, 38 | 39) => (Reply::Bad(Problem::RefusedKey), SOON),
+        (true, 34..38) if asked.number <= 3 => (Reply::Bad(Problem::NoEndpoint), SOON),
+        _ => well(asked),
+    };
+    let rollout = all_at_once();
+    let mut play = Play::begins(sites(40, None), some, Settings::default(), &rollout);
+    play.until(RunPhase::Settled).await;
+    let failed: Vec<SiteId> = (34..40).rev().map(SiteId::at).collect();
+    // In another process, as another run: until they answer well.
+    for _ in 0..3 {
+        play = play.dies().await;
+        let state = |id: SiteId| &play.states[id.index()];
+        let left: Vec<_> = failed.iter().map(|site| (*site, key("New"))).collect();
+        let plan = Plan::retry(Some(RunId(1)), &left, &play.sites, state, Allow::default());
+        play.order(Command::Push(plan.unwrap()));
+        play.until(RunPhase::Settled).await;
+        assert_eq!(play.halts, []);
+    }
+    assert_eq!(play.count("stored", "verified"), 38);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_unknown_stays_so_where_it_is_not_asked() {
+    let refused = Arc::new(AtomicBool::new(false));
+    let refuses = Arc::clone(&refused);
+    let some = move |asked: Asked| match (asked.is_put, refuses.load(Ordering::SeqCst)) {
+        (_, false) => (Reply::Bad(Problem::Timeout), Duration::from_secs(35)),
+        (true, true) => (Reply::Bad(Problem::RefusedKey), SOON),
+        _ => well(asked),
+    };
+    let rollout = all_at_once();
+    let mut play = begins(10, some, &rollout);
+    play.until(RunPhase::Settled).await;
+    let unknown = |play: &Play| {
+        let words = play.states.iter().map(|state| state.push.look().word);
+        words.filter(|word| *word == "unknown").count()
+    };
+    assert_eq!(unknown(&play), 10);
+    refused.store(true, Ordering::SeqCst);
+    play = play.dies().await;
+    play.order(Command::Push(play.plan(&rollout)));
+    play.until(RunPhase::Halted).await;
+    assert_eq!(unknown(&play), 8, "all but the two that were asked");
+    play.order(Command::Cancel);
+    play.until(RunPhase::Settled).await;
+    assert_eq!(unknown(&play), 8, "nobody has found out meanwhile");
 }
 
 #[tokio::test(start_paused = true)]

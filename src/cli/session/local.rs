@@ -88,8 +88,10 @@ impl Local {
             Command::Push(plan) => plan.put_sites().collect(),
             Command::Retry { sites, .. } => sites.clone(),
             Command::Resume(run) => run.sites.clone(),
-            // Its master keys are read.
-            Command::GoOn if self.gate.is_halted_at_canary() => Vec::new(),
+            // Its master keys are read, but for those that sites have refused since.
+            Command::GoOn if self.gate.is_halted_to_prove() || self.master_keys.is_any_refused() => {
+                self.master_keys.sites_of_refused()
+            }
             _ => return self.hand_on(command),
         };
         let holds = self.holds.load(Ordering::SeqCst);

@@ -11,15 +11,16 @@ use crate::secret::{MasterKey, SecretSource, Surroundings};
 use crate::site::{MasterKeyId, Site, SiteId};
 use crate::site_api::HttpSiteApi;
 
-/// The master keys of the config, each read once, at its first need.
+/// The master keys of the config, each read at its first need; and anew at the next one behind a site that has refused it,
+/// since the operator may have mended its source meanwhile.
 pub(in crate::cli) struct MasterKeys {
     sources: Vec<SecretSource>,
     /// The variables that may hold secrets: a command must not see them.
     pub(super) hidden: Vec<String>,
     sites: Arc<[Site]>,
     pub(in crate::cli) api: Arc<Reach>,
-    /// Held while keys are read, so that no command is started twice.
-    reading: Mutex<()>,
+    /// Those that were read from their sources. Held while keys are read, so that no command is started twice.
+    reading: Mutex<BTreeSet<MasterKeyId>>,
     /// Whether workers send, each with its own: then none is read.
     are_workers: bool,
 }
@@ -32,7 +33,7 @@ impl MasterKeys {
             hidden: config.secret_variables(),
             sites: Arc::clone(sites),
             api,
-            reading: Mutex::new(()),
+            reading: Mutex::default(),
             are_workers: false,
         }
     }
@@ -43,18 +44,20 @@ impl MasterKeys {
         Self { are_workers, ..self }
     }
 
-    /// Reads what `sites` need and is not read yet.
+    /// Reads what `sites` need and is not read yet, or was refused since.
     ///
     /// # Errors
     /// When one cannot be read: what was tried, and what to do.
     pub(in crate::cli) async fn load(&self, sites: &[SiteId]) -> anyhow::Result<()> {
         let api = self.client().await?;
-        let _reading = self.reading.lock().await;
+        let mut read = self.reading.lock().await;
         let needed: BTreeSet<MasterKeyId> =
             sites.iter().map(|id| self.sites[id.index()].master_key).collect();
         let mut missing = needed
             .into_iter()
-            .filter(|id| !api.has_master_key(*id))
+            .filter(|id| !api.has_master_key(*id) || (read.contains(id) && api.is_refused(*id)))
+            .collect::<Vec<_>>()
+            .into_iter()
             .peekable();
         if missing.peek().is_some() {
             // Whoever may not push has no master key read: without one the engine sends no PUT.
@@ -72,8 +75,25 @@ impl MasterKeys {
                 .await
                 .with_context(|| self.whose(id))?;
             api.set_master_key(id, key);
+            read.insert(id);
         }
         Ok(())
+    }
+
+    /// The sites whose master key was refused by one of them since it was read.
+    pub(in crate::cli) fn sites_of_refused(&self) -> Vec<SiteId> {
+        let Some(api) = self.api.made() else {
+            return Vec::new();
+        };
+        let sites = (0..self.sites.len()).map(SiteId::at);
+        sites
+            .filter(|id| api.is_refused(self.sites[id.index()].master_key))
+            .collect()
+    }
+
+    /// Whether a site has refused its master key since that was read.
+    pub(in crate::cli) fn is_any_refused(&self) -> bool {
+        self.api.made().is_some_and(|api| api.is_any_refused())
     }
 
     /// Gives the global key, where it is known already.

@@ -50,6 +50,11 @@ impl Reach {
         };
         self.made.get_or_init(make).await.as_ref()
     }
+
+    /// The client, where it is made already.
+    pub(super) fn made(&self) -> Option<&Arc<HttpSiteApi>> {
+        self.made.get()?.as_ref().ok()
+    }
 }
 
 impl SiteApi for Reach {

@@ -27,6 +27,7 @@ impl Stand {
     fn of(state: &SiteState) -> Self {
         match (state.push, state.verify) {
             _ if state.is_to_send() => Self::Open,
+            _ if state.is_not_asked() => Self::Left,
             // What is held back may serve what was expected before.
             (Push::Idle | Push::Skipped(_) | Push::Cancelled | Push::NotStarted, _)
             | (_, Verify::Superseded) => Self::Left,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Allow, Call, Facts, Phase, Served};
+use super::{Allow, Call, Facts, LastPut, Phase, Served};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Cause, Problem};
@@ -8,6 +8,8 @@ use crate::rules::status::{Push, SkipReason, Verify};
 
 /// So long a look tells how well a site is.
 const LOOK_TELLS: Duration = Duration::from_hours(1);
+/// That a PUT was accepted says for so long that the site's master key was the right one.
+const TAKEN_LATELY: Duration = Duration::from_hours(24);
 
 /// What a retry of a site means now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +86,20 @@ impl Facts {
 
     /// Why it failed, or was not asked, if it did.
     pub fn cause(&self) -> Option<Cause> {
-        let refused = self.push == Push::NotStarted && self.problem == Some(Problem::RefusedElsewhere);
-        let not_asked = refused.then(|| Problem::RefusedElsewhere.cause());
+        let not_asked = self.is_not_asked().then(|| Problem::RefusedElsewhere.cause());
         self.push.cause().or(not_asked).or(self.verify.cause())
+    }
+
+    /// Whether it was not asked, since others refuse its master key.
+    pub fn is_not_asked(&self) -> bool {
+        let is_word = matches!(self.push, Push::NotStarted | Push::Unknown(_));
+        is_word && self.problem == Some(Problem::RefusedElsewhere)
+    }
+
+    /// Whether a PUT was accepted there within a day: its master key was right then.
+    pub fn has_taken_lately(&self, now: Moment) -> bool {
+        let lately = |put: &LastPut| now.since(put.at) <= TAKEN_LATELY;
+        self.push == Push::Stored && self.last_put.as_ref().is_some_and(lately)
     }
 
     /// Whether it waits for its PUT, or for the next one.

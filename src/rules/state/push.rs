@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{Allow, Call, Facts, LastPut, Next, Phase, Served, Window};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
-use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use crate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict};
 use crate::rules::retry::{Policy, Retry};
 use crate::rules::status::{Push, SkipReason, Verify};
 use crate::text::CleanText;
@@ -198,20 +198,32 @@ impl Facts {
         }
     }
 
-    /// Other sites refuse the master key that this one takes, or not: it is not asked in this run.
+    /// Other sites refuse the master key that this one takes, or not: it is not asked in this run. What became of its PUT
+    /// before is `unknown` still, if it was.
     ///
     /// Returns what the site needs now, as [`Facts::cancel`] does.
-    pub fn refused_elsewhere(&mut self, policy: &Policy, now: Moment) -> Next {
+    pub fn refused_elsewhere(&mut self, unknown: Option<Cause>, policy: &Policy, now: Moment) -> Next {
         self.before_retry = None;
         let next = self.cancel(policy, now);
         if self.push == Push::Cancelled {
-            self.push = Push::NotStarted;
+            self.push = unknown.map_or(Push::NotStarted, Push::Unknown);
             self.problem = Some(Problem::RefusedElsewhere);
             // What its look before was answered has nothing to do with it.
             self.http = None;
             self.detail = CleanText::default();
         }
         next
+    }
+
+    /// Somebody says that it is not to be asked in this run any more.
+    pub fn cancel_not_asked(&mut self, now: Moment) {
+        if self.is_not_asked() {
+            self.problem = None;
+            self.at = Some(now);
+            if self.push == Push::NotStarted {
+                self.push = Push::Cancelled;
+            }
+        }
     }
 
     /// The push that was to begin when the look that is out has ended is cancelled, as if it had waited for its slot.

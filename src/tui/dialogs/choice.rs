@@ -116,6 +116,9 @@ impl Choice {
             answers.push(if halt == Some(Halt::Canary) {
                 let label = "retry what failed; the rest follows when the canary serves the key";
                 answer('r', label, Meaning::Retry(failed))
+            } else if matches!(halt, Some(Halt::RefusedKey { .. })) {
+                // Those that were not asked are among them.
+                answer('r', "go on, and retry what failed", Meaning::Retry(failed))
             } else {
                 answer('r', "go on, and retry what failed", Meaning::GoOnAndRetry(failed))
             });

@@ -94,7 +94,10 @@ fn each_reason_of_a_halt_is_in_the_schema() {
     let halts = [
         Halt::Canary,
         Halt::StopAfter { failed: 1, of: 2 },
-        Halt::RefusedKey { sites: 2 },
+        Halt::RefusedKey {
+            sites: 2,
+            others_took: false,
+        },
         Halt::DeadKey,
         Halt::Unrecorded,
         Halt::NextWave { wave: 1, of: 2 },
