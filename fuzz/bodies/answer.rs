@@ -120,6 +120,7 @@ pub(crate) fn judge(answered: &Answered) {
     let body = &body.as_bytes()[..length];
     let raw = Raw {
         status: answered.status,
+        asked: "https://shop.example.com",
         location: location.as_deref(),
         headers: &headers,
         body,

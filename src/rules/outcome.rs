@@ -11,7 +11,7 @@ pub enum Cause {
     RefusedKey,
     /// The site has no such call.
     NoEndpoint,
-    /// The configured address is not the site's real one.
+    /// The site sends elsewhere, which is never followed.
     Redirect,
     /// The site's certificate cannot be trusted.
     Certificate,
@@ -79,8 +79,14 @@ pub enum Problem {
     LoginAsked,
     /// 404 or 405.
     NoEndpoint,
-    /// 3xx, never followed: the master key would travel with it.
+    /// 3xx to another address, never followed: the master key would travel with it.
     Redirect,
+    /// 3xx to its own address, or to none.
+    RedirectInPlace,
+    /// 3xx to an address without TLS.
+    RedirectToHttp,
+    /// 3xx to the machine of the one who asks.
+    RedirectToLoopback,
     /// 400 `invalid_publishable_format`.
     RefusedFormat,
     /// Another 4xx.
@@ -166,7 +172,7 @@ impl ProblemRow {
 }
 
 /// Every problem (contract.md has the answers, design.md what is retried).
-pub static PROBLEMS: [ProblemRow; 23] = [
+pub static PROBLEMS: [ProblemRow; 26] = [
     row(
         Problem::NoMasterKey,
         &[],
@@ -201,7 +207,29 @@ pub static PROBLEMS: [ProblemRow; 23] = [
         Problem::Redirect,
         &[],
         Cause::Redirect,
-        "redirects: put the site's real address in the config",
+        // Not advice to take it: whoever has taken the shop over would name where the master key goes.
+        "redirects elsewhere: put that address in the config only if you know it as the site's own",
+    )
+    .not_this_api(),
+    row(
+        Problem::RedirectInPlace,
+        &[],
+        Cause::Redirect,
+        "redirects in place of an answer: its server's settings are wrong, or something stands before the site",
+    )
+    .not_this_api(),
+    row(
+        Problem::RedirectToHttp,
+        &[],
+        Cause::Redirect,
+        "redirects to http, where anybody can read along: its server's settings are wrong",
+    )
+    .not_this_api(),
+    row(
+        Problem::RedirectToLoopback,
+        &[],
+        Cause::Redirect,
+        "redirects to this machine: its server's settings are wrong",
     )
     .not_this_api(),
     row(

@@ -7,6 +7,7 @@ use super::wash::{Washed, wash};
 use crate::key::{PublishableKey, secret_prefix};
 use crate::rules::outcome::{AuthVerdict, LookVerdict, Problem, PutVerdict};
 use crate::secret::MasterKey;
+use crate::site::is_loopback;
 use crate::text::CleanText;
 
 /// How much of a body is read, in bytes.
@@ -17,12 +18,39 @@ pub(super) const BODY_LIMIT: usize = 64 * 1024;
 pub struct Raw<'a> {
     /// The HTTP status.
     pub status: u16,
+    /// The address of the site that was asked: what a redirect is compared with.
+    pub asked: &'a str,
     /// `Location`, if there is one.
     pub location: Option<&'a str>,
     /// The values of all headers, a line each: a secret may be echoed there, too.
     pub headers: &'a str,
     /// The body's beginning.
     pub body: &'a [u8],
+}
+
+impl Raw<'_> {
+    /// The problem that its status tells, and, of a redirect, where it leads; `put` as for [`Problem::from_status`].
+    fn problem(&self, put: bool) -> Option<Problem> {
+        match Problem::from_status(self.status, put) {
+            Some(Problem::Redirect) => Some(self.redirect()),
+            other => other,
+        }
+    }
+
+    fn redirect(&self) -> Problem {
+        let Ok(asked) = Url::parse(self.asked) else {
+            return Problem::Redirect;
+        };
+        let Some(target) = self.location.map(|target| asked.join(target)) else {
+            return Problem::RedirectInPlace;
+        };
+        match target {
+            Ok(target) if target.origin() == asked.origin() => Problem::RedirectInPlace,
+            Ok(target) if is_loopback(&target) && !is_loopback(&asked) => Problem::RedirectToLoopback,
+            Ok(target) if target.scheme() == "http" => Problem::RedirectToHttp,
+            Ok(_) | Err(_) => Problem::Redirect,
+        }
+    }
 }
 
 /// What an answer means.
@@ -40,7 +68,7 @@ pub struct Meaning<Verdict> {
 /// What an answer to the PUT means (contract.md, first table).
 pub fn put(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<PutVerdict> {
     let body = Body::read(raw.body, master_key);
-    let verdict = match Problem::from_status(raw.status, true) {
+    let verdict = match raw.problem(true) {
         Some(Problem::RefusedRequest) if body.says("invalid_publishable_format") => {
             PutVerdict::Problem(Problem::RefusedFormat)
         }
@@ -71,7 +99,7 @@ const MISSING_VALUE: [&str; 2] = ["Missing value", "Valeur manquante"];
 pub fn auth(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<AuthVerdict> {
     let body = Body::read(raw.body, master_key);
     let misses_value = || MISSING_VALUE.iter().any(|words| body.says(words));
-    let verdict = match Problem::from_status(raw.status, true) {
+    let verdict = match raw.problem(true) {
         Some(Problem::RefusedRequest) if raw.status == 400 && misses_value() => AuthVerdict::Accepted,
         Some(problem) => AuthVerdict::Problem(problem),
         // No version takes a PUT without a value.
@@ -105,7 +133,7 @@ pub fn look(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<LookVerdict
             alarm: true,
         };
     }
-    let verdict = match Problem::from_status(raw.status, false) {
+    let verdict = match raw.problem(false) {
         Some(Problem::NoEndpoint) if raw.status == 404 && body.says("no_publishable_key") => {
             LookVerdict::NoKey
         }

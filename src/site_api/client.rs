@@ -227,6 +227,7 @@ impl HttpSiteApi {
         };
         let meaning = mean(Raw {
             status,
+            asked: sent.site.url.as_str(),
             location: text(headers, &LOCATION),
             headers: &values(headers),
             body: &body,

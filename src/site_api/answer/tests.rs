@@ -4,6 +4,7 @@ use proptest::prelude::*;
 fn raw(status: u16, body: &str) -> Raw<'_> {
     Raw {
         status,
+        asked: "https://shop.example.com",
         location: None,
         headers: "",
         body: body.as_bytes(),
@@ -12,7 +13,9 @@ fn raw(status: u16, body: &str) -> Raw<'_> {
 
 #[test]
 fn each_row_of_the_contract_for_the_put() {
-    use Problem::{NoEndpoint, NotThisApi, OtherStatus, RateLimited, Redirect, RefusedFormat, RefusedKey};
+    use Problem::{
+        NoEndpoint, NotThisApi, OtherStatus, RateLimited, RedirectInPlace, RefusedFormat, RefusedKey,
+    };
     use Problem::{RefusedRequest, SaysNotStored, ServerError, StrangeJson, Unavailable};
     for (status, body, problem) in [
         (200, r#"{"success": true, "message": "ok"}"#, None),
@@ -35,7 +38,7 @@ fn each_row_of_the_contract_for_the_put() {
         (403, r#"{"error": "Clé API invalide"}"#, Some(RefusedKey)),
         (404, "", Some(NoEndpoint)),
         (405, "", Some(NoEndpoint)),
-        (301, r#"{"success": true}"#, Some(Redirect)),
+        (301, r#"{"success": true}"#, Some(RedirectInPlace)),
         (429, "", Some(RateLimited)),
         (503, "", Some(Unavailable)),
         (500, r#"{"success": true}"#, Some(ServerError)),
@@ -90,7 +93,7 @@ fn each_row_of_the_contract_for_the_get() {
             problem(Problem::StrangeJson),
         ),
         (200, "<title>Parked</title>", problem(Problem::NotThisApi)),
-        (302, "", problem(Problem::Redirect)),
+        (302, "", problem(Problem::RedirectInPlace)),
         (401, "", problem(Problem::LoginAsked)),
         (503, "", problem(Problem::Unavailable)),
     ] {
@@ -113,6 +116,7 @@ fn the_words_of_an_answer_are_short_and_clean() {
     assert_eq!(said(502, "bad gateway\r\nnginx"), "bad gateway nginx");
     let redirect = Raw {
         status: 301,
+        asked: "https://shop.example.com",
         location: Some("https://www.shop.example.com/x?token=1"),
         headers: "",
         body: b"",
@@ -184,6 +188,32 @@ fn without_the_master_key_no_words_of_a_site_are_kept() {
             ..raw(301, "m4ster-key")
         };
         assert_eq!(look(redirect, None).detail.as_str(), told);
+    }
+}
+
+#[test]
+fn a_redirect_is_told_by_where_it_leads() {
+    use Problem::{Redirect, RedirectInPlace, RedirectToHttp, RedirectToLoopback};
+    for (target, problem) in [
+        (Some("https://evil.example.net/api"), Redirect),
+        (Some("//evil.example.net/api"), Redirect),
+        (Some("https://shop.example.com:8443/"), Redirect),
+        (Some("mailto:ops@example.com"), Redirect),
+        (Some("https://"), Redirect),
+        (Some("http://evil.example.net/api"), RedirectToHttp),
+        (Some("http://shop.example.com/api"), RedirectToHttp),
+        (Some("http://127.0.0.1/admin"), RedirectToLoopback),
+        (Some("https://localhost/"), RedirectToLoopback),
+        (Some("https://SHOP.example.com:443/login"), RedirectInPlace),
+        (Some("/login"), RedirectInPlace),
+        (None, RedirectInPlace),
+    ] {
+        let redirect = Raw {
+            location: target,
+            ..raw(302, "")
+        };
+        let put = put(redirect, None).verdict;
+        assert_eq!(put, PutVerdict::Problem(problem), "{target:?}");
     }
 }
 
@@ -284,7 +314,7 @@ fn a_site_that_misses_the_value_has_accepted_the_master_key() {
             problem(Problem::StrangeJson),
         ),
         (200, "<html>", problem(Problem::NotThisApi)),
-        (302, "", problem(Problem::Redirect)),
+        (302, "", problem(Problem::RedirectInPlace)),
     ] {
         assert_eq!(auth(raw(status, body), None).verdict, verdict, "{status} {body}");
     }
@@ -316,7 +346,7 @@ fn retry_after_as_seconds_date_and_nonsense() {
 proptest! {
     #[test]
     fn any_bytes_have_a_meaning(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let raw = Raw { status, location: None, headers: "", body: &body };
+        let raw = Raw { status, asked: "", location: None, headers: "", body: &body };
         let key = MasterKey::parse("Zq7rT0vXw93LmNb2Pf8c".to_owned()).unwrap();
         for key in [None, Some(&key)] {
             prop_assert!(put(raw, key).detail.as_str().chars().count() <= 300);
