@@ -18,7 +18,7 @@ pub use outlook::{Outlook, TRIED_ALL_THE_SAME};
 /// What makes a plan more than routine.
 mod danger;
 pub use danger::Danger;
-use danger::{dangers, dead_keys, other_length};
+use danger::{dangers, dead_keys, later_runs, other_length};
 /// By what the list of sites differs from the one of the last run.
 mod list_change;
 pub use list_change::{ListChange, listed};
@@ -74,6 +74,8 @@ pub struct PutBack {
     pub was_pushed: bool,
     /// Whether the run may have changed anything there.
     pub was_changed: bool,
+    /// The newest run since that may have put a third key there, which would be replaced.
+    pub later: Option<RunId>,
 }
 
 /// What must be given to confirm a plan.
@@ -177,7 +179,8 @@ impl Plan {
             }
         };
         let rows: Vec<PlanRow> = put_back.iter().map(row).collect();
-        let dangers = dangers(&rows, &state, allow);
+        let mut dangers = dangers(&rows, &state, allow);
+        dangers.extend(later_runs(&rows, put_back));
         Some(Self {
             kind: Kind::Rollback,
             parent: Some(parent),
@@ -542,6 +545,7 @@ mod tests {
             before,
             was_pushed,
             was_changed,
+            later: None,
         };
         let put_back = [
             back(0, Served::Key(one.clone()), true, true),
@@ -568,6 +572,35 @@ mod tests {
         assert_eq!(rollback.skipped(SkipReason::NotReversible), 1);
         assert_eq!(rollback.skipped(SkipReason::Unchanged), 1);
         assert_eq!(plan(&put_back[3..]), None, "nothing can be put back");
+    }
+
+    #[test]
+    fn a_rollback_tells_of_the_keys_of_later_runs_that_it_would_replace() {
+        let had = Served::Key(key("pk_test"));
+        let back = |index: u32, before: &Served, later| PutBack {
+            site: SiteId(index),
+            before: before.clone(),
+            was_pushed: true,
+            was_changed: true,
+            later,
+        };
+        let states = vec![SiteState::default(); 3];
+        let told = |put_back: &[PutBack]| {
+            let state = |id: SiteId| &states[id.index()];
+            let plan = Plan::rollback(RunId(1), put_back, &fleet(3), state, Allow::default()).unwrap();
+            let said = plan.dangers.iter().map(|danger| danger.sentence());
+            (plan.confirm(), said.collect::<Vec<_>>().join("; "))
+        };
+        let phrase = |words: &str| Confirm::Phrase(words.to_owned());
+        let none = [back(0, &had, None), back(1, &Served::NoKey, Some(RunId(2)))];
+        assert_eq!(told(&none), (Confirm::Yes, String::new()));
+        let one = [back(0, &had, None), back(1, &had, Some(RunId(2)))];
+        let said = "run 2 has put another key on 1 site since, which this would replace";
+        assert_eq!(told(&one), (phrase("2 later"), said.to_owned()));
+        let two = [back(0, &had, Some(RunId(2))), back(1, &had, Some(RunId(4)))];
+        let said =
+            "later runs (the newest is run 4) have put other keys on 2 sites since, which this would replace";
+        assert_eq!(told(&two), (phrase("2 later"), said.to_owned()));
     }
 
     #[test]

@@ -203,6 +203,7 @@ impl World {
                     ),
                     was_pushed: number & 1 == 1,
                     was_changed: number & 2 == 2,
+                    later: None,
                 });
                 Reading::PutBack(run, back.collect())
             }

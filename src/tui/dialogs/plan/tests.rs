@@ -327,6 +327,7 @@ fn a_rollback_tells_what_is_doubtful_and_what_cannot_be_put_back() {
         before,
         was_pushed,
         was_changed,
+        later: None,
     };
     let sites = [
         back(0, Served::Key(one.clone()), true, true),
