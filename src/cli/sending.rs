@@ -271,6 +271,13 @@ async fn go(
             refuse_dangers(plan, planned.allow_other_length, args.allow_unknown_key)?;
         }
     }
+    if args.yes {
+        // Nobody is asked, so that nobody has read it in the question.
+        let zone = TimeZone::system();
+        for line in planned.told(session, &zone).taken_over() {
+            say(&format!("warning: {line}"));
+        }
+    }
     if !args.yes && !confirmed(session, &planned, signals).await? {
         say("nothing sent");
         return Ok(Status::NothingSent);

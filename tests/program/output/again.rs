@@ -82,6 +82,22 @@ fn a_rollback_goes_over_no_later_run_without_a_word() {
     std::fs::write(stage.path("other.txt"), &other).unwrap();
     push("key.txt");
     push("other.txt");
+    // What waited for its proof is told to whoever takes it over.
+    let waits = stage.run(&[
+        "push",
+        "--key-file",
+        &stage.path("key.txt").display().to_string(),
+        "--dry-run",
+    ]);
+    let words = [
+        "3 sites still wait for their proof of run 2",
+        "the key to send was replaced there by run 2",
+    ];
+    assert!(
+        words.iter().all(|words| waits.out.contains(words)),
+        "{}",
+        waits.out
+    );
     let words = "run 2 has put another key on 3 sites since, which this would replace";
     let rollback = ["rollback", "--run", "1", "--yes", "--wait", "0"];
     let dry = stage.run(&[&rollback[..], &["--dry-run"]].concat());
