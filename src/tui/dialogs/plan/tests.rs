@@ -252,6 +252,20 @@ fn letters_and_digits_belong_to_the_word_and_control_scrolls() {
 }
 
 #[test]
+fn control_u_wipes_what_was_typed_and_scrolls_where_nothing_was() {
+    let control = |letter| KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL);
+    let mut model = model(30, 0, (80, 24));
+    let mut dialog = push(&model);
+    dialog.press(&mut model, control('d'));
+    let down = dialog.scroll;
+    types(&mut dialog, &mut model, "live 3");
+    dialog.press(&mut model, control('u'));
+    assert_eq!((typed(&dialog), dialog.scroll), ("", down));
+    dialog.press(&mut model, control('u'));
+    assert!(dialog.scroll < down);
+}
+
+#[test]
 fn a_wrong_word_sends_nothing_and_says_so() {
     let mut model = model(6, 1, (80, 24));
     let mut dialog = push(&model);
