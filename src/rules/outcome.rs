@@ -416,6 +416,66 @@ pub enum LookVerdict {
     Problem(Problem),
 }
 
+/// Which secret stood in an answer. None of it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leak {
+    /// One of Stripe's.
+    Stripe,
+    /// The site's master key.
+    MasterKey,
+    /// Both of them.
+    Both,
+}
+
+impl Leak {
+    /// Of what was found.
+    pub fn of(stripe: bool, master_key: bool) -> Option<Self> {
+        match (stripe, master_key) {
+            (false, false) => None,
+            (true, false) => Some(Self::Stripe),
+            (false, true) => Some(Self::MasterKey),
+            (true, true) => Some(Self::Both),
+        }
+    }
+
+    /// What another answer held besides.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Both }
+    }
+
+    /// What it is.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Stripe => "a Stripe secret",
+            Self::MasterKey => "the master key",
+            Self::Both => "the master key and a Stripe secret",
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Stripe => "have it rolled in Stripe",
+            Self::MasterKey => "change the master key of this site",
+            Self::Both => "change the master key of this site, and have the other rolled in Stripe",
+        }
+    }
+
+    /// All of it, for a site's row. Of an answer from before kinds were kept it is not known which it was.
+    pub fn sentence(leak: Option<Self>) -> String {
+        match leak {
+            Some(leak) => format!(
+                "ALARM: {} stood in its answer (not kept): {}",
+                leak.noun(),
+                leak.remedy()
+            ),
+            None => "ALARM: a secret stood in its answer (not kept)".to_owned(),
+        }
+    }
+}
+
 /// What an answer came to, of either call.
 pub trait Verdict {
     /// What was wrong with it, if anything.
@@ -453,8 +513,8 @@ pub struct Answer<Verdict> {
     pub retry_after: Option<Duration>,
     /// The site's own words, or what the network said; the target of a redirect.
     pub detail: CleanText,
-    /// Whether a secret (Stripe's, or the master key itself) stood in the answer: an alarm.
-    pub alarm: bool,
+    /// Which secret stood in the answer, if one did: an alarm.
+    pub alarm: Option<Leak>,
 }
 
 #[cfg(test)]

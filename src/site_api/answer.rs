@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::wash::{Washed, wash};
 use crate::key::{PublishableKey, secret_prefix};
-use crate::rules::outcome::{AuthVerdict, LookVerdict, Problem, PutVerdict};
+use crate::rules::outcome::{AuthVerdict, Leak, LookVerdict, Problem, PutVerdict};
 use crate::secret::MasterKey;
 use crate::site::is_loopback;
 use crate::text::CleanText;
@@ -61,8 +61,8 @@ pub struct Meaning<Verdict> {
     /// What it was, the site's own words, or the target of a redirect. Clean and without secrets: of a site whose master
     /// key is not known there are no words, since it may have said the key.
     pub detail: CleanText,
-    /// Whether a secret stood in it.
-    pub alarm: bool,
+    /// Which secret stood in it, if one did.
+    pub alarm: Option<Leak>,
 }
 
 /// What an answer to the PUT means (contract.md, first table).
@@ -84,7 +84,7 @@ pub fn put(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<PutVerdict> 
         PutVerdict::Problem(problem) => told(&raw, &body, master_key, problem),
     };
     let headers = wash(raw.headers, master_key);
-    let alarm = body.alarm() || headers.stripe_secret || headers.master_key;
+    let alarm = body.alarm(&headers);
     Meaning {
         verdict,
         detail,
@@ -114,7 +114,7 @@ pub fn auth(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<AuthVerdict
     Meaning {
         verdict,
         detail,
-        alarm: body.alarm() || headers.stripe_secret || headers.master_key,
+        alarm: body.alarm(&headers),
     }
 }
 
@@ -130,7 +130,7 @@ pub fn look(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<LookVerdict
         return Meaning {
             verdict: LookVerdict::ExposedSecret,
             detail: CleanText::default(),
-            alarm: true,
+            alarm: Leak::of(true, body.master_key || headers.master_key),
         };
     }
     let verdict = match raw.problem(false) {
@@ -149,7 +149,7 @@ pub fn look(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<LookVerdict
             _ => LookVerdict::Problem(body.no_answer()),
         },
     };
-    let alarm = body.alarm() || headers.master_key;
+    let alarm = body.alarm(&headers);
     let detail = match verdict {
         LookVerdict::Problem(problem) => told(&raw, &body, master_key, problem),
         _ => CleanText::default(),
@@ -207,8 +207,12 @@ impl Body {
         body
     }
 
-    fn alarm(&self) -> bool {
-        self.stripe_secret || self.master_key
+    /// Which secret stands in it, or in the headers with it.
+    fn alarm(&self, headers: &Washed) -> Option<Leak> {
+        Leak::of(
+            self.stripe_secret || headers.stripe_secret,
+            self.master_key || headers.master_key,
+        )
     }
 
     fn holds_master_key_in(&self, text: &str, master_key: Option<&MasterKey>) -> bool {

@@ -252,7 +252,7 @@ pub(super) fn problem<V>(verdict: V, took: Duration, detail: CleanText, http: Op
         took,
         retry_after: None,
         detail,
-        alarm: false,
+        alarm: None,
     }
 }
 

@@ -225,9 +225,12 @@ fn an_echo_of_the_master_key_is_masked_and_an_alarm() {
         Some(&key),
     );
     assert_eq!(meaning.detail.as_str(), "bad header X-API-Key: [master key]");
-    assert!(meaning.alarm);
+    assert_eq!(meaning.alarm, Some(Leak::MasterKey));
     let stored = put(raw(200, r#"{"success": true, "echo": "m4ster-key"}"#), Some(&key));
-    assert_eq!((stored.verdict, stored.alarm), (PutVerdict::Stored, true));
+    assert_eq!(
+        (stored.verdict, stored.alarm),
+        (PutVerdict::Stored, Some(Leak::MasterKey))
+    );
 }
 
 #[test]
@@ -240,7 +243,7 @@ fn a_secret_that_is_written_with_escapes_or_stands_in_a_header_is_kept_out() {
         "trace='a\\nsk_live_0123'",
     ] {
         let meaning = put(raw(500, body), Some(&key));
-        assert!(meaning.alarm, "{body}");
+        assert!(meaning.alarm.is_some(), "{body}");
         assert!(
             !meaning.detail.as_str().contains("0123"),
             "{body}: {}",
@@ -256,7 +259,14 @@ fn a_secret_that_is_written_with_escapes_or_stands_in_a_header_is_kept_out() {
         headers: "text/html\nmaster-key-1",
         ..raw(200, r#"{"success": true}"#)
     };
-    assert!(put(echoed, Some(&key)).alarm);
+    assert_eq!(put(echoed, Some(&key)).alarm, Some(Leak::MasterKey));
+    let both = Raw {
+        headers: "k=sk_live_0123",
+        ..raw(500, "master-key-1")
+    };
+    assert_eq!(put(both, Some(&key)).alarm, Some(Leak::Both));
+    let of_stripe = raw(500, "sk_live_0123abcdefgh");
+    assert_eq!(put(of_stripe, Some(&key)).alarm, Some(Leak::Stripe));
     let exposed = Raw {
         headers: "k=sk_live_0123",
         ..raw(302, "")
@@ -271,13 +281,13 @@ fn a_key_that_is_made_of_the_master_key_is_none() {
     let made = look(raw(200, &body("pk_live_Zq7rT0vXw93LmNb2")), Some(&key));
     assert_eq!(made.verdict, LookVerdict::Problem(Problem::StrangeJson));
     assert!(
-        made.alarm && !made.detail.as_str().contains("Zq7"),
+        made.alarm.is_some() && !made.detail.as_str().contains("Zq7"),
         "{}",
         made.detail
     );
     let beside = body("pk_live_abc").replace('}', ", \"k\": \"Zq7rT0vXw93LmNb2\"}");
     let beside = look(raw(200, &beside), Some(&key));
-    assert!(beside.alarm && matches!(beside.verdict, LookVerdict::Serves(_)));
+    assert!(beside.alarm.is_some() && matches!(beside.verdict, LookVerdict::Serves(_)));
 }
 
 #[test]
@@ -323,7 +333,7 @@ fn a_site_that_misses_the_value_has_accepted_the_master_key() {
         raw(400, r#"{"error": "Missing value", "key": "m4ster-key"}"#),
         Some(&key),
     );
-    assert!(echoed.alarm);
+    assert_eq!(echoed.alarm, Some(Leak::MasterKey));
 }
 
 #[test]

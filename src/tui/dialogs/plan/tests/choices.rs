@@ -18,7 +18,7 @@ fn shows(model: &mut Model, site: usize, key: &PublishableKey) {
         took: Duration::ZERO,
         retry_after: None,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     };
     let state = &mut model.states[site];
     state.order_look(None, 1, now);
