@@ -120,7 +120,7 @@ fn its_runs_stay_there(home: &Path, shops: &str) {
     let refused = bare(&arguments).env("HOME", home).output().unwrap();
     assert_eq!(refused.status.code(), Some(2), "{}", err(&refused));
     assert!(
-        err(&refused).contains("Stripe does not know the key"),
+        err(&refused).contains("is not known to Stripe"),
         "{}",
         err(&refused)
     );
