@@ -1,7 +1,7 @@
 //! A fleet of template sites on loopback, over real TLS, with every fault that real ones show. For trying
 //! the program without touching a shop, and for its tests. It keeps its own record of each request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs::{File, TryLockError};
@@ -103,6 +103,8 @@ pub struct Fleet {
     ca_pem: String,
     master_key: String,
     new_key: PublishableKey,
+    /// What its sites serve at first, and the new key.
+    keys: HashSet<String>,
     stripe: Arc<Stripe>,
     stripe_url: String,
     recorder: Arc<Recorder>,
@@ -163,6 +165,7 @@ impl Fleet {
             shops,
             ca_pem: server.ca_pem().to_owned(),
             server,
+            keys: cast.keys.publishable().map(str::to_owned).into(),
             master_key: cast.keys.master,
             new_key: cast.keys.new,
             stripe,
@@ -236,6 +239,12 @@ impl Fleet {
     /// From now on its Stripe says that this key has expired.
     pub fn roll(&self, key: &str) {
         self.stripe.roll(key);
+    }
+
+    /// From now on its Stripe knows only the keys of the fleet, and those that contain `Known`: a mistyped key is one that
+    /// it does not know.
+    pub fn know_only_its_keys(&self) {
+        self.stripe.know_only(self.keys.clone());
     }
 
     /// Mends the sick sites; returns how many there were.

@@ -38,7 +38,7 @@ fn answer<V>(verdict: V) -> Answer<V> {
         took: Duration::ZERO,
         retry_after: None,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     }
 }
 

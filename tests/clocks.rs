@@ -63,7 +63,7 @@ fn answer<V>(verdict: V) -> Answer<V> {
         took: Duration::from_millis(1),
         retry_after: None,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     }
 }
 

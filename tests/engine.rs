@@ -101,7 +101,7 @@ fn answer<V>(verdict: V, retry_after: Option<Duration>) -> Answer<V> {
         took: Duration::from_millis(1),
         retry_after,
         detail,
-        alarm: false,
+        alarm: None,
     }
 }
 

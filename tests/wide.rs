@@ -138,7 +138,7 @@ fn troubled(text: &str) -> SiteState {
         took: Duration::from_millis(84),
         retry_after: None,
         detail: CleanText::note(text),
-        alarm: false,
+        alarm: None,
     };
     state.looked(&answer, &policy, at(0), 0.5);
     state

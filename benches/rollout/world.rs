@@ -237,7 +237,7 @@ fn answer<V>(verdict: V, reply: &Reply) -> Answer<V> {
         took: reply.takes,
         retry_after: reply.retry_after,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     }
 }
 

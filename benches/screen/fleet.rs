@@ -41,7 +41,7 @@ fn answer<V>(verdict: V, http: u16) -> Answer<V> {
         took: Duration::from_millis(84),
         retry_after: None,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     }
 }
 

@@ -157,7 +157,7 @@ fn answer<Verdict>(verdict: Verdict) -> Answer<Verdict> {
         took: Duration::from_millis(20),
         retry_after: None,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     }
 }
 

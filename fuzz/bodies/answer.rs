@@ -120,6 +120,7 @@ pub(crate) fn judge(answered: &Answered) {
     let body = &body.as_bytes()[..length];
     let raw = Raw {
         status: answered.status,
+        asked: "https://shop.example.com",
         location: location.as_deref(),
         headers: &headers,
         body,
@@ -147,7 +148,7 @@ pub(crate) fn judge(answered: &Answered) {
                 assert!(read.is_success && (200..300).contains(&raw.status), "{look:?}");
             }
             LookVerdict::NoKey => assert_eq!(raw.status, 404),
-            LookVerdict::ExposedSecret => assert!(look.alarm && look.detail.is_empty(), "{look:?}"),
+            LookVerdict::ExposedSecret => assert!(look.alarm.is_some() && look.detail.is_empty(), "{look:?}"),
             LookVerdict::Problem(_) => {}
         }
         is_sound(&look, raw, &secrets, key.is_some());
@@ -189,7 +190,10 @@ fn is_sound<Verdict: std::fmt::Debug>(
     }
     let body = String::from_utf8_lossy(raw.body);
     let stands = |secret: &str| body.contains(secret) || raw.headers.contains(secret);
-    assert!(meaning.alarm || !stands(&secrets.stripe), "no alarm: {meaning:?}");
+    assert!(
+        meaning.alarm.is_some() || !stands(&secrets.stripe),
+        "no alarm: {meaning:?}"
+    );
     if !has_key && (300..400).contains(&raw.status) {
         // Of the target the host alone, which may be called by any name.
         assert!(detail.matches('/').count() <= 2, "{meaning:?}");
@@ -205,7 +209,7 @@ fn is_sound<Verdict: std::fmt::Debug>(
         }
         let whole = spelled(&secrets.master_key, spelling);
         assert!(
-            meaning.alarm || !has_key || !stands(&whole),
+            meaning.alarm.is_some() || !has_key || !stands(&whole),
             "no alarm: {meaning:?}"
         );
     }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -88,6 +88,8 @@ pub(super) async fn run(globals: &Globals, args: CheckArgs) -> anyhow::Result<St
         table: Table::of(selection.iter().map(|id| sites[id.index()].name.as_str())),
         sites,
         selected: selection.len(),
+        waiting: selection.iter().copied().collect(),
+        held: BTreeMap::new(),
         lacks_sites: !config.listed.failed.is_empty() || config.listed.held_back > 0,
         telling: Telling::of(args.common.json),
         reports: HashMap::new(),
@@ -111,6 +113,10 @@ struct Followed {
     selected: usize,
     /// Whether sites are missing, since their source could not be read.
     lacks_sites: bool,
+    /// Sites without their line, in the order of the list, which is that of the table.
+    waiting: VecDeque<SiteId>,
+    /// Lines of the table that wait for those before them.
+    held: BTreeMap<SiteId, String>,
     /// Of the sites that are not over.
     reports: HashMap<SiteId, Report>,
     counts: Counts,
@@ -140,6 +146,10 @@ impl Followed {
                 },
             }
         };
+        // Of one that did not come to its end there is no line.
+        std::mem::take(&mut self.held)
+            .into_values()
+            .for_each(|line| printer.out(line));
         // A site that got lost on the way, or before, is not known to be good.
         let is_bad = self.lacks_sites || self.counts.bad > 0 || self.counts.all() < self.selected;
         let status = if interrupted {
@@ -180,9 +190,14 @@ impl Followed {
         let report = self.reports.remove(&id).unwrap_or_default();
         self.counts.add(report.grade());
         let site = &self.sites[id.index()];
-        printer.out(match self.telling {
-            Telling::Json => json(site, &report, self.clock.now().wall),
-            _ => self.table.line(site, &report),
-        });
+        if self.telling == Telling::Json {
+            printer.out(json(site, &report, self.clock.now().wall));
+            return;
+        }
+        self.held.insert(id, self.table.line(site, &report));
+        while let Some(line) = self.waiting.front().and_then(|next| self.held.remove(next)) {
+            self.waiting.pop_front();
+            printer.out(line);
+        }
     }
 }

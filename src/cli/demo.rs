@@ -46,7 +46,8 @@ pub(super) struct DemoArgs {
     #[arg(long)]
     headless: bool,
     /// Only serve the sites, and write config.toml, ca.pem, master.key and key.txt into this folder, for the
-    /// real commands in a second terminal. SIGUSR2 mends the sick sites.
+    /// real commands in a second terminal. SIGUSR2 mends the sick sites. Its Stripe knows the keys of these sites, the
+    /// one in key.txt, and any with `Known` in it.
     #[arg(long, value_name = "DIR")]
     serve: Option<PathBuf>,
     /// So many of the sites (3) or so much of them (10%) have this fault, and the rest is well. As often as you like;
@@ -97,6 +98,7 @@ pub(super) async fn begin(args: DemoArgs, taken: Option<Taken>, no_color: bool) 
         ..FleetOptions::default()
     };
     let fleet = Fleet::start(options).await.context("starting the demo's sites")?;
+    fleet.know_only_its_keys();
     if let Some(folder) = &args.serve {
         return serve(&fleet, folder, args.rollout).await;
     }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::config::typed_path;
+use crate::key::PublishableKey;
 use crate::report::export::{Format, RunExport, render};
 use crate::report::save::save;
 use crate::rules::plan::PutBack;
@@ -78,20 +79,50 @@ pub(super) async fn put_back(
         .collect();
     let only: Option<HashSet<SiteUrl>> = only.map(|only| only.into_iter().collect());
     let rows = store.run_sites(run).await?;
+    let later = put_later(store, run).await?;
     let wanted = rows
         .iter()
         .filter(|row| only.as_ref().is_none_or(|only| only.contains(&row.planned.site)));
     let of_list = |row: &RunSite| {
-        // What a PUT could not change is as it was.
-        let refused = matches!(row.push, Push::Failed(cause) if !cause.may_be_stored());
+        let later = later.get(&row.planned.site);
+        let is_third =
+            |(_, key): &&(RunId, PublishableKey)| *key != row.planned.key && Some(key) != row.before.key();
         Some(PutBack {
             site: *places.get(&row.planned.site)?,
             before: row.before.clone(),
             was_pushed: row.before_pushed,
-            was_changed: row.planned.left_out.is_none() && row.puts > 0 && !refused,
+            was_changed: was_changed(row),
+            later: later.filter(is_third).map(|(run, _)| *run),
         })
     };
     Ok(wanted.filter_map(of_list).collect())
+}
+
+/// Whether a run may have changed anything on a site: what a PUT could not change is as it was.
+fn was_changed(row: &RunSite) -> bool {
+    let refused = matches!(row.push, Push::Failed(cause) if !cause.may_be_stored());
+    row.planned.left_out.is_none() && row.puts > 0 && !refused
+}
+
+/// What the runs after this one may have put on sites: the newest of each.
+async fn put_later(
+    store: &impl Store,
+    run: RunId,
+) -> anyhow::Result<HashMap<SiteUrl, (RunId, PublishableKey)>> {
+    let runs = store.runs(usize::MAX).await?;
+    let mut later: Vec<RunId> = runs
+        .iter()
+        .map(|record| record.id)
+        .filter(|id| *id > run)
+        .collect();
+    later.sort_unstable();
+    let mut put = HashMap::new();
+    for id in later {
+        let rows = store.run_sites(id).await?;
+        let changed = rows.into_iter().filter(was_changed);
+        put.extend(changed.map(|row| (row.planned.site, (id, row.planned.key))));
+    }
+    Ok(put)
 }
 
 /// What came of writing a document.

@@ -101,6 +101,9 @@ async fn todo(
         say(&nothing_to_retry(&session.known, &run, &selection));
         return Ok(Todo::Nothing(Status::Good));
     }
+    if let Some(others) = failed_elsewhere(&session.known, &run, &selection) {
+        say(&others);
+    }
     if !again.puts.is_empty()
         && !args.send.dry_run
         && !is_still_right(session, &run, args.allow_old_run, args.send.yes, signals).await?
@@ -143,19 +146,24 @@ fn say_aside(session: &Session, again: &Again) {
 
 /// Why there is nothing to do; and where there would be.
 fn nothing_to_retry(known: &[SiteState], run: &RunRecord, selection: &[SiteId]) -> String {
-    let failed = |id: &&SiteId| known[id.index()].retry_plan().is_failed();
-    let others: Vec<RunId> = selection
-        .iter()
-        .filter(failed)
-        .filter_map(|id| known[id.index()].run)
-        .collect();
     let text = format!("nothing failed in run {}: there is nothing to retry", run.id.0);
-    match others.iter().max() {
+    match failed_elsewhere(known, run, selection) {
         None => text,
-        Some(newest) => format!(
-            "{text}; {} failed in other runs: `retry --run {}` repeats the newest of them",
-            Count(others.len(), "site"),
-            newest.0
-        ),
+        Some(others) => format!("{text}; {others}"),
     }
+}
+
+/// What failed in other runs than this one, of which nothing is repeated here.
+fn failed_elsewhere(known: &[SiteState], run: &RunRecord, selection: &[SiteId]) -> Option<String> {
+    let failed = selection.iter().map(|id| &known[id.index()]);
+    let runs = failed
+        .filter(|state| state.retry_plan().is_failed())
+        .filter_map(|state| state.run);
+    let others: Vec<RunId> = runs.filter(|of| *of != run.id).collect();
+    let newest = others.iter().max()?;
+    Some(format!(
+        "{} failed in other runs: `retry --run {}` repeats the newest of them",
+        Count(others.len(), "site"),
+        newest.0
+    ))
 }

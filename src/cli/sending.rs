@@ -74,7 +74,8 @@ pub(super) struct AllowArgs {
     /// Also send key and master key to what does not answer like a template site.
     #[arg(long)]
     allow_unrecognised: bool,
-    /// Also replace a key that someone else has put on a site since it was last looked at from here.
+    /// Also replace a key that someone else has put on a site since it was last looked at from here, or, with rollback, a
+    /// later run.
     #[arg(long)]
     allow_changed: bool,
 }
@@ -270,6 +271,13 @@ async fn go(
             refuse_dangers(plan, planned.allow_other_length, args.allow_unknown_key)?;
         }
     }
+    if args.yes {
+        // Nobody is asked, so that nobody has read it in the question.
+        let zone = TimeZone::system();
+        for line in planned.told(session, &zone).taken_over() {
+            say(&format!("warning: {line}"));
+        }
+    }
     if !args.yes && !confirmed(session, &planned, signals).await? {
         say("nothing sent");
         return Ok(Status::NothingSent);
@@ -289,7 +297,7 @@ async fn go(
 fn refuse_dangers(plan: &Plan, allow_other_length: bool, allow_unknown_key: bool) -> anyhow::Result<()> {
     let is_allowed = |danger: &&Danger| match danger {
         Danger::OverOtherMode { .. } => plan.allow.mode_change,
-        Danger::Changed { .. } => plan.allow.changed,
+        Danger::Changed { .. } | Danger::LaterRun { .. } => plan.allow.changed,
         Danger::Unrecognised { .. } => plan.allow.unrecognised,
         Danger::OtherLength { .. } => allow_other_length,
         Danger::DeadKey { .. } => allow_unknown_key,

@@ -22,6 +22,19 @@ pub(super) struct Keys {
     pub(super) new: PublishableKey,
 }
 
+impl Keys {
+    /// All that some site serves, or is to serve.
+    pub(super) fn publishable(&self) -> [&str; 5] {
+        [
+            &self.old,
+            &self.older,
+            &self.expired,
+            &self.third,
+            self.new.as_str(),
+        ]
+    }
+}
+
 /// What one site of the fleet plays.
 #[derive(Debug, Clone)]
 pub(super) struct Role {

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context;
 use base64::Engine;
@@ -21,18 +21,30 @@ use super::server::{Server, response};
 use super::template::Reply;
 use crate::key::PublishableKey;
 
-/// Plays Stripe: it knows every well-formed key but those that contain `Unknown` or `Expired`.
+/// Plays Stripe: it knows every well-formed key but those that contain `Unknown` or `Expired`; or, once it is told which
+/// keys there are, those alone and what contains [`KNOWN`].
 #[derive(Debug, Default)]
 pub(super) struct Stripe {
     /// Keys that were rolled since.
     rolled: Mutex<HashSet<String>>,
+    /// The keys that there are; none where it takes all for one.
+    only: OnceLock<HashSet<String>>,
 }
+
+/// A key with this in it is one that Stripe knows, of whoever wants to try another one on the demo.
+const KNOWN: &str = "Known";
 
 impl Stripe {
     /// From now on this key has expired.
     pub(super) fn roll(&self, key: &str) {
         let mut rolled = self.rolled.lock().unwrap_or_else(PoisonError::into_inner);
         rolled.insert(key.to_owned());
+    }
+
+    /// From now on it knows these keys alone, and what contains [`KNOWN`].
+    pub(super) fn know_only(&self, keys: HashSet<String>) {
+        // Who told it first is believed.
+        let _known = self.only.set(keys);
     }
 
     /// What it answers of a key, as contract.md tells.
@@ -42,7 +54,9 @@ impl Stripe {
             let error = json!({ "code": code, "message": message, "type": "invalid_request_error" });
             Reply::json(status, &json!({ "error": error }))
         };
-        if key.contains("Unknown") || PublishableKey::parse(key).is_err() {
+        let is_one = |keys: &HashSet<String>| keys.contains(key) || key.contains(KNOWN);
+        let is_known = !key.contains("Unknown") && self.only.get().is_none_or(is_one);
+        if !is_known || PublishableKey::parse(key).is_err() {
             let message = "Invalid API Key provided: pk_****";
             let error = json!({ "message": message, "type": "invalid_request_error" });
             return Reply::json(401, &json!({ "error": error }));

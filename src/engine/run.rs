@@ -558,6 +558,6 @@ fn lost<Verdict>(verdict: Verdict) -> Answer<Verdict> {
         took: Duration::ZERO,
         retry_after: None,
         detail,
-        alarm: false,
+        alarm: None,
     }
 }

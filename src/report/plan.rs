@@ -79,6 +79,7 @@ impl Told<'_> {
                     Count(plan.doubtful(), "site")
                 ));
             }
+            lines.extend(self.taken_over());
             // Who resumes a run goes on with the waves that it has.
             let name = |site| self.name(site).to_owned();
             lines.extend(plan.rollout_in_words(name).filter(|_| self.resumes.is_none()));
@@ -88,6 +89,16 @@ impl Told<'_> {
         let dangers = self.plan.iter().flat_map(|plan| &plan.dangers);
         lines.extend(dangers.map(|danger| format!("! {} ({})", danger.sentence(), danger.flag())));
         lines
+    }
+
+    /// Of which earlier runs it ends the wait for proofs: a line each.
+    pub fn taken_over(&self) -> Vec<String> {
+        let state = |site: SiteId| &self.states[site.index()];
+        let taken = self.plan.iter().flat_map(|plan| plan.taken_over(state));
+        taken
+            .filter(|taken| self.resumes != Some(taken.run))
+            .map(|taken| taken.sentence(&self.mask(&taken.key)))
+            .collect()
     }
 
     fn headline(&self, plan: &Plan) -> String {

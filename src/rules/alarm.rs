@@ -4,6 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
+use super::outcome::Leak;
 use super::state::SiteState;
 use super::status::Verify;
 use crate::key::{KeyMode, PublishableKey};
@@ -16,8 +17,8 @@ use crate::text::{Count, list};
 pub enum Alarm {
     /// It serves a secret key to the public.
     ExposedSecret,
-    /// A secret stood somewhere else in its answer.
-    SecretInAnswer,
+    /// A secret stood somewhere else in its answer; which one, where that was kept.
+    SecretInAnswer(Option<Leak>),
     /// It serves a key of the other mode than belongs there.
     OtherMode,
     /// It serves neither the key that was put there nor one that caches may still have.
@@ -31,7 +32,7 @@ impl Alarm {
             return Some(Self::ExposedSecret);
         }
         if state.alarm {
-            return Some(Self::SecretInAnswer);
+            return Some(Self::SecretInAnswer(state.leak));
         }
         let serves = state.now.key()?;
         let is_wrong = state.expected.is_none() || state.shows_unknown_key();
@@ -43,14 +44,14 @@ impl Alarm {
 
     /// Whether a secret is out.
     pub fn is_secret(self) -> bool {
-        matches!(self, Self::ExposedSecret | Self::SecretInAnswer)
+        matches!(self, Self::ExposedSecret | Self::SecretInAnswer(_))
     }
 
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::ExposedSecret => "exposed_secret",
-            Self::SecretInAnswer => "secret_in_answer",
+            Self::SecretInAnswer(_) => "secret_in_answer",
             Self::OtherMode => "other_mode",
             Self::ThirdKey => "third_key",
         }
@@ -63,7 +64,19 @@ impl Alarm {
                 "shows a SECRET key to the public: have it rolled in Stripe now",
                 "show a SECRET key to the public: have them rolled in Stripe now",
             ],
-            Self::SecretInAnswer => [
+            Self::SecretInAnswer(Some(Leak::MasterKey)) => [
+                "answered with its master key (not kept): change the master key of this site",
+                "answered with their master key (not kept): change the master key of these sites",
+            ],
+            Self::SecretInAnswer(Some(Leak::Stripe)) => [
+                "answered with a Stripe secret in it (not kept): have it rolled in Stripe",
+                "answered with a Stripe secret in it (not kept): have them rolled in Stripe",
+            ],
+            Self::SecretInAnswer(Some(Leak::Both)) => [
+                "answered with its master key and a Stripe secret (not kept): change the one, have the other rolled in Stripe",
+                "answered with their master key and a Stripe secret (not kept): change the one, have the other rolled in Stripe",
+            ],
+            Self::SecretInAnswer(None) => [
                 "answered with a secret in it (not kept)",
                 "answered with a secret in it (not kept)",
             ],
@@ -81,7 +94,7 @@ impl Alarm {
     /// What stands before the sentence.
     fn call(self) -> &'static str {
         match self {
-            Self::ExposedSecret | Self::SecretInAnswer => "ALARM: ",
+            Self::ExposedSecret | Self::SecretInAnswer(_) => "ALARM: ",
             Self::OtherMode | Self::ThirdKey => "",
         }
     }
@@ -259,7 +272,7 @@ mod tests {
             took: Duration::ZERO,
             retry_after: None,
             detail: CleanText::default(),
-            alarm: false,
+            alarm: None,
         }
     }
 

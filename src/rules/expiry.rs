@@ -229,7 +229,7 @@ mod tests {
             took: Duration::ZERO,
             retry_after: None,
             detail: CleanText::default(),
-            alarm: false,
+            alarm: None,
         }
     }
 

@@ -1,6 +1,6 @@
 use super::acknowledgement::Acknowledgement;
 use super::moment::Moment;
-use super::outcome::Problem;
+use super::outcome::{Leak, Problem};
 use super::standing::Standing;
 use super::state::{Served, SiteState};
 use super::status::{Push, SkipReason, Verify};
@@ -11,7 +11,7 @@ use super::status::{Push, SkipReason, Verify};
 pub fn note(state: &SiteState, clock: &dyn Fn(Moment) -> String) -> String {
     let base = sentence(state, clock);
     if state.alarm && state.verify != Verify::ExposedSecret {
-        return format!("ALARM: a secret stood in its answer (not kept). {base}");
+        return format!("{}. {base}", Leak::sentence(state.leak));
     }
     base
 }

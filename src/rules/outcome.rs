@@ -11,7 +11,7 @@ pub enum Cause {
     RefusedKey,
     /// The site has no such call.
     NoEndpoint,
-    /// The configured address is not the site's real one.
+    /// The site sends elsewhere, which is never followed.
     Redirect,
     /// The site's certificate cannot be trusted.
     Certificate,
@@ -79,8 +79,14 @@ pub enum Problem {
     LoginAsked,
     /// 404 or 405.
     NoEndpoint,
-    /// 3xx, never followed: the master key would travel with it.
+    /// 3xx to another address, never followed: the master key would travel with it.
     Redirect,
+    /// 3xx to its own address, or to none.
+    RedirectInPlace,
+    /// 3xx to an address without TLS.
+    RedirectToHttp,
+    /// 3xx to the machine of the one who asks.
+    RedirectToLoopback,
     /// 400 `invalid_publishable_format`.
     RefusedFormat,
     /// Another 4xx.
@@ -166,7 +172,7 @@ impl ProblemRow {
 }
 
 /// Every problem (contract.md has the answers, design.md what is retried).
-pub static PROBLEMS: [ProblemRow; 23] = [
+pub static PROBLEMS: [ProblemRow; 26] = [
     row(
         Problem::NoMasterKey,
         &[],
@@ -201,7 +207,29 @@ pub static PROBLEMS: [ProblemRow; 23] = [
         Problem::Redirect,
         &[],
         Cause::Redirect,
-        "redirects: put the site's real address in the config",
+        // Not advice to take it: whoever has taken the shop over would name where the master key goes.
+        "redirects elsewhere: put that address in the config only if you know it as the site's own",
+    )
+    .not_this_api(),
+    row(
+        Problem::RedirectInPlace,
+        &[],
+        Cause::Redirect,
+        "redirects in place of an answer: its server's settings are wrong, or something stands before the site",
+    )
+    .not_this_api(),
+    row(
+        Problem::RedirectToHttp,
+        &[],
+        Cause::Redirect,
+        "redirects to http, where anybody can read along: its server's settings are wrong",
+    )
+    .not_this_api(),
+    row(
+        Problem::RedirectToLoopback,
+        &[],
+        Cause::Redirect,
+        "redirects to this machine: its server's settings are wrong",
     )
     .not_this_api(),
     row(
@@ -388,6 +416,66 @@ pub enum LookVerdict {
     Problem(Problem),
 }
 
+/// Which secret stood in an answer. None of it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leak {
+    /// One of Stripe's.
+    Stripe,
+    /// The site's master key.
+    MasterKey,
+    /// Both of them.
+    Both,
+}
+
+impl Leak {
+    /// Of what was found.
+    pub fn of(stripe: bool, master_key: bool) -> Option<Self> {
+        match (stripe, master_key) {
+            (false, false) => None,
+            (true, false) => Some(Self::Stripe),
+            (false, true) => Some(Self::MasterKey),
+            (true, true) => Some(Self::Both),
+        }
+    }
+
+    /// What another answer held besides.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Both }
+    }
+
+    /// What it is.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Stripe => "a Stripe secret",
+            Self::MasterKey => "the master key",
+            Self::Both => "the master key and a Stripe secret",
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Stripe => "have it rolled in Stripe",
+            Self::MasterKey => "change the master key of this site",
+            Self::Both => "change the master key of this site, and have the other rolled in Stripe",
+        }
+    }
+
+    /// All of it, for a site's row. Of an answer from before kinds were kept it is not known which it was.
+    pub fn sentence(leak: Option<Self>) -> String {
+        match leak {
+            Some(leak) => format!(
+                "ALARM: {} stood in its answer (not kept): {}",
+                leak.noun(),
+                leak.remedy()
+            ),
+            None => "ALARM: a secret stood in its answer (not kept)".to_owned(),
+        }
+    }
+}
+
 /// What an answer came to, of either call.
 pub trait Verdict {
     /// What was wrong with it, if anything.
@@ -425,8 +513,8 @@ pub struct Answer<Verdict> {
     pub retry_after: Option<Duration>,
     /// The site's own words, or what the network said; the target of a redirect.
     pub detail: CleanText,
-    /// Whether a secret (Stripe's, or the master key itself) stood in the answer: an alarm.
-    pub alarm: bool,
+    /// Which secret stood in the answer, if one did: an alarm.
+    pub alarm: Option<Leak>,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::outcome::{Answer, AuthVerdict, Cause, LookVerdict, Problem};
+use super::outcome::{Answer, AuthVerdict, Cause, Leak, LookVerdict, Problem};
 use super::status::Role;
 use crate::text::CleanText;
 
@@ -315,19 +315,21 @@ pub fn certificate(ends: Option<Timestamp>, now: Timestamp) -> StepResult {
     }
 }
 
-const ALARM: &str = "ALARM: a secret stood in its answer (not kept)";
+fn alarm(leak: Leak) -> StepResult {
+    StepResult::Failed(Cause::BadAnswer, CleanText::note(&Leak::sentence(Some(leak))))
+}
 
 /// What the answer to the GET means.
 pub fn get(answer: &Answer<LookVerdict>) -> StepResult {
-    match &answer.verdict {
-        LookVerdict::ExposedSecret => {
+    match (&answer.verdict, answer.alarm) {
+        (LookVerdict::ExposedSecret, _) => {
             let sentence = "ALARM: shows a SECRET key to the public: have it rolled in Stripe now";
             StepResult::Failed(Cause::BadAnswer, CleanText::note(sentence))
         }
-        _ if answer.alarm => StepResult::Failed(Cause::BadAnswer, CleanText::note(ALARM)),
-        LookVerdict::Serves(key) => StepResult::ok(&format!("serves {key}")),
-        LookVerdict::NoKey => StepResult::ok("has no key yet"),
-        LookVerdict::Problem(problem) => failed(*problem, answer.http, &answer.detail),
+        (_, Some(leak)) => alarm(leak),
+        (LookVerdict::Serves(key), None) => StepResult::ok(&format!("serves {key}")),
+        (LookVerdict::NoKey, None) => StepResult::ok("has no key yet"),
+        (LookVerdict::Problem(problem), None) => failed(*problem, answer.http, &answer.detail),
     }
 }
 
@@ -354,10 +356,10 @@ pub fn suitability(verdict: &LookVerdict) -> Result<Suitability, &'static str> {
 
 /// What the answer to the harmless PUT means.
 pub fn auth(answer: &Answer<AuthVerdict>) -> StepResult {
-    match answer.verdict {
-        _ if answer.alarm => StepResult::Failed(Cause::BadAnswer, CleanText::note(ALARM)),
-        AuthVerdict::Accepted => StepResult::ok("accepts the master key"),
-        AuthVerdict::Problem(problem) => failed(problem, answer.http, &answer.detail),
+    match (answer.verdict, answer.alarm) {
+        (_, Some(leak)) => alarm(leak),
+        (AuthVerdict::Accepted, None) => StepResult::ok("accepts the master key"),
+        (AuthVerdict::Problem(problem), None) => failed(problem, answer.http, &answer.detail),
     }
 }
 
@@ -382,7 +384,7 @@ mod tests {
             took: Duration::ZERO,
             retry_after: None,
             detail: CleanText::note(detail),
-            alarm: false,
+            alarm: None,
         }
     }
 
@@ -457,8 +459,14 @@ mod tests {
     fn an_alarm_is_never_good() {
         let mut echoed = answer(AuthVerdict::Accepted, 400, "");
         assert_eq!(auth(&echoed).word(), "ok");
-        echoed.alarm = true;
+        echoed.alarm = Some(Leak::MasterKey);
         assert_eq!(auth(&echoed).word(), "failed");
+        assert!(
+            auth(&echoed)
+                .sentence()
+                .as_str()
+                .contains("the master key stood in its answer")
+        );
         let exposed = get(&answer(LookVerdict::ExposedSecret, 200, ""));
         assert_eq!(exposed.cause(), Some(Cause::BadAnswer));
     }

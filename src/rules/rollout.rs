@@ -267,7 +267,7 @@ mod tests {
             took: Duration::from_millis(took),
             retry_after: None,
             detail: CleanText::default(),
-            alarm: false,
+            alarm: None,
         };
         state.order_look(None, 1, now());
         state.looked(&answer, &Policy::default(), now(), 0.5);

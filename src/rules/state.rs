@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
-use super::outcome::{Answer, LookVerdict, Problem, Verdict};
+use super::outcome::{Answer, Leak, LookVerdict, Problem, Verdict};
 use super::retry::{LOOK_IS_FRESH, Policy};
 use super::run::RunId;
 use super::standing::Standing;
@@ -199,6 +199,9 @@ pub struct Facts {
     /// An answer held a secret.
     #[serde(skip_serializing_if = "is_default")]
     pub alarm: bool,
+    /// Which one, where that was kept.
+    #[serde(skip_serializing_if = "is_default")]
+    pub leak: Option<Leak>,
     /// The key that the site should serve.
     pub expected: Option<PublishableKey>,
     /// What it served before the run's PUT: what a rollback would put back.
@@ -321,7 +324,7 @@ impl Facts {
         self.unless_served = false;
         self.stopping = false;
         self.look_wanted = false;
-        self.alarm = false;
+        self.forget_alarm();
         self.verify = Verify::Unchecked;
         self.forget_answer(now);
         self.phase = Phase::PushWaits;
@@ -410,7 +413,7 @@ impl Facts {
                 if expected.is_some() {
                     self.expect(expected, now);
                 }
-                self.alarm = false;
+                self.forget_alarm();
                 self.looks = 0;
                 self.phase = Phase::LookWaits;
                 if !self.settles(now) {
@@ -557,7 +560,17 @@ impl Facts {
         self.at = Some(now);
         self.problem = answer.verdict.problem();
         self.detail = answer.detail.clone();
-        self.alarm |= answer.alarm;
+        self.alarm |= answer.alarm.is_some();
+        let before = self.leak.or(answer.alarm);
+        self.leak = before
+            .zip(answer.alarm)
+            .map(|(one, two)| one.and(two))
+            .or(self.leak);
+    }
+
+    fn forget_alarm(&mut self) {
+        self.alarm = false;
+        self.leak = None;
     }
 
     fn forget_answer(&mut self, now: Moment) {

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::wash::{Washed, wash};
 use crate::key::{PublishableKey, secret_prefix};
-use crate::rules::outcome::{AuthVerdict, LookVerdict, Problem, PutVerdict};
+use crate::rules::outcome::{AuthVerdict, Leak, LookVerdict, Problem, PutVerdict};
 use crate::secret::MasterKey;
+use crate::site::is_loopback;
 use crate::text::CleanText;
 
 /// How much of a body is read, in bytes.
@@ -17,12 +18,39 @@ pub(super) const BODY_LIMIT: usize = 64 * 1024;
 pub struct Raw<'a> {
     /// The HTTP status.
     pub status: u16,
+    /// The address of the site that was asked: what a redirect is compared with.
+    pub asked: &'a str,
     /// `Location`, if there is one.
     pub location: Option<&'a str>,
     /// The values of all headers, a line each: a secret may be echoed there, too.
     pub headers: &'a str,
     /// The body's beginning.
     pub body: &'a [u8],
+}
+
+impl Raw<'_> {
+    /// The problem that its status tells, and, of a redirect, where it leads; `put` as for [`Problem::from_status`].
+    fn problem(&self, put: bool) -> Option<Problem> {
+        match Problem::from_status(self.status, put) {
+            Some(Problem::Redirect) => Some(self.redirect()),
+            other => other,
+        }
+    }
+
+    fn redirect(&self) -> Problem {
+        let Ok(asked) = Url::parse(self.asked) else {
+            return Problem::Redirect;
+        };
+        let Some(target) = self.location.map(|target| asked.join(target)) else {
+            return Problem::RedirectInPlace;
+        };
+        match target {
+            Ok(target) if target.origin() == asked.origin() => Problem::RedirectInPlace,
+            Ok(target) if is_loopback(&target) && !is_loopback(&asked) => Problem::RedirectToLoopback,
+            Ok(target) if target.scheme() == "http" => Problem::RedirectToHttp,
+            Ok(_) | Err(_) => Problem::Redirect,
+        }
+    }
 }
 
 /// What an answer means.
@@ -33,14 +61,14 @@ pub struct Meaning<Verdict> {
     /// What it was, the site's own words, or the target of a redirect. Clean and without secrets: of a site whose master
     /// key is not known there are no words, since it may have said the key.
     pub detail: CleanText,
-    /// Whether a secret stood in it.
-    pub alarm: bool,
+    /// Which secret stood in it, if one did.
+    pub alarm: Option<Leak>,
 }
 
 /// What an answer to the PUT means (contract.md, first table).
 pub fn put(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<PutVerdict> {
     let body = Body::read(raw.body, master_key);
-    let verdict = match Problem::from_status(raw.status, true) {
+    let verdict = match raw.problem(true) {
         Some(Problem::RefusedRequest) if body.says("invalid_publishable_format") => {
             PutVerdict::Problem(Problem::RefusedFormat)
         }
@@ -56,7 +84,7 @@ pub fn put(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<PutVerdict> 
         PutVerdict::Problem(problem) => told(&raw, &body, master_key, problem),
     };
     let headers = wash(raw.headers, master_key);
-    let alarm = body.alarm() || headers.stripe_secret || headers.master_key;
+    let alarm = body.alarm(&headers);
     Meaning {
         verdict,
         detail,
@@ -71,7 +99,7 @@ const MISSING_VALUE: [&str; 2] = ["Missing value", "Valeur manquante"];
 pub fn auth(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<AuthVerdict> {
     let body = Body::read(raw.body, master_key);
     let misses_value = || MISSING_VALUE.iter().any(|words| body.says(words));
-    let verdict = match Problem::from_status(raw.status, true) {
+    let verdict = match raw.problem(true) {
         Some(Problem::RefusedRequest) if raw.status == 400 && misses_value() => AuthVerdict::Accepted,
         Some(problem) => AuthVerdict::Problem(problem),
         // No version takes a PUT without a value.
@@ -86,7 +114,7 @@ pub fn auth(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<AuthVerdict
     Meaning {
         verdict,
         detail,
-        alarm: body.alarm() || headers.stripe_secret || headers.master_key,
+        alarm: body.alarm(&headers),
     }
 }
 
@@ -102,10 +130,10 @@ pub fn look(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<LookVerdict
         return Meaning {
             verdict: LookVerdict::ExposedSecret,
             detail: CleanText::default(),
-            alarm: true,
+            alarm: Leak::of(true, body.master_key || headers.master_key),
         };
     }
-    let verdict = match Problem::from_status(raw.status, false) {
+    let verdict = match raw.problem(false) {
         Some(Problem::NoEndpoint) if raw.status == 404 && body.says("no_publishable_key") => {
             LookVerdict::NoKey
         }
@@ -121,7 +149,7 @@ pub fn look(raw: Raw<'_>, master_key: Option<&MasterKey>) -> Meaning<LookVerdict
             _ => LookVerdict::Problem(body.no_answer()),
         },
     };
-    let alarm = body.alarm() || headers.master_key;
+    let alarm = body.alarm(&headers);
     let detail = match verdict {
         LookVerdict::Problem(problem) => told(&raw, &body, master_key, problem),
         _ => CleanText::default(),
@@ -179,8 +207,12 @@ impl Body {
         body
     }
 
-    fn alarm(&self) -> bool {
-        self.stripe_secret || self.master_key
+    /// Which secret stands in it, or in the headers with it.
+    fn alarm(&self, headers: &Washed) -> Option<Leak> {
+        Leak::of(
+            self.stripe_secret || headers.stripe_secret,
+            self.master_key || headers.master_key,
+        )
     }
 
     fn holds_master_key_in(&self, text: &str, master_key: Option<&MasterKey>) -> bool {

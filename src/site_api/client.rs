@@ -249,6 +249,7 @@ impl HttpSiteApi {
         };
         let meaning = mean(Raw {
             status,
+            asked: sent.site.url.as_str(),
             location: text(headers, &LOCATION),
             headers: &values(headers),
             body: &body,
@@ -273,7 +274,7 @@ pub(super) fn problem<V>(verdict: V, took: Duration, detail: CleanText, http: Op
         took,
         retry_after: None,
         detail,
-        alarm: false,
+        alarm: None,
     }
 }
 

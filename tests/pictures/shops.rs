@@ -265,7 +265,7 @@ fn answer<V>(verdict: V, http: Option<u16>, took: u64) -> Answer<V> {
         took: Duration::from_millis(took),
         retry_after: None,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     }
 }
 

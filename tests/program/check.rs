@@ -165,6 +165,24 @@ fn what_stands_in_the_way_of_a_push_is_found_without_one() {
 }
 
 #[test]
+fn the_table_has_the_sites_in_the_order_of_the_list() {
+    let stage = Stage::of(24);
+    let ended = stage.check(&[]);
+    let names: Vec<&str> = stage
+        .fleet
+        .sites()
+        .iter()
+        .map(|site| site.name.as_str())
+        .collect();
+    let heads = ended
+        .out
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    let told: Vec<&str> = heads.filter(|head| names.contains(head)).collect();
+    assert_eq!(told, names, "{}", ended.out);
+}
+
+#[test]
 fn a_warning_is_no_failure() {
     let (stage, _strangers) = with_strangers();
     let ended = stage.check(&["--site", "ends-soon"]);

@@ -475,7 +475,7 @@ impl Stage {
             took: Duration::from_millis(20),
             retry_after: None,
             detail: CleanText::default(),
-            alarm: false,
+            alarm: None,
         };
         let mut state = SiteState::default();
         state.order_look(None, 1, at);

@@ -158,7 +158,7 @@ fn answer<V>(verdict: V) -> Answer<V> {
         took: Duration::from_millis(20),
         retry_after: None,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     }
 }
 

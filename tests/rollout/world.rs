@@ -133,7 +133,7 @@ fn answer<V>(verdict: V, reply: Reply) -> Answer<V> {
         took: Duration::from_millis(50),
         retry_after,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     }
 }
 

@@ -188,6 +188,7 @@ pub(super) fn rollback(display: Display) -> Trial {
         },
         was_pushed: place == 0,
         was_changed: place != 8,
+        later: None,
     });
     let sites = sites.collect();
     screen.tell(Message::Read(Reading::PutBack(RunId(12), sites)));

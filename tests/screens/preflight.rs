@@ -44,7 +44,7 @@ fn answered(verdict: LookVerdict, http: u16, detail: &str) -> StepResult {
         took: Duration::ZERO,
         retry_after: None,
         detail: CleanText::note(detail),
-        alarm: false,
+        alarm: None,
     })
 }
 

@@ -24,7 +24,7 @@ pub(super) fn answer<V>(verdict: V, http: u16, detail: &str) -> Answer<V> {
         took: Duration::from_millis(84),
         retry_after: None,
         detail: CleanText::note(detail),
-        alarm: false,
+        alarm: None,
     }
 }
 

@@ -223,7 +223,7 @@ pub(crate) fn answer<V>(verdict: V, http: u16) -> Answer<V> {
         took: Duration::from_millis(20),
         retry_after: None,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     }
 }
 

@@ -7,7 +7,7 @@ use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::acknowledgement::Acknowledgement;
 use stripe_propagate::rules::alarm::Alarm;
 use stripe_propagate::rules::moment::Moment;
-use stripe_propagate::rules::outcome::{Answer, Cause, LookVerdict, PROBLEMS, Problem, PutVerdict};
+use stripe_propagate::rules::outcome::{Answer, Cause, Leak, LookVerdict, PROBLEMS, Problem, PutVerdict};
 use stripe_propagate::rules::plan::PutBack;
 use stripe_propagate::rules::preflight::{Done, Step};
 use stripe_propagate::rules::retry::Policy;
@@ -203,6 +203,7 @@ impl World {
                     ),
                     was_pushed: number & 1 == 1,
                     was_changed: number & 2 == 2,
+                    later: None,
                 });
                 Reading::PutBack(run, back.collect())
             }
@@ -241,7 +242,7 @@ fn answer<Verdict>(verdict: Verdict, number: u16, text: &str) -> Answer<Verdict>
             .is_multiple_of(7)
             .then(|| Duration::from_secs(number.into())),
         detail: CleanText::note(text),
-        alarm: number.is_multiple_of(11),
+        alarm: Leak::of(number.is_multiple_of(11), number.is_multiple_of(13)),
     }
 }
 

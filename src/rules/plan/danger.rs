@@ -2,8 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, PlanAction, PlanRow};
+use super::{Plan, PlanAction, PlanRow, PutBack};
 use crate::key::{KeyMode, PublishableKey};
+use crate::rules::run::RunId;
 use crate::rules::standing::Standing;
 use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::{Push, SkipReason};
@@ -24,6 +25,15 @@ pub enum Danger {
     /// Someone else has put another key on sites since they were planned before.
     Changed {
         /// How many.
+        sites: usize,
+    },
+    /// Runs after the one that is taken back have put other keys on sites.
+    LaterRun {
+        /// The newest of them.
+        run: RunId,
+        /// How many runs.
+        runs: usize,
+        /// How many sites.
         sites: usize,
     },
     /// Sites did not answer like template sites, and would get the master key all the same.
@@ -72,6 +82,7 @@ impl Danger {
                 mode: KeyMode::Test, ..
             } => "over-test",
             Self::Changed { .. } => "changed",
+            Self::LaterRun { .. } => "later",
             Self::Unrecognised { .. } => "unrecognised",
             Self::OtherLength { .. } => "length",
             Self::DeadKey { .. } => "dead",
@@ -84,7 +95,7 @@ impl Danger {
     pub fn flag(self) -> &'static str {
         match self {
             Self::OverOtherMode { .. } => "--allow-mode-change",
-            Self::Changed { .. } => "--allow-changed",
+            Self::Changed { .. } | Self::LaterRun { .. } => "--allow-changed",
             Self::Unrecognised { .. } => "--allow-unrecognised",
             Self::OtherLength { .. } => "--allow-other-length",
             Self::DeadKey { .. } => "--allow-unknown-key",
@@ -106,6 +117,16 @@ impl Danger {
             }
             Self::Changed { sites } => format!(
                 "{} got another key from someone else since the plan, which this would replace",
+                Count(sites, "site")
+            ),
+            Self::LaterRun { run, runs: 1, sites } => format!(
+                "run {} has put another key on {} since, which this would replace",
+                run.0,
+                Count(sites, "site")
+            ),
+            Self::LaterRun { run, sites, .. } => format!(
+                "later runs (the newest is run {}) have put other keys on {} since, which this would replace",
+                run.0,
                 Count(sites, "site")
             ),
             Self::Unrecognised { sites } => {
@@ -207,6 +228,19 @@ pub(super) fn dangers<'a>(
         dangers.push(Danger::Unrecognised { sites });
     }
     dangers
+}
+
+/// What a rollback would replace that is newer than what it takes back.
+pub(super) fn later_runs(rows: &[PlanRow], put_back: &[PutBack]) -> Option<Danger> {
+    let rows = rows.iter().zip(put_back);
+    let puts = rows.filter(|(row, _)| row.action == PlanAction::Put);
+    let later: Vec<RunId> = puts.filter_map(|(_, back)| back.later).collect();
+    let runs: BTreeSet<RunId> = later.iter().copied().collect();
+    Some(Danger::LaterRun {
+        run: *runs.last()?,
+        runs: runs.len(),
+        sites: later.len(),
+    })
 }
 
 /// Keys of one account are equally long, but for a few characters.

@@ -59,7 +59,7 @@ mod tests {
             took: Duration::ZERO,
             retry_after: None,
             detail: CleanText::default(),
-            alarm: false,
+            alarm: None,
         }
     }
 

@@ -140,7 +140,7 @@ mod tests {
                 took: Duration::ZERO,
                 retry_after: None,
                 detail: CleanText::default(),
-                alarm: false,
+                alarm: None,
             };
             state.order_look(None, 1, now);
             state.calling(Call::Look, &policy, now);

@@ -28,7 +28,7 @@ fn answer<V>(verdict: V) -> Answer<V> {
         took: Duration::from_millis(80),
         retry_after: None,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     }
 }
 

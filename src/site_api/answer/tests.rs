@@ -4,6 +4,7 @@ use proptest::prelude::*;
 fn raw(status: u16, body: &str) -> Raw<'_> {
     Raw {
         status,
+        asked: "https://shop.example.com",
         location: None,
         headers: "",
         body: body.as_bytes(),
@@ -12,7 +13,9 @@ fn raw(status: u16, body: &str) -> Raw<'_> {
 
 #[test]
 fn each_row_of_the_contract_for_the_put() {
-    use Problem::{NoEndpoint, NotThisApi, OtherStatus, RateLimited, Redirect, RefusedFormat, RefusedKey};
+    use Problem::{
+        NoEndpoint, NotThisApi, OtherStatus, RateLimited, RedirectInPlace, RefusedFormat, RefusedKey,
+    };
     use Problem::{RefusedRequest, SaysNotStored, ServerError, StrangeJson, Unavailable};
     for (status, body, problem) in [
         (200, r#"{"success": true, "message": "ok"}"#, None),
@@ -35,7 +38,7 @@ fn each_row_of_the_contract_for_the_put() {
         (403, r#"{"error": "Clé API invalide"}"#, Some(RefusedKey)),
         (404, "", Some(NoEndpoint)),
         (405, "", Some(NoEndpoint)),
-        (301, r#"{"success": true}"#, Some(Redirect)),
+        (301, r#"{"success": true}"#, Some(RedirectInPlace)),
         (429, "", Some(RateLimited)),
         (503, "", Some(Unavailable)),
         (500, r#"{"success": true}"#, Some(ServerError)),
@@ -90,7 +93,7 @@ fn each_row_of_the_contract_for_the_get() {
             problem(Problem::StrangeJson),
         ),
         (200, "<title>Parked</title>", problem(Problem::NotThisApi)),
-        (302, "", problem(Problem::Redirect)),
+        (302, "", problem(Problem::RedirectInPlace)),
         (401, "", problem(Problem::LoginAsked)),
         (503, "", problem(Problem::Unavailable)),
     ] {
@@ -113,6 +116,7 @@ fn the_words_of_an_answer_are_short_and_clean() {
     assert_eq!(said(502, "bad gateway\r\nnginx"), "bad gateway nginx");
     let redirect = Raw {
         status: 301,
+        asked: "https://shop.example.com",
         location: Some("https://www.shop.example.com/x?token=1"),
         headers: "",
         body: b"",
@@ -188,6 +192,32 @@ fn without_the_master_key_no_words_of_a_site_are_kept() {
 }
 
 #[test]
+fn a_redirect_is_told_by_where_it_leads() {
+    use Problem::{Redirect, RedirectInPlace, RedirectToHttp, RedirectToLoopback};
+    for (target, problem) in [
+        (Some("https://evil.example.net/api"), Redirect),
+        (Some("//evil.example.net/api"), Redirect),
+        (Some("https://shop.example.com:8443/"), Redirect),
+        (Some("mailto:ops@example.com"), Redirect),
+        (Some("https://"), Redirect),
+        (Some("http://evil.example.net/api"), RedirectToHttp),
+        (Some("http://shop.example.com/api"), RedirectToHttp),
+        (Some("http://127.0.0.1/admin"), RedirectToLoopback),
+        (Some("https://localhost/"), RedirectToLoopback),
+        (Some("https://SHOP.example.com:443/login"), RedirectInPlace),
+        (Some("/login"), RedirectInPlace),
+        (None, RedirectInPlace),
+    ] {
+        let redirect = Raw {
+            location: target,
+            ..raw(302, "")
+        };
+        let put = put(redirect, None).verdict;
+        assert_eq!(put, PutVerdict::Problem(problem), "{target:?}");
+    }
+}
+
+#[test]
 fn an_echo_of_the_master_key_is_masked_and_an_alarm() {
     let key = MasterKey::parse("m4ster-key".to_owned()).unwrap();
     let meaning = put(
@@ -195,9 +225,12 @@ fn an_echo_of_the_master_key_is_masked_and_an_alarm() {
         Some(&key),
     );
     assert_eq!(meaning.detail.as_str(), "bad header X-API-Key: [master key]");
-    assert!(meaning.alarm);
+    assert_eq!(meaning.alarm, Some(Leak::MasterKey));
     let stored = put(raw(200, r#"{"success": true, "echo": "m4ster-key"}"#), Some(&key));
-    assert_eq!((stored.verdict, stored.alarm), (PutVerdict::Stored, true));
+    assert_eq!(
+        (stored.verdict, stored.alarm),
+        (PutVerdict::Stored, Some(Leak::MasterKey))
+    );
 }
 
 #[test]
@@ -210,7 +243,7 @@ fn a_secret_that_is_written_with_escapes_or_stands_in_a_header_is_kept_out() {
         "trace='a\\nsk_live_0123'",
     ] {
         let meaning = put(raw(500, body), Some(&key));
-        assert!(meaning.alarm, "{body}");
+        assert!(meaning.alarm.is_some(), "{body}");
         assert!(
             !meaning.detail.as_str().contains("0123"),
             "{body}: {}",
@@ -226,7 +259,14 @@ fn a_secret_that_is_written_with_escapes_or_stands_in_a_header_is_kept_out() {
         headers: "text/html\nmaster-key-1",
         ..raw(200, r#"{"success": true}"#)
     };
-    assert!(put(echoed, Some(&key)).alarm);
+    assert_eq!(put(echoed, Some(&key)).alarm, Some(Leak::MasterKey));
+    let both = Raw {
+        headers: "k=sk_live_0123",
+        ..raw(500, "master-key-1")
+    };
+    assert_eq!(put(both, Some(&key)).alarm, Some(Leak::Both));
+    let of_stripe = raw(500, "sk_live_0123abcdefgh");
+    assert_eq!(put(of_stripe, Some(&key)).alarm, Some(Leak::Stripe));
     let exposed = Raw {
         headers: "k=sk_live_0123",
         ..raw(302, "")
@@ -241,13 +281,13 @@ fn a_key_that_is_made_of_the_master_key_is_none() {
     let made = look(raw(200, &body("pk_live_Zq7rT0vXw93LmNb2")), Some(&key));
     assert_eq!(made.verdict, LookVerdict::Problem(Problem::StrangeJson));
     assert!(
-        made.alarm && !made.detail.as_str().contains("Zq7"),
+        made.alarm.is_some() && !made.detail.as_str().contains("Zq7"),
         "{}",
         made.detail
     );
     let beside = body("pk_live_abc").replace('}', ", \"k\": \"Zq7rT0vXw93LmNb2\"}");
     let beside = look(raw(200, &beside), Some(&key));
-    assert!(beside.alarm && matches!(beside.verdict, LookVerdict::Serves(_)));
+    assert!(beside.alarm.is_some() && matches!(beside.verdict, LookVerdict::Serves(_)));
 }
 
 #[test]
@@ -284,7 +324,7 @@ fn a_site_that_misses_the_value_has_accepted_the_master_key() {
             problem(Problem::StrangeJson),
         ),
         (200, "<html>", problem(Problem::NotThisApi)),
-        (302, "", problem(Problem::Redirect)),
+        (302, "", problem(Problem::RedirectInPlace)),
     ] {
         assert_eq!(auth(raw(status, body), None).verdict, verdict, "{status} {body}");
     }
@@ -293,7 +333,7 @@ fn a_site_that_misses_the_value_has_accepted_the_master_key() {
         raw(400, r#"{"error": "Missing value", "key": "m4ster-key"}"#),
         Some(&key),
     );
-    assert!(echoed.alarm);
+    assert_eq!(echoed.alarm, Some(Leak::MasterKey));
 }
 
 #[test]
@@ -316,7 +356,7 @@ fn retry_after_as_seconds_date_and_nonsense() {
 proptest! {
     #[test]
     fn any_bytes_have_a_meaning(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let raw = Raw { status, location: None, headers: "", body: &body };
+        let raw = Raw { status, asked: "", location: None, headers: "", body: &body };
         let key = MasterKey::parse("Zq7rT0vXw93LmNb2Pf8c".to_owned()).unwrap();
         for key in [None, Some(&key)] {
             prop_assert!(put(raw, key).detail.as_str().chars().count() <= 300);

@@ -282,7 +282,9 @@ impl PlanDialog {
             | KeyCode::PageUp
             | KeyCode::Home
             | KeyCode::End => true,
-            KeyCode::Char('d' | 'u') if control => true,
+            KeyCode::Char('d') if control => true,
+            // Where something is typed it wipes that, as in any other line.
+            KeyCode::Char('u') if control => !self.has_typed(),
             KeyCode::Char('j' | 'k' | 'g' | 'G') if !control => matches!(self.asks, Asks::Nothing),
             _ => false,
         };
@@ -306,6 +308,10 @@ impl PlanDialog {
             _ => return None,
         };
         Some(to.min(reach.last))
+    }
+
+    fn has_typed(&self) -> bool {
+        matches!(&self.asks, Asks::Word(phrase) if !phrase.typed.is_empty())
     }
 
     /// Whether words confirm it, not a single letter.
@@ -398,6 +404,10 @@ impl Phrase {
                     return self.order(plan);
                 }
                 self.wrong = !self.typed.trim().is_empty();
+            }
+            KeyCode::Char('u') if control => {
+                self.typed.clear();
+                self.wrong = false;
             }
             KeyCode::Char('w') if control => {
                 let kept = self.typed.trim_end().rsplit_once(' ');

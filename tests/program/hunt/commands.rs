@@ -109,8 +109,7 @@ fn each_echo_is_told_of(pushed: &Output) {
             .unwrap_or_else(|| panic!("{name} has no result"));
         let is_clean = *name == "drifts";
         let note = result["note"].as_str().unwrap_or_default();
-        let is_told =
-            result["verify"] == "exposed_secret" || note.contains("ALARM: a secret stood in its answer");
+        let is_told = result["verify"] == "exposed_secret" || note.contains("stood in its answer (not kept)");
         assert_eq!(is_told, !is_clean, "{name}: {result}");
     }
 }

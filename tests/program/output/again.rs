@@ -68,6 +68,50 @@ fn a_retry_repeats_what_failed_with_the_key_of_its_run() {
     );
 }
 
+#[test]
+fn a_rollback_goes_over_no_later_run_without_a_word() {
+    let stage = Stage::of(3);
+    stage.heal();
+    let push = |key: &str| {
+        let file = stage.path(key).display().to_string();
+        stage
+            .run(&["push", "--key-file", &file, "--yes", "--wait", "0"])
+            .ends(3);
+    };
+    let other = stage.key().replace(&stage.key()[20..24], "Zz9y");
+    std::fs::write(stage.path("other.txt"), &other).unwrap();
+    push("key.txt");
+    push("other.txt");
+    // What waited for its proof is told to whoever takes it over.
+    let waits = stage.run(&[
+        "push",
+        "--key-file",
+        &stage.path("key.txt").display().to_string(),
+        "--dry-run",
+    ]);
+    let words = [
+        "3 sites still wait for their proof of run 2",
+        "the key to send was replaced there by run 2",
+    ];
+    assert!(
+        words.iter().all(|words| waits.out.contains(words)),
+        "{}",
+        waits.out
+    );
+    let words = "run 2 has put another key on 3 sites since, which this would replace";
+    let rollback = ["rollback", "--run", "1", "--yes", "--wait", "0"];
+    let dry = stage.run(&[&rollback[..], &["--dry-run"]].concat());
+    assert!(dry.ends(0).out.contains(words), "{}", dry.out);
+    stage.run(&rollback).ends(2).says(words).says("--allow-changed");
+    assert_eq!(stage.fleet.stored(0).as_deref(), Some(&*other));
+    // What the newest run has put there is what is taken back.
+    let of_newest = stage.run(&["rollback", "--run", "2", "--dry-run"]);
+    assert!(!of_newest.ends(0).out.contains("since"), "{}", of_newest.out);
+    stage.run(&[&rollback[..], &["--allow-changed"]].concat()).ends(3);
+    assert_ne!(stage.fleet.stored(0).as_deref(), Some(&*other));
+    assert_ne!(stage.fleet.stored(0).as_deref(), Some(stage.key()));
+}
+
 /// Whether a retry sends it again.
 fn is_bad(line: &Value) -> bool {
     let cancelled = ["failed", "unknown"].contains(&line["push"].as_str().unwrap());

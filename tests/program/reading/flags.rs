@@ -111,6 +111,19 @@ fn its_runs_stay_there(home: &Path, shops: &str) {
     .unwrap();
     assert!(matches!(pushed.status.code(), Some(1 | 3)), "{}", err(&pushed));
     assert!(Path::new(shops).join("store.db").exists());
+    let mut mistyped = fs::read_to_string(&key).unwrap().trim().to_owned();
+    let last = if mistyped.ends_with('a') { "b" } else { "a" };
+    mistyped.replace_range(mistyped.len() - 1.., last);
+    let file = format!("{shops}/mistyped.txt");
+    fs::write(&file, mistyped).unwrap();
+    let arguments = ["--config", &config, "push", "--yes", "--key-file", &file];
+    let refused = bare(&arguments).env("HOME", home).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", err(&refused));
+    assert!(
+        err(&refused).contains("is not known to Stripe"),
+        "{}",
+        err(&refused)
+    );
     assert!(
         !home.join(".local").exists(),
         "nothing is left among the operator's own"

@@ -34,7 +34,7 @@ fn answer<V>(verdict: V) -> Answer<V> {
         took: Duration::from_secs(1),
         retry_after: None,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     }
 }
 

@@ -262,6 +262,10 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
     if plan.keys() > 1 {
         lines.push(Line::raw("to each site goes what it had"));
     }
+    for taken in dialog.plans.boldest().taken_over(|id| model.state(id)) {
+        let text = model.text(&taken.sentence(&model.mask(&taken.key)));
+        lines.push(Line::styled(text, warning));
+    }
     if plan.doubtful() > 0 {
         let text = format!(
             "{} doubtful: what was seen there was never pushed from here, and may be a fallback",

@@ -244,11 +244,23 @@ fn letters_and_digits_belong_to_the_word_and_control_scrolls() {
     let half = dialog.scroll;
     assert!(half > 0);
     dialog.press(&mut model, control('d'));
-    assert_eq!(dialog.scroll, 2 * half);
-    dialog.press(&mut model, control('u'));
-    assert_eq!((typed(&dialog), dialog.scroll), ("jkgGqdu 0123", half));
+    assert_eq!((typed(&dialog), dialog.scroll), ("jkgGqdu 0123", 2 * half));
     dialog.press(&mut model, control('w'));
     assert_eq!(typed(&dialog), "jkgGqdu ");
+}
+
+#[test]
+fn control_u_wipes_what_was_typed_and_scrolls_where_nothing_was() {
+    let control = |letter| KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL);
+    let mut model = model(30, 0, (80, 24));
+    let mut dialog = push(&model);
+    dialog.press(&mut model, control('d'));
+    let down = dialog.scroll;
+    types(&mut dialog, &mut model, "live 3");
+    dialog.press(&mut model, control('u'));
+    assert_eq!((typed(&dialog), dialog.scroll), ("", down));
+    dialog.press(&mut model, control('u'));
+    assert!(dialog.scroll < down);
 }
 
 #[test]
@@ -327,6 +339,7 @@ fn a_rollback_tells_what_is_doubtful_and_what_cannot_be_put_back() {
         before,
         was_pushed,
         was_changed,
+        later: None,
     };
     let sites = [
         back(0, Served::Key(one.clone()), true, true),

@@ -18,7 +18,7 @@ fn shows(model: &mut Model, site: usize, key: &PublishableKey) {
         took: Duration::ZERO,
         retry_after: None,
         detail: CleanText::default(),
-        alarm: false,
+        alarm: None,
     };
     let state = &mut model.states[site];
     state.order_look(None, 1, now);
@@ -90,6 +90,7 @@ fn a_rollback_and_a_retry_of_an_earlier_run_keep_the_mode_of_what_is_served_too(
         before: Served::Key(test.clone()),
         was_pushed: true,
         was_changed: true,
+        later: None,
     };
     let put_back: Vec<PutBack> = model.all().into_iter().map(back).collect();
     let rollback = PlanDialog::of_rollback(&model, RunId(7), &put_back).unwrap();
