@@ -147,9 +147,9 @@ impl Followed {
             }
         };
         // Of one that did not come to its end there is no line.
-        std::mem::take(&mut self.held)
-            .into_values()
-            .for_each(|line| printer.out(line));
+        for line in std::mem::take(&mut self.held).into_values() {
+            printer.out(line);
+        }
         // A site that got lost on the way, or before, is not known to be good.
         let is_bad = self.lacks_sites || self.counts.bad > 0 || self.counts.all() < self.selected;
         let status = if interrupted {

@@ -105,8 +105,8 @@ async fn two_sites_with_another_master_key_hold_up_no_retry_of_the_others() {
         play = play.dies().await;
         let state = |id: SiteId| &play.states[id.index()];
         let left: Vec<_> = failed.iter().map(|site| (*site, key("New"))).collect();
-        let plan = Plan::retry(Some(RunId(1)), &left, &play.sites, state, Allow::default());
-        play.order(Command::Push(plan.unwrap()));
+        let again = Plan::retry(Some(RunId(1)), &left, &play.sites, state, Allow::default());
+        play.order(Command::Push(again.unwrap()));
         play.until(RunPhase::Settled).await;
         assert_eq!(play.halts, []);
     }
@@ -116,8 +116,8 @@ async fn two_sites_with_another_master_key_hold_up_no_retry_of_the_others() {
 #[tokio::test(start_paused = true)]
 async fn what_is_unknown_stays_so_where_it_is_not_asked() {
     let refused = Arc::new(AtomicBool::new(false));
-    let refuses = Arc::clone(&refused);
-    let some = move |asked: Asked| match (asked.is_put, refuses.load(Ordering::SeqCst)) {
+    let told = Arc::clone(&refused);
+    let some = move |asked: Asked| match (asked.is_put, told.load(Ordering::SeqCst)) {
         (_, false) => (Reply::Bad(Problem::Timeout), Duration::from_secs(35)),
         (true, true) => (Reply::Bad(Problem::RefusedKey), SOON),
         _ => well(asked),

@@ -264,7 +264,10 @@ fn halt(number: u16) -> Halt {
             failed: count,
             of: count + 1,
         },
-        2 => Halt::RefusedKey { sites: count, others_took: count % 2 == 0 },
+        2 => Halt::RefusedKey {
+            sites: count,
+            others_took: count % 2 == 0,
+        },
         3 => Halt::DeadKey,
         4 => Halt::Unrecorded,
         _ => Halt::NextWave {
