@@ -304,6 +304,6 @@ fn answer<V>(verdict: V, detail: CleanText) -> Answer<V> {
         took: Duration::ZERO,
         retry_after: None,
         detail,
-        alarm: false,
+        alarm: None,
     }
 }
