@@ -1,6 +1,5 @@
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -552,12 +551,5 @@ fn of_no_run() -> StoreError {
 /// The answer of a request whose task ended before its time.
 fn lost<Verdict>(verdict: Verdict) -> Answer<Verdict> {
     let detail = CleanText::note("the program lost track of this request: please report it");
-    Answer {
-        verdict,
-        http: None,
-        took: Duration::ZERO,
-        retry_after: None,
-        detail,
-        alarm: None,
-    }
+    Answer::none(verdict, detail)
 }

@@ -517,6 +517,20 @@ pub struct Answer<Verdict> {
     pub alarm: Option<Leak>,
 }
 
+impl<Verdict> Answer<Verdict> {
+    /// Where no answer came, and no time was spent on one: `detail` says why, in words of ours.
+    pub fn none(verdict: Verdict, detail: CleanText) -> Self {
+        Self {
+            verdict,
+            http: None,
+            took: Duration::ZERO,
+            retry_after: None,
+            detail,
+            alarm: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

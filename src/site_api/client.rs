@@ -269,12 +269,9 @@ impl HttpSiteApi {
 
 pub(super) fn problem<V>(verdict: V, took: Duration, detail: CleanText, http: Option<u16>) -> Answer<V> {
     Answer {
-        verdict,
         http,
         took,
-        retry_after: None,
-        detail,
-        alarm: None,
+        ..Answer::none(verdict, detail)
     }
 }
 

@@ -288,22 +288,11 @@ fn fail(state: &mut SiteState, policy: &Policy, now: crate::rules::moment::Momen
     let dice = 0.0;
     if state.is_left_over() {
         let _not_sent = state.order_rest(now);
-        let answer = answer(PutVerdict::Problem(Problem::NoMasterKey), detail);
+        let answer = Answer::none(PutVerdict::Problem(Problem::NoMasterKey), detail);
         let _none = state.put_answered(&answer, policy, now, dice);
     } else if state.awaits_look() {
         state.calling(Call::Look, policy, now);
-        let answer = answer(LookVerdict::Problem(Problem::NoMasterKey), detail);
+        let answer = Answer::none(LookVerdict::Problem(Problem::NoMasterKey), detail);
         let _later = state.looked(&answer, policy, now, dice);
-    }
-}
-
-fn answer<V>(verdict: V, detail: CleanText) -> Answer<V> {
-    Answer {
-        verdict,
-        http: None,
-        took: Duration::ZERO,
-        retry_after: None,
-        detail,
-        alarm: None,
     }
 }
