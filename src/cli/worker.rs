@@ -60,11 +60,17 @@ pub(super) async fn run(globals: &Globals) -> anyhow::Result<Status> {
         "worker: takes work on {}, of {at_once} backends at once, until SIGTERM",
         crate::text::Count(enabled.len(), "site")
     ));
-    work(session, queue, &mut signals).await
+    let desk = Arc::new(Desk::new(&session));
+    desk.announce().await.context("no work taken")?;
+    work(session, desk, queue, &mut signals).await
 }
 
-async fn work(mut session: Session, queue: Queue, signals: &mut Signals) -> anyhow::Result<Status> {
-    let desk = Arc::new(Desk::new(&session));
+async fn work(
+    mut session: Session,
+    desk: Arc<Desk>,
+    queue: Queue,
+    signals: &mut Signals,
+) -> anyhow::Result<Status> {
     let stop = CancellationToken::new();
     let serving = tokio::spawn(queue.serve(Desk::work(&desk), stop.clone()));
     let mut recalls = interval(RECALLS);

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Newest, Outcome, RunId, StoreError};
 use crate::key::PublishableKey;
@@ -81,8 +82,25 @@ pub struct News {
     pub site: SiteUrl,
     /// What happened.
     pub did: Did,
+    /// The machine of the worker.
+    pub by: CleanText,
     /// All that is known of it now, as the worker recorded it; none where it has recorded nothing in this run.
     pub state: Option<SiteState>,
+}
+
+/// A worker that has chunks of runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BusyWorker {
+    /// Its number in the store.
+    pub process: u64,
+    /// Its machine.
+    pub host: CleanText,
+    /// How many sites of these runs it has.
+    pub sites: usize,
+    /// How long ago it was heard of last.
+    pub silent: Duration,
+    /// For so long a PUT of it may be out, if it is not heard of again: until then its sites are nobody else's.
+    pub lease: Duration,
 }
 
 /// What was heard of workers since that was asked last.
@@ -95,6 +113,10 @@ pub struct Heard {
     pub back: Vec<(ChunkId, Vec<(SiteUrl, Newest)>)>,
     /// Whether any chunk of these runs was ever taken.
     pub taken: bool,
+    /// Who has chunks of these runs now.
+    pub workers: Vec<BusyWorker>,
+    /// The runs that this process works on yet: others it had may have been taken up elsewhere.
+    pub own: Vec<RunId>,
 }
 
 /// An answer that is to come.
@@ -115,4 +137,10 @@ pub trait Workers: Send + Sync {
     /// What was heard of the workers of all runs of this process. `known` are the chunks that nobody needs to be told of
     /// again.
     fn heard<'a>(&'a self, known: &'a [ChunkId], policy: &'a Policy, now: Moment) -> ToCome<'a, Heard>;
+
+    /// The machines of workers that were heard of lately, one for each worker.
+    fn living(&self) -> ToCome<'_, Vec<CleanText>>;
+
+    /// What is on record of these sites, whoever works on them: as [`Store::last_known`](super::Store::last_known) tells.
+    fn known<'a>(&'a self, sites: &'a [SiteUrl], policy: &'a Policy, now: Moment) -> ToCome<'a, Vec<Newest>>;
 }

@@ -63,6 +63,11 @@ impl Desk {
         }
     }
 
+    /// Tells the others that here is a worker.
+    pub(super) async fn announce(&self) -> Result<(), StoreError> {
+        self.database().map_err(StoreError::Failed)?.takes_work().await
+    }
+
     /// What the queue calls.
     pub(super) fn work(desk: &Arc<Self>) -> Work {
         let desk = Arc::clone(desk);

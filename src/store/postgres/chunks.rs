@@ -13,7 +13,12 @@ use crate::store::workers::{ChunkId, NewChunk, Take, TakenChunk};
 use crate::store::{RunId, StoreError};
 
 /// Tells the coordinators what a batch says of sites that this process has of them.
-pub(super) async fn tell(conn: &mut PgConnection, batch: &Batch<'_>, hands: &Hands) -> Asked<()> {
+pub(super) async fn tell(
+    conn: &mut PgConnection,
+    process: i64,
+    batch: &Batch<'_>,
+    hands: &Hands,
+) -> Asked<()> {
     let runs: Vec<i64> = numbers(&hands.runs());
     let of_chunks = batch.attempts.iter();
     let told: Vec<_> = of_chunks
@@ -27,11 +32,14 @@ pub(super) async fn tell(conn: &mut PgConnection, batch: &Batch<'_>, hands: &Han
         .map(|outcome| outcome.map(super::news::written).transpose())
         .collect::<Asked<_>>()?;
     sqlx::query(
-        "INSERT INTO chunk_news (run, site, outcome) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[])",
+        "INSERT INTO chunk_news (run, site, outcome, process) \
+         SELECT told.run, told.site, told.outcome, $4 FROM unnest($1::bigint[], $2::bigint[], $3::text[]) \
+         WITH ORDINALITY told (run, site, outcome, place) ORDER BY told.place",
     )
     .bind(told.iter().map(|attempt| attempt.run).collect::<Vec<_>>())
     .bind(told.iter().map(|attempt| attempt.site).collect::<Vec<_>>())
     .bind(outcomes)
+    .bind(process)
     .execute(conn)
     .await
     .map(drop)
@@ -40,6 +48,10 @@ pub(super) async fn tell(conn: &mut PgConnection, batch: &Batch<'_>, hands: &Han
 impl Writer {
     pub(super) async fn take_chunk_turn(&mut self, turn: ChunkTurn) {
         match turn {
+            ChunkTurn::TakesWork(reply) => {
+                let told = self.takes_work().await;
+                let _nobody_waits = reply.send(told);
+            }
             ChunkTurn::Take(id, reply) => {
                 let taken = self.take_chunk(id).await;
                 let _nobody_waits = reply.send(taken);
@@ -57,6 +69,24 @@ impl Writer {
                 let _nobody_waits = reply.send(told);
             }
         }
+    }
+
+    async fn takes_work(&mut self) -> Result<(), StoreError> {
+        self.takes_work = true;
+        let mut session = self.ready().await?;
+        let process = self.shared.place.process;
+        let telling = async {
+            let (mut change, _) = enter(&mut session.conn, &self.entry()).await?;
+            sqlx::query("UPDATE processes SET takes_work = true WHERE id = $1")
+                .bind(process)
+                .execute(&mut *change)
+                .await?;
+            change.commit().await?;
+            Ok(())
+        };
+        let told = timeout(PATIENCE, telling).await;
+        let told = told.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
+        self.done(session, told)
     }
 
     async fn take_chunk(&mut self, id: ChunkId) -> Result<Take, StoreError> {

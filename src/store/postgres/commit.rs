@@ -109,7 +109,7 @@ impl Writer {
             });
         }
         write::write(change, self.shared.boot, &batch).await?;
-        chunks::tell(change, &batch, &self.hands).await?;
+        chunks::tell(change, self.shared.place.process, &batch, &self.hands).await?;
         let raises = std::mem::take(&mut batch.raises);
         self.tell_what_is_known(change, policy, &taken_over, &mut done)
             .await?;

@@ -49,7 +49,7 @@ impl Writer {
             return;
         };
         let (process, lease) = (self.shared.place.process, self.lease());
-        let works = !self.works.is_empty();
+        let works = self.takes_work || !self.works.is_empty();
         let asking = async {
             if works {
                 renew(&mut session.conn, process, lease).await?;

@@ -14,13 +14,14 @@ use super::hands::ChunkTurn;
 use super::schema::TABLES;
 use super::session::{Failure, Lives, enter};
 use super::writer::{Job, PATIENCE, Turn, Writer};
-use super::{Shared, gone, known, news};
+use super::{Shared, gone, known, news, working};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
 use crate::store::left::no_right;
 use crate::store::workers::{ChunkId, Heard, NewChunk, ToCome, Workers};
 use crate::store::{Newest, RunId, StoreError};
+use crate::text::CleanText;
 
 /// Where the queue's tables are: in a schema of their own.
 pub(super) const QUEUE: &str = "stripe_propagate_jobs";
@@ -77,8 +78,8 @@ impl Writer {
 /// Whether it is new.
 async fn insert(conn: &mut PgConnection, chunk: &NewChunk, run_epoch: i64) -> Asked<bool> {
     let done = sqlx::query(
-        "INSERT INTO chunks (run, chunk, wave, puts, run_epoch, sites) \
-         SELECT $1, $2, $3, $4, $5, array_agg(s.id ORDER BY of_chunk.place) \
+        "INSERT INTO chunks (run, chunk, wave, puts, run_epoch, backend, sites) \
+         SELECT $1, $2, $3, $4, $5, $7, array_agg(s.id ORDER BY of_chunk.place) \
          FROM unnest($6::text[]) WITH ORDINALITY of_chunk (url, place) JOIN sites s ON s.url = of_chunk.url \
          ON CONFLICT DO NOTHING",
     )
@@ -88,6 +89,7 @@ async fn insert(conn: &mut PgConnection, chunk: &NewChunk, run_epoch: i64) -> As
     .bind(chunk.puts)
     .bind(run_epoch)
     .bind(urls(&chunk.sites))
+    .bind(&*chunk.backend)
     .execute(conn)
     .await?;
     Ok(done.rows_affected() > 0)
@@ -169,7 +171,21 @@ impl Workers for PgWorkers {
     fn heard<'a>(&'a self, known: &'a [ChunkId], policy: &'a Policy, now: Moment) -> ToCome<'a, Heard> {
         let (known, policy, own) = (known.to_vec(), policy.clone(), self.shared.own());
         Box::pin(self.ask(move |conn, shared| {
-            Box::pin(async move { Ok(heard(conn, shared, &own, &known, &policy, now).await?) })
+            Box::pin(async move { Ok(heard(conn, shared, own, &known, &policy, now).await?) })
+        }))
+    }
+
+    fn living(&self) -> ToCome<'_, Vec<CleanText>> {
+        Box::pin(self.ask(|conn, _| Box::pin(async move { Ok(working::living(conn).await?) })))
+    }
+
+    fn known<'a>(&'a self, sites: &'a [SiteUrl], policy: &'a Policy, now: Moment) -> ToCome<'a, Vec<Newest>> {
+        let (sites, policy, own) = (sites.to_vec(), policy.clone(), self.shared.own());
+        Box::pin(self.ask(move |conn, shared| {
+            Box::pin(async move {
+                let lives = Lives::read(conn, shared.place.class).await?.without(&own);
+                Ok(known_of(conn, shared, &lives, &sites, &policy, now).await?)
+            })
         }))
     }
 }
@@ -177,7 +193,7 @@ impl Workers for PgWorkers {
 async fn heard(
     conn: &mut PgConnection,
     shared: &Shared,
-    own: &[RunId],
+    own: Vec<RunId>,
     known: &[ChunkId],
     policy: &Policy,
     now: Moment,
@@ -191,16 +207,24 @@ async fn heard(
         .execute(&mut *change)
         .await?;
     is_known(&mut change, known).await?;
-    take_back(&mut change, own).await?;
-    let news = news::take(&mut change, shared.boot, policy, own).await?;
-    let back = given_back(&mut change, own).await?;
+    take_back(&mut change, &own).await?;
+    // Before what they have told: what a worker did with a chunk is on record when it gives that back.
+    let back = given_back(&mut change, &own).await?;
+    let news = news::take(&mut change, shared.boot, policy, &own).await?;
+    let workers = working::busy(&mut change, &own).await?;
     let taken = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM chunks WHERE run = ANY($1) AND epoch > 0)")
-        .bind(numbers(own))
+        .bind(numbers(&own))
         .fetch_one(&mut *change)
         .await?;
     change.commit().await?;
-    let back = with_what_is_known(conn, shared, own, back, policy, now).await?;
-    Ok(Heard { news, back, taken })
+    let back = with_what_is_known(conn, shared, &own, back, policy, now).await?;
+    Ok(Heard {
+        news,
+        back,
+        taken,
+        workers,
+        own,
+    })
 }
 
 async fn is_known(conn: &mut PgConnection, known: &[ChunkId]) -> Asked<()> {
@@ -257,7 +281,29 @@ async fn given_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<Vec<(ChunkI
     Ok(back)
 }
 
-/// What is on record of their sites: what this process works on is like what the dead have left.
+/// What is on record of these sites.
+async fn known_of(
+    conn: &mut PgConnection,
+    shared: &Shared,
+    lives: &Lives,
+    sites: &[SiteUrl],
+    policy: &Policy,
+    now: Moment,
+) -> Asked<Vec<Newest>> {
+    let mut moment = conn
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
+    let mut newest = vec![Newest::default(); sites.len()];
+    for known in known::known(&mut moment, lives, shared.boot, shared.since(now), sites).await? {
+        if let Some(place) = newest.get_mut(known.index) {
+            *place = known.kept.newest(known.version, policy, now);
+        }
+    }
+    moment.commit().await?;
+    Ok(newest)
+}
+
+/// What is on record of the sites of chunks: what this process works on is like what the dead have left.
 async fn with_what_is_known(
     conn: &mut PgConnection,
     shared: &Shared,
@@ -270,17 +316,8 @@ async fn with_what_is_known(
         return Ok(Vec::new());
     }
     let lives = Lives::read(conn, shared.place.class).await?.without(own);
-    let mut moment = conn
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await?;
     let all: Vec<SiteUrl> = back.iter().flat_map(|(_, sites)| sites).cloned().collect();
-    let mut newest = vec![Newest::default(); all.len()];
-    for known in known::known(&mut moment, &lives, shared.boot, shared.since(now), &all).await? {
-        if let Some(place) = newest.get_mut(known.index) {
-            *place = known.kept.newest(known.version, policy, now);
-        }
-    }
-    moment.commit().await?;
+    let newest = known_of(conn, shared, &lives, &all, policy, now).await?;
     let mut newest = newest.into_iter();
     let with = |(id, sites): (ChunkId, Vec<SiteUrl>)| {
         let known = sites.into_iter().zip(newest.by_ref()).collect();

@@ -14,6 +14,8 @@ const COORDINATOR: &str = "interval '15 s'";
 
 /// Something about a chunk of a run.
 pub(super) enum ChunkTurn {
+    /// This process is a worker.
+    TakesWork(oneshot::Sender<Result<(), StoreError>>),
     /// A worker wants it.
     Take(ChunkId, oneshot::Sender<Result<Take, StoreError>>),
     /// Its worker has done with it.

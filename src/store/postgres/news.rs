@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
-use super::columns::{Result, at, json, maybe, now, numbers, run, state, url};
+use super::columns::{Result, at, json, maybe, now, numbers, run, state, text, url};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::retry::Policy;
@@ -48,9 +48,9 @@ pub(super) async fn take(
     runs: &[RunId],
 ) -> Result<Vec<News>> {
     let rows = sqlx::query(
-        "WITH told AS (DELETE FROM chunk_news WHERE run = ANY($1) RETURNING id, run, site, outcome) \
-         SELECT told.run, told.outcome, s.url, s.boot, CASE WHEN s.run = told.run THEN s.state END AS state \
-         FROM told JOIN sites s ON s.id = told.site ORDER BY told.id",
+        "WITH told AS (DELETE FROM chunk_news WHERE run = ANY($1) RETURNING id, run, site, outcome, process) \
+         SELECT told.run, told.outcome, coalesce(p.host, '') AS host, s.url, s.boot, CASE WHEN s.run = told.run THEN s.state END AS state \
+         FROM told JOIN sites s ON s.id = told.site LEFT JOIN processes p ON p.id = told.process ORDER BY told.id",
     )
     .bind(numbers(runs))
     .fetch_all(conn)
@@ -94,6 +94,7 @@ fn of_row(row: &PgRow, boot: i64, policy: &Policy, now: Moment) -> Result<News> 
         run: of_run,
         site: url(row, "url")?,
         did,
+        by: text(row, "host")?,
         state: state(row, "state").map(here),
     })
 }

@@ -139,8 +139,9 @@ async fn register(conn: &mut PgConnection, options: PgConnectOptions, by: Operat
     )
     .await?;
     let class = conn.fetch_one("SELECT 'runs'::regclass::oid::bigint").await?;
-    let process = conn
-        .fetch_one("INSERT INTO processes DEFAULT VALUES RETURNING id")
+    let process = sqlx::query("INSERT INTO processes (host) VALUES ($1) RETURNING id")
+        .bind(by.host.as_str())
+        .fetch_one(&mut *conn)
         .await?;
     Ok(Place {
         options,

@@ -5,7 +5,7 @@ use super::fault::{STORE, fault};
 use crate::store::StoreError;
 
 /// What makes tables of each version those of the next. Never change one that was released: add another.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, WORKERS];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, WORKERS, WHO_WORKS];
 
 /// "stprstor": who changes the tables holds this advisory lock, who writes shares it.
 pub(super) const TABLES: i64 = 0x7374_7072_7374_6f72;
@@ -174,6 +174,18 @@ CREATE TABLE chunk_news (
     outcome TEXT
 );
 CREATE INDEX chunk_news_of_run ON chunk_news (run);
+";
+
+/// Which worker has what of which backend.
+///
+/// `processes.host`: the machine, for who reads; `takes_work`: whether it is a worker. `chunks.backend`: no two processes
+/// work on chunks of one backend at once. `chunk_news.process`: who has done it.
+const WHO_WORKS: &str = "
+ALTER TABLE processes ADD COLUMN host TEXT NOT NULL DEFAULT '', ADD COLUMN takes_work BOOLEAN NOT NULL DEFAULT false;
+ALTER TABLE chunks ADD COLUMN backend TEXT;
+ALTER TABLE chunk_news ADD COLUMN process BIGINT;
+CREATE INDEX chunks_of_process ON chunks (works_process) WHERE NOT done;
+CREATE INDEX chunks_of_backend ON chunks (backend) WHERE NOT done;
 ";
 
 /// The version of tables that this program works with.

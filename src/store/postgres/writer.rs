@@ -91,6 +91,8 @@ pub(super) struct Writer {
     pub(super) works: BTreeMap<RunId, Work>,
     /// The chunks of other processes' runs that it has taken.
     pub(super) hands: Hands,
+    /// Whether it is a worker: the others see that it lives.
+    pub(super) takes_work: bool,
     /// The versions of sites that this process has made.
     pub(super) raised: HashMap<i64, Raised>,
     pub(super) batch: i64,
@@ -119,6 +121,7 @@ impl Writer {
             shared,
             works: BTreeMap::new(),
             hands: Hands::default(),
+            takes_work: false,
             raised: HashMap::new(),
             batch: 0,
             in_doubt: None,
