@@ -17,5 +17,7 @@ mod ends;
 mod halts;
 #[path = "cluster/leases.rs"]
 mod leases;
+#[path = "cluster/outage.rs"]
+mod outage;
 #[path = "cluster/jobs.rs"]
 mod jobs;

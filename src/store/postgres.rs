@@ -91,6 +91,8 @@ mod target;
 mod writer;
 /// What a worker asks of the store, and who has workers.
 mod working;
+/// Jobs of chunks, in the tables of the queue.
+mod queued;
 /// The queue of a worker's jobs.
 #[cfg(feature = "cluster")]
 mod jobs;

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -137,14 +138,24 @@ impl Desk {
         self.stops.load(Ordering::SeqCst)
     }
 
+    /// Whether nothing else in this process works on it: then it is open.
+    fn begins_with(&self, id: ChunkId) -> bool {
+        match lock(&self.open).entry(id) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(None);
+                true
+            }
+        }
+    }
+
     /// From the job to its end. An error gives the job to the next that asks.
     async fn work_on(&self, id: ChunkId) -> Result<(), String> {
         let (tell, over) = oneshot::channel();
-        while lock(&self.open).contains_key(&id) {
+        while !self.begins_with(id) {
             // The queue took this process for dead while it was not.
             sleep(BETWEEN).await;
         }
-        lock(&self.open).insert(id, None);
         let worked = self.take_and_work(id, tell, over).await;
         lock(&self.open).remove(&id);
         worked
@@ -166,7 +177,9 @@ impl Desk {
         } else {
             self.work_with(id, *chunk, over).await
         };
-        self.give_back(id).await?;
+        if !self.give_back(id).await? {
+            return Err("another worker has this chunk".to_owned());
+        }
         worked
     }
 
@@ -189,13 +202,18 @@ impl Desk {
         }
     }
 
-    async fn give_back(&self, id: ChunkId) -> Result<(), String> {
+    /// False where another worker has it by now.
+    async fn give_back(&self, id: ChunkId) -> Result<bool, String> {
         let store = self.database()?;
-        while let Err(error) = store.give_back(id).await {
-            tracing::warn!(%error, run = id.run.0, chunk = id.number, "a chunk cannot be given back yet");
+        loop {
+            match store.give_back(id).await {
+                Ok(given) => return Ok(given),
+                Err(error) => {
+                    tracing::warn!(%error, run = id.run.0, chunk = id.number, "a chunk cannot be given back yet");
+                }
+            }
             sleep(BETWEEN).await;
         }
-        Ok(())
     }
 
     async fn work_with(

@@ -36,6 +36,7 @@ async fn write_once<T>(
         tells: true,
         lease: session::lease(&lock(&shared.policy)),
         runs: &[],
+        heeds: &[],
     };
     let (mut transaction, _) = enter(conn, &entry).await?;
     let done = change(&mut transaction).await?;

@@ -4,12 +4,13 @@ use sqlx::{Error, PgConnection, Row};
 use tokio::time::timeout;
 
 use super::batch::Batch;
-use super::columns::{Result as Asked, json, key, moment, number, numbers, text, url, value};
+use super::columns::{Result as Asked, key, moment, number, numbers, text, url, value};
 use super::hands::{ChunkTurn, Hand, Hands};
+use super::queued;
 use super::session::{Failure, enter};
 use super::writer::{PATIENCE, Writer};
 use crate::site::SiteUrl;
-use crate::store::workers::{ChunkId, NewChunk, Take, TakenChunk};
+use crate::store::workers::{ChunkId, Take, TakenChunk};
 use crate::store::{RunId, StoreError};
 
 /// Tells the coordinators what a batch says of sites that this process has of them.
@@ -110,37 +111,30 @@ impl Writer {
     async fn try_take(&self, conn: &mut PgConnection, id: ChunkId) -> Result<(Take, i64), Failure> {
         let shared = Arc::clone(&self.shared);
         let (mut change, _) = enter(conn, &self.entry()).await?;
+        alone_at_the_backend(&mut change, id).await?;
         let row = sqlx::query(
             "SELECT c.done OR c.run_epoch <> r.epoch OR r.ended_wall IS NOT NULL AS over, c.wave, c.sites, \
-             r.kind, r.key, r.began_ns, r.began_wall, r.began_boot, \
-             (SELECT ceil(extract(epoch FROM p.until - clock_timestamp()))::bigint FROM processes p \
-             WHERE p.id = c.works_process AND p.id <> $3) AS seconds \
+             r.kind, r.key, r.began_ns, r.began_wall, r.began_boot \
              FROM chunks c JOIN runs r ON r.id = c.run WHERE c.run = $1 AND c.chunk = $2 FOR NO KEY UPDATE OF c",
         )
         .bind(number(id.run))
         .bind(id.number.cast_signed())
-        .bind(shared.place.process)
         .fetch_optional(&mut *change)
         .await?;
         let Some(row) = row else {
             return Ok((Take::Over, 0));
         };
-        let held = row.try_get::<Option<i64>, _>("seconds")?.unwrap_or_default();
-        if held > 0 && !row.try_get::<bool, _>("over")? {
-            // A PUT of who has it may be out.
-            return Ok((Take::Held(held.cast_unsigned()), 0));
+        if row.try_get("over")? {
+            is_done(&mut change, id).await?;
+            change.commit().await?;
+            return Ok((Take::Over, 0));
         }
-        let over: bool = row.try_get("over")?;
-        let epoch: i64 = sqlx::query_scalar(
-            "UPDATE chunks SET epoch = epoch + 1, done = $3, works_process = CASE WHEN $3 THEN works_process ELSE $4 END \
-             WHERE run = $1 AND chunk = $2 RETURNING epoch",
-        )
-        .bind(number(id.run))
-        .bind(id.number.cast_signed())
-        .bind(over)
-        .bind(shared.place.process)
-        .fetch_one(&mut *change)
-        .await?;
+        let held = free_in(&mut change, shared.place.process, id).await?;
+        if held > 0 {
+            // A PUT of who has it may be out.
+            return Ok((Take::Held(held), 0));
+        }
+        let epoch = take(&mut change, shared.place.process, id).await?;
         let began = moment(&row, "began")?.map(|began| began.here(shared.boot));
         let chunk = TakenChunk {
             kind: value(&row, "kind")?,
@@ -150,39 +144,104 @@ impl Writer {
             sites: sites_of(&mut change, id.run, row.try_get("sites")?).await?,
         };
         change.commit().await?;
-        if over {
-            return Ok((Take::Over, epoch));
-        }
         Ok((Take::Taken(Box::new(chunk)), epoch))
     }
 
-    async fn give_back(&mut self, id: ChunkId) -> Result<(), StoreError> {
-        let Some(epoch) = self.hands.0.get(&id).map(|hand| hand.epoch) else {
-            return Ok(());
-        };
+    async fn give_back(&mut self, id: ChunkId) -> Result<bool, StoreError> {
+        // Where the answer to an earlier try was lost, it may be forgotten here and done there.
+        let epoch = self.hands.0.get(&id).map(|hand| hand.epoch);
         let mut session = self.ready().await?;
         let process = self.shared.place.process;
         let giving = async {
             let (mut change, _) = enter(&mut session.conn, &self.entry()).await?;
-            sqlx::query(
-                "UPDATE chunks SET done = true WHERE run = $1 AND chunk = $2 AND epoch = $3 AND works_process = $4",
+            let row = sqlx::query(
+                "SELECT done, coalesce(epoch = $3 AND works_process = $4, false) AS is_ours FROM chunks \
+                 WHERE run = $1 AND chunk = $2 FOR NO KEY UPDATE",
             )
             .bind(number(id.run))
             .bind(id.number.cast_signed())
             .bind(epoch)
             .bind(process)
-            .execute(&mut *change)
+            .fetch_optional(&mut *change)
             .await?;
+            let ends = match row {
+                Some(row) => row.try_get("done")? || row.try_get("is_ours")?,
+                None => true,
+            };
+            if ends {
+                is_done(&mut change, id).await?;
+            }
             change.commit().await?;
-            Ok(())
+            Ok(ends)
         };
         let given = timeout(PATIENCE, giving).await;
         let given = given.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
-        self.done(session, given)?;
+        let given = self.done(session, given)?;
         self.hands.0.remove(&id);
         self.shared.works_on(self.own());
-        Ok(())
+        Ok(given)
     }
+}
+
+/// Until the end of the transaction nobody else takes a chunk of the same backend.
+async fn alone_at_the_backend(conn: &mut PgConnection, id: ChunkId) -> Asked<()> {
+    sqlx::query(
+        "SELECT pg_advisory_xact_lock(hashtextextended('stripe-propagate ' || backend, 0)) FROM chunks \
+         WHERE run = $1 AND chunk = $2",
+    )
+    .bind(number(id.run))
+    .bind(id.number.cast_signed())
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// In how many seconds the chunk is free at the soonest: while another process that lives has it, or another chunk of its
+/// backend, whatever the queue thinks of that process. 0 where it is free.
+async fn free_in(conn: &mut PgConnection, process: i64, id: ChunkId) -> Asked<u64> {
+    let seconds: Option<i64> = sqlx::query_scalar(
+        "SELECT ceil(extract(epoch FROM max(p.until) - clock_timestamp()))::bigint FROM chunks c \
+         JOIN chunks o ON NOT o.done AND (o.backend = c.backend OR (o.run, o.chunk) = (c.run, c.chunk)) \
+         JOIN processes p ON p.id = o.works_process AND p.id <> $3 AND p.until > clock_timestamp() \
+         WHERE c.run = $1 AND c.chunk = $2",
+    )
+    .bind(number(id.run))
+    .bind(id.number.cast_signed())
+    .bind(process)
+    .fetch_one(conn)
+    .await?;
+    Ok(seconds.unwrap_or_default().max(0).cast_unsigned())
+}
+
+/// Takes it; what others have of its backend, whose leases are over, they have no more. Returns its new epoch.
+async fn take(conn: &mut PgConnection, process: i64, id: ChunkId) -> Asked<i64> {
+    sqlx::query(
+        "UPDATE chunks o SET epoch = o.epoch + 1, works_process = NULL FROM chunks c WHERE c.run = $1 AND c.chunk = $2 \
+         AND o.backend = c.backend AND (o.run, o.chunk) <> (c.run, c.chunk) AND NOT o.done AND o.works_process <> $3",
+    )
+    .bind(number(id.run))
+    .bind(id.number.cast_signed())
+    .bind(process)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query_scalar(
+        "UPDATE chunks SET epoch = epoch + 1, works_process = $3 WHERE run = $1 AND chunk = $2 RETURNING epoch",
+    )
+    .bind(number(id.run))
+    .bind(id.number.cast_signed())
+    .bind(process)
+    .fetch_one(conn)
+    .await
+}
+
+/// No worker has anything of it any more.
+async fn is_done(conn: &mut PgConnection, id: ChunkId) -> Asked<()> {
+    sqlx::query("UPDATE chunks SET done = true WHERE run = $1 AND chunk = $2")
+        .bind(number(id.run))
+        .bind(id.number.cast_signed())
+        .execute(&mut *conn)
+        .await?;
+    queued::end(conn, id).await
 }
 
 /// The sites of a chunk, by their numbers, with their names.
@@ -203,9 +262,4 @@ async fn sites_of(
     rows.iter()
         .map(|row| Ok((url(row, "url")?, text(row, "name")?)))
         .collect()
-}
-
-/// The payload of a chunk's job: numbers, and nothing else.
-pub(super) fn payload(chunk: &NewChunk) -> Asked<String> {
-    json(&serde_json::json!({ "run": chunk.id.run.0, "wave": chunk.wave, "chunk": chunk.id.number }))
 }

@@ -28,7 +28,7 @@ impl Writer {
         segment: &[Waiting],
         committing: &mut Option<Doubt>,
     ) -> Result<(), Failure> {
-        let own = self.own();
+        let (own, heeds) = (self.own(), self.hands.heeds());
         let shared = Arc::clone(&self.shared);
         let entry = Entry {
             process: shared.place.process,
@@ -36,6 +36,7 @@ impl Writer {
             tells: self.is_to_tell(),
             lease: self.lease(),
             runs: &own,
+            heeds: &heeds,
         };
         let (mut change, fences) = enter(conn, &entry).await?;
         self.keep_what_is_ours(&fences);

@@ -150,6 +150,7 @@ impl Writer {
         }
         let doubted = self.turn_in_doubt.as_ref().map(|doubt| doubt.outcome.run);
         let own: Vec<RunId> = self.own().into_iter().chain(doubted).collect();
+        let heeds = self.hands.heeds();
         let asked = Instant::now();
         let entry = Entry {
             process: self.shared.place.process,
@@ -157,6 +158,7 @@ impl Writer {
             tells: false,
             lease: self.lease(),
             runs: &own,
+            heeds: &heeds,
         };
         let (mut change, fences) = enter(&mut session.conn, &entry).await?;
         let written: i64 = sqlx::query_scalar("SELECT batch FROM processes WHERE id = $1")

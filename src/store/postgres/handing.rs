@@ -1,5 +1,6 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use sqlx::{Connection, Error, PgConnection, PgPool, Row};
 use tokio::runtime::Handle;
@@ -8,27 +9,23 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::asking::{Asking, READ_LIMIT, ask};
-use super::chunks::payload;
 use super::columns::{Result as Asked, number, numbers, run, urls};
 use super::hands::ChunkTurn;
 use super::schema::TABLES;
-use super::session::{Failure, Lives, enter};
+use super::session::{Failure, Lives, are_ours, enter, halts};
 use super::writer::{Job, PATIENCE, Turn, Writer};
-use super::{Shared, gone, known, news, working};
+use super::{Shared, gone, known, news, queued, working};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
 use crate::store::left::no_right;
+use crate::store::shared::lock;
 use crate::store::workers::{ChunkId, Heard, NewChunk, ToCome, Workers};
 use crate::store::{Newest, RunId, StoreError};
 use crate::text::CleanText;
 
-/// Where the queue's tables are: in a schema of their own.
-pub(super) const QUEUE: &str = "stripe_propagate_jobs";
-/// What the jobs of chunks are called there.
-pub(super) const CHUNK: &str = "chunk";
-/// So long a queue's name may be.
-const LONGEST: usize = 100;
+/// How often it is seen whether the queue has a job for each open chunk.
+const MENDS: Duration = Duration::from_secs(10);
 
 impl Writer {
     /// All of it in one transaction, with its jobs; what was handed over already is passed over.
@@ -41,7 +38,7 @@ impl Writer {
                     return Err(Failure::Refused(no_right(chunk.id.run)));
                 };
                 if insert(&mut change, chunk, work.epoch).await? {
-                    enqueue(&mut change, chunk).await?;
+                    queued::enqueue(&mut change, chunk.id).await?;
                 }
             }
             change.commit().await?;
@@ -60,6 +57,7 @@ impl Writer {
         };
         let telling = async {
             let (mut change, _) = enter(&mut session.conn, &self.entry()).await?;
+            halts(&mut change, run).await?;
             sqlx::query("UPDATE runs SET held = NOT $2 WHERE id = $1 AND epoch = $3")
                 .bind(number(run))
                 .bind(may)
@@ -95,29 +93,14 @@ async fn insert(conn: &mut PgConnection, chunk: &NewChunk, run_epoch: i64) -> As
     Ok(done.rows_affected() > 0)
 }
 
-/// The job of a chunk: numbers only. Its queue is the backend, so that the limit of that holds over all machines.
-async fn enqueue(conn: &mut PgConnection, chunk: &NewChunk) -> Asked<()> {
-    let key = format!("{}/{}/{}", chunk.id.run.0, chunk.wave, chunk.id.number);
-    sqlx::query(sqlx::AssertSqlSafe(format!(
-        "SELECT {QUEUE}.add_job($1, $2::json, queue_name => CASE WHEN length($3) > {LONGEST} \
-         THEN left($3, 60) || md5($3) ELSE $3 END, job_key => $4, max_attempts => 1000)"
-    )))
-    .bind(CHUNK)
-    .bind(payload(chunk)?)
-    .bind(&*chunk.backend)
-    .bind(key)
-    .execute(conn)
-    .await
-    .map(drop)
-}
-
 /// The workers of a store in `PostgreSQL`, for who coordinates runs there.
 pub(super) struct PgWorkers {
     /// The store ends with its own end of it.
-    pub(super) jobs: WeakUnboundedSender<Job>,
-    pub(super) runtime: Handle,
-    pub(super) pool: PgPool,
-    pub(super) shared: Arc<Shared>,
+    jobs: WeakUnboundedSender<Job>,
+    runtime: Handle,
+    pool: PgPool,
+    shared: Arc<Shared>,
+    mended: Mutex<Option<Instant>>,
 }
 
 impl fmt::Debug for PgWorkers {
@@ -127,6 +110,32 @@ impl fmt::Debug for PgWorkers {
 }
 
 impl PgWorkers {
+    pub(super) fn new(
+        jobs: WeakUnboundedSender<Job>,
+        runtime: Handle,
+        pool: PgPool,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            jobs,
+            runtime,
+            pool,
+            shared,
+            mended: Mutex::default(),
+        }
+    }
+
+    /// Whether it is time to see whether the queue has all jobs.
+    fn mends(&self) -> bool {
+        let now = Instant::now();
+        let mut mended = lock(&self.mended);
+        let is_time = mended.is_none_or(|at| now.duration_since(at) >= MENDS);
+        if is_time {
+            *mended = Some(now);
+        }
+        is_time
+    }
+
     async fn turn<T>(
         &self,
         turn: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> ChunkTurn,
@@ -169,10 +178,13 @@ impl Workers for PgWorkers {
     }
 
     fn heard<'a>(&'a self, known: &'a [ChunkId], policy: &'a Policy, now: Moment) -> ToCome<'a, Heard> {
-        let (known, policy, own) = (known.to_vec(), policy.clone(), self.shared.own());
-        Box::pin(self.ask(move |conn, shared| {
-            Box::pin(async move { Ok(heard(conn, shared, own, &known, &policy, now).await?) })
-        }))
+        let question = Question {
+            own: self.shared.own(),
+            known: known.to_vec(),
+            policy: policy.clone(),
+            mends: self.mends(),
+        };
+        Box::pin(self.ask(move |conn, shared| Box::pin(heard(conn, shared, question, now))))
     }
 
     fn living(&self) -> ToCome<'_, Vec<CleanText>> {
@@ -190,14 +202,27 @@ impl Workers for PgWorkers {
     }
 }
 
+/// What is asked of the workers.
+struct Question {
+    /// The runs of this process.
+    own: Vec<RunId>,
+    known: Vec<ChunkId>,
+    policy: Policy,
+    mends: bool,
+}
+
 async fn heard(
     conn: &mut PgConnection,
     shared: &Shared,
-    own: Vec<RunId>,
-    known: &[ChunkId],
-    policy: &Policy,
+    question: Question,
     now: Moment,
-) -> Asked<Heard> {
+) -> Result<Heard, Failure> {
+    let Question {
+        own,
+        known,
+        policy,
+        mends,
+    } = question;
     if own.is_empty() {
         return Ok(Heard::default());
     }
@@ -206,18 +231,22 @@ async fn heard(
         .bind(TABLES)
         .execute(&mut *change)
         .await?;
-    is_known(&mut change, known).await?;
+    are_ours(&mut change).await?;
+    is_known(&mut change, &known).await?;
     take_back(&mut change, &own).await?;
+    if mends {
+        queued::mend(&mut change, &own).await?;
+    }
     // Before what they have told: what a worker did with a chunk is on record when it gives that back.
     let back = given_back(&mut change, &own).await?;
-    let news = news::take(&mut change, shared.boot, policy, &own).await?;
+    let news = news::take(&mut change, shared.boot, &policy, &own).await?;
     let workers = working::busy(&mut change, &own).await?;
     let taken = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM chunks WHERE run = ANY($1) AND epoch > 0)")
         .bind(numbers(&own))
         .fetch_one(&mut *change)
         .await?;
     change.commit().await?;
-    let back = with_what_is_known(conn, shared, &own, back, policy, now).await?;
+    let back = with_what_is_known(conn, shared, &own, back, &policy, now).await?;
     Ok(Heard {
         news,
         back,
@@ -252,9 +281,9 @@ async fn take_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<()> {
          WHERE p.id = c.works_process AND p.until > clock_timestamp())",
     )
     .bind(numbers(own))
-    .execute(conn)
-    .await
-    .map(drop)
+    .execute(&mut *conn)
+    .await?;
+    queued::end_all(conn, own).await
 }
 
 /// The chunks that were given back, with their sites.

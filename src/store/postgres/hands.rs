@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use sqlx::{PgConnection, Row};
 use tokio::sync::oneshot;
 
-use super::columns::{Result as Asked, numbers, run};
+use super::columns::{Result as Asked, run};
 use crate::site::SiteUrl;
 use crate::store::workers::{ChunkId, NewChunk, Take};
 use crate::store::{RunId, StoreError};
@@ -19,7 +19,7 @@ pub(super) enum ChunkTurn {
     /// A worker wants it.
     Take(ChunkId, oneshot::Sender<Result<Take, StoreError>>),
     /// Its worker has done with it.
-    GiveBack(ChunkId, oneshot::Sender<Result<(), StoreError>>),
+    GiveBack(ChunkId, oneshot::Sender<Result<bool, StoreError>>),
     /// A coordinator has these for the workers.
     HandOver(Vec<NewChunk>, oneshot::Sender<Result<(), StoreError>>),
     /// Whether PUTs of a run may go.
@@ -46,6 +46,11 @@ impl Hands {
         self.0.keys().map(|id| id.run).collect()
     }
 
+    /// The runs whose halts count here, in order.
+    pub(super) fn heeds(&self) -> Vec<RunId> {
+        self.runs().into_iter().collect()
+    }
+
     /// Whether a PUT may go to this site.
     pub(super) fn may_send(&self, run: RunId, site: &SiteUrl) -> bool {
         let of_run = |number| ChunkId { run, number };
@@ -60,10 +65,8 @@ impl Hands {
             return Ok(());
         }
         let held = sqlx::query(
-            "SELECT run, chunk, epoch FROM chunks WHERE run = ANY($1) AND works_process = $2 AND NOT done \
-             ORDER BY run, chunk FOR SHARE",
+            "SELECT run, chunk, epoch FROM chunks WHERE works_process = $1 AND NOT done ORDER BY run, chunk FOR SHARE",
         )
-        .bind(numbers(&self.runs()))
         .bind(process)
         .fetch_all(&mut *conn)
         .await?;
@@ -71,8 +74,7 @@ impl Hands {
         for row in &held {
             epochs.insert(chunk_id(row)?, row.try_get::<i64, _>("epoch")?);
         }
-        let runs = self.runs();
-        let sending = sending(conn, &runs).await?;
+        let sending = sending(conn, process).await?;
         self.0.retain(|id, hand| epochs.get(id) == Some(&hand.epoch));
         for (id, hand) in &mut self.0 {
             hand.may_send = sending.contains(id);
@@ -88,23 +90,26 @@ fn chunk_id(row: &sqlx::postgres::PgRow) -> Asked<ChunkId> {
     })
 }
 
-/// The chunks of these runs whose PUTs may go.
-async fn sending(conn: &mut PgConnection, runs: &BTreeSet<RunId>) -> Asked<HashSet<ChunkId>> {
+/// The chunks that this process has and whose PUTs may go.
+async fn sending(conn: &mut PgConnection, process: i64) -> Asked<HashSet<ChunkId>> {
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "SELECT c.run, c.chunk FROM chunks c JOIN runs r ON r.id = c.run JOIN processes p ON p.id = r.works_process \
-         WHERE c.run = ANY($1) AND NOT c.done AND r.epoch = c.run_epoch AND r.sends AND NOT r.held \
+         WHERE c.works_process = $1 AND NOT c.done AND r.epoch = c.run_epoch AND r.sends AND NOT r.held \
          AND r.ended_wall IS NULL AND p.at > clock_timestamp() - {COORDINATOR}"
     )))
-    .bind(numbers(runs))
+    .bind(process)
     .fetch_all(conn)
     .await?;
     rows.iter().map(chunk_id).collect()
 }
 
-/// Which of these chunks may not send any more: their run is halted, or nobody coordinates it.
-pub(super) async fn recalled(conn: &mut PgConnection, chunks: &[ChunkId]) -> Asked<Vec<ChunkId>> {
-    let runs = chunks.iter().map(|id| id.run).collect();
-    let sending = sending(conn, &runs).await?;
+/// Which of these chunks may not send any more: their run is halted, nobody coordinates it, or another process has them.
+pub(super) async fn recalled(
+    conn: &mut PgConnection,
+    process: i64,
+    chunks: &[ChunkId],
+) -> Asked<Vec<ChunkId>> {
+    let sending = sending(conn, process).await?;
     let recalled = chunks.iter().filter(|id| !sending.contains(id));
     Ok(recalled.copied().collect())
 }

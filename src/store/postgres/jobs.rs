@@ -14,8 +14,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::fault::STORE;
-use super::handing::{CHUNK, QUEUE};
 use super::opening::address;
+use super::queued::{CHUNK, QUEUE};
 use super::session::set_up;
 use super::{ASK_LIMIT, PostgresStore, gone};
 use crate::secret::Secret;
@@ -109,7 +109,26 @@ impl TaskHandler for Job {
             run: RunId(self.run),
             number: self.chunk,
         };
-        work(id).await
+        let worked = work(id).await;
+        if worked.is_err() {
+            // At once, and not behind a pause that grows: nothing is wrong with the job.
+            give_back(context.pg_pool(), context.worker_id(), *context.job().id()).await;
+        }
+        worked
+    }
+}
+
+/// Puts a job that this worker has back into the queue; where it cannot, the queue does it later by itself.
+async fn give_back(pool: &PgPool, worker: &str, job: i64) {
+    let given = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {QUEUE}._private_return_jobs($1, ARRAY[$2::bigint])"
+    )))
+    .bind(worker)
+    .bind(job)
+    .execute(pool)
+    .await;
+    if let Err(error) = given {
+        tracing::info!(%error, job, "a job was not put back into the queue");
     }
 }
 

@@ -92,6 +92,8 @@ pub(super) struct Entry<'a> {
     pub(super) lease: f64,
     /// Whose fences are asked for: they stay as they are until the end of the transaction.
     pub(super) runs: &'a [RunId],
+    /// Those of them that other processes coordinate, in order: none of them is halted until the end of the transaction.
+    pub(super) heeds: &'a [RunId],
 }
 
 /// Begins a transaction that writes: the others will see that something was written, and the tables are of this
@@ -108,12 +110,15 @@ pub(super) async fn enter<'a>(
                  VALUES ($1, 1, coalesce($2, 0), clock_timestamp() + make_interval(secs => $4)) \
                  ON CONFLICT (id) DO UPDATE SET written = processes.written + 1, \
                  batch = coalesce($2, processes.batch), at = now(), until = greatest(processes.until, excluded.until) \
-                 RETURNING pg_advisory_xact_lock_shared($3) IS NULL";
+                 RETURNING pg_advisory_xact_lock_shared($3) IS NULL, \
+                 (SELECT count(pg_advisory_xact_lock_shared($5 + run)) FROM unnest($6::bigint[]) run)";
     sqlx::query(enter)
         .bind(entry.process)
         .bind(entry.batch)
         .bind(TABLES)
         .bind(entry.lease)
+        .bind(HALTS)
+        .bind(numbers(entry.heeds))
         .execute(&mut *change)
         .await?;
     // In a statement of its own, which sees what was upgraded while that lock was waited for.
@@ -145,6 +150,30 @@ pub(super) async fn enter<'a>(
         }
     }
     Ok((change, fences))
+}
+
+/// Whether the tables are of this program's version.
+///
+/// # Errors
+/// When they are not: what to do.
+pub(super) async fn are_ours(conn: &mut PgConnection) -> std::result::Result<(), Failure> {
+    let found: i64 = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'version'")
+        .fetch_one(conn)
+        .await?;
+    must_be_ours(found).map_err(Failure::Refused)
+}
+
+/// "stpr" before the number of a run: who writes intents of its PUTs for its coordinator shares this advisory lock, and
+/// who halts it holds it. A row's lock would not do: those who share it overtake who waits for it.
+const HALTS: i64 = 0x7374_7072_0000_0000;
+
+/// Behind this no PUT of the run has its intent written in a transaction that began before.
+pub(super) async fn halts(conn: &mut PgConnection, run: RunId) -> Result<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(HALTS + number(run))
+        .execute(conn)
+        .await
+        .map(drop)
 }
 
 /// How long the intent of a PUT may take to be committed, from the moment at which the right to send was seen, until it

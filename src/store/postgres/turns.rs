@@ -124,6 +124,7 @@ impl Writer {
             tells: true,
             lease: self.lease(),
             runs: &[],
+            heeds: &[],
         }
     }
 

@@ -66,12 +66,12 @@ impl PostgresStore {
     /// From now on workers make the calls of the runs that this process begins or takes up.
     pub fn has_workers(&mut self) {
         self.workers = self.jobs.as_ref().map(|jobs| {
-            Arc::new(PgWorkers {
-                jobs: jobs.downgrade(),
-                runtime: self.runtime.clone(),
-                pool: self.pool.clone(),
-                shared: Arc::clone(&self.shared),
-            })
+            Arc::new(PgWorkers::new(
+                jobs.downgrade(),
+                self.runtime.clone(),
+                self.pool.clone(),
+                Arc::clone(&self.shared),
+            ))
         });
     }
 
@@ -83,11 +83,12 @@ impl PostgresStore {
         self.turn(|reply| Turn::Chunk(ChunkTurn::Take(id, reply))).await
     }
 
-    /// Gives it back: all that this process has handed over of its sites is on record then.
+    /// Gives it back: all that this process has handed over of its sites is on record then, and its job has ended. False
+    /// where another process has it by now: then the job is for that one to end.
     ///
     /// # Errors
     /// When the store is not reached.
-    pub async fn give_back(&self, id: ChunkId) -> Result<(), StoreError> {
+    pub async fn give_back(&self, id: ChunkId) -> Result<bool, StoreError> {
         self.turn(|reply| Turn::Chunk(ChunkTurn::GiveBack(id, reply)))
             .await
     }
@@ -97,7 +98,9 @@ impl PostgresStore {
     /// # Errors
     /// When the store is not reached.
     pub async fn recalled(&self, chunks: Vec<ChunkId>) -> Result<Vec<ChunkId>, StoreError> {
-        self.read(move |conn, _| Box::pin(async move { Ok(recalled(conn, &chunks).await?) }))
-            .await
+        self.read(move |conn, shared| {
+            Box::pin(async move { Ok(recalled(conn, shared.place.process, &chunks).await?) })
+        })
+        .await
     }
 }

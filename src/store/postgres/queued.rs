@@ -1,0 +1,107 @@
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+
+use super::columns::{Result as Asked, number, numbers};
+use crate::store::RunId;
+use crate::store::workers::ChunkId;
+
+/// Where the queue's tables are: in a schema of their own. Those that begin with `_private` are as the version of
+/// `graphile_worker` in Cargo.toml makes them: no function of it ends a job together with a change of ours.
+pub(super) const QUEUE: &str = "stripe_propagate_jobs";
+/// What the jobs of chunks are called there.
+pub(super) const CHUNK: &str = "chunk";
+/// The key of a chunk's job: nothing is enqueued twice.
+const KEY: &str = "c.run || '/' || c.wave || '/' || c.chunk";
+/// The name of a chunk's queue, which may be 128 characters long: the backend, so that its limit holds over all machines.
+const NAME: &str =
+    "CASE WHEN length(c.backend) > 100 THEN left(c.backend, 60) || md5(c.backend) ELSE c.backend END";
+/// In a statement that takes rows of jobs away, as `ended`: the queues that those held are free.
+const FREE: &str = "UPDATE stripe_propagate_jobs._private_job_queues q SET locked_by = NULL, locked_at = NULL \
+                    FROM ended WHERE q.id = ended.job_queue_id AND q.locked_by = ended.locked_by";
+
+/// The job of a chunk, whose row is there: numbers only.
+pub(super) async fn enqueue(conn: &mut PgConnection, id: ChunkId) -> Asked<()> {
+    sqlx::query(AssertSqlSafe(format!(
+        "{} WHERE c.run = $2 AND c.chunk = $3",
+        add()
+    )))
+    .bind(CHUNK)
+    .bind(number(id.run))
+    .bind(id.number.cast_signed())
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+fn add() -> String {
+    format!(
+        "SELECT c.run, c.chunk, {QUEUE}.add_job($1, json_build_object('run', c.run, 'wave', c.wave, 'chunk', c.chunk), \
+         queue_name => {NAME}, job_key => {KEY}, max_attempts => 1000)::text FROM chunks c"
+    )
+}
+
+/// Ends the job of a chunk in the transaction that says that the chunk is done, whoever has it. What the queue does
+/// when a worker has ended by itself asks nobody whose job it is by then, and would leave the queue locked.
+pub(super) async fn end(conn: &mut PgConnection, id: ChunkId) -> Asked<()> {
+    sqlx::query(AssertSqlSafe(format!(
+        "WITH ended AS (DELETE FROM {QUEUE}._private_jobs j USING chunks c \
+         WHERE c.run = $1 AND c.chunk = $2 AND j.key = {KEY} RETURNING j.job_queue_id, j.locked_by) {FREE}"
+    )))
+    .bind(number(id.run))
+    .bind(id.number.cast_signed())
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// As [`end`], of all chunks of these runs that are done and not told of.
+pub(super) async fn end_all(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
+    sqlx::query(AssertSqlSafe(format!(
+        "WITH ended AS (DELETE FROM {QUEUE}._private_jobs j USING chunks c \
+         WHERE c.run = ANY($1) AND c.done AND NOT c.told AND j.key = {KEY} \
+         RETURNING j.job_queue_id, j.locked_by) {FREE}"
+    )))
+    .bind(numbers(runs))
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// What must never be: an open chunk of these runs without a job, which nobody would take, and a queue that is locked
+/// for a job that is not there, of which nobody would take any. Both are mended, and told in the log.
+pub(super) async fn mend(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
+    let again = sqlx::query(AssertSqlSafe(format!(
+        "{} WHERE c.run = ANY($2) AND NOT c.done \
+         AND NOT EXISTS (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.key = {KEY})",
+        add()
+    )))
+    .bind(CHUNK)
+    .bind(numbers(runs))
+    .fetch_all(&mut *conn)
+    .await?;
+    for row in &again {
+        let (run, chunk): (i64, i64) = (row.try_get("run")?, row.try_get("chunk")?);
+        tracing::warn!(
+            run,
+            chunk,
+            "the queue had lost the job of a chunk: it is in it again"
+        );
+    }
+    // By `locked_at` a queue that somebody has taken since it was looked at is left alone.
+    let free = sqlx::query(AssertSqlSafe(format!(
+        "UPDATE {QUEUE}._private_job_queues q SET locked_by = NULL, locked_at = NULL \
+         WHERE q.locked_by IS NOT NULL AND q.locked_at < now() - interval '10 s' AND NOT EXISTS \
+         (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.job_queue_id = q.id AND j.locked_by = q.locked_by) \
+         RETURNING q.id"
+    )))
+    .fetch_all(conn)
+    .await?;
+    let id = |row: &PgRow| row.try_get::<i32, _>("id");
+    for queue in free.iter().map(id) {
+        tracing::warn!(
+            queue = queue?,
+            "a queue was locked for a job that is gone: it is free again"
+        );
+    }
+    Ok(())
+}
