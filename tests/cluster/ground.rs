@@ -198,7 +198,7 @@ impl Ground {
     }
 }
 
-fn text(url: &str, sql: &str) -> String {
+pub(crate) fn text(url: &str, sql: &str) -> String {
     use sqlx::Connection;
 
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -6,18 +6,20 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use stripe_propagate::demo::record::Record;
 
-use super::ground::{Ground, LIMIT, Running, sharing};
+use super::ground::{Ground, LIMIT, Running, sharing, text};
 use super::servers::{Kind, new_database, run};
 
 const AT_ONCE: &str = "canary = 0\nstop_after = \"never\"";
 /// The queue takes a worker for dead behind 15 s.
 const TOO_LONG: Duration = Duration::from_secs(17);
-const SITES: usize = 120;
+/// One chunk for each server: so that the job that is given to another is that of the chunk.
+const OF_A_SERVER: usize = 32;
+const SITES: usize = 3 * OF_A_SERVER;
 
 /// Three workers, of which one has a chunk whose PUT is on its way until it is let go, and who pushes.
 fn in_the_middle(url: &str) -> (Ground, [Running; 3], Running) {
     let timeout = Duration::from_secs(45);
-    let ground = Ground::with_timeout(sharing(SITES, 40), url.to_owned(), AT_ONCE, timeout);
+    let ground = Ground::with_timeout(sharing(SITES, OF_A_SERVER), url.to_owned(), AT_ONCE, timeout);
     ground.stage.fleet.hurry(10);
     ground.stage.fleet.hold_next_put(0);
     let first = ground.worker("one");
@@ -26,6 +28,29 @@ fn in_the_middle(url: &str) -> (Ground, [Running; 3], Running) {
     assert!(ground.stage.fleet.wait_until(LIMIT, is_held));
     let [second, third] = ["two", "three"].map(|name| ground.worker(name));
     (ground, [first, second, third], push)
+}
+
+/// Which worker of the queue has the job of the chunk whose PUT is on its way.
+fn has_the_job(ground: &Ground) -> String {
+    let url = &ground.stage.fleet.sites()[0].url;
+    let job = format!(
+        "SELECT max(j.locked_by) FROM stripe_propagate_jobs._private_jobs j \
+         JOIN stripe_propagate.chunks c ON j.key = c.run || '/' || c.wave || '/' || c.chunk \
+         JOIN stripe_propagate.sites s ON s.id = ANY(c.sites) WHERE s.url = '{url}' AND NOT c.done"
+    );
+    text(&ground.url, &job)
+}
+
+/// Until another one than before has it, though the one that had it lives.
+fn is_given_to_another(ground: &Ground, before: &str) {
+    assert!(!before.is_empty());
+    let begin = Instant::now();
+    let mut has = String::new();
+    while has.is_empty() || has == before {
+        assert!(begin.elapsed() < LIMIT, "nobody else took the job");
+        sleep(Duration::from_millis(100));
+        has = has_the_job(ground);
+    }
 }
 
 /// All have ended well, and nothing is left of it that could stand in the way of the next run.
@@ -48,6 +73,7 @@ fn behind_a_long_outage_of_the_database_a_run_goes_on_with_the_workers_that_it_h
         return;
     };
     let (ground, _workers, push) = in_the_middle(&url);
+    let before = has_the_job(&ground);
     let (_, database) = url.rsplit_once('/').unwrap();
     let beside = Kind::Postgres.url(server.port, "postgres");
     let order = |statement: &str| run(Kind::Postgres, &beside, statement).unwrap();
@@ -57,13 +83,11 @@ fn behind_a_long_outage_of_the_database_a_run_goes_on_with_the_workers_that_it_h
     ));
     sleep(TOO_LONG);
     order(&format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"));
-    // All of them are late by now, and the first that looks gives the jobs of all to others.
-    let begin = Instant::now();
-    let given = "SELECT count(*) FROM stripe_propagate_jobs._private_jobs WHERE locked_by IS NOT NULL";
-    while ground.asked(given) == 0 {
-        assert!(begin.elapsed() < LIMIT);
-        sleep(Duration::from_millis(100));
-    }
+    // What a worker whose look at the others comes before their words does with all of them.
+    let finds_all_dead = "SELECT stripe_propagate_jobs.recover_dead_worker_jobs(array_agg(id)) \
+                          FROM stripe_propagate_jobs._private_workers";
+    run(Kind::Postgres, &ground.url, finds_all_dead).unwrap();
+    is_given_to_another(&ground, &before);
     ground.stage.fleet.let_go(0);
     ends_well(&ground, push);
 }
@@ -74,13 +98,9 @@ fn a_worker_that_hung_and_comes_back_ends_its_chunk_and_nobody_waits_for_it_behi
         return;
     };
     let (ground, workers, push) = in_the_middle(&url);
+    let before = has_the_job(&ground);
     workers[0].signal(Signal::STOP);
-    let begin = Instant::now();
-    let counted = "SELECT count(*) FROM stripe_propagate_jobs._private_workers";
-    while ground.asked(counted) != 2 {
-        assert!(begin.elapsed() < LIMIT, "it was not taken for dead");
-        sleep(Duration::from_millis(200));
-    }
+    is_given_to_another(&ground, &before);
     workers[0].signal(Signal::CONT);
     ground.stage.fleet.let_go(0);
     ends_well(&ground, push);
