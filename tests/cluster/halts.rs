@@ -9,10 +9,21 @@ use stripe_propagate::demo::faults::Fault;
 use stripe_propagate::store::Request;
 
 use super::ground::{Ended, Ground, PER_BACKEND};
-use super::servers::{Kind, new_database};
+use super::servers::{Kind, new_database, run};
 
 /// Servers that the sites share.
 const SERVERS: usize = 4;
+
+/// Writes down when a PUT goes on record, and when a halt does.
+const WATCH: &str = "
+CREATE TABLE watched (what TEXT NOT NULL, at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp());
+CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO public.watched (what) VALUES (TG_ARGV[0]); RETURN NULL; END $$;
+CREATE TRIGGER puts AFTER INSERT ON stripe_propagate.attempts FOR EACH ROW
+    WHEN (NEW.request = '\"put\"') EXECUTE FUNCTION watch('put');
+CREATE TRIGGER halts AFTER UPDATE OF held ON stripe_propagate.runs FOR EACH ROW
+    WHEN (NEW.held AND NOT OLD.held) EXECUTE FUNCTION watch('halt');
+";
 
 /// A fleet in which some sites say that they did not store the key, among others, and all share a few servers.
 fn ground(failing: usize, sites: usize, rollout: &str) -> Option<Ground> {
@@ -69,7 +80,15 @@ fn behind_a_halt_no_worker_begins_with_another_site() {
     let Some(ground) = ground(60, 240, "canary = 0\nstop_after = 5") else {
         return;
     };
+    // The tables are there behind the first command.
+    ground.start("pushes", &["history"]).ends().has(0);
+    run(Kind::Postgres, &ground.url, WATCH).unwrap();
     let ended = push(&ground);
+    // What is sent behind the halt is what was on record before it: at most what was in flight.
+    let behind = "SELECT count(*) FROM watched WHERE what = 'put' \
+                  AND at > (SELECT min(at) FROM watched WHERE what = 'halt')";
+    assert_eq!(ground.asked(behind), 0, "PUTs were put on record behind the halt");
+    assert!(ground.asked("SELECT count(*) FROM watched WHERE what = 'put'") >= 5);
     let halted: Value = ended.events("halted").remove(0);
     let at: jiff::Timestamp = halted["at"].as_str().unwrap().parse().unwrap();
     let puts = ground.attempts();
