@@ -12,7 +12,7 @@ use crate::store::{Operator, RunId};
 use crate::text::CleanText;
 
 /// Counts up whenever another version would misread a line. Fields that may be left out do not count.
-pub(super) const PROTOCOL: u32 = 2;
+pub(super) const PROTOCOL: u32 = 3;
 /// The longest line that a server takes, in bytes.
 pub(super) const FROM_CLIENT: usize = 1024 * 1024;
 /// The longest line that a client takes, in bytes.

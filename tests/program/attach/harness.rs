@@ -185,4 +185,4 @@ pub(crate) async fn raw(folder: &Path, pid: u32, hello: &str) -> BufReader<UnixS
     BufReader::new(stream)
 }
 
-pub(crate) const HELLO: &str = r#"{"protocol":2,"version":"0.1.0","wants":"events"}"#;
+pub(crate) const HELLO: &str = r#"{"protocol":3,"version":"0.1.0","wants":"events"}"#;

@@ -45,7 +45,7 @@ async fn another_protocol_is_told_in_words() {
         while let Ok((stream, _)) = other.accept().await {
             let mut stream = BufReader::new(stream);
             stream.read_line(&mut String::new()).await.unwrap();
-            let hello = b"{\"protocol\":3,\"version\":\"0.9.0\",\"run\":12,\"sends\":true,\"by\":7}\n";
+            let hello = b"{\"protocol\":4,\"version\":\"0.9.0\",\"run\":12,\"sends\":true,\"by\":7}\n";
             stream.write_all(hello).await.unwrap();
         }
     });
@@ -59,11 +59,11 @@ async fn another_protocol_is_told_in_words() {
     );
     // The other way round.
     let _process = Process::start(folder.path(), 12, sites("a"), Vec::new());
-    let hello = r#"{"protocol":3,"version":"0.9.0","wants":["more"]}"#;
+    let hello = r#"{"protocol":4,"version":"0.9.0","wants":["more"]}"#;
     let mut answer = String::new();
     let mut other = raw(folder.path(), 12, hello).await;
     other.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with(r#"{"protocol":2,"version":"0.1.0","pid":12,"run":null"#));
+    assert!(answer.starts_with(r#"{"protocol":3,"version":"0.1.0","pid":12,"run":null"#));
     assert_eq!(answer.lines().count(), 1);
 }
 
@@ -76,16 +76,16 @@ async fn a_process_stands_whatever_a_client_sends() {
         "",
         "{}",
         "\0",
-        "[2]",
+        "[3]",
         r#"{"protocol":-1}"#,
-        r#"{"protocol":2}"#,
+        r#"{"protocol":3}"#,
         &endless,
     ] {
         let mut client = raw(folder.path(), 11, first).await;
         let mut answer = Vec::new();
         // A connection that ends on unread bytes is reset.
         let _reset = client.read_to_end(&mut answer).await;
-        assert!(answer.is_empty());
+        assert!(answer.is_empty(), "{first}: {}", String::from_utf8_lossy(&answer));
     }
     let deep = "[".repeat(10_000);
     let outside = r#"{"sites":[3]}"#;
@@ -117,7 +117,7 @@ async fn a_process_stands_whatever_a_client_sends() {
 async fn a_screen_stands_whatever_a_process_sends() {
     let hello = |sites: u32| {
         format!(
-            r#"{{"protocol":2,"version":"1","pid":9,"run":null,"sends":false,"info":null,"sites":{sites},
+            r#"{{"protocol":3,"version":"1","pid":9,"run":null,"sends":false,"info":null,"sites":{sites},
             "by":{{"user":"u","sudo_user":null,"host":"h","ssh_client":null,"pid":9}}}}"#
         )
         .replace('\n', "")
