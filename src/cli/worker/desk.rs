@@ -113,7 +113,9 @@ impl Desk {
 
     /// Asks which chunks may send no more, and has the engine give them back.
     pub(super) fn take_recalls(self: &Arc<Self>) {
-        let open: Vec<ChunkId> = lock(&self.open).keys().copied().collect();
+        // What is not taken yet is not this process's to send, and would seem to be recalled.
+        let taken = |(id, waits): (&ChunkId, &Option<_>)| waits.is_some().then_some(*id);
+        let open: Vec<ChunkId> = lock(&self.open).iter().filter_map(taken).collect();
         if open.is_empty() {
             return;
         }
