@@ -22,7 +22,7 @@ use desk::Desk;
 /// How often it is asked whether a run is held.
 const RECALLS: Duration = Duration::from_secs(1);
 /// So many chunks are worked on at once at most: each has one backend to itself.
-const CHUNKS: usize = 32;
+const CHUNKS: usize = 64;
 
 /// `worker`: takes work until it is told to stop.
 pub(super) async fn run(globals: &Globals) -> anyhow::Result<Status> {

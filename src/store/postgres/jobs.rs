@@ -25,8 +25,9 @@ use crate::text::CleanText;
 
 /// Connections for the queue: each asks briefly.
 const CONNECTIONS: u32 = 4;
-/// How often a free hand asks for a job. No notice wakes it: that would wake every hand of every worker at each job.
-const POLL: Duration = Duration::from_millis(200);
+/// How often each free hand asks for a job; one that has ended a job asks at once. No notice wakes them: that would wake
+/// every hand of every worker at each job.
+const POLL: Duration = Duration::from_millis(500);
 /// A worker tells so often that it lives; so often the others look; after so long its jobs are another's. Whether a PUT
 /// of it may be out the store knows by itself.
 const HEARTBEAT: Duration = Duration::from_secs(3);
