@@ -244,8 +244,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.record(site, None);
         }
         self.sound(site);
-        let key = self.sites[site.index()].master_key;
-        if self.slots[site.index()].state.awaits_put() && self.probation.is_refused(site, key) {
+        if self.slots[site.index()].state.awaits_put() && self.is_key_refused(site) {
             return self.refused_elsewhere(site, now);
         }
         self.follow(site, next, now);

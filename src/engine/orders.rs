@@ -96,7 +96,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.keep_list(plan.kind).await;
         self.begin_waves(plan.rollout);
         self.coordinates(info.id);
-        self.probation = Probation::with_odd(self.odd_sites(&plan, now));
+        self.trials.begin(Probation::with_odd(self.odd_sites(&plan, now)));
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);

@@ -41,7 +41,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 let slot = &self.slots[site.index()];
                 // The answer of what is out is recorded too, and comes back here. What was handed over before the
                 // site's state was replaced tells nothing that is not known by now.
-                let is_ours = !self.chunks.is_worker() || slot.chunk.is_some();
+                let is_ours = !self.chunks.is_worker || slot.chunk.is_some();
                 if is_ours && !slot.state.is_calling() && slot.adopted == answered.adopted {
                     let next = self.taken_over(site, &newest);
                     let now = self.clock.now();

@@ -3,6 +3,7 @@ use super::hands::Handed;
 use crate::key::PublishableKey;
 use crate::rules::outcome::Cause;
 use crate::rules::rollout::Member;
+use crate::rules::run::RunId;
 use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::Push;
 
@@ -54,6 +55,11 @@ impl Slot {
             handed: None,
             chunk: None,
         }
+    }
+
+    /// The run of another process that it is in a chunk of, for a worker.
+    pub(super) fn run_of_chunk(&self) -> Option<RunId> {
+        self.chunk.map(|part| part.chunk.run)
     }
 
     /// What goes on record.
