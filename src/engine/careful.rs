@@ -303,7 +303,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let was_refused = self.is_key_refused(site);
         let waited = self.trial_of(site).answered(site, key, word, now);
         if self.is_key_refused(site) && !was_refused {
-            return self.key_refused(key, site, now);
+            let has_refused = word == Word::Refused;
+            return self.key_refused(key, site, has_refused, now);
         }
         let run = self.slots[site.index()].run_of_chunk();
         for site in waited {
@@ -325,13 +326,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.trials.of_mut(run)
     }
 
-    /// Two sites refuse the key, `last` the second of them: the others that use it are not asked.
-    fn key_refused(&mut self, key: MasterKeyId, last: SiteId, now: Moment) {
+    /// Two sites refuse the key: the others that use it are not asked. That was heard of `last`, which `has_refused` it or
+    /// was not asked itself.
+    fn key_refused(&mut self, key: MasterKeyId, last: SiteId, has_refused: bool, now: Moment) {
         let mut sites = 0;
         let run = self.slots[last.index()].run_of_chunk();
         for index in 0..self.slots.len() {
             let state = &self.slots[index].state;
-            if index == last.index()
+            if (index == last.index() && has_refused)
                 || self.sites[index].master_key != key
                 || self.slots[index].run_of_chunk() != run
                 || !self.is_key_refused(SiteId::at(index))
@@ -344,8 +346,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             sites += usize::from(!state.is_put_out());
             if self.slots[index].handed.is_some() {
                 self.recall();
-            } else if state.awaits_put() {
-                self.refused_elsewhere(SiteId::at(index), now);
+            } else {
+                self.leave_not_asked(SiteId::at(index), now);
             }
         }
         if sites > 0 {
@@ -358,7 +360,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
-    pub(super) fn refused_elsewhere(&mut self, site: SiteId, now: Moment) {
+    /// A site whose key is refused is not asked, if it was to be.
+    pub(super) fn leave_not_asked(&mut self, site: SiteId, now: Moment) {
+        if self.slots[site.index()].state.awaits_put() {
+            self.refused_elsewhere(site, now);
+        }
+    }
+
+    fn refused_elsewhere(&mut self, site: SiteId, now: Moment) {
         let policy = self.settings.policy.clone();
         let unknown = self.slots[site.index()].was_unknown;
         let next = self.change(site, |state| state.refused_elsewhere(unknown, &policy, now));

@@ -16,6 +16,8 @@ use crate::site_api::SiteApi;
 use crate::store::workers::{Did, News};
 use crate::store::{Newest, Outcome, Request, RunId, Store, StoreError};
 
+/// So long a site waits for another worker whose own master key was refused by others.
+const ELSEWHERE: Duration = Duration::from_secs(5);
 /// So many sites are in a chunk at most.
 const CHUNK: usize = 32;
 
@@ -199,7 +201,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 let attempt = describe_outcome(site, &outcome);
                 self.tell(Event::Attempt(attempt));
                 let standing = self.standing_of(site, &outcome.served, now);
-                if let Some(told) = news.state {
+                // What a worker does not ask is to be sent yet: so it stays until that has given it back.
+                if let Some(told) = news.state.filter(|told| !told.is_not_asked()) {
                     self.change(site, |state| {
                         state.told_by_worker(&told);
                         state.take_standing(standing);
@@ -236,7 +239,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             hands.out -= usize::from(puts);
         }
         let wave = slot.state.wave;
-        let next = self.taken_over(site, newest);
+        let not_asked = slot.was_not_asked(run, &newest.state);
+        let mut next = self.taken_over(site, newest);
         self.change(site, |state| state.wave = wave);
         let serves = self.slots[site.index()].state.now.clone();
         let standing = self.standing_of(site, &serves, now);
@@ -244,8 +248,19 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.record(site, None);
         }
         self.sound(site);
-        if self.slots[site.index()].state.awaits_put() && self.is_key_refused(site) {
-            return self.refused_elsewhere(site, now);
+        if self.slots[site.index()].state.awaits_put() {
+            if not_asked {
+                self.hear_of_key(site, Word::NotAsked, now);
+            }
+            if self.is_key_refused(site) {
+                return self.leave_not_asked(site, now);
+            }
+            if let Next::At(_, call) = next
+                && not_asked
+            {
+                // Others take the key: another worker may have it.
+                next = Next::At(now + ELSEWHERE, call);
+            }
         }
         self.follow(site, next, now);
         self.hold_too(site, now);

@@ -226,6 +226,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return false;
         }
         slot.was_unknown = unknown_of(slot.state.push);
+        slot.forgets_not_asked();
         if slot.state.is_calling() && slot.state.is_left_over() {
             let push = slot.state.push;
             slot.pending = Some(Pending::Rest(push));

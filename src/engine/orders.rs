@@ -176,6 +176,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let slot = &mut self.slots[site.index()];
         slot.background = false;
         slot.was_unknown = unknown_of(slot.state.push);
+        slot.forgets_not_asked();
         if slot.state.is_calling() {
             slot.pending = Some(Pending::Push(key, allow));
             // Nothing has happened to the site in this run yet: what the look shows goes on record as if it had not
