@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::call::Finished;
 use super::run::Engine;
 use super::schedule::{Health, Shown};
-use super::slot::Slot;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, Cause, Problem, Verdict};
@@ -181,8 +180,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     fn leave_if_it_waits(&mut self, site: SiteId, now: Moment) {
-        let Slot { state, handed, .. } = &self.slots[site.index()];
-        if state.in_run && state.awaits_first_put() && handed.is_none() {
+        let slot = &self.slots[site.index()];
+        if slot.state.in_run && slot.state.awaits_first_put() && slot.handed().is_none() {
             self.change(site, |state| state.hold(now));
         }
     }
@@ -344,7 +343,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
             // What looks before its PUT ends when that is answered.
             sites += usize::from(!state.is_put_out());
-            if self.slots[index].handed.is_some() {
+            if self.slots[index].handed().is_some() {
                 self.recall();
             } else {
                 self.leave_not_asked(SiteId::at(index), now);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::describe_outcome;
-use super::hands::{GATHER, Handed, Part, Told};
+use super::hands::{GATHER, Handed, Hands, Part, Told};
 use super::run::Engine;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
@@ -51,9 +51,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             hands.aside.push(site);
             return;
         }
-        slot.handed = Some(Handed { run, puts });
+        let is_sent = false;
+        let handed = Handed { run, puts, is_sent };
+        let _before = slot.set_handed(Some(handed), &mut hands.out);
         if puts {
-            hands.out += 1;
             hands.puts.push(site);
         } else {
             hands.looks.push(site);
@@ -67,22 +68,40 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         Some((since + GATHER).since_start)
     }
 
-    /// Whether a PUT may be out that a worker makes. Where the store is away, nothing is heard of it, and an operator who
-    /// ends all waits for nothing.
+    /// No worker has the site any more, as far as is known here; what one had.
+    pub(super) fn let_go_of(&mut self, site: SiteId) -> Option<Handed> {
+        let hands = self.hands.as_mut()?;
+        self.slots[site.index()].set_handed(None, &mut hands.out)
+    }
+
+    /// Whether workers have anything of the run.
+    pub(super) fn workers_have_some_of(&self, run: RunId) -> bool {
+        self.hands.as_ref().is_some_and(|hands| hands.out.has(run))
+    }
+
+    /// Whether something is to be heard of workers before the engine ends: in any case of PUTs that may be out. Where
+    /// the store is away, nothing is heard, and an operator who ends all waits for nothing.
     pub(super) fn awaits_workers(&self) -> bool {
         let is_away = || {
             self.store
                 .trouble()
                 .is_some_and(|trouble| trouble.borrow().is_some())
         };
-        self.hands.as_ref().is_some_and(|hands| hands.out > 0) && !(self.stopping && is_away())
+        let waits = |hands: &Hands| {
+            if self.stopping {
+                hands.out.puts() && !is_away()
+            } else {
+                !hands.out.is_empty()
+            }
+        };
+        self.hands.as_ref().is_some_and(waits)
     }
 
     /// Tells the workers whether they may send, and hands over what has its turn.
     pub(super) fn tell_workers(&mut self) {
         let now = self.clock.now();
         let Some(hands) = &mut self.hands else { return };
-        hands.recalled &= hands.out > 0;
+        hands.recalled &= hands.out.puts();
         let may_send = !self.schedule.paused && !self.stopping && !hands.recalled;
         let run = self.run.as_ref().map(|run| run.id);
         if may_send != std::mem::replace(&mut hands.may_send, may_send)
@@ -111,14 +130,19 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     fn hand_over(&mut self, due: &[SiteId]) {
         let mut parts: BTreeMap<(RunId, usize, bool, Arc<str>), Vec<SiteUrl>> = BTreeMap::new();
+        let Some(hands) = &mut self.hands else { return };
         for site in due {
-            let (slot, row) = (&self.slots[site.index()], &self.sites[site.index()]);
-            let Some(handed) = slot.handed else { continue };
+            let (slot, row) = (&mut self.slots[site.index()], &self.sites[site.index()]);
+            // It may have been ordered anew since it was gathered.
+            let Some(handed) = slot.handed().filter(|handed| !handed.is_sent) else {
+                continue;
+            };
+            let is_sent = true;
+            let _gathered = slot.set_handed(Some(Handed { is_sent, ..handed }), &mut hands.out);
             let wave = slot.state.wave.unwrap_or_default();
             let of = (handed.run, wave, handed.puts, Arc::clone(&row.backend));
             parts.entry(of).or_default().push(row.url.clone());
         }
-        let Some(hands) = &self.hands else { return };
         for ((run, wave, puts, backend), sites) in parts {
             for sites in sites.chunks(CHUNK) {
                 let backend = Arc::clone(&backend);
@@ -181,7 +205,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// The site, if a worker has it for this run.
     fn handed(&self, run: RunId, url: &SiteUrl) -> Option<SiteId> {
         let site = *self.hands.as_ref()?.places.get(url)?;
-        let handed = self.slots[site.index()].handed?;
+        let handed = self.slots[site.index()].handed()?;
         (handed.run == run).then_some(site)
     }
 
@@ -233,11 +257,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let Some(site) = self.handed(run, url) else {
             return;
         };
+        self.let_go_of(site);
         let slot = &mut self.slots[site.index()];
-        let puts = slot.handed.take().is_some_and(|handed| handed.puts);
-        if let Some(hands) = &mut self.hands {
-            hands.out -= usize::from(puts);
-        }
         let wave = slot.state.wave;
         let not_asked = slot.was_not_asked(run, &newest.state);
         let mut next = self.taken_over(site, newest);
@@ -273,10 +294,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             let Some(site) = self.handed(part.run, url) else {
                 continue;
             };
-            self.slots[site.index()].handed = None;
-            if let Some(hands) = &mut self.hands {
-                hands.out -= usize::from(part.puts);
-            }
+            self.let_go_of(site);
             let call = if part.puts { Call::Put } else { Call::Look };
             let later = if part.puts { now } else { now + GATHER * 30 };
             self.follow(site, Next::At(later, call), now);

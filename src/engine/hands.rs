@@ -25,6 +25,45 @@ pub(super) struct Handed {
     pub(super) run: RunId,
     /// Whether its PUT is to come.
     pub(super) puts: bool,
+    /// Whether that is on its way to them: until then it is gathered.
+    pub(super) is_sent: bool,
+}
+
+/// How many sites workers have, run by run: those with a PUT to come, and all.
+#[derive(Debug, Default)]
+pub(super) struct Out(HashMap<RunId, (usize, usize)>);
+
+impl Out {
+    /// What workers have of a site changes.
+    pub(super) fn changes(&mut self, before: Option<Handed>, after: Option<Handed>) {
+        if let Some(after) = after {
+            let (puts, all) = self.0.entry(after.run).or_default();
+            (*puts, *all) = (*puts + usize::from(after.puts), *all + 1);
+        }
+        if let Some(before) = before
+            && let Some((puts, all)) = self.0.get_mut(&before.run)
+        {
+            (*puts, *all) = (*puts - usize::from(before.puts), *all - 1);
+            if *all == 0 {
+                self.0.remove(&before.run);
+            }
+        }
+    }
+
+    /// Whether they have any site with a PUT to come.
+    pub(super) fn puts(&self) -> bool {
+        self.0.values().any(|(puts, _)| *puts > 0)
+    }
+
+    /// Whether they have anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether they have anything of this run.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        self.0.contains_key(&run)
+    }
 }
 
 /// What is heard of the workers.
@@ -56,8 +95,8 @@ pub(super) struct Hands {
     pub(super) looks_since: Option<Moment>,
     /// Sites with a PUT to come that wait until all are back.
     pub(super) aside: Vec<SiteId>,
-    /// Sites whose PUT is a worker's.
-    pub(super) out: usize,
+    /// What workers have: [`Slot::set_handed`](super::slot::Slot::set_handed) counts it.
+    pub(super) out: Out,
     /// Whether the workers were told that they may send.
     pub(super) may_send: bool,
     /// Whether all is to come back before anything else is handed over.
@@ -93,7 +132,7 @@ impl Hands {
             looks: Vec::new(),
             looks_since: None,
             aside: Vec::new(),
-            out: 0,
+            out: Out::default(),
             may_send: true,
             recalled: false,
         })

@@ -208,6 +208,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Takes up one site of the run. Returns whether the config lets it.
     pub(super) fn take_up(&mut self, site: SiteId) -> bool {
         let now = self.clock.now();
+        self.let_go_of(site);
         let slot = &mut self.slots[site.index()];
         if !slot.state.is_calling() && slot.on_record.is_some() {
             // What somebody asked about here is not what the run sends.

@@ -395,10 +395,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Call::Look if self.slots[site.index()].background => Lane::Background,
             Call::Look => Lane::Look,
         };
-        if self.rests_between_looks(site, call) {
+        let slot = &self.slots[site.index()];
+        if slot.handed().is_some() || self.rests_between_looks(site, call) {
             return self.schedule.forget(site);
         }
-        let slot = &self.slots[site.index()];
         let want = Want {
             call,
             lane,
@@ -465,8 +465,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             // What the store says to what was recorded last may be that something goes on.
             self.await_records().await;
         }
+        let Some(run) = &self.run else { return };
+        // Until they have given it back, something may be left of what a worker has.
+        let busy = self.busy + usize::from(self.workers_have_some_of(run.id));
         let Some(run) = &mut self.run else { return };
-        let phase = match (self.schedule.paused, self.open, self.busy) {
+        let phase = match (self.schedule.paused, self.open, busy) {
             (false, 0, _) if self.not_asked.is_some() => RunPhase::Halted,
             (true, ..) if self.halt.is_some_and(Halt::is_bad) => RunPhase::Halted,
             (true, ..) => RunPhase::Paused,

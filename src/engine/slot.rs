@@ -1,5 +1,5 @@
 use super::chunks::Part;
-use super::hands::Handed;
+use super::hands::{Handed, Out};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
@@ -35,7 +35,7 @@ pub(super) struct Slot {
     /// When it was not asked last, since others refuse its master key, as far as that was known when it was ordered.
     not_asked_at: Option<Moment>,
     /// Set while a worker has it: nothing is ordered or recorded of it here.
-    pub(super) handed: Option<Handed>,
+    handed: Option<Handed>,
     /// The chunk of another process's run that it is in, for a worker.
     pub(super) chunk: Option<Part>,
 }
@@ -59,6 +59,17 @@ impl Slot {
             handed: None,
             chunk: None,
         }
+    }
+
+    /// What a worker has of it.
+    pub(super) fn handed(&self) -> Option<Handed> {
+        self.handed
+    }
+
+    /// A worker gets it, or none has it any more: `out` counts that. Returns what one had before.
+    pub(super) fn set_handed(&mut self, handed: Option<Handed>, out: &mut Out) -> Option<Handed> {
+        out.changes(self.handed, handed);
+        std::mem::replace(&mut self.handed, handed)
     }
 
     /// The run of another process that it is in a chunk of, for a worker.

@@ -94,7 +94,7 @@ async fn a_chunk_is_one_workers_until_that_has_let_go_of_it_and_its_puts_go_whil
 }
 
 /// Its server is started by a runtime of its own.
-fn new_database_beside() -> Option<(u16, String)> {
+pub(crate) fn new_database_beside() -> Option<(u16, String)> {
     let made = std::thread::spawn(|| new_database(Server::Postgres).map(|(server, url)| (server.port, url)));
     made.join().unwrap()
 }

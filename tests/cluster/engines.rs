@@ -1,0 +1,232 @@
+//! An engine that coordinates runs and one that works, in this process: what becomes of a chunk when is for the test to say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stripe_propagate::engine::{self, Chunk, Clock, Command, Event, Handle, Left, RunInfo, Settings};
+use stripe_propagate::key::PublishableKey;
+use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
+use stripe_propagate::rules::plan::Plan;
+use stripe_propagate::rules::run::RunId;
+use stripe_propagate::rules::state::{Allow, SiteState};
+use stripe_propagate::rules::status::Push;
+use stripe_propagate::secret::Secret;
+use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
+use stripe_propagate::site_api::SiteApi;
+use stripe_propagate::store::postgres::PostgresStore;
+use stripe_propagate::store::workers::{ChunkId, Take};
+use stripe_propagate::store::{Operator, Store};
+use stripe_propagate::text::CleanText;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::leases::new_database_beside;
+
+/// How long anything may take that does not wait for a lease.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A shop that has no such call: its PUT fails for good. The edge is tested against real sites.
+#[derive(Debug)]
+struct Shop;
+
+fn answer<V>(verdict: V, http: u16) -> Answer<V> {
+    Answer {
+        http: Some(http),
+        ..Answer::none(verdict, CleanText::default())
+    }
+}
+
+impl SiteApi for Shop {
+    async fn look(&self, _: &Site, _limit: Duration, _close: bool) -> Answer<LookVerdict> {
+        answer(LookVerdict::Serves(key("Old")), 200)
+    }
+
+    async fn put(&self, _: &Site, _: &PublishableKey) -> Answer<PutVerdict> {
+        answer(PutVerdict::Problem(Problem::NoEndpoint), 404)
+    }
+}
+
+fn key(tail: &str) -> PublishableKey {
+    PublishableKey::parse(&format!("pk_test_51ExampleExampleExample{tail}")).unwrap()
+}
+
+fn sites() -> Arc<[Site]> {
+    let url = SiteUrl::parse("https://shop.example.com").unwrap();
+    let site = Site {
+        name: CleanText::note("shop"),
+        backend: url.backend().into(),
+        url,
+        group: None,
+        mode: SiteMode::Any,
+        master_key: MasterKeyId(0),
+        enabled: true,
+    };
+    [site].into()
+}
+
+/// A process with an engine.
+struct Process {
+    store: Arc<PostgresStore>,
+    clock: Clock,
+    handle: Option<Handle>,
+    events: UnboundedReceiver<Event>,
+    state: SiteState,
+    run: Option<RunInfo>,
+    /// Chunks that its engine has done with.
+    over: Vec<ChunkId>,
+}
+
+impl Process {
+    async fn of(url: &str, coordinates: bool) -> Self {
+        let url = Secret::parse(url.to_owned()).unwrap();
+        let store = PostgresStore::open(&url, Operator::default()).await.unwrap();
+        let store = Arc::new(store.with_workers(coordinates).await.unwrap());
+        let clock = Clock::start();
+        let settings = Settings {
+            left: if coordinates { Left::TakenUp } else { Left::Alone },
+            ..Settings::default()
+        };
+        let (handle, events) = engine::start(
+            sites(),
+            Vec::new(),
+            Arc::new(Shop),
+            Arc::clone(&store),
+            settings,
+            clock,
+        );
+        Self {
+            store,
+            clock,
+            handle: Some(handle),
+            events,
+            state: SiteState::default(),
+            run: None,
+            over: Vec::new(),
+        }
+    }
+
+    fn order(&self, command: Command) {
+        self.handle.as_ref().unwrap().send(command);
+    }
+
+    fn pushes(&self, key: PublishableKey) {
+        let all = [SiteId(0)];
+        let plan = Plan::new(key, all, &sites(), |_| &self.state, Allow::default());
+        self.order(Command::Push(plan));
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Site { state, .. } => self.state = *state,
+            Event::Run(run) => self.run = Some(run),
+            Event::ChunkOver(id) => self.over.push(id),
+            Event::NotBegun(error) => panic!("{error}"),
+            _ => {}
+        }
+    }
+
+    async fn until(&mut self, is_so: impl Fn(&Self) -> bool) {
+        while !is_so(self) {
+            let event = timeout(SOON, self.events.recv()).await;
+            let event = event.unwrap_or_else(|_| panic!("it never comes: {:?}, {:?}", self.run, self.state));
+            self.take(event.unwrap());
+        }
+    }
+
+    async fn has_begun(&mut self, run: u64) {
+        self.until(|process| process.run.as_ref().is_some_and(|shown| shown.id == RunId(run)))
+            .await;
+    }
+
+    /// Nobody gives orders any more, and nothing is left to do.
+    async fn ends(mut self) {
+        self.handle = None;
+        loop {
+            match timeout(SOON, self.events.recv()).await {
+                Ok(Some(event)) => self.take(event),
+                Ok(None) => return,
+                Err(_) => panic!("it never ends: {:?}, {:?}", self.run, self.state),
+            }
+        }
+    }
+
+    /// As a worker, the chunk, until nothing of it is left to do; it is not given back yet.
+    async fn works_on(&mut self, run: u64, number: u64) {
+        let id = ChunkId {
+            run: RunId(run),
+            number,
+        };
+        let begin = Instant::now();
+        let chunk = loop {
+            if let Take::Taken(chunk) = self.store.take_chunk(id).await.unwrap() {
+                break chunk;
+            }
+            assert!(begin.elapsed() < SOON, "{id:?} never came");
+            sleep(Duration::from_millis(20)).await;
+        };
+        let urls: Vec<SiteUrl> = chunk.sites.into_iter().map(|(url, _)| url).collect();
+        let policy = Settings::default().policy;
+        let known = self
+            .store
+            .last_known(&urls, &policy, self.clock.now())
+            .await
+            .unwrap();
+        self.order(Command::TakeChunk(Box::new(Chunk {
+            id,
+            wave: chunk.wave,
+            key: chunk.key,
+            sites: [SiteId(0)].into_iter().zip(known).collect(),
+        })));
+        self.until(|process| process.over.contains(&id)).await;
+    }
+
+    async fn gives_back(&self, run: u64, number: u64) {
+        let id = ChunkId {
+            run: RunId(run),
+            number,
+        };
+        self.store.give_back(id).await.unwrap();
+    }
+}
+
+fn has_failed(process: &Process) -> bool {
+    matches!(process.state.push, Push::Failed(_))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_waits_until_its_chunks_are_back_though_all_is_heard_of_their_sites() {
+    let Some((_, url)) = new_database_beside() else {
+        return;
+    };
+    let (mut coordinates, mut works) = (Process::of(&url, true).await, Process::of(&url, false).await);
+    coordinates.pushes(key("New"));
+    works.works_on(1, 1).await;
+    coordinates.until(has_failed).await;
+    let ends = tokio::spawn(coordinates.ends());
+    sleep(Duration::from_millis(500)).await;
+    works.gives_back(1, 1).await;
+    ends.await.unwrap();
+    let run = works.store.runs(1).await.unwrap().remove(0);
+    assert!(run.ended.is_some(), "{run:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_over_a_site_that_a_worker_has_of_an_earlier_one_ends() {
+    let Some((_, url)) = new_database_beside() else {
+        return;
+    };
+    let (mut coordinates, mut works) = (Process::of(&url, true).await, Process::of(&url, false).await);
+    coordinates.pushes(key("New"));
+    works.works_on(1, 1).await;
+    coordinates.until(has_failed).await;
+    coordinates.pushes(key("Newer"));
+    coordinates.has_begun(2).await;
+    works.gives_back(1, 1).await;
+    works.works_on(2, 1).await;
+    works.gives_back(2, 1).await;
+    coordinates.until(has_failed).await;
+    coordinates.ends().await;
+    for run in works.store.runs(2).await.unwrap() {
+        assert!(run.ended.is_some(), "{run:?}");
+    }
+}
