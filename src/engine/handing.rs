@@ -191,8 +191,17 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Told::Refused(part, error) => self.not_handed(&part, &error),
             Told::Unheard(error) => self.say(
                 Level::Error,
-                format!("the workers could not be told whether the run may send ({error})"),
+                format!(
+                    "the workers could not be told yet whether the run may send, and are told again and again ({error})"
+                ),
             ),
+            Told::HeardAtLast(run, may) => {
+                let not = if may { "" } else { "not " };
+                self.say(
+                    Level::Info,
+                    format!("the workers could be told that run {} may {not}send", run.0),
+                );
+            }
             Told::Idle => self.say(
                 Level::Warning,
                 "no worker has taken anything of the run yet: is `stripe-propagate worker` running somewhere, with this \

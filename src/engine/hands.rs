@@ -1,8 +1,10 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
 use super::{Clock, Settings};
 use crate::rules::moment::Moment;
@@ -14,6 +16,9 @@ use crate::store::{Newest, RunId, Store, StoreError};
 mod carrier;
 pub(super) use carrier::Part;
 use carrier::carry;
+/// Says whether runs may send.
+mod words;
+use words::{Words, say};
 
 /// So long a look that is due waits for others of its backend.
 pub(super) const GATHER: Duration = Duration::from_secs(1);
@@ -74,8 +79,10 @@ pub(super) enum Told {
     Back(RunId, Vec<(SiteUrl, Newest)>),
     /// They could not be given these.
     Refused(Part, StoreError),
-    /// They could not be told whether the run may send.
+    /// They could not be told yet whether the run may send.
     Unheard(StoreError),
+    /// Now they could, after all: whether it may.
+    HeardAtLast(RunId, bool),
     /// None takes anything.
     Idle,
 }
@@ -83,7 +90,7 @@ pub(super) enum Told {
 /// The workers, as who coordinates their runs knows them.
 pub(super) struct Hands {
     pub(super) parts: UnboundedSender<Part>,
-    /// Whether a run may send: it overtakes what is to be handed over.
+    /// Whether a run may send: it goes beside what is to be handed over.
     pub(super) lets: UnboundedSender<(RunId, bool)>,
     pub(super) told: UnboundedReceiver<Told>,
     pub(super) places: HashMap<SiteUrl, SiteId>,
@@ -110,14 +117,22 @@ impl Hands {
         let (parts, to_hand_over) = unbounded_channel();
         let (lets, to_let) = unbounded_channel();
         let (tell, told) = unbounded_channel();
+        let (unheard, known_unheard) = watch::channel(BTreeSet::new());
         let carrier = carrier::Carrier::new(
-            workers,
+            Arc::clone(&workers),
             (store.others(), store.trouble()),
-            settings.policy.clone(),
-            clock,
-            tell,
+            known_unheard,
+            (settings.policy.clone(), clock),
+            tell.clone(),
         );
-        tokio::spawn(carry(carrier, to_hand_over, to_let));
+        let words = Words {
+            workers,
+            trouble: store.trouble(),
+            tell,
+            unheard,
+        };
+        tokio::spawn(carry(carrier, to_hand_over));
+        tokio::spawn(say(words, to_let));
         Some(Self {
             parts,
             lets,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection;
 use stripe_propagate::engine::{self, Chunk, Clock, Command, Event, Handle, Left, RunInfo, Settings};
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
@@ -74,6 +75,8 @@ struct Process {
     run: Option<RunInfo>,
     /// Chunks that its engine has done with.
     over: Vec<ChunkId>,
+    /// What it has told the operator.
+    said: Vec<String>,
 }
 
 impl Process {
@@ -102,6 +105,7 @@ impl Process {
             state: SiteState::default(),
             run: None,
             over: Vec::new(),
+            said: Vec::new(),
         }
     }
 
@@ -120,6 +124,7 @@ impl Process {
             Event::Site { state, .. } => self.state = *state,
             Event::Run(run) => self.run = Some(run),
             Event::ChunkOver(id) => self.over.push(id),
+            Event::Message(message) => self.said.push(message.text),
             Event::NotBegun(error) => panic!("{error}"),
             _ => {}
         }
@@ -189,6 +194,23 @@ impl Process {
     }
 }
 
+/// Carries out statements, beside the program.
+async fn sql(url: &str, statements: &str) {
+    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+    let statements = sqlx::AssertSqlSafe(statements.to_owned());
+    sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
+}
+
+/// Whether the workers know that the run may not send.
+async fn is_held(url: &str, run: u64) -> bool {
+    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+    let held = sqlx::query_scalar("SELECT held FROM stripe_propagate.runs WHERE id = $1");
+    held.bind(i64::try_from(run).unwrap())
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
 fn has_failed(process: &Process) -> bool {
     matches!(process.state.push, Push::Failed(_))
 }
@@ -229,4 +251,35 @@ async fn a_run_over_a_site_that_a_worker_has_of_an_earlier_one_ends() {
     for run in works.store.runs(2).await.unwrap() {
         assert!(run.ended.is_some(), "{run:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_is_told_until_it_is_on_record_however_often_that_fails() {
+    let Some((_, url)) = new_database_beside() else {
+        return;
+    };
+    let mut coordinates = Process::of(&url, true).await;
+    coordinates.pushes(key("New"));
+    coordinates.has_begun(1).await;
+    let refuse = "CREATE FUNCTION not_now() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not now'; END $$; \
+                  CREATE TRIGGER not_now BEFORE UPDATE OF held ON stripe_propagate.runs FOR EACH ROW \
+                  EXECUTE FUNCTION not_now()";
+    sql(&url, refuse).await;
+    coordinates.order(Command::Pause);
+    let says =
+        |words: &'static str| move |process: &Process| process.said.iter().any(|said| said.contains(words));
+    coordinates.until(says("could not be told yet")).await;
+    // In vain as often again.
+    sleep(Duration::from_secs(6)).await;
+    assert!(!is_held(&url, 1).await);
+    sql(&url, "DROP TRIGGER not_now ON stripe_propagate.runs").await;
+    coordinates.until(says("told that run 1 may not send")).await;
+    assert!(is_held(&url, 1).await);
+    let told = coordinates
+        .said
+        .iter()
+        .filter(|said| said.contains("could not be told"));
+    assert_eq!(told.count(), 1, "{:?}", coordinates.said);
+    coordinates.order(Command::Stop);
+    coordinates.ends().await;
 }
