@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::call::describe_outcome;
 use super::hands::{GATHER, Handed, Hands, Part, Told};
 use super::run::Engine;
+use super::slot::Slot;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
@@ -188,6 +189,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     self.take_back(run, &url, &newest);
                 }
             }
+            Told::TakenUp(run, sites) => self.leave_to_others(run, &sites),
             Told::Refused(part, error) => self.not_handed(&part, &error),
             Told::Unheard(error) => self.say(
                 Level::Error,
@@ -266,18 +268,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let Some(site) = self.handed(run, url) else {
             return;
         };
-        self.let_go_of(site);
-        let slot = &mut self.slots[site.index()];
-        let wave = slot.state.wave;
-        let not_asked = slot.was_not_asked(run, &newest.state);
-        let mut next = self.taken_over(site, newest);
-        self.change(site, |state| state.wave = wave);
-        let serves = self.slots[site.index()].state.now.clone();
-        let standing = self.standing_of(site, &serves, now);
-        if self.change(site, |state| state.take_standing(standing)) {
-            self.record(site, None);
-        }
-        self.sound(site);
+        let not_asked = self.slots[site.index()].was_not_asked(run, &newest.state);
+        let mut next = self.take_from_worker(site, newest);
         if self.slots[site.index()].state.awaits_put() {
             if not_asked {
                 self.hear_of_key(site, Word::NotAsked, now);
@@ -296,19 +288,69 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.hold_too(site, now);
     }
 
+    /// No worker has the site any more, and this is on record of it.
+    fn take_from_worker(&mut self, site: SiteId, newest: &Newest) -> Next {
+        let now = self.clock.now();
+        self.let_go_of(site);
+        let wave = self.slots[site.index()].state.wave;
+        let next = self.taken_over(site, newest);
+        self.change(site, |state| state.wave = wave);
+        let serves = self.slots[site.index()].state.now.clone();
+        let standing = self.standing_of(site, &serves, now);
+        if self.change(site, |state| state.take_standing(standing)) {
+            self.record(site, None);
+        }
+        self.sound(site);
+        next
+    }
+
+    /// Another process has taken the run up. From now on it is here like one without workers: its looks are made, and its
+    /// first PUT that is not put on record halts it.
+    fn leave_to_others(&mut self, run: RunId, sites: &[(SiteUrl, Newest)]) {
+        if let Some(hands) = &mut self.hands {
+            hands.runs.remove(&run);
+        }
+        for (url, newest) in sites {
+            if let Some(site) = self.handed(run, url) {
+                let next = self.take_from_worker(site, newest);
+                self.goes_on_here(site, next);
+            }
+        }
+        // Those that were gathered, and no worker was to have yet.
+        let of_run = |slot: &Slot| slot.handed().is_some_and(|handed| handed.run == run);
+        for index in 0..self.slots.len() {
+            if of_run(&self.slots[index]) {
+                self.let_go_of(SiteId::at(index));
+                let next = self.slots[index].state.wait_left(self.clock.now());
+                self.goes_on_here(SiteId::at(index), next);
+            }
+        }
+    }
+
+    fn goes_on_here(&mut self, site: SiteId, next: Next) {
+        let now = self.clock.now();
+        let is_to_put = next == Next::Rest && self.slots[site.index()].state.awaits_put();
+        // What another process is about to send is to be sent here too, as far as this one knows.
+        let next = if is_to_put { Next::At(now, Call::Put) } else { next };
+        self.follow(site, next, now);
+        self.hold_too(site, now);
+    }
+
     /// The store did not take them: they are here again.
     fn not_handed(&mut self, part: &Part, error: &StoreError) {
         let now = self.clock.now();
+        let mut any = false;
         for url in &part.sites {
             let Some(site) = self.handed(part.run, url) else {
                 continue;
             };
+            any = true;
             self.let_go_of(site);
             let call = if part.puts { Call::Put } else { Call::Look };
             let later = if part.puts { now } else { now + GATHER * 30 };
             self.follow(site, Next::At(later, call), now);
         }
-        if part.puts {
+        if part.puts && any {
             let text = format!("halted: nothing can be handed over to workers, so nothing is sent ({error})");
             self.hold(Halt::Unrecorded, text);
         }

@@ -77,6 +77,8 @@ pub(super) enum Told {
     News(News),
     /// What of a run was given back, and what is on record of it.
     Back(RunId, Vec<(SiteUrl, Newest)>),
+    /// Another process works on the run meanwhile: what is on record of the sites that workers had, or were to get.
+    TakenUp(RunId, Vec<(SiteUrl, Newest)>),
     /// They could not be given these.
     Refused(Part, StoreError),
     /// They could not be told yet whether the run may send.

@@ -104,6 +104,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         match self.store.resume_run(run, now).await {
             Ok(()) => {
                 self.records.holds_store = true;
+                if let Some(hands) = &mut self.hands {
+                    hands.runs.insert(run);
+                }
                 true
             }
             Err(error) => {

@@ -1,6 +1,6 @@
 //! An engine that coordinates runs and one that works, in this process: what becomes of a chunk when is for the test to say.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::Connection;
@@ -8,7 +8,8 @@ use stripe_propagate::engine::{self, Chunk, Clock, Command, Event, Handle, Left,
 use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use stripe_propagate::rules::plan::Plan;
-use stripe_propagate::rules::run::RunId;
+use stripe_propagate::rules::retry::Policy;
+use stripe_propagate::rules::run::{Halt, RunId};
 use stripe_propagate::rules::state::{Allow, SiteState};
 use stripe_propagate::rules::status::Push;
 use stripe_propagate::secret::Secret;
@@ -26,9 +27,13 @@ use super::leases::new_database_beside;
 /// How long anything may take that does not wait for a lease.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A shop that has no such call: its PUT fails for good. The edge is tested against real sites.
-#[derive(Debug)]
-struct Shop;
+/// A shop, as it answers. The edge is tested against real sites.
+#[derive(Debug, Default)]
+struct Shop {
+    /// Whether it has the call that stores a key: else each PUT fails for good.
+    stores: bool,
+    stored: Mutex<Option<PublishableKey>>,
+}
 
 fn answer<V>(verdict: V, http: u16) -> Answer<V> {
     Answer {
@@ -39,16 +44,28 @@ fn answer<V>(verdict: V, http: u16) -> Answer<V> {
 
 impl SiteApi for Shop {
     async fn look(&self, _: &Site, _limit: Duration, _close: bool) -> Answer<LookVerdict> {
-        answer(LookVerdict::Serves(key("Old")), 200)
+        let stored = self.stored.lock().unwrap().clone();
+        answer(LookVerdict::Serves(stored.unwrap_or_else(|| key("Old"))), 200)
     }
 
-    async fn put(&self, _: &Site, _: &PublishableKey) -> Answer<PutVerdict> {
+    async fn put(&self, _: &Site, sent: &PublishableKey) -> Answer<PutVerdict> {
+        if self.stores {
+            *self.stored.lock().unwrap() = Some(sent.clone());
+            return answer(PutVerdict::Stored, 200);
+        }
         answer(PutVerdict::Problem(Problem::NoEndpoint), 404)
     }
 }
 
 fn key(tail: &str) -> PublishableKey {
     PublishableKey::parse(&format!("pk_test_51ExampleExampleExample{tail}")).unwrap()
+}
+
+fn policy() -> Policy {
+    Policy {
+        settle: Duration::from_secs(5),
+        ..Policy::default()
+    }
 }
 
 fn sites() -> Arc<[Site]> {
@@ -77,26 +94,25 @@ struct Process {
     over: Vec<ChunkId>,
     /// What it has told the operator.
     said: Vec<String>,
+    halts: Vec<Halt>,
 }
 
 impl Process {
     async fn of(url: &str, coordinates: bool) -> Self {
+        Self::at(url, coordinates, Arc::default()).await
+    }
+
+    async fn at(url: &str, coordinates: bool, shop: Arc<Shop>) -> Self {
         let url = Secret::parse(url.to_owned()).unwrap();
         let store = PostgresStore::open(&url, Operator::default()).await.unwrap();
         let store = Arc::new(store.with_workers(coordinates).await.unwrap());
         let clock = Clock::start();
         let settings = Settings {
+            policy: policy(),
             left: if coordinates { Left::TakenUp } else { Left::Alone },
             ..Settings::default()
         };
-        let (handle, events) = engine::start(
-            sites(),
-            Vec::new(),
-            Arc::new(Shop),
-            Arc::clone(&store),
-            settings,
-            clock,
-        );
+        let (handle, events) = engine::start(sites(), Vec::new(), shop, Arc::clone(&store), settings, clock);
         Self {
             store,
             clock,
@@ -106,6 +122,7 @@ impl Process {
             run: None,
             over: Vec::new(),
             said: Vec::new(),
+            halts: Vec::new(),
         }
     }
 
@@ -124,6 +141,7 @@ impl Process {
             Event::Site { state, .. } => self.state = *state,
             Event::Run(run) => self.run = Some(run),
             Event::ChunkOver(id) => self.over.push(id),
+            Event::Halted(halt, _) => self.halts.push(halt),
             Event::Message(message) => self.said.push(message.text),
             Event::NotBegun(error) => panic!("{error}"),
             _ => {}
@@ -170,7 +188,7 @@ impl Process {
             sleep(Duration::from_millis(20)).await;
         };
         let urls: Vec<SiteUrl> = chunk.sites.into_iter().map(|(url, _)| url).collect();
-        let policy = Settings::default().policy;
+        let policy = policy();
         let known = self
             .store
             .last_known(&urls, &policy, self.clock.now())
@@ -201,14 +219,16 @@ async fn sql(url: &str, statements: &str) {
     sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
 }
 
+async fn number(url: &str, asks: &str) -> i64 {
+    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+    let asks = sqlx::AssertSqlSafe(asks.to_owned());
+    sqlx::query_scalar(asks).fetch_one(&mut connection).await.unwrap()
+}
+
 /// Whether the workers know that the run may not send.
 async fn is_held(url: &str, run: u64) -> bool {
-    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
-    let held = sqlx::query_scalar("SELECT held FROM stripe_propagate.runs WHERE id = $1");
-    held.bind(i64::try_from(run).unwrap())
-        .fetch_one(&mut connection)
-        .await
-        .unwrap()
+    let held = format!("SELECT count(*) FROM stripe_propagate.runs WHERE id = {run} AND held");
+    number(url, &held).await == 1
 }
 
 fn has_failed(process: &Process) -> bool {
@@ -281,5 +301,72 @@ async fn a_halt_is_told_until_it_is_on_record_however_often_that_fails() {
         .filter(|said| said.contains("could not be told"));
     assert_eq!(told.count(), 1, "{:?}", coordinates.said);
     coordinates.order(Command::Stop);
+    coordinates.ends().await;
+}
+
+/// As if another process had taken the run up while this one had no connection.
+async fn is_taken_up_elsewhere(url: &str, run: u64) {
+    let taken = format!(
+        "UPDATE stripe_propagate.runs SET epoch = epoch + 1, works_process = NULL WHERE id = {run}; \
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    );
+    sql(url, &taken).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_handed_over_a_run_that_another_takes_up_halts_as_without_workers() {
+    let Some((_, url)) = new_database_beside() else {
+        return;
+    };
+    let mut coordinates = Process::of(&url, true).await;
+    coordinates.pushes(key("New"));
+    coordinates.has_begun(1).await;
+    while number(&url, "SELECT count(*) FROM stripe_propagate.chunks").await == 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    is_taken_up_elsewhere(&url, 1).await;
+    coordinates
+        .until(|process| process.halts == [Halt::Unrecorded])
+        .await;
+    let words = "halted: the PUT could not be put on record, so nothing is sent (run 1 does not hold the right to send";
+    assert!(
+        coordinates.said.last().unwrap().starts_with(words),
+        "{:?}",
+        coordinates.said
+    );
+    // As a command without a screen does then.
+    coordinates.order(Command::Cancel);
+    coordinates.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settle_time_that_another_process_has_taken_up_comes_to_its_end_here_too() {
+    let Some((_, url)) = new_database_beside() else {
+        return;
+    };
+    let shop = Arc::new(Shop {
+        stores: true,
+        ..Shop::default()
+    });
+    let mut coordinates = Process::at(&url, true, Arc::clone(&shop)).await;
+    let mut works = Process::at(&url, false, shop).await;
+    coordinates.pushes(key("New"));
+    works.works_on(1, 1).await;
+    works.gives_back(1, 1).await;
+    coordinates
+        .until(|process| process.state.push == Push::Stored)
+        .await;
+    // What is due later is for workers: nobody has that.
+    while number(
+        &url,
+        "SELECT count(*) FROM stripe_propagate.chunks WHERE NOT puts",
+    )
+    .await
+        == 0
+    {
+        sleep(Duration::from_millis(20)).await;
+    }
+    is_taken_up_elsewhere(&url, 1).await;
     coordinates.ends().await;
 }

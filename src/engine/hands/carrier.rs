@@ -233,6 +233,37 @@ impl Carrier {
                 self.tell(Told::Back(id.run, sites));
             }
         }
+        for run in self.runs() {
+            if !heard.own.contains(&run) {
+                self.leave(run).await;
+            }
+        }
+        // Who has nothing out of a run does not notice that another process has made chunks of it.
+        let runs = self.runs();
+        self.last.retain(|run, _| runs.contains(run));
+    }
+
+    /// The runs of which workers have something, or are to get it.
+    fn runs(&self) -> BTreeSet<RunId> {
+        let waiting = self.waiting.iter().map(|(_, part)| part.run);
+        self.out.keys().map(|id| id.run).chain(waiting).collect()
+    }
+
+    /// Another process has taken the run up: nothing of it comes back here.
+    async fn leave(&mut self, run: RunId) {
+        let waiting = self.waiting.iter().map(|(_, part)| part);
+        let parts = self.out.values().chain(waiting);
+        let of_run = parts.filter(|part| part.run == run);
+        let sites: Vec<SiteUrl> = of_run.flat_map(|part| &part.sites).cloned().collect();
+        match self.workers.known(&sites, &self.policy, self.clock.now()).await {
+            Ok(newest) => {
+                self.out.retain(|id, _| id.run != run);
+                self.waiting.retain(|(_, part)| part.run != run);
+                self.tell(Told::TakenUp(run, sites.into_iter().zip(newest).collect()));
+            }
+            // It is asked again, as what comes back is.
+            Err(error) => tracing::debug!(%error, "what became of a run is not heard of"),
+        }
     }
 
     fn watch_for_the_first(&mut self, heard: &Heard) {
