@@ -82,3 +82,38 @@ impl Trials {
             .min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::probation::Word;
+    use crate::site::MasterKeyId;
+
+    #[test]
+    fn a_refusal_is_remembered_while_chunks_of_its_run_are_open_and_of_the_newest_runs_behind_that() {
+        let now = Moment {
+            since_start: std::time::Duration::ZERO,
+            wall: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let key = MasterKeyId(0);
+        let mut trials = Trials::default();
+        let is_open = |run| run == RunId(1);
+        for run in 1..=40 {
+            trials.take_chunk(RunId(run), is_open);
+            for site in [SiteId(0), SiteId(1)] {
+                trials
+                    .of_mut(Some(RunId(run)))
+                    .answered(site, key, Word::Refused, now);
+            }
+        }
+        let remembered = (1..=40).filter(|run| trials.of(Some(RunId(*run))).is_refused(SiteId(2), key));
+        assert_eq!(
+            remembered.collect::<Vec<_>>(),
+            [vec![1], (24..=40).collect()].concat()
+        );
+        assert!(
+            !trials.of(None).is_refused(SiteId(2), key),
+            "that is of no run here"
+        );
+    }
+}

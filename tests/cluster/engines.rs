@@ -165,11 +165,10 @@ impl Process {
     async fn ends(mut self) {
         self.handle = None;
         loop {
-            match timeout(SOON, self.events.recv()).await {
-                Ok(Some(event)) => self.take(event),
-                Ok(None) => return,
-                Err(_) => panic!("it never ends: {:?}, {:?}", self.run, self.state),
-            }
+            let event = timeout(SOON, self.events.recv()).await;
+            let event = event.unwrap_or_else(|_| panic!("it never ends: {:?}, {:?}", self.run, self.state));
+            let Some(event) = event else { return };
+            self.take(event);
         }
     }
 

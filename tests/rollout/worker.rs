@@ -102,16 +102,16 @@ impl Worker {
         })));
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: &Event) {
         if let Event::ChunkOver(id) = event {
-            assert!(self.open.remove(&id), "{id:?}");
+            assert!(self.open.remove(id), "{id:?}");
         }
     }
 
     async fn for_millis(&mut self, millis: u64) {
         let until = Instant::now() + Duration::from_millis(millis);
         while let Ok(event) = timeout_at(until, self.events.recv()).await {
-            self.take(event.unwrap());
+            self.take(&event.unwrap());
         }
     }
 
@@ -119,7 +119,7 @@ impl Worker {
         while !self.open.is_empty() {
             let event = timeout(DAY, self.events.recv()).await;
             let event = event.unwrap_or_else(|_| panic!("never done with: {:?}", self.open));
-            self.take(event.unwrap());
+            self.take(&event.unwrap());
         }
     }
 
@@ -173,9 +173,12 @@ async fn a_worker_with_chunks_of_two_runs_leaves_no_site_of_either_waiting() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_tries_a_wrong_key_on_two_sites_of_each_run_however_their_chunks_alternate() {
-    let refuses = |asked: Asked| match asked.is_put {
-        true => (Reply::Bad(Problem::RefusedKey), SLOW),
-        false => well(asked),
+    let refuses = |asked: Asked| {
+        if asked.is_put {
+            (Reply::Bad(Problem::RefusedKey), SLOW)
+        } else {
+            well(asked)
+        }
     };
     assert_eq!(with_chunks_of_two_runs(refuses).await, (2, 2));
 }
