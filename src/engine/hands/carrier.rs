@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Told;
 use crate::engine::Clock;
@@ -53,6 +53,8 @@ pub(super) struct Carrier {
     /// When that is tried next, and how often it was in vain though the store was reached.
     next_try: Instant,
     failures: usize,
+    /// When it was heard of workers last.
+    heard_at: Instant,
     /// Chunks that are not given back, with their sites for who gets them back in vain.
     out: BTreeMap<ChunkId, Part>,
     /// Chunks that were given back, until the store knows that this is known.
@@ -75,14 +77,19 @@ pub(super) async fn carry(mut carrier: Carrier, mut parts: UnboundedReceiver<Par
                 }
             }
             () = sleep_until(carrier.next_try), if waits => carrier.hand_over().await,
-            () = wait_for_news(&mut carrier.others), if hears => carrier.hear().await,
+            () = wait_for_news(&mut carrier.others, carrier.heard_at), if hears => {
+                carrier.hear().await;
+                carrier.heard_at = Instant::now();
+            }
         }
     }
 }
 
-/// Until others have written, or it is time to ask all the same.
-async fn wait_for_news(others: &mut Option<watch::Receiver<u64>>) {
-    sleep(REST).await;
+/// Until others have written, or it is time to ask all the same. However often this is begun anew, what counts is when
+/// that was asked last.
+async fn wait_for_news(others: &mut Option<watch::Receiver<u64>>, heard_at: Instant) {
+    let rested = heard_at + REST;
+    sleep_until(rested).await;
     let told = async {
         match others {
             Some(others) => match others.changed().await {
@@ -93,7 +100,7 @@ async fn wait_for_news(others: &mut Option<watch::Receiver<u64>>) {
         }
     };
     // What was not told is asked for.
-    let _late = timeout(POLL, told).await;
+    let _late = timeout_at(rested + POLL, told).await;
 }
 
 impl Carrier {
@@ -119,6 +126,7 @@ impl Carrier {
             waiting: Vec::new(),
             next_try: Instant::now(),
             failures: 0,
+            heard_at: Instant::now(),
             out: BTreeMap::new(),
             known: Vec::new(),
             idle_since: None,
