@@ -45,6 +45,8 @@ mod handing;
 mod chunks;
 /// What a worker does with that.
 mod working;
+/// Master keys on trial, run by run. Pure.
+mod trials;
 /// The task that owns the state.
 mod run;
 /// What each command does.

@@ -36,6 +36,8 @@ mod trust;
 mod bounded;
 /// A connection is made.
 mod dial;
+/// Until when a request may be out.
+mod limit;
 /// Connections, each with an end.
 mod lines;
 /// Clients for other places than sites.

@@ -13,6 +13,8 @@ mod ground;
 mod death;
 #[path = "cluster/ends.rs"]
 mod ends;
+#[path = "cluster/engines.rs"]
+mod engines;
 #[path = "cluster/halts.rs"]
 mod halts;
 #[path = "cluster/leases.rs"]

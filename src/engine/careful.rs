@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::call::Finished;
 use super::run::Engine;
 use super::schedule::{Health, Shown};
-use super::slot::Slot;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, Cause, Problem, Verdict};
@@ -25,7 +24,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         (self.schedule.paused, self.halt, self.not_asked) = (false, None, None);
         self.waves = Waves::new(rollout);
         self.later = vec![Vec::new(); rollout.waves];
-        self.probation = Probation::default();
+        self.trials.begin(Probation::default());
         for slot in &mut self.slots {
             slot.member = None;
         }
@@ -90,17 +89,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Begins what is due: waves, and sites whose master key was on trial.
     pub(super) fn advance(&mut self) {
         let now = self.clock.now();
-        loop {
-            let waited = self.probation.next(now);
-            let asks = |site: &SiteId| self.slots[site.index()].state.awaits_put();
-            // Those that do not want it any more leave their turn to others.
-            let is_over = waited.is_empty() || waited.iter().any(asks);
-            for site in waited {
-                self.ask_again(site, now);
-            }
-            if is_over {
-                break;
-            }
+        let slots = &self.slots;
+        let wants = |run, site: SiteId| {
+            let slot = &slots[site.index()];
+            slot.run_of_chunk() == run && slot.state.awaits_put()
+        };
+        for site in self.trials.next(now, wants) {
+            self.ask_again(site, now);
         }
         while self.open > 0 && !self.schedule.paused && !self.stopping {
             if self.waves.is_canary_out() && self.heard.is_asking_of_run() {
@@ -185,8 +180,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     fn leave_if_it_waits(&mut self, site: SiteId, now: Moment) {
-        let Slot { state, handed, .. } = &self.slots[site.index()];
-        if state.in_run && state.awaits_first_put() && handed.is_none() {
+        let slot = &self.slots[site.index()];
+        if slot.state.in_run && slot.state.awaits_first_put() && slot.handed().is_none() {
             self.change(site, |state| state.hold(now));
         }
     }
@@ -234,7 +229,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     pub(super) fn may_put(&mut self, site: SiteId, now: Moment) -> bool {
         let key = self.sites[site.index()].master_key;
         let is_awake = self.slots[site.index()].state.is_awake(now);
-        match self.probation.ask(site, key, is_awake, now) {
+        match self.trial_of(site).ask(site, key, is_awake, now) {
             Turn::Now => true,
             Turn::Later => {
                 self.change(site, |state| state.await_push(now));
@@ -249,7 +244,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// When the trial of a master key goes on by itself, as time since the start of the process.
     pub(super) fn key_timer(&self) -> Option<Duration> {
-        let at = self.probation.next_at(self.clock.now())?;
+        let at = self.trials.next_at(self.clock.now())?;
         Some(at.since_start)
     }
 
@@ -304,24 +299,43 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     pub(super) fn hear_of_key(&mut self, site: SiteId, word: Word, now: Moment) {
         let key = self.sites[site.index()].master_key;
-        let was_refused = self.probation.is_refused(site, key);
-        let waited = self.probation.answered(site, key, word, now);
-        if self.probation.is_refused(site, key) && !was_refused {
-            return self.key_refused(key, site, now);
+        let was_refused = self.is_key_refused(site);
+        let waited = self.trial_of(site).answered(site, key, word, now);
+        if self.is_key_refused(site) && !was_refused {
+            let has_refused = word == Word::Refused;
+            return self.key_refused(key, site, has_refused, now);
         }
+        let run = self.slots[site.index()].run_of_chunk();
         for site in waited {
-            self.ask_again(site, now);
+            if self.slots[site.index()].run_of_chunk() == run {
+                self.ask_again(site, now);
+            }
         }
     }
 
-    /// Two sites refuse the key, `last` the second of them: the others that use it are not asked.
-    fn key_refused(&mut self, key: MasterKeyId, last: SiteId, now: Moment) {
+    /// Whether two sites refuse the site's master key in its run.
+    pub(super) fn is_key_refused(&self, site: SiteId) -> bool {
+        let run = self.slots[site.index()].run_of_chunk();
+        let key = self.sites[site.index()].master_key;
+        self.trials.of(run).is_refused(site, key)
+    }
+
+    fn trial_of(&mut self, site: SiteId) -> &mut Probation {
+        let run = self.slots[site.index()].run_of_chunk();
+        self.trials.of_mut(run)
+    }
+
+    /// Two sites refuse the key: the others that use it are not asked. That was heard of `last`, which `has_refused` it or
+    /// was not asked itself.
+    fn key_refused(&mut self, key: MasterKeyId, last: SiteId, has_refused: bool, now: Moment) {
         let mut sites = 0;
+        let run = self.slots[last.index()].run_of_chunk();
         for index in 0..self.slots.len() {
             let state = &self.slots[index].state;
-            if index == last.index()
+            if (index == last.index() && has_refused)
                 || self.sites[index].master_key != key
-                || !self.probation.is_refused(SiteId::at(index), key)
+                || self.slots[index].run_of_chunk() != run
+                || !self.is_key_refused(SiteId::at(index))
                 || !state.in_run
                 || !state.is_to_send()
             {
@@ -329,14 +343,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             }
             // What looks before its PUT ends when that is answered.
             sites += usize::from(!state.is_put_out());
-            if self.slots[index].handed.is_some() {
+            if self.slots[index].handed().is_some() {
                 self.recall();
-            } else if state.awaits_put() {
-                self.refused_elsewhere(SiteId::at(index), now);
+            } else {
+                self.leave_not_asked(SiteId::at(index), now);
             }
         }
         if sites > 0 {
-            let others_took = self.probation.is_odd(last);
+            let others_took = self.trials.of(run).is_odd(last);
             let halt = Halt::RefusedKey { sites, others_took };
             let text = format!("halted: {}", halt.sentence());
             self.say(Level::Error, text.clone());
@@ -345,7 +359,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
-    pub(super) fn refused_elsewhere(&mut self, site: SiteId, now: Moment) {
+    /// A site whose key is refused is not asked, if it was to be.
+    pub(super) fn leave_not_asked(&mut self, site: SiteId, now: Moment) {
+        if self.slots[site.index()].state.awaits_put() {
+            self.refused_elsewhere(site, now);
+        }
+    }
+
+    fn refused_elsewhere(&mut self, site: SiteId, now: Moment) {
         let policy = self.settings.policy.clone();
         let unknown = self.slots[site.index()].was_unknown;
         let next = self.change(site, |state| state.refused_elsewhere(unknown, &policy, now));
@@ -363,8 +384,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// Somebody retries this site: its master key may be right by now.
     pub(super) fn try_key_again(&mut self, site: SiteId) {
-        self.probation
-            .try_again(site, self.sites[site.index()].master_key);
+        let key = self.sites[site.index()].master_key;
+        self.trial_of(site).try_again(site, key);
     }
 }
 

@@ -1,7 +1,6 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::site::SiteId;
-use crate::store::RunId;
 use crate::store::workers::ChunkId;
 
 /// A site's part in a chunk that this process has taken as a worker.
@@ -21,15 +20,8 @@ pub(super) struct Chunks {
     pub(super) given_back: HashSet<ChunkId>,
     /// Those that are done with, once so many records are answered.
     pub(super) ending: VecDeque<(ChunkId, u64)>,
-    /// The run of the one that was taken last.
-    pub(super) last_run: Option<RunId>,
+    /// Whether anything was ever taken.
+    pub(super) is_worker: bool,
     /// Sites to which something has happened.
     pub(super) touched: Vec<SiteId>,
-}
-
-impl Chunks {
-    /// Whether anything was ever taken.
-    pub(super) fn is_worker(&self) -> bool {
-        self.last_run.is_some()
-    }
 }

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::describe_outcome;
-use super::hands::{GATHER, Handed, Part, Told};
+use super::hands::{GATHER, Handed, Hands, Part, Told};
 use super::run::Engine;
+use super::slot::Slot;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
@@ -16,6 +17,8 @@ use crate::site_api::SiteApi;
 use crate::store::workers::{Did, News};
 use crate::store::{Newest, Outcome, Request, RunId, Store, StoreError};
 
+/// So long a site waits for another worker whose own master key was refused by others.
+const ELSEWHERE: Duration = Duration::from_secs(5);
 /// So many sites are in a chunk at most.
 const CHUNK: usize = 32;
 
@@ -49,9 +52,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             hands.aside.push(site);
             return;
         }
-        slot.handed = Some(Handed { run, puts });
+        let is_sent = false;
+        let handed = Handed { run, puts, is_sent };
+        let _before = slot.set_handed(Some(handed), &mut hands.out);
         if puts {
-            hands.out += 1;
             hands.puts.push(site);
         } else {
             hands.looks.push(site);
@@ -65,22 +69,40 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         Some((since + GATHER).since_start)
     }
 
-    /// Whether a PUT may be out that a worker makes. Where the store is away, nothing is heard of it, and an operator who
-    /// ends all waits for nothing.
+    /// No worker has the site any more, as far as is known here; what one had.
+    pub(super) fn let_go_of(&mut self, site: SiteId) -> Option<Handed> {
+        let hands = self.hands.as_mut()?;
+        self.slots[site.index()].set_handed(None, &mut hands.out)
+    }
+
+    /// Whether workers have anything of the run.
+    pub(super) fn workers_have_some_of(&self, run: RunId) -> bool {
+        self.hands.as_ref().is_some_and(|hands| hands.out.has(run))
+    }
+
+    /// Whether something is to be heard of workers before the engine ends: in any case of PUTs that may be out. Where
+    /// the store is away, nothing is heard, and an operator who ends all waits for nothing.
     pub(super) fn awaits_workers(&self) -> bool {
         let is_away = || {
             self.store
                 .trouble()
                 .is_some_and(|trouble| trouble.borrow().is_some())
         };
-        self.hands.as_ref().is_some_and(|hands| hands.out > 0) && !(self.stopping && is_away())
+        let waits = |hands: &Hands| {
+            if self.stopping {
+                hands.out.puts() && !is_away()
+            } else {
+                !hands.out.is_empty()
+            }
+        };
+        self.hands.as_ref().is_some_and(waits)
     }
 
     /// Tells the workers whether they may send, and hands over what has its turn.
     pub(super) fn tell_workers(&mut self) {
         let now = self.clock.now();
         let Some(hands) = &mut self.hands else { return };
-        hands.recalled &= hands.out > 0;
+        hands.recalled &= hands.out.puts();
         let may_send = !self.schedule.paused && !self.stopping && !hands.recalled;
         let run = self.run.as_ref().map(|run| run.id);
         if may_send != std::mem::replace(&mut hands.may_send, may_send)
@@ -109,14 +131,19 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     fn hand_over(&mut self, due: &[SiteId]) {
         let mut parts: BTreeMap<(RunId, usize, bool, Arc<str>), Vec<SiteUrl>> = BTreeMap::new();
+        let Some(hands) = &mut self.hands else { return };
         for site in due {
-            let (slot, row) = (&self.slots[site.index()], &self.sites[site.index()]);
-            let Some(handed) = slot.handed else { continue };
+            let (slot, row) = (&mut self.slots[site.index()], &self.sites[site.index()]);
+            // It may have been ordered anew since it was gathered.
+            let Some(handed) = slot.handed().filter(|handed| !handed.is_sent) else {
+                continue;
+            };
+            let is_sent = true;
+            let _gathered = slot.set_handed(Some(Handed { is_sent, ..handed }), &mut hands.out);
             let wave = slot.state.wave.unwrap_or_default();
             let of = (handed.run, wave, handed.puts, Arc::clone(&row.backend));
             parts.entry(of).or_default().push(row.url.clone());
         }
-        let Some(hands) = &self.hands else { return };
         for ((run, wave, puts, backend), sites) in parts {
             for sites in sites.chunks(CHUNK) {
                 let backend = Arc::clone(&backend);
@@ -162,11 +189,21 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     self.take_back(run, &url, &newest);
                 }
             }
+            Told::TakenUp(run, sites) => self.leave_to_others(run, &sites),
             Told::Refused(part, error) => self.not_handed(&part, &error),
             Told::Unheard(error) => self.say(
                 Level::Error,
-                format!("the workers could not be told whether the run may send ({error})"),
+                format!(
+                    "the workers could not be told yet whether the run may send, and are told again and again ({error})"
+                ),
             ),
+            Told::HeardAtLast(run, may) => {
+                let not = if may { "" } else { "not " };
+                self.say(
+                    Level::Info,
+                    format!("the workers could be told that run {} may {not}send", run.0),
+                );
+            }
             Told::Idle => self.say(
                 Level::Warning,
                 "no worker has taken anything of the run yet: is `stripe-propagate worker` running somewhere, with this \
@@ -179,7 +216,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// The site, if a worker has it for this run.
     fn handed(&self, run: RunId, url: &SiteUrl) -> Option<SiteId> {
         let site = *self.hands.as_ref()?.places.get(url)?;
-        let handed = self.slots[site.index()].handed?;
+        let handed = self.slots[site.index()].handed()?;
         (handed.run == run).then_some(site)
     }
 
@@ -199,7 +236,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 let attempt = describe_outcome(site, &outcome);
                 self.tell(Event::Attempt(attempt));
                 let standing = self.standing_of(site, &outcome.served, now);
-                if let Some(told) = news.state {
+                // What a worker does not ask is to be sent yet: so it stays until that has given it back.
+                if let Some(told) = news.state.filter(|told| !told.is_not_asked()) {
                     self.change(site, |state| {
                         state.told_by_worker(&told);
                         state.take_standing(standing);
@@ -230,12 +268,31 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let Some(site) = self.handed(run, url) else {
             return;
         };
-        let slot = &mut self.slots[site.index()];
-        let puts = slot.handed.take().is_some_and(|handed| handed.puts);
-        if let Some(hands) = &mut self.hands {
-            hands.out -= usize::from(puts);
+        let not_asked = self.slots[site.index()].was_not_asked(run, &newest.state);
+        let mut next = self.take_from_worker(site, newest);
+        if self.slots[site.index()].state.awaits_put() {
+            if not_asked {
+                self.hear_of_key(site, Word::NotAsked, now);
+            }
+            if self.is_key_refused(site) {
+                return self.leave_not_asked(site, now);
+            }
+            if let Next::At(_, call) = next
+                && not_asked
+            {
+                // Others take the key: another worker may have it.
+                next = Next::At(now + ELSEWHERE, call);
+            }
         }
-        let wave = slot.state.wave;
+        self.follow(site, next, now);
+        self.hold_too(site, now);
+    }
+
+    /// No worker has the site any more, and this is on record of it.
+    fn take_from_worker(&mut self, site: SiteId, newest: &Newest) -> Next {
+        let now = self.clock.now();
+        self.let_go_of(site);
+        let wave = self.slots[site.index()].state.wave;
         let next = self.taken_over(site, newest);
         self.change(site, |state| state.wave = wave);
         let serves = self.slots[site.index()].state.now.clone();
@@ -244,10 +301,37 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.record(site, None);
         }
         self.sound(site);
-        let key = self.sites[site.index()].master_key;
-        if self.slots[site.index()].state.awaits_put() && self.probation.is_refused(site, key) {
-            return self.refused_elsewhere(site, now);
+        next
+    }
+
+    /// Another process has taken the run up. From now on it is here like one without workers: its looks are made, and its
+    /// first PUT that is not put on record halts it.
+    fn leave_to_others(&mut self, run: RunId, sites: &[(SiteUrl, Newest)]) {
+        if let Some(hands) = &mut self.hands {
+            hands.runs.remove(&run);
         }
+        for (url, newest) in sites {
+            if let Some(site) = self.handed(run, url) {
+                let next = self.take_from_worker(site, newest);
+                self.goes_on_here(site, next);
+            }
+        }
+        // Those that were gathered, and no worker was to have yet.
+        let of_run = |slot: &Slot| slot.handed().is_some_and(|handed| handed.run == run);
+        for index in 0..self.slots.len() {
+            if of_run(&self.slots[index]) {
+                self.let_go_of(SiteId::at(index));
+                let next = self.slots[index].state.wait_left(self.clock.now());
+                self.goes_on_here(SiteId::at(index), next);
+            }
+        }
+    }
+
+    fn goes_on_here(&mut self, site: SiteId, next: Next) {
+        let now = self.clock.now();
+        let is_to_put = next == Next::Rest && self.slots[site.index()].state.awaits_put();
+        // What another process is about to send is to be sent here too, as far as this one knows.
+        let next = if is_to_put { Next::At(now, Call::Put) } else { next };
         self.follow(site, next, now);
         self.hold_too(site, now);
     }
@@ -255,19 +339,18 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// The store did not take them: they are here again.
     fn not_handed(&mut self, part: &Part, error: &StoreError) {
         let now = self.clock.now();
+        let mut any = false;
         for url in &part.sites {
             let Some(site) = self.handed(part.run, url) else {
                 continue;
             };
-            self.slots[site.index()].handed = None;
-            if let Some(hands) = &mut self.hands {
-                hands.out -= usize::from(part.puts);
-            }
+            any = true;
+            self.let_go_of(site);
             let call = if part.puts { Call::Put } else { Call::Look };
             let later = if part.puts { now } else { now + GATHER * 30 };
             self.follow(site, Next::At(later, call), now);
         }
-        if part.puts {
+        if part.puts && any {
             let text = format!("halted: nothing can be handed over to workers, so nothing is sent ({error})");
             self.hold(Halt::Unrecorded, text);
         }

@@ -1,8 +1,10 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
 use super::{Clock, Settings};
 use crate::rules::moment::Moment;
@@ -14,6 +16,9 @@ use crate::store::{Newest, RunId, Store, StoreError};
 mod carrier;
 pub(super) use carrier::Part;
 use carrier::carry;
+/// Says whether runs may send.
+mod words;
+use words::{Words, say};
 
 /// So long a look that is due waits for others of its backend.
 pub(super) const GATHER: Duration = Duration::from_secs(1);
@@ -25,6 +30,45 @@ pub(super) struct Handed {
     pub(super) run: RunId,
     /// Whether its PUT is to come.
     pub(super) puts: bool,
+    /// Whether that is on its way to them: until then it is gathered.
+    pub(super) is_sent: bool,
+}
+
+/// How many sites workers have, run by run: those with a PUT to come, and all.
+#[derive(Debug, Default)]
+pub(super) struct Out(HashMap<RunId, (usize, usize)>);
+
+impl Out {
+    /// What workers have of a site changes.
+    pub(super) fn changes(&mut self, before: Option<Handed>, after: Option<Handed>) {
+        if let Some(after) = after {
+            let (puts, all) = self.0.entry(after.run).or_default();
+            (*puts, *all) = (*puts + usize::from(after.puts), *all + 1);
+        }
+        if let Some(before) = before
+            && let Some((puts, all)) = self.0.get_mut(&before.run)
+        {
+            (*puts, *all) = (*puts - usize::from(before.puts), *all - 1);
+            if *all == 0 {
+                self.0.remove(&before.run);
+            }
+        }
+    }
+
+    /// Whether they have any site with a PUT to come.
+    pub(super) fn puts(&self) -> bool {
+        self.0.values().any(|(puts, _)| *puts > 0)
+    }
+
+    /// Whether they have anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether they have anything of this run.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        self.0.contains_key(&run)
+    }
 }
 
 /// What is heard of the workers.
@@ -33,10 +77,14 @@ pub(super) enum Told {
     News(News),
     /// What of a run was given back, and what is on record of it.
     Back(RunId, Vec<(SiteUrl, Newest)>),
+    /// Another process works on the run meanwhile: what is on record of the sites that workers had, or were to get.
+    TakenUp(RunId, Vec<(SiteUrl, Newest)>),
     /// They could not be given these.
     Refused(Part, StoreError),
-    /// They could not be told whether the run may send.
+    /// They could not be told yet whether the run may send.
     Unheard(StoreError),
+    /// Now they could, after all: whether it may.
+    HeardAtLast(RunId, bool),
     /// None takes anything.
     Idle,
 }
@@ -44,7 +92,7 @@ pub(super) enum Told {
 /// The workers, as who coordinates their runs knows them.
 pub(super) struct Hands {
     pub(super) parts: UnboundedSender<Part>,
-    /// Whether a run may send: it overtakes what is to be handed over.
+    /// Whether a run may send: it goes beside what is to be handed over.
     pub(super) lets: UnboundedSender<(RunId, bool)>,
     pub(super) told: UnboundedReceiver<Told>,
     pub(super) places: HashMap<SiteUrl, SiteId>,
@@ -56,8 +104,8 @@ pub(super) struct Hands {
     pub(super) looks_since: Option<Moment>,
     /// Sites with a PUT to come that wait until all are back.
     pub(super) aside: Vec<SiteId>,
-    /// Sites whose PUT is a worker's.
-    pub(super) out: usize,
+    /// What workers have: [`Slot::set_handed`](super::slot::Slot::set_handed) counts it.
+    pub(super) out: Out,
     /// Whether the workers were told that they may send.
     pub(super) may_send: bool,
     /// Whether all is to come back before anything else is handed over.
@@ -71,14 +119,22 @@ impl Hands {
         let (parts, to_hand_over) = unbounded_channel();
         let (lets, to_let) = unbounded_channel();
         let (tell, told) = unbounded_channel();
+        let (unheard, known_unheard) = watch::channel(BTreeSet::new());
         let carrier = carrier::Carrier::new(
-            workers,
+            Arc::clone(&workers),
             (store.others(), store.trouble()),
-            settings.policy.clone(),
-            clock,
-            tell,
+            known_unheard,
+            (settings.policy.clone(), clock),
+            tell.clone(),
         );
-        tokio::spawn(carry(carrier, to_hand_over, to_let));
+        let words = Words {
+            workers,
+            trouble: store.trouble(),
+            tell,
+            unheard,
+        };
+        tokio::spawn(carry(carrier, to_hand_over));
+        tokio::spawn(say(words, to_let));
         Some(Self {
             parts,
             lets,
@@ -93,7 +149,7 @@ impl Hands {
             looks: Vec::new(),
             looks_since: None,
             aside: Vec::new(),
-            out: 0,
+            out: Out::default(),
             may_send: true,
             recalled: false,
         })

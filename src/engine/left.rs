@@ -208,6 +208,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Takes up one site of the run. Returns whether the config lets it.
     pub(super) fn take_up(&mut self, site: SiteId) -> bool {
         let now = self.clock.now();
+        self.let_go_of(site);
         let slot = &mut self.slots[site.index()];
         if !slot.state.is_calling() && slot.on_record.is_some() {
             // What somebody asked about here is not what the run sends.
@@ -226,6 +227,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return false;
         }
         slot.was_unknown = unknown_of(slot.state.push);
+        slot.forgets_not_asked();
         if slot.state.is_calling() && slot.state.is_left_over() {
             let push = slot.state.push;
             slot.pending = Some(Pending::Rest(push));

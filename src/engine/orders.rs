@@ -96,7 +96,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.keep_list(plan.kind).await;
         self.begin_waves(plan.rollout);
         self.coordinates(info.id);
-        self.probation = Probation::with_odd(self.odd_sites(&plan, now));
+        self.trials.begin(Probation::with_odd(self.odd_sites(&plan, now)));
         tracing::info!(run = info.id.0, key = %info.key, puts = info.puts, "run begins");
         self.tell(Event::Run(info.clone()));
         self.run = Some(info);
@@ -173,10 +173,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     fn order_push(&mut self, site: SiteId, key: PublishableKey, allow: Allow, again: bool, now: Moment) {
         let run = self.run.as_ref().map(|run| run.id);
+        // What a worker still has of it is of an earlier run, and no request of this process.
+        let is_calling = self.let_go_of(site).is_none() && self.slots[site.index()].state.is_calling();
         let slot = &mut self.slots[site.index()];
         slot.background = false;
         slot.was_unknown = unknown_of(slot.state.push);
-        if slot.state.is_calling() {
+        slot.forgets_not_asked();
+        if is_calling {
             slot.pending = Some(Pending::Push(key, allow));
             // Nothing has happened to the site in this run yet: what the look shows goes on record as if it had not
             // been ordered.
@@ -217,7 +220,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         for &site in sites {
             self.try_key_again(site);
             let slot = &self.slots[site.index()];
-            if slot.handed.is_some() {
+            if slot.handed().is_some() {
                 let name = &self.sites[site.index()].name;
                 self.say(Level::Info, format!("{name}: a worker has not given it back yet"));
                 continue;
@@ -264,7 +267,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         };
         for &site in sites {
             let slot = &mut self.slots[site.index()];
-            if slot.pending.is_some() || slot.handed.is_some() {
+            if slot.pending.is_some() || slot.handed().is_some() {
                 // What begins when the look that is out has ended looks by itself; so does a worker.
                 continue;
             }
@@ -302,7 +305,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.cancel_pending(site, pending, now);
                 continue;
             }
-            if slot.handed.is_some() {
+            if slot.handed().is_some() {
                 self.cancel_handed(site);
                 continue;
             }

@@ -14,7 +14,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Puts on record what has happened to a site, and all that is known of it now. Nothing waits for it but the
     /// end of the engine: the store keeps the order.
     pub(super) fn record(&mut self, site: SiteId, outcome: Option<Outcome>) {
-        if self.slots[site.index()].handed.is_some() {
+        if self.slots[site.index()].handed().is_some() {
             // Its worker records what becomes of it.
             return;
         }
@@ -41,7 +41,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 let slot = &self.slots[site.index()];
                 // The answer of what is out is recorded too, and comes back here. What was handed over before the
                 // site's state was replaced tells nothing that is not known by now.
-                let is_ours = !self.chunks.is_worker() || slot.chunk.is_some();
+                let is_workers = self.chunks.is_worker && slot.chunk.is_none();
+                let is_ours = !is_workers && slot.handed().is_none();
                 if is_ours && !slot.state.is_calling() && slot.adopted == answered.adopted {
                     let next = self.taken_over(site, &newest);
                     let now = self.clock.now();
@@ -103,6 +104,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         match self.store.resume_run(run, now).await {
             Ok(()) => {
                 self.records.holds_store = true;
+                if let Some(hands) = &mut self.hands {
+                    hands.runs.insert(run);
+                }
                 true
             }
             Err(error) => {
@@ -152,17 +156,21 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// Ends the earlier runs of which nothing waits for its proof any more.
     pub(super) async fn end_earlier(&mut self, now: Moment) {
-        let ends = |run: &RunId| !self.busy_of.contains_key(run);
-        if self.earlier.iter().any(ends) {
+        if self.earlier.iter().any(|run| !self.goes_on(*run)) {
             self.await_records().await;
         }
         let (goes_on, over): (Vec<RunId>, Vec<RunId>) = std::mem::take(&mut self.earlier)
             .into_iter()
-            .partition(|run| self.busy_of.contains_key(run));
+            .partition(|run| self.goes_on(*run));
         self.earlier = goes_on;
         for run in over {
             self.end_run(run, now).await;
         }
+    }
+
+    /// Whether sites of the run will change by themselves, or workers have any.
+    fn goes_on(&self, run: RunId) -> bool {
+        self.busy_of.contains_key(&run) || self.workers_have_some_of(run)
     }
 
     pub(super) async fn end_run(&mut self, id: RunId, now: Moment) {

@@ -12,12 +12,12 @@ use super::heard::Heard;
 use super::records::{Read, Records};
 use super::schedule::{Lane, Schedule, Want};
 use super::slot::{Ending, Pending, Slot};
+use super::trials::Trials;
 use super::{Clock, Command, Event, Level, Message, RunInfo, Settings, sleep_until};
 use crate::rules::acknowledgement::Acknowledged;
 use crate::rules::alarm::Alarms;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
-use crate::rules::probation::Probation;
 use crate::rules::rollout::{Rollout, Waves};
 use crate::rules::run::{Halt, RunPhase};
 use crate::rules::state::{Call, Next, Served, SiteState};
@@ -59,8 +59,8 @@ pub(super) struct Engine<Api, Db> {
     pub(super) waves: Waves,
     /// PUTs of waves that are to come, by wave.
     pub(super) later: Vec<Vec<(SiteId, Call)>>,
-    /// Which master keys the run may send to how many sites.
-    pub(super) probation: Probation,
+    /// Which master keys each run may send to how many sites.
+    pub(super) trials: Trials,
     /// What was told at once.
     pub(super) alarms: Alarms,
     /// Sites that the operator knows to be bad: they are left out of what halts a run.
@@ -119,7 +119,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             not_asked: None,
             waves: Waves::new(Rollout::default()),
             later: Vec::new(),
-            probation: Probation::default(),
+            trials: Trials::default(),
             alarms: Alarms::default(),
             acknowledged: Acknowledged::default(),
             open: 0,
@@ -187,7 +187,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.sound_rest();
         self.await_records().await;
         let run = self.run.as_ref().map(|run| run.id);
-        if let Some(run) = run.filter(|_| self.open == 0 && !self.chunks.is_worker()) {
+        if let Some(run) = run.filter(|_| self.open == 0 && !self.chunks.is_worker) {
             self.let_go_of_store(run, now).await;
         }
         // What was stopped is looked at by nobody; what was left, by the next process.
@@ -364,7 +364,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 })
             }
             Finished::TakenOver(newest) => self.taken_over(site, &newest),
-            Finished::NotRecorded(_) if self.chunks.is_worker() => {
+            Finished::NotRecorded(_) if self.chunks.is_worker => {
                 // Its run is held, or another worker has it: that is for who coordinates it.
                 self.change(site, |state| state.put_unsent(now));
                 self.give_back_chunk_of(site);
@@ -395,10 +395,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Call::Look if self.slots[site.index()].background => Lane::Background,
             Call::Look => Lane::Look,
         };
-        if self.rests_between_looks(site, call) {
+        let slot = &self.slots[site.index()];
+        if slot.handed().is_some() || self.rests_between_looks(site, call) {
             return self.schedule.forget(site);
         }
-        let slot = &self.slots[site.index()];
         let want = Want {
             call,
             lane,
@@ -441,7 +441,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// Tells where the run is, when that changed.
     pub(super) async fn tell_phase(&mut self) {
-        if self.chunks.is_worker() {
+        if self.chunks.is_worker {
             return self.end_chunks();
         }
         let now = self.clock.now();
@@ -465,8 +465,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             // What the store says to what was recorded last may be that something goes on.
             self.await_records().await;
         }
+        let Some(run) = &self.run else { return };
+        // Until they have given it back, something may be left of what a worker has.
+        let busy = self.busy + usize::from(self.workers_have_some_of(run.id));
         let Some(run) = &mut self.run else { return };
-        let phase = match (self.schedule.paused, self.open, self.busy) {
+        let phase = match (self.schedule.paused, self.open, busy) {
             (false, 0, _) if self.not_asked.is_some() => RunPhase::Halted,
             (true, ..) if self.halt.is_some_and(Halt::is_bad) => RunPhase::Halted,
             (true, ..) => RunPhase::Paused,

@@ -1,8 +1,10 @@
 use super::chunks::Part;
-use super::hands::Handed;
+use super::hands::{Handed, Out};
 use crate::key::PublishableKey;
+use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::rollout::Member;
+use crate::rules::run::RunId;
 use crate::rules::state::{Allow, SiteState};
 use crate::rules::status::Push;
 
@@ -30,8 +32,10 @@ pub(super) struct Slot {
     pub(super) unrecorded: bool,
     /// Why it was unknown what became of its last PUT, before the one that was ordered last.
     pub(super) was_unknown: Option<Cause>,
+    /// When it was not asked last, since others refuse its master key, as far as that was known when it was ordered.
+    not_asked_at: Option<Moment>,
     /// Set while a worker has it: nothing is ordered or recorded of it here.
-    pub(super) handed: Option<Handed>,
+    handed: Option<Handed>,
     /// The chunk of another process's run that it is in, for a worker.
     pub(super) chunk: Option<Part>,
 }
@@ -51,9 +55,40 @@ impl Slot {
             member: None,
             unrecorded: false,
             was_unknown: None,
+            not_asked_at: None,
             handed: None,
             chunk: None,
         }
+    }
+
+    /// What a worker has of it.
+    pub(super) fn handed(&self) -> Option<Handed> {
+        self.handed
+    }
+
+    /// A worker gets it, or none has it any more: `out` counts that. Returns what one had before.
+    pub(super) fn set_handed(&mut self, handed: Option<Handed>, out: &mut Out) -> Option<Handed> {
+        out.changes(self.handed, handed);
+        std::mem::replace(&mut self.handed, handed)
+    }
+
+    /// The run of another process that it is in a chunk of, for a worker.
+    pub(super) fn run_of_chunk(&self) -> Option<RunId> {
+        self.chunk.map(|part| part.chunk.run)
+    }
+
+    /// It is ordered anew: that it was not asked before is no news any more.
+    pub(super) fn forgets_not_asked(&mut self) {
+        self.not_asked_at = self.state.at.filter(|_| self.state.is_not_asked());
+    }
+
+    /// Whether `newest`, which is on record of it, tells that somebody has not asked it in `run` since it was ordered.
+    pub(super) fn was_not_asked(&mut self, run: RunId, newest: &SiteState) -> bool {
+        let at = newest.at.filter(|_| newest.is_not_asked());
+        let before = std::mem::replace(&mut self.not_asked_at, at);
+        // The same moment may be told in several ways, but for the wall clock.
+        let wall = |at: Option<Moment>| at.map(|at| at.wall);
+        at.is_some() && newest.run == Some(run) && wall(at) != wall(before)
     }
 
     /// What goes on record.

@@ -1,7 +1,6 @@
 use super::chunks::Part;
 use super::run::Engine;
 use super::{Chunk, Event};
-use crate::rules::rollout::Rollout;
 use crate::rules::state::{Call, Next};
 use crate::site::SiteId;
 use crate::site_api::SiteApi;
@@ -14,11 +13,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     pub(super) fn take_chunk(&mut self, chunk: Chunk) {
         let now = self.clock.now();
         let Chunk { id, wave, sites, .. } = chunk;
-        if self.chunks.last_run != Some(id.run) {
-            // Its master keys may be others by now.
-            self.begin_waves(Rollout::default());
-            self.chunks.last_run = Some(id.run);
-        }
+        self.chunks.is_worker = true;
+        let open = &self.chunks.open;
+        let is_open = |run| open.keys().any(|id| id.run == run);
+        self.trials.take_chunk(id.run, is_open);
         // What comes of a PUT that another process has overtaken is ordered anew.
         self.records.holds_store = true;
         let of_chunk = sites.iter().map(|(site, _)| *site).collect();
@@ -48,7 +46,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     pub(super) fn rests_between_looks(&self, site: SiteId, call: Call) -> bool {
         let slot = &self.slots[site.index()];
         let Some(part) = slot.chunk else {
-            return self.chunks.is_worker();
+            return self.chunks.is_worker;
         };
         call == Call::Look && !part.look_is_due && !slot.state.awaits_first_look()
     }

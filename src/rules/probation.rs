@@ -17,6 +17,8 @@ pub enum Word {
     Accepted,
     /// It is wrong.
     Refused,
+    /// It was not asked: two others refuse the key, as the worker knows that was to send it.
+    NotAsked,
     /// Nothing.
     Nothing,
 }
@@ -53,6 +55,12 @@ impl Trial {
     /// Whether one more site may have its PUT: with those that are out it could be one refusal too many else.
     fn has_room(&self, now: Moment) -> bool {
         self.refused.len() + self.out_lately(now) < ENOUGH
+    }
+
+    /// Whether enough sites refuse the key, once `site` does.
+    fn is_refused_with(&self, site: SiteId) -> bool {
+        let others = self.refused.iter().filter(|known| **known != site);
+        others.count() + 1 >= ENOUGH
     }
 
     /// Those that may ask again: they are no longer among those that wait.
@@ -154,20 +162,20 @@ impl Probation {
             return match word {
                 // One that hung says after all that it is right.
                 Word::Accepted => self.accepted(key),
-                Word::Refused | Word::Nothing => Vec::new(),
+                Word::Refused | Word::NotAsked | Word::Nothing => Vec::new(),
             };
         };
         trial.out.retain(|(out, _)| *out != site);
         match word {
             Word::Accepted => self.accepted(key),
-            Word::Refused if trial.refused.iter().filter(|known| **known != site).count() + 1 >= ENOUGH => {
+            Word::Refused if !trial.is_refused_with(site) => {
+                trial.refused.insert(site);
+                trial.next(now)
+            }
+            Word::Refused | Word::NotAsked => {
                 let waited = trial.awake.drain(..).chain(trial.asleep.drain(..)).collect();
                 *standing = Standing::Refused;
                 waited
-            }
-            Word::Refused => {
-                trial.refused.insert(site);
-                trial.next(now)
             }
             Word::Nothing => trial.next(now),
         }
@@ -261,6 +269,20 @@ mod tests {
         );
         probation.try_again(SiteId(5), KEY);
         assert_eq!(ask(&mut probation, 5..6, true, 0), [Turn::Now]);
+    }
+
+    #[test]
+    fn a_worker_that_asks_nobody_any_more_ends_it_unless_others_take_the_key() {
+        let mut probation = Probation::default();
+        ask(&mut probation, 0..5, true, 0);
+        let waited = probation.answered(SiteId(0), KEY, Word::NotAsked, at(0));
+        assert_eq!(waited.len(), 3);
+        assert!(probation.is_refused(SiteId(0), KEY));
+        let mut probation = Probation::default();
+        ask(&mut probation, 0..5, true, 0);
+        probation.answered(SiteId(1), KEY, Word::Accepted, at(0));
+        assert_eq!(probation.answered(SiteId(0), KEY, Word::NotAsked, at(0)), []);
+        assert!(!probation.is_refused(SiteId(0), KEY));
     }
 
     #[test]

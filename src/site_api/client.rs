@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::answer::{self, BODY_LIMIT, Meaning, Raw};
 use super::backends::Backends;
+use super::limit::Limit;
 use super::lines::{Lines, On};
 use super::trust::{ClientError, HttpSettings};
 use super::{SiteApi, failure};
@@ -119,7 +120,7 @@ impl HttpSiteApi {
             site,
             request,
             on,
-            limit,
+            limit: Limit::of(limit),
         };
         let mut answer = self.ask(sent, mean, LookVerdict::Problem, needs_body).await;
         if let LookVerdict::Serves(key) = &mut answer.verdict {
@@ -166,11 +167,13 @@ impl SiteApi for HttpSiteApi {
                 None,
             );
         };
+        // Its intent is on record: from here on others count, and do not count the wait for a turn.
+        let limit = Limit::of(self.timeout);
         let _turn = self.backends.turn(site).await;
         let body = serde_json::json!({ "value": key.as_str() }).to_string();
         let request = with_key(to(site, Method::PUT, site.url.put_path()), &master_key).body(body.into());
         let mean = |raw: Raw<'_>| answer::put(raw, Some(&master_key));
-        let (on, limit) = (On::Kept, self.timeout);
+        let on = On::Kept;
         let sent = Sent {
             site,
             request,
@@ -213,7 +216,7 @@ pub(super) struct Sent<'a> {
     pub(super) request: hyper::http::Result<Request<Full<Bytes>>>,
     pub(super) on: On,
     /// For all of it.
-    pub(super) limit: Duration,
+    pub(super) limit: Limit,
 }
 
 impl HttpSiteApi {
@@ -231,8 +234,8 @@ impl HttpSiteApi {
             let words = CleanText::note("no request can be made of its address");
             return problem(failed(Problem::Connect), Duration::ZERO, words, None);
         };
-        let until = begin + sent.limit;
-        let reply = match self.lines.ask(&sent.site.url, request, sent.on, until).await {
+        let asked = self.lines.ask(&sent.site.url, request, sent.on, sent.limit);
+        let reply = match asked.await {
             Ok(reply) => reply,
             Err(broken) => {
                 let (what, words) = failure::classify(&broken);

@@ -16,6 +16,9 @@ pub(super) enum Broken {
     /// There was none within the limit.
     #[error("no connection within the limit")]
     ConnectTimeout,
+    /// This process stood still for longer than the limit: nothing was sent.
+    #[error("not begun within the limit")]
+    Late,
     /// The connection ended: the request may have been sent.
     #[error("the connection was lost")]
     Lost(#[source] hyper::Error),
@@ -29,6 +32,10 @@ pub(super) fn classify(broken: &Broken) -> (Problem, CleanText) {
     match broken {
         Broken::Connect(error) => no_connection(&Causes::of(error.as_ref())),
         Broken::ConnectTimeout => (Problem::ConnectTimeout, CleanText::default()),
+        Broken::Late => {
+            let words = "this machine stood still meanwhile, and nothing was sent";
+            (Problem::ConnectTimeout, CleanText::note(words))
+        }
         Broken::Timeout => (Problem::Timeout, CleanText::default()),
         Broken::Lost(error) => lost(&Causes::of(error)),
     }

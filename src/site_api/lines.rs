@@ -16,6 +16,7 @@ use super::answer::BODY_LIMIT;
 use super::dial::{Dialer, Line};
 use super::elsewhere::build;
 use super::failure::Broken;
+use super::limit::Limit;
 use super::trust::{ClientError, HttpSettings, tls};
 use crate::rules::outcome::Problem;
 use crate::site::SiteUrl;
@@ -82,16 +83,18 @@ impl Lines {
         build(&settings, &self.tls)
     }
 
-    /// Sends `request` to the site, once, and reads the beginning of its answer. All of it has an end at `until`.
+    /// Sends `request` to the site, once, and reads the beginning of its answer. All of it has an end at its limit, and
+    /// nothing is sent behind that.
     pub(super) async fn ask(
         &self,
         site: &SiteUrl,
         request: Request<Full<Bytes>>,
         on: On,
-        until: Instant,
+        limit: Limit,
     ) -> Result<Reply, Broken> {
+        let until = limit.until();
         let held = if on == On::Own { None } else { self.take(site) };
-        let (line, response) = match timeout_at(until, self.send(site, request, held, until)).await {
+        let (line, response) = match timeout_at(until, self.send(site, request, held, limit)).await {
             Ok(sent) => sent?,
             Err(_) => return Err(Broken::Timeout),
         };
@@ -116,11 +119,14 @@ impl Lines {
         site: &SiteUrl,
         mut request: Request<Full<Bytes>>,
         held: Option<Line>,
-        until: Instant,
+        limit: Limit,
     ) -> Result<(Line, Response<Incoming>), Broken> {
         if let Some(mut line) = held
             && line.ready().await.is_ok()
         {
+            if limit.is_over() {
+                return Err(Broken::Late);
+            }
             match line.try_send_request(request).await {
                 Ok(response) => return Ok((line, response)),
                 // The server has closed it meanwhile: what comes back was not sent.
@@ -130,7 +136,10 @@ impl Lines {
                 },
             }
         }
-        let mut line = self.dialer.dial(site, until).await?;
+        let mut line = self.dialer.dial(site, limit.until()).await?;
+        if limit.is_over() {
+            return Err(Broken::Late);
+        }
         match line.try_send_request(request).await {
             Ok(response) => Ok((line, response)),
             Err(mut error) => Err(match error.take_message() {
@@ -181,6 +190,7 @@ async fn beginning(mut body: Incoming) -> hyper::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limit::Began;
     use super::*;
     use crate::secret::ProxyUrl;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -217,7 +227,7 @@ mod tests {
 
     async fn asks(lines: &Lines, site: &SiteUrl, on: On) {
         let request = Request::new(Full::default());
-        let reply = lines.ask(site, request, on, Instant::now() + LIMIT).await;
+        let reply = lines.ask(site, request, on, Limit::of(LIMIT)).await;
         let reply = reply.expect("an answer");
         assert_eq!((reply.status, reply.body), (200, Ok(b"ok".to_vec())));
     }
@@ -271,6 +281,38 @@ mod tests {
         let asking = async {
             asks(&lines, &url, On::Kept).await;
             asks(&lines, &url, On::Kept).await;
+        };
+        tokio::join!(asking, plays);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_before_the_machine_was_suspended_is_not_sent_behind_its_limit() {
+        let (site, url) = listening().await;
+        let lines = Lines::new(settings(None)).unwrap();
+        let late = async || {
+            let began = Began::now().before_a_sleep_of(LIMIT);
+            let request = Request::new(Full::default());
+            let reply = lines
+                .ask(&url, request, On::Kept, Limit::since(began, LIMIT))
+                .await;
+            assert!(matches!(reply, Err(Broken::Late)));
+        };
+        let plays = async {
+            // It has come to the connection, and no further.
+            let (mut stream, _) = site.accept().await.unwrap();
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "nothing is sent");
+            let (mut stream, _) = site.accept().await.unwrap();
+            answers(&mut stream).await;
+            assert_eq!(
+                stream.read(&mut [0]).await.unwrap(),
+                0,
+                "nor on one that is there"
+            );
+        };
+        let asking = async {
+            late().await;
+            asks(&lines, &url, On::Kept).await;
+            late().await;
         };
         tokio::join!(asking, plays);
     }

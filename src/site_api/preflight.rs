@@ -15,6 +15,7 @@ use x509_cert::der::Decode;
 use super::answer::{self, Raw};
 use super::client::{HttpSiteApi, Sent, problem, to, with_key};
 use super::failure::classify_connection;
+use super::limit::Limit;
 use super::lines::On;
 use crate::rules::outcome::{Answer, AuthVerdict, Cause, Problem};
 use crate::rules::preflight::trial::Suitability;
@@ -83,7 +84,7 @@ impl HttpSiteApi {
         let mean = |raw: Raw<'_>| answer::auth(raw, Some(&master_key));
         // Which 400 it is stands in its body.
         let needs_body = |status| (200..300).contains(&status) || status == 400;
-        let (on, limit) = (On::Own, self.timeout);
+        let (on, limit) = (On::Own, Limit::of(self.timeout));
         let sent = Sent {
             site,
             request,

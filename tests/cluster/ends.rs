@@ -105,6 +105,27 @@ fn a_wrong_master_key_of_the_workers_is_tried_on_two_sites_each_and_halts() {
 }
 
 #[test]
+fn a_worker_that_knows_its_key_to_be_wrong_ends_a_resumption_without_trying_it_again() {
+    let Some(ground) = ground(20, AT_ONCE) else { return };
+    std::fs::write(ground.stage.path("master.key"), "wrong-master-key").unwrap();
+    let _worker = ground.worker("one");
+    ground.follows(ground.push()).has(4);
+    let resumed = ground.start("resumes", &["resume", "--yes", "--json"]);
+    let resumed = ground.follows(resumed);
+    let halted = resumed.has(4).events("halted");
+    assert!(
+        halted.iter().any(|line| line["why"] == "refused_key"),
+        "{}",
+        resumed.out
+    );
+    let summary = resumed.events("summary").remove(0);
+    assert_eq!(summary["push"]["not_started"], 18, "{summary}");
+    let puts = ground.attempts();
+    let puts = puts.iter().filter(|attempt| attempt.request == Request::Put);
+    assert_eq!(puts.count(), 2);
+}
+
+#[test]
 fn a_site_that_a_worker_does_not_know_fails_and_says_why() {
     let Some(ground) = ground(6, AT_ONCE) else { return };
     let config = std::fs::read_to_string(ground.stage.path("config.toml")).unwrap();

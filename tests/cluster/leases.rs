@@ -240,7 +240,7 @@ async fn what_the_queue_has_lost_is_put_into_it_again_and_its_locks_are_freed() 
 }
 
 /// Its server is started by a runtime of its own.
-fn new_database_beside() -> Option<(u16, String)> {
+pub(crate) fn new_database_beside() -> Option<(u16, String)> {
     let made = std::thread::spawn(|| new_database(Server::Postgres).map(|(server, url)| (server.port, url)));
     made.join().unwrap()
 }

@@ -17,6 +17,8 @@ use stripe_propagate::store::Store;
 mod gentle;
 mod laws;
 mod mended;
+/// One worker, with chunks of two runs.
+mod worker;
 mod world;
 use world::{Asked, Play, Reply, sites, well};
 

@@ -23,7 +23,7 @@ pub(super) fn key(tail: &str) -> PublishableKey {
 }
 
 /// Longer than anything waits: a test that hangs fails.
-const DAY: Duration = Duration::from_hours(24);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 
 /// A request that a site of the world gets.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +87,14 @@ pub(super) struct World {
 }
 
 impl World {
+    pub(super) fn of(behaviour: impl Fn(Asked) -> (Reply, Duration) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            clock: Clock::with_wall(|| Timestamp::UNIX_EPOCH),
+            behaviour: Box::new(behaviour),
+            record: Mutex::default(),
+        })
+    }
+
     async fn ask(&self, site: &Site, is_put: bool) -> (usize, Reply) {
         let index: usize = site.name.as_str().trim_start_matches("shop").parse().unwrap();
         let asked = {
@@ -210,11 +218,7 @@ impl Play {
         settings: Settings,
         rollout: &rollout::Settings,
     ) -> Self {
-        let world = Arc::new(World {
-            clock: Clock::with_wall(|| Timestamp::UNIX_EPOCH),
-            behaviour: Box::new(behaviour),
-            record: Mutex::default(),
-        });
+        let world = World::of(behaviour);
         let store = Arc::new(MemoryStore::default());
         let clock = world.clock;
         let (handle, events) = engine::start(

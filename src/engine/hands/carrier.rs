@@ -1,11 +1,11 @@
-use std::collections::{BTreeMap, HashMap};
-use std::future::{Future, pending};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Told;
 use crate::engine::Clock;
@@ -19,8 +19,8 @@ const POLL: Duration = Duration::from_secs(1);
 /// Between two questions.
 const REST: Duration = Duration::from_millis(100);
 /// How long is waited behind a failure, and how many are borne of a store that is reached.
-const BETWEEN: Duration = Duration::from_secs(1);
-const FAILURES: usize = 5;
+pub(super) const BETWEEN: Duration = Duration::from_secs(1);
+pub(super) const FAILURES: usize = 5;
 /// So many chunks are handed over at once.
 const AT_ONCE: usize = 100;
 /// So long nobody may have taken anything before that is told.
@@ -36,16 +36,25 @@ pub(in crate::engine) struct Part {
     pub(in crate::engine) sites: Vec<SiteUrl>,
 }
 
-/// Carries orders to the workers and brings what they tell.
+/// Hands over to the workers, and brings what they tell.
 pub(super) struct Carrier {
     workers: Arc<dyn Workers>,
     others: Option<watch::Receiver<u64>>,
     trouble: Option<watch::Receiver<Option<StoreError>>>,
+    /// The runs that may not send, and workers do not know it yet: nothing of them is handed over.
+    unheard: watch::Receiver<BTreeSet<RunId>>,
     policy: Policy,
     clock: Clock,
     tell: UnboundedSender<Told>,
     /// The number of the last chunk of each run.
     last: HashMap<RunId, u64>,
+    /// To be handed over, with the numbers that they have had before.
+    waiting: Vec<(Option<ChunkId>, Part)>,
+    /// When that is tried next, and how often it was in vain though the store was reached.
+    next_try: Instant,
+    failures: usize,
+    /// When it was heard of workers last.
+    heard_at: Instant,
     /// Chunks that are not given back, with their sites for who gets them back in vain.
     out: BTreeMap<ChunkId, Part>,
     /// Chunks that were given back, until the store knows that this is known.
@@ -55,39 +64,32 @@ pub(super) struct Carrier {
 }
 
 /// Until the engine ends.
-pub(super) async fn carry(
-    mut carrier: Carrier,
-    mut parts: UnboundedReceiver<Part>,
-    mut lets: UnboundedReceiver<(RunId, bool)>,
-) {
+pub(super) async fn carry(mut carrier: Carrier, mut parts: UnboundedReceiver<Part>) {
     loop {
-        let none = carrier.out.is_empty();
+        let (waits, hears) = (!carrier.waiting.is_empty(), !carrier.has_nothing());
         tokio::select! {
-            // That nothing more is sent goes before all else.
             biased;
-            told = lets.recv() => {
-                let Some((run, may)) = told else { return };
-                carrier.let_send(run, may).await;
-            }
             part = parts.recv() => {
                 let Some(part) = part else { return };
-                let mut all = vec![part];
-                while all.len() < AT_ONCE && let Ok(part) = parts.try_recv() {
-                    all.push(part);
+                carrier.waiting.push((None, part));
+                while let Ok(part) = parts.try_recv() {
+                    carrier.waiting.push((None, part));
                 }
-                carrier.hand_over(all).await;
             }
-            () = wait_for_news(&mut carrier.others, none) => carrier.hear().await,
+            () = sleep_until(carrier.next_try), if waits => carrier.hand_over().await,
+            () = wait_for_news(&mut carrier.others, carrier.heard_at), if hears => {
+                carrier.hear().await;
+                carrier.heard_at = Instant::now();
+            }
         }
     }
 }
 
-/// Until others have written, or it is time to ask all the same.
-async fn wait_for_news(others: &mut Option<watch::Receiver<u64>>, none: bool) {
-    if none {
-        return pending().await;
-    }
-    sleep(REST).await;
+/// Until others have written, or it is time to ask all the same. However often this is begun anew, what counts is when
+/// that was asked last.
+async fn wait_for_news(others: &mut Option<watch::Receiver<u64>>, heard_at: Instant) {
+    let rested = heard_at + REST;
+    sleep_until(rested).await;
     let told = async {
         match others {
             Some(others) => match others.changed().await {
@@ -98,7 +100,7 @@ async fn wait_for_news(others: &mut Option<watch::Receiver<u64>>, none: bool) {
         }
     };
     // What was not told is asked for.
-    let _late = timeout(POLL, told).await;
+    let _late = timeout_at(rested + POLL, told).await;
 }
 
 impl Carrier {
@@ -108,18 +110,23 @@ impl Carrier {
             Option<watch::Receiver<u64>>,
             Option<watch::Receiver<Option<StoreError>>>,
         ),
-        policy: Policy,
-        clock: Clock,
+        unheard: watch::Receiver<BTreeSet<RunId>>,
+        (policy, clock): (Policy, Clock),
         tell: UnboundedSender<Told>,
     ) -> Self {
         Self {
             workers,
             others,
             trouble,
+            unheard,
             policy,
             clock,
             tell,
             last: HashMap::new(),
+            waiting: Vec::new(),
+            next_try: Instant::now(),
+            failures: 0,
+            heard_at: Instant::now(),
             out: BTreeMap::new(),
             known: Vec::new(),
             idle_since: None,
@@ -131,88 +138,83 @@ impl Carrier {
         let _gone = self.tell.send(told);
     }
 
-    async fn let_send(&self, run: RunId, may: bool) {
-        let workers = Arc::clone(&self.workers);
-        if let Err(error) = self.until_done(|| workers.let_send(run, may)).await {
-            self.tell(Told::Unheard(error));
-        }
+    /// Whether workers have nothing, and are to get nothing.
+    fn has_nothing(&self) -> bool {
+        self.out.is_empty() && self.waiting.is_empty()
     }
 
-    async fn hand_over(&mut self, parts: Vec<Part>) {
-        let mut chunks = Vec::with_capacity(parts.len());
-        let mut refused = Vec::new();
-        for part in parts {
-            match self.number(part.run).await {
-                Ok(number) => chunks.push((
-                    ChunkId {
-                        run: part.run,
-                        number,
-                    },
-                    part,
-                )),
-                Err(error) => refused.push((part, error)),
-            }
-        }
-        for (part, error) in refused {
-            self.tell(Told::Refused(part, error));
-        }
-        if chunks.is_empty() {
+    /// Tries to hand over what waits, as much as goes at once. While the store is not reached that is tried again and
+    /// again.
+    async fn hand_over(&mut self) {
+        self.next_try = Instant::now();
+        let goes: Vec<usize> = {
+            let unheard = self.unheard.borrow();
+            let may_go = |(_, (_, part)): &(usize, &(Option<ChunkId>, Part))| !unheard.contains(&part.run);
+            let waiting = self.waiting.iter().enumerate().filter(may_go);
+            waiting.map(|(place, _)| place).take(AT_ONCE).collect()
+        };
+        if goes.is_empty() {
+            self.next_try += REST;
             return;
         }
-        let new = |(id, part): &(ChunkId, Part)| NewChunk {
-            id: *id,
-            wave: part.wave,
-            backend: Arc::clone(&part.backend),
-            puts: part.puts,
-            sites: part.sites.clone(),
-        };
-        let new: Vec<NewChunk> = chunks.iter().map(new).collect();
-        let workers = Arc::clone(&self.workers);
-        match self.until_done(|| workers.hand_over(&new)).await {
+        match self.try_to_hand_over(&goes).await {
             Ok(()) => {
+                self.failures = 0;
                 self.idle_since.get_or_insert_with(Instant::now);
-                self.out.extend(chunks);
             }
             Err(error) => {
-                for (_, part) in chunks {
-                    self.tell(Told::Refused(part, error.clone()));
+                let trouble = self.trouble.as_ref();
+                let is_away = trouble.is_some_and(|trouble| trouble.borrow().is_some());
+                self.failures += usize::from(!is_away);
+                self.next_try += BETWEEN;
+                if self.failures >= FAILURES {
+                    self.failures = 0;
+                    for (_, part) in std::mem::take(&mut self.waiting) {
+                        self.tell(Told::Refused(part, error.clone()));
+                    }
                 }
             }
         }
     }
 
-    async fn number(&mut self, run: RunId) -> Result<u64, StoreError> {
-        let last = if let Some(last) = self.last.get(&run) {
-            *last
-        } else {
-            let workers = Arc::clone(&self.workers);
-            self.until_done(|| workers.last_chunk(run)).await?
-        };
-        self.last.insert(run, last + 1);
-        Ok(last + 1)
+    /// Those at these places, in one transaction. What was tried before keeps its number: it may be on record.
+    async fn try_to_hand_over(&mut self, places: &[usize]) -> Result<(), StoreError> {
+        let mut chunks = Vec::with_capacity(places.len());
+        for &place in places {
+            let run = self.waiting[place].1.run;
+            let id = match self.waiting[place].0 {
+                Some(id) => id,
+                None => self.number(run).await?,
+            };
+            let (numbered, part) = &mut self.waiting[place];
+            *numbered = Some(id);
+            chunks.push(NewChunk {
+                id,
+                wave: part.wave,
+                backend: Arc::clone(&part.backend),
+                puts: part.puts,
+                sites: part.sites.clone(),
+            });
+        }
+        self.workers.hand_over(&chunks).await?;
+        let done: BTreeSet<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
+        for (id, part) in std::mem::take(&mut self.waiting) {
+            match id.filter(|id| done.contains(id)) {
+                Some(id) => drop(self.out.insert(id, part)),
+                None => self.waiting.push((id, part)),
+            }
+        }
+        Ok(())
     }
 
-    /// Again and again while the store is not reached.
-    async fn until_done<T, Answer>(&self, ask: impl Fn() -> Answer) -> Result<T, StoreError>
-    where
-        Answer: Future<Output = Result<T, StoreError>>,
-    {
-        let mut failures = 0;
-        loop {
-            let error = match ask().await {
-                Ok(done) => return Ok(done),
-                Err(error) => error,
-            };
-            let is_away = self
-                .trouble
-                .as_ref()
-                .is_some_and(|trouble| trouble.borrow().is_some());
-            failures += usize::from(!is_away);
-            if failures >= FAILURES || self.tell.is_closed() {
-                return Err(error);
-            }
-            sleep(BETWEEN).await;
-        }
+    async fn number(&mut self, run: RunId) -> Result<ChunkId, StoreError> {
+        let last = match self.last.get(&run) {
+            Some(last) => *last,
+            None => self.workers.last_chunk(run).await?,
+        };
+        let number = last + 1;
+        self.last.insert(run, number);
+        Ok(ChunkId { run, number })
     }
 
     async fn hear(&mut self) {
@@ -238,6 +240,37 @@ impl Carrier {
             if self.out.remove(&id).is_some() {
                 self.tell(Told::Back(id.run, sites));
             }
+        }
+        for run in self.runs() {
+            if !heard.own.contains(&run) {
+                self.leave(run).await;
+            }
+        }
+        // Who has nothing out of a run does not notice that another process has made chunks of it.
+        let runs = self.runs();
+        self.last.retain(|run, _| runs.contains(run));
+    }
+
+    /// The runs of which workers have something, or are to get it.
+    fn runs(&self) -> BTreeSet<RunId> {
+        let waiting = self.waiting.iter().map(|(_, part)| part.run);
+        self.out.keys().map(|id| id.run).chain(waiting).collect()
+    }
+
+    /// Another process has taken the run up: nothing of it comes back here.
+    async fn leave(&mut self, run: RunId) {
+        let waiting = self.waiting.iter().map(|(_, part)| part);
+        let parts = self.out.values().chain(waiting);
+        let of_run = parts.filter(|part| part.run == run);
+        let sites: Vec<SiteUrl> = of_run.flat_map(|part| &part.sites).cloned().collect();
+        match self.workers.known(&sites, &self.policy, self.clock.now()).await {
+            Ok(newest) => {
+                self.out.retain(|id, _| id.run != run);
+                self.waiting.retain(|(_, part)| part.run != run);
+                self.tell(Told::TakenUp(run, sites.into_iter().zip(newest).collect()));
+            }
+            // It is asked again, as what comes back is.
+            Err(error) => tracing::debug!(%error, "what became of a run is not heard of"),
         }
     }
 
