@@ -91,6 +91,8 @@ mod target;
 mod writer;
 /// What a worker asks of the store, and who has workers.
 mod working;
+/// Which workers are there, and what they have.
+mod crew;
 /// Jobs of chunks, in the tables of the queue.
 mod queued;
 /// The queue of a worker's jobs.

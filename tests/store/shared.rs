@@ -211,12 +211,11 @@ async fn an_older_program_is_refused_also_when_it_runs_already() {
         home.open_by(bob()).unwrap_err(),
     ] {
         let words = refused.to_string();
-        assert!(
-            words.contains(
-                "newer version of stripe-propagate (its format is 99, and this one knows 2): use that"
-            ),
-            "{words}"
+        let known = stripe_propagate::store::postgres::newest_version();
+        let told = format!(
+            "newer version of stripe-propagate (its format is 99, and this one knows {known}): use that"
         );
+        assert!(words.contains(&told), "{words}");
     }
     assert_eq!(
         number(&home, "SELECT count(*) FROM stripe_propagate.attempts").await,

@@ -14,7 +14,7 @@ use super::hands::ChunkTurn;
 use super::schema::TABLES;
 use super::session::{Failure, Lives, are_ours, enter, halts};
 use super::writer::{Job, PATIENCE, Turn, Writer};
-use super::{Shared, gone, known, news, queued, working};
+use super::{Shared, crew, gone, known, news, queued};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
@@ -188,7 +188,7 @@ impl Workers for PgWorkers {
     }
 
     fn living(&self) -> ToCome<'_, Vec<CleanText>> {
-        Box::pin(self.ask(|conn, _| Box::pin(async move { Ok(working::living(conn).await?) })))
+        Box::pin(self.ask(|conn, _| Box::pin(async move { Ok(crew::living(conn).await?) })))
     }
 
     fn known<'a>(&'a self, sites: &'a [SiteUrl], policy: &'a Policy, now: Moment) -> ToCome<'a, Vec<Newest>> {
@@ -240,7 +240,7 @@ async fn heard(
     // Before what they have told: what a worker did with a chunk is on record when it gives that back.
     let back = given_back(&mut change, &own).await?;
     let news = news::take(&mut change, shared.boot, &policy, &own).await?;
-    let workers = working::busy(&mut change, &own).await?;
+    let workers = crew::busy(&mut change, &own).await?;
     let taken = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM chunks WHERE run = ANY($1) AND epoch > 0)")
         .bind(numbers(&own))
         .fetch_one(&mut *change)
