@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::{ServedKeys, aligned, json, some_names};
+use super::{ServedKeys, aligned, json};
 use crate::key::PublishableKey;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::plan::{
@@ -13,7 +13,7 @@ use crate::rules::run::{Kind, RunId};
 use crate::rules::state::{Served, SiteState};
 use crate::rules::status::SkipReason;
 use crate::site::{Site, SiteId};
-use crate::text::Count;
+use crate::text::{Count, some_names};
 
 /// What a command without a screen would do.
 #[derive(Debug, Clone)]
