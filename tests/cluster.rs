@@ -19,3 +19,5 @@ mod halts;
 mod leases;
 #[path = "cluster/jobs.rs"]
 mod jobs;
+#[path = "cluster/words.rs"]
+mod words;

@@ -440,6 +440,7 @@ pub(super) fn settings(config: &Config, left: Left) -> Settings {
         policy: config.policy(),
         left,
         list: list_name(config),
+        host: who::operator().host,
     }
 }
 

@@ -11,12 +11,15 @@ use super::session::{Session, read_url};
 use super::signals::Signals;
 use super::sources::{self, ListArgs, config_with_sites};
 use super::status::Status;
+use super::who::operator;
 use super::{Globals, log};
 use crate::engine::{Command, Event, Left, Level};
 use crate::store::postgres::Queue;
 
 /// What is done with each chunk.
 mod desk;
+/// What is told of the runs that it works on.
+mod runs;
 use desk::Desk;
 
 /// How often it is asked whether a run is held.
@@ -57,7 +60,9 @@ pub(super) async fn run(globals: &Globals) -> anyhow::Result<Status> {
         .await;
     loaded.context("no work taken")?;
     say(&format!(
-        "worker: takes work on {}, of {at_once} backends at once, until SIGTERM",
+        "worker: PID {} on {} takes work on {}, of {at_once} backends at once, until SIGTERM",
+        operator().pid,
+        operator().host,
         crate::text::Count(enabled.len(), "site")
     ));
     let desk = Arc::new(Desk::new(&session));
@@ -81,7 +86,10 @@ async fn work(
                 Some(event) => take(&desk, &event),
                 None => break Ok(Status::Good),
             },
-            _ = recalls.tick() => desk.take_recalls(),
+            _ = recalls.tick() => {
+                desk.take_recalls();
+                desk.tell_of_runs(false);
+            }
             () = desk.is_denied(), if !stop.is_cancelled() => {
                 desk.stop();
                 stop.cancel();
@@ -106,6 +114,7 @@ async fn work(
     } else {
         serving.abort();
     }
+    desk.tell_of_runs(true);
     session.close().await;
     match desk.denied() {
         Some(denied) => Err(anyhow::Error::new(denied).context("no more work taken")),
@@ -116,6 +125,8 @@ async fn work(
 fn take(desk: &Desk, event: &Event) {
     match event {
         Event::ChunkOver(id) => desk.is_over(*id),
+        Event::Site { site, state } => desk.sees(*site, state),
+        Event::KeyRefused(run, key) => desk.key_refused(*run, *key),
         Event::Message(message) if message.level >= Level::Warning => say(&message.text),
         Event::Store { note, .. } => say(note),
         _ => {}

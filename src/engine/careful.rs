@@ -335,10 +335,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.refused_elsewhere(SiteId::at(index), now);
             }
         }
+        if let Some(part) = self.slots[last.index()].chunk {
+            // Who coordinates the run decides what becomes of it.
+            return self.tell(Event::KeyRefused(part.chunk.run, key));
+        }
         if sites > 0 {
             let others_took = self.probation.is_odd(last);
             let halt = Halt::RefusedKey { sites, others_took };
-            let text = format!("halted: {}", halt.sentence());
+            let text = format!("halted: {}{}", halt.sentence(), self.refused_by_in_words(key));
             self.say(Level::Error, text.clone());
             self.not_asked = Some(halt);
             self.tell(Event::Halted(halt, text));
@@ -363,8 +367,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// Somebody retries this site: its master key may be right by now.
     pub(super) fn try_key_again(&mut self, site: SiteId) {
-        self.probation
-            .try_again(site, self.sites[site.index()].master_key);
+        let key = self.sites[site.index()].master_key;
+        self.probation.try_again(site, key);
+        if let Some(hands) = &mut self.hands {
+            hands.refused_by.remove(&key);
+        }
     }
 }
 

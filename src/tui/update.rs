@@ -175,7 +175,11 @@ fn take_event(model: &mut Model, event: Event) {
             model.backends.insert(backend, shown);
         }
         // A message has told it, and the run says why it holds.
-        Event::Halted(..) | Event::Alarm(..) | Event::Refreshed { .. } | Event::ChunkOver(_) => {}
+        Event::Halted(..)
+        | Event::Alarm(..)
+        | Event::Refreshed { .. }
+        | Event::ChunkOver(_)
+        | Event::KeyRefused(..) => {}
         Event::Acknowledged {
             sites,
             acknowledgement,

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::secret::{MasterKey, SecretSource, Surroundings};
 use crate::site::{MasterKeyId, Site, SiteId};
 use crate::site_api::HttpSiteApi;
+use crate::text::CleanText;
 
 /// The master keys of the config, each read at its first need; and anew at the next one behind a site that has refused it,
 /// since the operator may have mended its source meanwhile.
@@ -78,6 +79,12 @@ impl MasterKeys {
             read.insert(id);
         }
         Ok(())
+    }
+
+    /// Where it is read.
+    pub(in crate::cli) fn place(&self, id: MasterKeyId) -> CleanText {
+        let source = self.sources.get(id.0 as usize);
+        CleanText::note(&source.map(SecretSource::place).unwrap_or_default())
     }
 
     /// The sites whose master key was refused by one of them since it was read.
