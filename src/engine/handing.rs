@@ -170,6 +170,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 Level::Error,
                 format!("the workers could not be told whether the run may send ({error})"),
             ),
+            Told::Silence(level, text) => self.say(level, text),
             Told::Idle => self.say(
                 Level::Warning,
                 "no worker has taken anything of the run yet: is `stripe-propagate worker` running somewhere, with this \

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{Clock, Settings};
+use super::{Clock, Level, Settings};
 use crate::rules::moment::Moment;
 use crate::rules::strange::Strange;
 use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
@@ -14,6 +14,8 @@ use crate::text::CleanText;
 
 /// Speaks to the workers, so that the engine waits for none of it.
 mod carrier;
+/// Workers of which nothing is heard. Pure.
+mod silence;
 pub(super) use carrier::Part;
 use carrier::carry;
 
@@ -41,6 +43,8 @@ pub(super) enum Told {
     Unheard(StoreError),
     /// None takes anything.
     Idle,
+    /// A worker was lost, or is back: the sentence for it.
+    Silence(Level, String),
 }
 
 /// The workers, as who coordinates their runs knows them.

@@ -1,6 +1,10 @@
 //! What operators are told of workers, on either side.
 
-use super::ground::{Ground, sharing};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::ground::{Ground, LIMIT, sharing};
 use super::servers::{Kind, new_database};
 
 const AT_ONCE: &str = "canary = 0\nstop_after = \"never\"";
@@ -61,4 +65,29 @@ fn sites_that_a_worker_does_not_know_make_one_line_on_either_side_and_say_so_in_
     let note = format!("not in the config of the worker that was to do so: the worker on {host}");
     assert_eq!(ended.out.matches(&note).count(), 5, "{}", ended.out);
     assert!(!ended.out.contains("master key"), "{}", ended.out);
+}
+
+#[test]
+fn a_worker_of_which_nothing_is_heard_is_told_of_once_and_so_is_that_it_is_back() {
+    let Some((_, url)) = new_database(Kind::Postgres) else {
+        return;
+    };
+    // Its lease is longer than what it hangs for: its sites stay its own.
+    let ground = Ground::with_timeout(sharing(20, 10), url, AT_ONCE, Duration::from_secs(20));
+    ground.stage.fleet.hurry(10);
+    ground.stage.fleet.hold_next_put(0);
+    let (hangs, host) = ground.worker_elsewhere("shops-b", "config.toml");
+    let key = ground.stage.path("key.txt").display().to_string();
+    let push = ground.start("pushes", &["push", "--key-file", &key, "--yes"]);
+    let is_held = |record: &stripe_propagate::demo::record::Record| record.held == [0];
+    assert!(ground.stage.fleet.wait_until(LIMIT, is_held));
+    let _other = ground.worker("one");
+    hangs.signal(Signal::STOP);
+    push.says(&format!("the worker on {host} was not heard of for "));
+    hangs.signal(Signal::CONT);
+    push.says(&format!("the worker on {host} is heard of again"));
+    ground.stage.fleet.let_go(0);
+    let ended = ground.follows(push);
+    ended.has(0);
+    assert!(!ended.err.contains("was not heard of for"), "{}", ended.err);
 }
