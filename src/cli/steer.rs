@@ -47,6 +47,8 @@ pub(super) struct Steer {
     told_by_store: Option<watch_channel::Receiver<u64>>,
     /// The runs of others, where the store has several at once.
     beside: Beside,
+    /// Asks which workers are there.
+    _crew: JoinSet<()>,
     /// Whether a run of this process goes on.
     own_run: bool,
     /// When the store is read again, since another process has written to it.
@@ -69,12 +71,15 @@ pub(super) struct Steer {
 
 /// Runs of others beside it.
 mod beside;
+/// The workers that make the calls of runs.
+mod crew;
 /// Orders to the run of another process.
 mod there;
 /// The watch of a screen.
 mod watch;
 
 use beside::Beside;
+use crew::tell_of_workers;
 use there::Judged;
 
 /// The run of another process.
@@ -98,6 +103,7 @@ impl Steer {
         let others = others.inspect_err(|error| tracing::warn!(%error, "other processes are not noticed"));
         let told_by_store = session.store.others();
         Self {
+            _crew: tell_of_workers(&session.store, tell.clone()),
             session,
             fleet,
             setup,

@@ -91,3 +91,29 @@ fn a_worker_of_which_nothing_is_heard_is_told_of_once_and_so_is_that_it_is_back(
     ended.has(0);
     assert!(!ended.err.contains("was not heard of for"), "{}", ended.err);
 }
+
+#[test]
+fn how_many_workers_are_there_is_told_before_anything_is_sent_and_by_info() {
+    let Some(ground) = ground(10) else { return };
+    let info = || -> serde_json::Value {
+        let ended = ground.start("pushes", &["info", "--format", "json"]).ends();
+        serde_json::from_str(&ended.has(0).out).unwrap()
+    };
+    let told = info();
+    assert_eq!(told["program"]["has_workers"], true);
+    assert_eq!(
+        told["cluster"],
+        serde_json::json!({ "enabled": true, "workers": [] })
+    );
+    let key = ground.stage.path("key.txt").display().to_string();
+    let push = ground.start("pushes", &["push", "--key-file", &key, "--yes"]);
+    push.says(
+        "warning: no worker is there, and without one nothing is sent: start `stripe-propagate worker`",
+    );
+    let (_worker, host) = ground.worker_elsewhere("shops-b", "config.toml");
+    ground.follows(push).has(0);
+    assert_eq!(info()["cluster"]["workers"], serde_json::json!([host]));
+    let again = ground.start("pushes", &["push", "--key-file", &key, "--yes"]);
+    again.says(&format!("calls are made by 1 worker ({host})"));
+    ground.follows(again).has(0);
+}

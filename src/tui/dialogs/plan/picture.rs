@@ -1,5 +1,6 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
@@ -255,6 +256,14 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
     }
     if is_run && plan.kind == Kind::Push && model.may_be_of_other_account(&plan.key) {
         lines.push(Line::styled(model.text(OTHER_ACCOUNT), warning));
+    }
+    if let Some(crew) = &model.crew {
+        let style = if crew.is_empty() {
+            warning
+        } else {
+            Style::default()
+        };
+        lines.push(Line::styled(model.text(&crew.sentence()), style));
     }
     if let Some(why) = dialog.keys().iter().find_map(|key| model.stripe.in_vain(key)) {
         lines.push(Line::styled(model.text(&why.to_string()), warning));
