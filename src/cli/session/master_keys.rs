@@ -10,7 +10,6 @@ use crate::config::Config;
 use crate::secret::{MasterKey, SecretSource, Surroundings};
 use crate::site::{MasterKeyId, Site, SiteId};
 use crate::site_api::HttpSiteApi;
-use crate::text::CleanText;
 
 /// The master keys of the config, each read at its first need; and anew at the next one behind a site that has refused it,
 /// since the operator may have mended its source meanwhile.
@@ -82,9 +81,10 @@ impl MasterKeys {
     }
 
     /// Where it is read.
-    pub(in crate::cli) fn place(&self, id: MasterKeyId) -> CleanText {
+    #[cfg(feature = "cluster")]
+    pub(in crate::cli) fn place(&self, id: MasterKeyId) -> String {
         let source = self.sources.get(id.0 as usize);
-        CleanText::note(&source.map(SecretSource::place).unwrap_or_default())
+        source.map(SecretSource::place).unwrap_or_default()
     }
 
     /// The sites whose master key was refused by one of them since it was read.

@@ -108,7 +108,7 @@ impl Desk {
 
     /// Two sites have refused a master key of this worker.
     pub(super) fn key_refused(&self, run: RunId, key: MasterKeyId) {
-        let place = self.local.master_keys.place(key);
+        let place = CleanText::note(&self.local.master_keys.place(key));
         tracing::error!(run = run.0, %place, "two sites refuse a master key");
         say(&format!(
             "run {}: two sites refused a master key that this worker has, and get no other try of it: mend it ({place}), \
