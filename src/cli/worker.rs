@@ -14,7 +14,9 @@ use super::status::Status;
 use super::who::operator;
 use super::{Globals, log};
 use crate::engine::{Command, Event, Left, Level};
+use crate::store::StoreError;
 use crate::store::postgres::Queue;
+use crate::text::{CleanText, Count};
 
 /// What is done with each chunk.
 mod desk;
@@ -49,7 +51,10 @@ pub(super) async fn run(globals: &Globals) -> anyhow::Result<Status> {
     config.cluster.enabled = false;
     let at_once = config.push.concurrency.min(CHUNKS);
     let queue = Queue::new(&url, at_once)?;
-    let session = Session::of_config(&config, globals, Left::Alone).await?;
+    let session = match Session::of_config(&config, globals, Left::Alone).await {
+        Err(error) if error.is::<StoreError>() => return Ok(without_store(&error)),
+        opened => opened?,
+    };
     let enabled = session
         .all()
         .into_iter()
@@ -63,11 +68,21 @@ pub(super) async fn run(globals: &Globals) -> anyhow::Result<Status> {
         "worker: PID {} on {} takes work on {}, of {at_once} backends at once, until SIGTERM",
         operator().pid,
         operator().host,
-        crate::text::Count(enabled.len(), "site")
+        Count(enabled.len(), "site")
     ));
     let desk = Arc::new(Desk::new(&session));
-    desk.announce().await.context("no work taken")?;
+    if let Err(error) = desk.announce().await {
+        return Ok(without_store(&error.into()));
+    }
     work(session, desk, queue, &mut signals).await
+}
+
+/// A config that is wrong stays so; a store is there again some time, and whoever starts workers anew goes by the status.
+fn without_store(error: &anyhow::Error) -> Status {
+    let error = CleanText::note(&format!("{error:#}"));
+    tracing::error!(%error, "no work taken");
+    say(&format!("error: no work taken: {error}"));
+    Status::Bad
 }
 
 async fn work(

@@ -117,3 +117,29 @@ fn how_many_workers_are_there_is_told_before_anything_is_sent_and_by_info() {
     again.says(&format!("calls are made by 1 worker ({host})"));
     ground.follows(again).has(0);
 }
+
+#[test]
+fn a_worker_without_its_store_ends_so_that_it_is_started_anew_and_with_a_wrong_config_so_that_it_is_not() {
+    let Some(ground) = ground(1) else { return };
+    let away = ground.url.replace("127.0.0.1", "127.0.0.2");
+    std::fs::write(ground.stage.path("url"), "mysql://127.0.0.1/shops").unwrap();
+    ground.start("one", &["worker"]).ends().has(2);
+    std::fs::write(ground.stage.path("url"), away).unwrap();
+    let ended = ground.start("one", &["worker"]).ends();
+    assert!(
+        ended
+            .has(1)
+            .err
+            .contains("no work taken: the store in PostgreSQL"),
+        "{}",
+        ended.err
+    );
+    let unit = include_str!("../../packaging/systemd/stripe-propagate-worker.service");
+    for line in [
+        "Restart=on-failure",
+        "RestartPreventExitStatus=2 5",
+        "StartLimitIntervalSec=0",
+    ] {
+        assert!(unit.lines().any(|unit| unit == line), "{line}");
+    }
+}
