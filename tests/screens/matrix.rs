@@ -8,11 +8,11 @@ use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::Color;
 use stripe_propagate::engine::Event;
 use stripe_propagate::rules::crew::Crew;
-use stripe_propagate::rules::run::RunPhase;
+use stripe_propagate::rules::run::{RunId, RunPhase};
 use stripe_propagate::text;
-use stripe_propagate::tui::Message;
 use stripe_propagate::tui::dialogs::Dialog;
 use stripe_propagate::tui::theme::Theme;
+use stripe_propagate::tui::{Message, OthersRun};
 
 use super::stories::{amid_a_run, holder, many, others, run, with_latencies};
 use super::trial::{Display, NAMES, SIZES, Trial, key, new_key, style_name};
@@ -61,6 +61,16 @@ const SCREENS: &[(&str, Story)] = &[
             reached: false,
             note: "waits for the store: nothing is sent until it is back (it does not answer)".to_owned(),
         }));
+        screen
+    }),
+    ("others_two", |display| {
+        let mut screen = fresh(display);
+        let waits = OthersRun {
+            run: RunId(6),
+            sends: false,
+            ..others()
+        };
+        screen.tell(Message::Others(vec![waits, others()]));
         screen
     }),
     ("workers", |display| {

@@ -79,13 +79,17 @@ impl Runs {
         let mut over: Vec<(RunId, OfRun)> = over.collect();
         over.sort_by_key(|(run, _)| *run);
         over.into_iter()
-            .map(|(run, of_run)| format!("run {}: has nothing of it any more: {}", run.0, of_run.in_words()))
+            .map(|(run, of_run)| format!("run {}: has nothing of it any more{}", run.0, of_run.in_words()))
             .collect()
     }
 }
 
 impl OfRun {
+    /// What became of its sites; nothing where a later run has them all.
     fn in_words(&self) -> String {
+        if self.sites.is_empty() {
+            return String::new();
+        }
         let count = |is: fn(&SiteState) -> bool| self.sites.values().filter(|state| is(state)).count();
         let counts = [
             (count(|state| state.push == Push::Stored), "stored"),
@@ -101,7 +105,8 @@ impl OfRun {
         let told = counts.iter().filter(|(count, _)| *count > 0);
         let told = told.map(|(count, word)| format!("{count} {word}"));
         let sites = Count(self.sites.len(), "site").to_string();
-        std::iter::once(sites).chain(told).collect::<Vec<_>>().join(", ")
+        let words: Vec<String> = std::iter::once(sites).chain(told).collect();
+        format!(": {}", words.join(", "))
     }
 }
 
