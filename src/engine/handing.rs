@@ -11,6 +11,7 @@ use crate::rules::outcome::{Cause, Problem};
 use crate::rules::probation::Word;
 use crate::rules::run::Halt;
 use crate::rules::state::{Call, Next};
+use crate::rules::status::Push;
 use crate::site::{MasterKeyId, SiteId, SiteUrl};
 use crate::site_api::SiteApi;
 use crate::store::workers::{Did, News};
@@ -282,8 +283,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             hands.out -= usize::from(puts);
         }
         let told = &newest.state;
-        if told.run == Some(run)
-            && told.problem == Some(Problem::UnknownToWorker)
+        // What was not sent may tell of the run before.
+        let is_strange = told.problem == Some(Problem::UnknownToWorker) && told.push != Push::NotStarted;
+        if is_strange
+            && told.run == Some(run)
             && let Some(hands) = &mut self.hands
         {
             hands.came_back_strange.push((site, told.detail.clone()));

@@ -14,16 +14,31 @@ fn ground(sites: usize) -> Option<Ground> {
     Some(Ground::of(sharing(sites, 10), url, AT_ONCE))
 }
 
-#[test]
-fn whose_master_key_is_refused_stands_in_the_halt_in_the_notes_and_on_the_terminal_of_that_worker() {
-    let Some(ground) = ground(20) else { return };
+/// The config of a worker whose master key is wrong.
+fn with_another_key(ground: &Ground) -> &'static str {
     let config = std::fs::read_to_string(ground.stage.path("config.toml")).unwrap();
-    let config = config.replace("master.key", "other.key");
-    std::fs::write(ground.stage.path("elsewhere.toml"), config).unwrap();
+    let config = config
+        .replace("\"master.key\"", "\"other.key\"")
+        .replace("concurrency = 16", "concurrency = 1");
+    std::fs::write(ground.stage.path("wrong.toml"), config).unwrap();
     // The file has the modes of another secret.
     std::fs::copy(ground.stage.path("master.key"), ground.stage.path("other.key")).unwrap();
     std::fs::write(ground.stage.path("other.key"), "of-another-fleet-0123456789").unwrap();
-    let (worker, host) = ground.worker_elsewhere("shops-b", "elsewhere.toml");
+    "wrong.toml"
+}
+
+/// The config of a worker that knows the first sites alone.
+fn with_sites(ground: &Ground, sites: usize) -> &'static str {
+    let config = std::fs::read_to_string(ground.stage.path("config.toml")).unwrap();
+    let parts: Vec<&str> = config.split("\n[[sites]]").take(1 + sites).collect();
+    std::fs::write(ground.stage.path("few.toml"), parts.join("\n[[sites]]")).unwrap();
+    "few.toml"
+}
+
+#[test]
+fn whose_master_key_is_refused_stands_in_the_halt_in_the_notes_and_on_the_terminal_of_that_worker() {
+    let Some(ground) = ground(20) else { return };
+    let (worker, host) = ground.worker_elsewhere("shops-b", with_another_key(&ground));
     let ended = ground.follows(ground.push());
     worker.says("run 1: push of pk_test_");
     worker.says("run 1: two sites refused a master key that this worker has");
@@ -40,16 +55,11 @@ fn whose_master_key_is_refused_stands_in_the_halt_in_the_notes_and_on_the_termin
 #[test]
 fn sites_that_a_worker_does_not_know_make_one_line_on_either_side_and_say_so_in_their_notes() {
     let Some(ground) = ground(10) else { return };
-    let config = std::fs::read_to_string(ground.stage.path("config.toml")).unwrap();
-    let mut parts: Vec<&str> = config.split("\n[[sites]]").collect();
-    assert_eq!(parts.len(), 11);
     let names: Vec<String> = ground.stage.fleet.sites()[5..]
         .iter()
         .map(|site| site.name.clone())
         .collect();
-    parts.truncate(6);
-    std::fs::write(ground.stage.path("elsewhere.toml"), parts.join("\n[[sites]]")).unwrap();
-    let (worker, host) = ground.worker_elsewhere("shops-b", "elsewhere.toml");
+    let (worker, host) = ground.worker_elsewhere("shops-b", with_sites(&ground, 5));
     let key = ground.stage.path("key.txt").display().to_string();
     let push = ground.start("pushes", &["push", "--key-file", &key, "--yes"]);
     let ended = ground.follows(push);
@@ -65,6 +75,27 @@ fn sites_that_a_worker_does_not_know_make_one_line_on_either_side_and_say_so_in_
     let note = format!("not in the config of the worker that was to do so: the worker on {host}");
     assert_eq!(ended.out.matches(&note).count(), 5, "{}", ended.out);
     assert!(!ended.out.contains("master key"), "{}", ended.out);
+}
+
+#[test]
+fn what_a_run_gives_back_unsent_says_nothing_of_the_worker_of_the_run_before() {
+    let Some((_, url)) = new_database(Kind::Postgres) else {
+        return;
+    };
+    let ground = Ground::of(sharing(8, 1), url, AT_ONCE);
+    let key = ground.stage.path("key.txt").display().to_string();
+    let push = || ground.start("pushes", &["push", "--key-file", &key, "--yes"]);
+    let (worker, _) = ground.worker_elsewhere("shops-b", with_sites(&ground, 4));
+    let ended = ground.follows(push());
+    assert!(ended.has(1).err.contains("does not know"), "{}", ended.err);
+    drop(worker);
+    let (_worker, _) = ground.worker_elsewhere("shops-c", with_another_key(&ground));
+    let ended = ground.follows(push());
+    let lines = ended.has(4).err.lines();
+    let told: Vec<&str> = lines
+        .filter(|line| line.contains("run 2: the worker on"))
+        .collect();
+    assert!(told.is_empty(), "{told:?}");
 }
 
 #[test]

@@ -111,8 +111,8 @@ impl Desk {
         let place = CleanText::note(&self.local.master_keys.place(key));
         tracing::error!(run = run.0, %place, "two sites refuse a master key");
         say(&format!(
-            "run {}: two sites refused a master key that this worker has, and get no other try of it: mend it ({place}), \
-             start the worker anew, and have them retried",
+            "run {}: two sites refused a master key that this worker has, and it asks no other with that: mend it \
+             ({place}), start the worker anew, and have them retried",
             run.0
         ));
     }
