@@ -18,7 +18,7 @@ use crate::rules::retry::Policy;
 use crate::rules::rollout::{self, Rollout};
 use crate::rules::run::{Halt, Kind, RunPhase};
 use crate::rules::state::{Allow, SiteState};
-use crate::site::{Site, SiteId};
+use crate::site::{MasterKeyId, Site, SiteId};
 use crate::site_api::SiteApi;
 use crate::store::workers::ChunkId;
 use crate::store::{Newest, Request, RunId, Store, StoreError};
@@ -137,6 +137,8 @@ pub struct Settings {
     pub left: Left,
     /// What the store calls this list of sites; without a name it is not kept.
     pub list: Option<String>,
+    /// The machine: what it finds as a worker says so.
+    pub host: CleanText,
 }
 
 impl Default for Settings {
@@ -149,6 +151,7 @@ impl Default for Settings {
             rollout: rollout::Settings::default(),
             left: Left::default(),
             list: None,
+            host: CleanText::default(),
         }
     }
 }
@@ -422,6 +425,9 @@ pub enum Event {
     /// Nothing of a chunk is left for this worker to do, and all of it is on record.
     #[serde(skip)]
     ChunkOver(ChunkId),
+    /// Two sites of this run have refused a master key that this worker has.
+    #[serde(skip)]
+    KeyRefused(RunId, MasterKeyId),
 }
 
 /// Sends commands to an engine. Cheap to clone.

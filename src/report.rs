@@ -16,7 +16,7 @@ use crate::rules::note::acknowledged_note;
 use crate::rules::state::SiteState;
 use crate::rules::tally::{Counted, Ending, Tally};
 use crate::site::{Site, SiteId};
-use crate::text::{Count, pad, width};
+use crate::text::{Count, pad, some_names, width};
 
 /// One JSON object a line.
 pub mod json;
@@ -251,17 +251,6 @@ pub fn summary(results: &Results<'_>, seconds: u64) -> String {
         text.push('\n');
     }
     text
-}
-
-/// The first of these names, and how many more there are.
-pub fn some_names(names: &[&str]) -> String {
-    const NAMES: usize = 10;
-
-    let first = names[..names.len().min(NAMES)].join(", ");
-    match names.len().saturating_sub(NAMES) {
-        0 => first,
-        more => format!("{first} and {more} more"),
-    }
 }
 
 /// What no call shows (contract.md).

@@ -22,6 +22,10 @@ pub mod alarm;
 pub mod rollout;
 /// A master key that no site has taken yet in a run goes to few of them.
 pub mod probation;
+/// The workers that make the calls of runs.
+pub mod crew;
+/// Sites of a run that the config of a worker does not know.
+pub mod strange;
 /// Who is in a plan, who is left out and why, and what must be typed to confirm it.
 pub mod plan;
 /// How far a run has come that was not finished.

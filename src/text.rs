@@ -286,6 +286,17 @@ impl fmt::Display for Count {
     }
 }
 
+/// The first of these names, and how many more there are.
+pub fn some_names(names: &[&str]) -> String {
+    const NAMES: usize = 10;
+
+    let first = names[..names.len().min(NAMES)].join(", ");
+    match names.len().saturating_sub(NAMES) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 /// Names in a sentence: `a`, `a or b`, `a, b or c`.
 pub fn list<T: AsRef<str>>(names: &[T], joint: &str) -> String {
     match names {

@@ -72,6 +72,7 @@ pub use self::watch::WatchNews;
 use crate::engine::preflight::News;
 use crate::engine::{Command, Event};
 use crate::key::PublishableKey;
+use crate::rules::crew::Crew;
 use crate::rules::plan::PutBack;
 use crate::rules::standing::Asked;
 use crate::site::{SiteId, SiteUrl};
@@ -98,6 +99,8 @@ pub enum Message {
     Left(Box<RunRecord>),
     /// The runs of other processes that this screen is not attached to, as far as one works on them.
     Others(Vec<OthersRun>),
+    /// The workers that are there, where they make the calls of runs.
+    Crew(Crew),
     /// What was read from the store.
     Read(Reading),
     /// The time that [`model::Model::wake_at`] asked for has come.

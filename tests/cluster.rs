@@ -23,3 +23,5 @@ mod leases;
 mod outage;
 #[path = "cluster/jobs.rs"]
 mod jobs;
+#[path = "cluster/words.rs"]
+mod words;

@@ -329,6 +329,7 @@ async fn watch(
             | Event::Refreshed { .. }
             | Event::Store { .. }
             | Event::ChunkOver(_)
+            | Event::KeyRefused(..)
             | Event::Taken => {}
         }
     }

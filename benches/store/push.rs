@@ -129,6 +129,7 @@ async fn push<Db: Store>(shops: &Shops, store: Db, key: PublishableKey) -> anyho
             | Event::Refreshed { .. }
             | Event::Store { .. }
             | Event::ChunkOver(_)
+            | Event::KeyRefused(..)
             | Event::Taken => {}
         }
     }

@@ -72,6 +72,7 @@ impl Remap {
             | Event::Backend { .. }
             | Event::Refreshed { .. }
             | Event::ChunkOver(_)
+            | Event::KeyRefused(..)
             | Event::Taken => {}
         }
         Some(event)

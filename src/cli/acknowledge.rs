@@ -15,12 +15,11 @@ use super::sources::config_with_sites;
 use super::status::Status;
 use super::{Globals, who};
 use crate::key::secret_inside;
-use crate::report::some_names;
 use crate::rules::acknowledgement::{Acknowledged, Acknowledgement, DEFAULT_UNTIL, until};
 use crate::rules::moment::{Moment, clock};
 use crate::site::{Site, SiteUrl};
 use crate::store::Store;
-use crate::text::{CleanText, Count, pad, width};
+use crate::text::{CleanText, Count, pad, some_names, width};
 
 /// Flags of `acknowledge`.
 #[derive(Debug, Args)]

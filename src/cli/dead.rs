@@ -8,9 +8,9 @@ use super::session::{Db, Session};
 use super::signals::Signals;
 use crate::engine::Standings;
 use crate::key::PublishableKey;
-use crate::report::some_names;
 use crate::rules::plan::{Plan, PlanAction};
 use crate::rules::standing::{NotAsked, Purpose, Standing};
+use crate::text::some_names;
 
 /// Asks Stripe of the keys that a run without a screen sends, before it sends anything; takes seconds at most.
 ///

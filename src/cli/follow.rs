@@ -19,6 +19,7 @@ use crate::rules::state::SiteState;
 use crate::rules::status::Verify;
 use crate::rules::tally::{Ending, Tally};
 use crate::site::SiteId;
+use crate::text::Count;
 
 /// What becomes of a run that holds.
 mod hold;
@@ -249,6 +250,7 @@ impl Follower {
             | Event::Backend { .. }
             | Event::Refreshed { .. }
             | Event::ChunkOver(_)
+            | Event::KeyRefused(..)
             | Event::Taken => {}
         }
         Ok(())
@@ -291,7 +293,7 @@ impl Follower {
                 run.id.0,
                 results.mask(&run.key),
                 run.key.mode().word(),
-                crate::text::Count(run.puts, "site")
+                Count(run.puts, "site")
             ));
         }
         if !run.phase.is_held() {
@@ -399,7 +401,7 @@ impl Follower {
             self.leaves = true;
             let left = "what was not sent is left over: `stripe-propagate resume` goes on with it";
             self.printer.happens(if self.busy > 0 {
-                let sites = crate::text::Count(self.busy, "site");
+                let sites = Count(self.busy, "site");
                 format!("{left}; nobody waits here for the proof of {sites}: `stripe-propagate verify` looks for it")
             } else {
                 left.to_owned()
@@ -587,10 +589,8 @@ impl Follower {
         }
         let cancelled = results.tally().push("cancelled");
         if let Some(run) = run.filter(|_| cancelled > 0) {
-            let (sites, take) = (
-                crate::text::Count(cancelled, "site"),
-                if cancelled == 1 { "takes it" } else { "takes them" },
-            );
+            let sites = Count(cancelled, "site");
+            let take = if cancelled == 1 { "takes it" } else { "takes them" };
             printer.happens(format!(
                 "{sites} cancelled: `stripe-propagate retry --run {run}` {take} up again"
             ));

@@ -62,10 +62,17 @@ pub(super) async fn run(globals: &Globals, args: &InfoArgs) -> anyhow::Result<St
     };
     let is_wrong = error.is_some();
     let sections: Vec<Section> = vec![
-        ("program", vec![("version", json!(env!("CARGO_PKG_VERSION")))]),
+        (
+            "program",
+            vec![
+                ("version", json!(env!("CARGO_PKG_VERSION"))),
+                ("has_workers", json!(cfg!(feature = "cluster"))),
+            ],
+        ),
         ("config", of_config(&config, file.as_deref(), &searched, error)),
         ("master_key", of_master_key(&config)),
         ("store", of_store(&config, globals).await),
+        ("cluster", of_cluster(&config, globals).await),
         ("log", of_log(&config, globals)),
         ("policy", of_policy()),
         ("push", of_push(&config)),
@@ -189,6 +196,28 @@ async fn of_database(config: &Config, url: &SecretSource) -> Vec<(&'static str, 
     let known = known.map(|known| known.map(|known| (known.bytes, known.version)));
     let mut facts = vec![("url", clean(&place(url)))];
     facts.extend(of_tables(known, postgres::newest_version()));
+    facts
+}
+
+/// Whether workers make the calls of runs, and on which machines they are now.
+async fn of_cluster(config: &Config, globals: &Globals) -> Vec<(&'static str, Value)> {
+    let enabled = config.cluster.enabled;
+    let mut facts = vec![("enabled", json!(enabled))];
+    if let Ok(StoreAt::Database(url)) = where_is(&config.store, globals)
+        && enabled
+    {
+        let living = match read_url(config, &url).await {
+            Ok(secret) => postgres::living(&secret).await.map_err(anyhow::Error::from),
+            Err(error) => Err(error),
+        };
+        facts.push(match living {
+            Ok(machines) => (
+                "workers",
+                machines.iter().map(|machine| clean(machine.as_str())).collect(),
+            ),
+            Err(error) => ("error", clean(&format!("{error:#}"))),
+        });
+    }
     facts
 }
 

@@ -94,6 +94,7 @@ async fn planned(
         hint,
         plan: Some(plan),
         aside: Vec::new(),
+        crew: None,
         stdin_is_taken: args.key.stdin,
         allow_other_length: args.allow_other_length,
     })

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use super::dead::{ask_first, tell_of_plan};
 use super::follow::{Followed, Held, follow};
 use super::printer::Telling;
-use super::sending::{SendArgs, config_to_send, is_still_right, say, session, tell_dry};
+use super::sending::{SendArgs, config_to_send, is_still_right, say, session, tell_dry, tell_of_crew};
 use super::session::Session;
 use super::signals::{Signals, asked};
 use super::status::{Interrupted, Status};
@@ -132,6 +132,7 @@ async fn dry_run(session: &Session, telling: Telling, signals: &mut Signals) -> 
             plan: Some(&plan),
             aside: &[],
             hint: None,
+            crew: None,
             resumes: Some(run.id),
             sites: &session.sites,
             states: &session.known,
@@ -195,6 +196,7 @@ async fn resume(
         began: run.began,
         sites: left.clone(),
     });
+    tell_of_crew(session.crew().await.as_ref());
     // Before anybody is asked, and again when it goes out.
     session.local.gate.judge(&order).await.context("nothing sent")?;
     if !left.is_empty() && !is_ready(session, run, (&known, &left), args, signals).await? {

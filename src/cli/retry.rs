@@ -11,14 +11,13 @@ use super::signals::Signals;
 use super::status::Status;
 use super::{Common, Globals, log};
 use crate::config::Config;
-use crate::report::some_names;
 use crate::rules::moment::clock;
 use crate::rules::plan::{Again, Plan};
 use crate::rules::run::RunId;
 use crate::rules::state::SiteState;
 use crate::site::SiteId;
 use crate::store::{Holder, RunRecord, Store, StoreError};
-use crate::text::Count;
+use crate::text::{Count, some_names};
 
 /// Flags of `retry`.
 #[derive(Debug, Args)]

@@ -10,11 +10,10 @@ use super::signals::Signals;
 use super::status::Status;
 use super::{Common, Globals, log};
 use crate::config::Config;
-use crate::report::some_names;
 use crate::rules::plan::{Plan, PlanAction};
 use crate::rules::status::SkipReason;
 use crate::site::SiteId;
-use crate::text::Count;
+use crate::text::{Count, some_names};
 
 /// Flags of `rollback`.
 #[derive(Debug, Args)]

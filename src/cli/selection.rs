@@ -4,10 +4,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 use glob::Pattern;
 
-use crate::report::some_names;
 use crate::rules::state::SiteState;
 use crate::site::{Site, SiteId, SiteUrl};
-use crate::text::{CleanText, Count, NOTE_LIMIT, list};
+use crate::text::{CleanText, Count, NOTE_LIMIT, list, some_names};
 
 /// Which sites a command is for. Each flag narrows what the others leave; several of one name more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]

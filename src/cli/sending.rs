@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::engine::{Attempts, Command, Left};
 use crate::report::ServedKeys;
 use crate::report::plan::Told;
+use crate::rules::crew::Crew;
 use crate::rules::plan::{Aside, Confirm, Danger, Plan};
 use crate::rules::run::RunId;
 use crate::rules::state::Allow;
@@ -109,6 +110,8 @@ pub(super) struct Planned {
     pub(super) aside: Vec<(SiteId, Aside)>,
     /// What is said of the key.
     pub(super) hint: Option<&'static str>,
+    /// The workers that are there, where they make the calls.
+    pub(super) crew: Option<Crew>,
     /// Whether the key came from standard input, so that nobody can be asked there.
     pub(super) stdin_is_taken: bool,
     /// Whether a key of another length may go.
@@ -121,12 +124,20 @@ impl Planned {
             plan: self.plan.as_ref(),
             aside: &self.aside,
             hint: self.hint,
+            crew: self.crew.as_ref(),
             resumes: None,
             sites: &session.sites,
             states: &session.known,
             now: session.clock.now(),
             zone,
             served: ServedKeys::default(),
+        }
+    }
+
+    /// Looks are made by this process.
+    async fn asks_for_crew(&mut self, session: &Session) {
+        if !self.puts().is_empty() {
+            self.crew = session.crew().await;
         }
     }
 
@@ -216,6 +227,7 @@ async fn dry_run(
     if let Some(plan) = &mut planned.plan {
         tell_of_plan(session, plan, signals).await?;
     }
+    planned.asks_for_crew(session).await;
     let zone = TimeZone::system();
     tell_dry(&planned.told(session, &zone), telling, signals).await
 }
@@ -271,12 +283,14 @@ async fn go(
             refuse_dangers(plan, planned.allow_other_length, args.allow_unknown_key)?;
         }
     }
+    planned.asks_for_crew(session).await;
     if args.yes {
         // Nobody is asked, so that nobody has read it in the question.
         let zone = TimeZone::system();
         for line in planned.told(session, &zone).taken_over() {
             say(&format!("warning: {line}"));
         }
+        tell_of_crew(planned.crew.as_ref());
     }
     if !args.yes && !confirmed(session, &planned, signals).await? {
         say("nothing sent");
@@ -290,6 +304,14 @@ async fn go(
     let loaded = signals.unless_stopped(load).await;
     loaded.context("nothing sent")?;
     carry_out(session, planned, args.yes, args.wait, telling, signals).await
+}
+
+/// Who makes the calls of what begins now, where nobody has read that in a question.
+pub(super) fn tell_of_crew(crew: Option<&Crew>) {
+    if let Some(crew) = crew {
+        let level = if crew.is_empty() { "warning: " } else { "" };
+        say(&format!("{level}{}", crew.sentence()));
+    }
 }
 
 /// Each danger has a flag that stands for the word that a terminal would be asked for. What makes the other dangers is

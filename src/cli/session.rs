@@ -15,6 +15,7 @@ use crate::engine::preflight::Preflight;
 use crate::engine::{self, Clock, Command, Event, Left, Rates, RunInfo, Settings, Standings};
 use crate::notify;
 use crate::rules::acknowledgement::Acknowledged;
+use crate::rules::crew::Crew;
 use crate::rules::retry::Policy;
 use crate::rules::rollout::{self, Rollout};
 use crate::rules::run::RunPhase;
@@ -64,6 +65,9 @@ pub(super) fn find_config(globals: &Globals) -> anyhow::Result<Result<Config, Se
 
 /// How long the store may take to write what it was told last, behind what other processes write.
 const LAST_RECORDS: Duration = Duration::from_secs(20);
+
+/// How long the store may take to say which workers are there.
+const CREW: Duration = Duration::from_secs(5);
 
 /// The store of the program.
 pub(super) type Db = AnyStore;
@@ -314,6 +318,14 @@ impl Session {
         }
     }
 
+    /// The workers that are there, where they make the calls of its runs. Where the store does not say, what begins next
+    /// tells why.
+    pub(super) async fn crew(&self) -> Option<Crew> {
+        let workers = self.store.workers()?;
+        let asked = tokio::time::timeout(CREW, workers.living()).await;
+        asked.ok()?.ok().map(Crew::of)
+    }
+
     /// The run that went last, if it has ended.
     pub(super) async fn last_run(&self) -> anyhow::Result<Option<RunInfo>> {
         let newest = self.store.runs(1).await?.into_iter().next();
@@ -440,6 +452,7 @@ pub(super) fn settings(config: &Config, left: Left) -> Settings {
         policy: config.policy(),
         left,
         list: list_name(config),
+        host: who::operator().host,
     }
 }
 

@@ -47,10 +47,14 @@ pub(super) struct Steer {
     told_by_store: Option<watch_channel::Receiver<u64>>,
     /// The runs of others, where the store has several at once.
     beside: Beside,
+    /// Asks which workers are there.
+    _crew: JoinSet<()>,
     /// Whether a run of this process goes on.
     own_run: bool,
     /// When the store is read again, since another process has written to it.
     read_at: Option<Instant>,
+    /// Asks it whether one has. A store that is away is slow to say that.
+    asking: JoinSet<Result<bool, StoreError>>,
     /// Until when it is not, since the last time took long.
     rests_until: Instant,
     /// Since when it is read.
@@ -69,12 +73,15 @@ pub(super) struct Steer {
 
 /// Runs of others beside it.
 mod beside;
+/// The workers that make the calls of runs.
+mod crew;
 /// Orders to the run of another process.
 mod there;
 /// The watch of a screen.
 mod watch;
 
 use beside::Beside;
+use crew::tell_of_workers;
 use there::Judged;
 
 /// The run of another process.
@@ -98,6 +105,7 @@ impl Steer {
         let others = others.inspect_err(|error| tracing::warn!(%error, "other processes are not noticed"));
         let told_by_store = session.store.others();
         Self {
+            _crew: tell_of_workers(&session.store, tell.clone()),
             session,
             fleet,
             setup,
@@ -109,6 +117,7 @@ impl Steer {
             beside: Beside::default(),
             own_run: false,
             read_at: None,
+            asking: JoinSet::new(),
             rests_until: Instant::now(),
             reads_since: None,
             asks: false,
@@ -144,7 +153,8 @@ impl Steer {
                 () = next_told(&mut self.told_by_store) => self.read_within(READ_EVERY / 4),
                 () = sleep_until(self.watching.as_ref().and_then(Watching::due)) => self.watch_ticks().await,
                 wants = beside_watch(&mut self.watching) => self.watch_wants(wants).await,
-                () = sleep_until(self.read_at.filter(|_| self.reads_since.is_none())) => self.read_again().await,
+                () = sleep_until(self.read_at.filter(|_| self.reads_since.is_none())) => self.read_again(),
+                Some(Ok(changed)) = self.asking.join_next() => self.has_changed(changed),
             }
         }
         stop_all(&self.preflights);
@@ -286,25 +296,30 @@ impl Steer {
         self.read_at = self.read_at.or(Some(soon));
     }
 
-    async fn read_again(&mut self) {
+    fn read_again(&mut self) {
         self.read_at = None;
-        let store = &self.session.store;
-        if store.trouble().is_some_and(|trouble| trouble.borrow().is_some()) {
+        let store = Arc::clone(&self.session.store);
+        let is_away = store.trouble().is_some_and(|trouble| trouble.borrow().is_some());
+        if is_away || !self.asking.is_empty() {
             // What others have written meanwhile is read behind that.
             return self.read_soon();
         }
         // Where others may send at once, a run of ours hides nothing of theirs.
         if self.told_by_store.is_some() || self.remote.is_none() && !self.own_run {
-            match store.has_changed().await {
-                Ok(true) => {
-                    self.refresh(false);
-                    self.read_others();
-                }
-                Ok(false) => {}
-                Err(error) => {
-                    self.warn(error.to_string());
-                    self.read_soon();
-                }
+            self.asking.spawn(async move { store.has_changed().await });
+        }
+    }
+
+    fn has_changed(&mut self, changed: Result<bool, StoreError>) {
+        match changed {
+            Ok(true) => {
+                self.refresh(false);
+                self.read_others();
+            }
+            Ok(false) => {}
+            Err(error) => {
+                self.warn(error.to_string());
+                self.read_soon();
             }
         }
     }

@@ -11,12 +11,17 @@ use super::session::{Session, read_url};
 use super::signals::Signals;
 use super::sources::{self, ListArgs, config_with_sites};
 use super::status::Status;
+use super::who::operator;
 use super::{Globals, log};
 use crate::engine::{Command, Event, Left, Level};
+use crate::store::StoreError;
 use crate::store::postgres::Queue;
+use crate::text::{CleanText, Count};
 
 /// What is done with each chunk.
 mod desk;
+/// What is told of the runs that it works on.
+mod runs;
 use desk::Desk;
 
 /// How often it is asked whether a run is held.
@@ -46,7 +51,10 @@ pub(super) async fn run(globals: &Globals) -> anyhow::Result<Status> {
     config.cluster.enabled = false;
     let at_once = config.push.concurrency.min(CHUNKS);
     let queue = Queue::new(&url, at_once)?;
-    let session = Session::of_config(&config, globals, Left::Alone).await?;
+    let session = match Session::of_config(&config, globals, Left::Alone).await {
+        Err(error) if error.is::<StoreError>() => return Ok(without_store(&error)),
+        opened => opened?,
+    };
     let enabled = session
         .all()
         .into_iter()
@@ -57,12 +65,24 @@ pub(super) async fn run(globals: &Globals) -> anyhow::Result<Status> {
         .await;
     loaded.context("no work taken")?;
     say(&format!(
-        "worker: takes work on {}, of {at_once} backends at once, until SIGTERM",
-        crate::text::Count(enabled.len(), "site")
+        "worker: PID {} on {} takes work on {}, of {at_once} backends at once, until SIGTERM",
+        operator().pid,
+        operator().host,
+        Count(enabled.len(), "site")
     ));
     let desk = Arc::new(Desk::new(&session));
-    desk.announce().await.context("no work taken")?;
+    if let Err(error) = desk.announce().await {
+        return Ok(without_store(&error.into()));
+    }
     work(session, desk, queue, &mut signals).await
+}
+
+/// A config that is wrong stays so; a store is there again some time, and whoever starts workers anew goes by the status.
+fn without_store(error: &anyhow::Error) -> Status {
+    let error = CleanText::note(&format!("{error:#}"));
+    tracing::error!(%error, "no work taken");
+    say(&format!("error: no work taken: {error}"));
+    Status::Bad
 }
 
 async fn work(
@@ -81,7 +101,10 @@ async fn work(
                 Some(event) => take(&desk, &event),
                 None => break Ok(Status::Good),
             },
-            _ = recalls.tick() => desk.take_recalls(),
+            _ = recalls.tick() => {
+                desk.take_recalls();
+                desk.tell_of_runs(false);
+            }
             () = desk.is_denied(), if !stop.is_cancelled() => {
                 desk.stop();
                 stop.cancel();
@@ -106,6 +129,7 @@ async fn work(
     } else {
         serving.abort();
     }
+    desk.tell_of_runs(true);
     session.close().await;
     match desk.denied() {
         Some(denied) => Err(anyhow::Error::new(denied).context("no more work taken")),
@@ -116,6 +140,8 @@ async fn work(
 fn take(desk: &Desk, event: &Event) {
     match event {
         Event::ChunkOver(id) => desk.is_over(*id),
+        Event::Site { site, state } => desk.sees(*site, state),
+        Event::KeyRefused(run, key) => desk.key_refused(*run, *key),
         Event::Message(message) if message.level >= Level::Warning => say(&message.text),
         Event::Store { note, .. } => say(note),
         _ => {}

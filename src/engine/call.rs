@@ -7,6 +7,7 @@ use crate::rules::outcome::{Answer, Cause, LookVerdict, Problem, PutVerdict, Ver
 use crate::rules::state::Served;
 use crate::site::{Site, SiteId};
 use crate::site_api::SiteApi;
+use crate::store::workers::ChunkId;
 use crate::store::{Intent, Newest, Outcome, Recorded, Request, RunId, Store, StoreError};
 use crate::text::CleanText;
 
@@ -33,6 +34,8 @@ pub(super) struct Work<Api, Db> {
     pub(super) site: SiteId,
     /// Which of the site's PUTs (or GETs) it is.
     pub(super) number: u32,
+    /// Where it is made as a worker: of which chunk, and the machine.
+    pub(super) as_worker: Option<(ChunkId, CleanText)>,
 }
 
 impl<Api: SiteApi, Db: Store> Work<Api, Db> {
@@ -54,7 +57,7 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
             Ok(Recorded::TakenOver(newest)) => return Finished::TakenOver(newest),
             Err(error) => return Finished::NotRecorded(error),
         }
-        let answer = self.api.put(self.site(), &key).await;
+        let answer = self.told_by(self.api.put(self.site(), &key).await);
         let problem = answer.verdict.problem();
         let words = problem.map_or("stored".to_owned(), |problem| describe(problem, &answer.detail));
         let attempt = self.attempt(Request::Put, &answer, problem, &words);
@@ -62,7 +65,7 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
     }
 
     pub(super) async fn look(self, limit: Duration, close: bool) -> Finished {
-        let answer = self.api.look(self.site(), limit, close).await;
+        let answer = self.told_by(self.api.look(self.site(), limit, close).await);
         let (problem, served, words) = match &answer.verdict {
             LookVerdict::Serves(key) => (
                 None,
@@ -85,6 +88,20 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
         Finished::Look(answer, attempt, served)
     }
 
+    /// What may be due to the machine of a worker names it.
+    fn told_by<V: Verdict>(&self, mut answer: Answer<V>) -> Answer<V> {
+        let problem = answer.verdict.problem();
+        let depends = problem.is_some_and(Problem::depends_on_who_asks);
+        if let Some((_, host)) = self.as_worker.as_ref().filter(|_| depends) {
+            let words = match answer.detail.as_str() {
+                "" => format!("the worker on {host} asked"),
+                detail => format!("the worker on {host} asked: {detail}"),
+            };
+            answer.detail = CleanText::note(&words);
+        }
+        answer
+    }
+
     fn attempt<V>(
         &self,
         request: Request,
@@ -105,6 +122,7 @@ impl<Api: SiteApi, Db: Store> Work<Api, Db> {
         };
         tracing::info!(
             run = attempt.run.map(|run| run.0),
+            chunk = self.as_worker.as_ref().map(|(chunk, _)| chunk.number),
             site = %self.site().name,
             request = ?request,
             number = attempt.number,

@@ -349,10 +349,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.leave_not_asked(SiteId::at(index), now);
             }
         }
+        if let Some(part) = self.slots[last.index()].chunk {
+            // Who coordinates the run decides what becomes of it.
+            return self.tell(Event::KeyRefused(part.chunk.run, key));
+        }
         if sites > 0 {
             let others_took = self.trials.of(run).is_odd(last);
             let halt = Halt::RefusedKey { sites, others_took };
-            let text = format!("halted: {}", halt.sentence());
+            let text = format!("halted: {}{}", halt.sentence(), self.refused_by_in_words(key));
             self.say(Level::Error, text.clone());
             self.not_asked = Some(halt);
             self.tell(Event::Halted(halt, text));
@@ -386,6 +390,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     pub(super) fn try_key_again(&mut self, site: SiteId) {
         let key = self.sites[site.index()].master_key;
         self.trial_of(site).try_again(site, key);
+        if let Some(hands) = &mut self.hands {
+            hands.refused_by.remove(&key);
+        }
     }
 }
 

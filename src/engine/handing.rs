@@ -8,14 +8,16 @@ use super::run::Engine;
 use super::slot::Slot;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
-use crate::rules::outcome::Cause;
+use crate::rules::outcome::{Cause, Problem};
 use crate::rules::probation::Word;
 use crate::rules::run::Halt;
 use crate::rules::state::{Call, Next};
-use crate::site::{SiteId, SiteUrl};
+use crate::rules::status::Push;
+use crate::site::{MasterKeyId, SiteId, SiteUrl};
 use crate::site_api::SiteApi;
 use crate::store::workers::{Did, News};
 use crate::store::{Newest, Outcome, Request, RunId, Store, StoreError};
+use crate::text::{CleanText, some_names};
 
 /// So long a site waits for another worker whose own master key was refused by others.
 const ELSEWHERE: Duration = Duration::from_secs(5);
@@ -28,6 +30,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if let Some(hands) = &mut self.hands {
             hands.runs.insert(run);
             (hands.may_send, hands.recalled) = (true, false);
+            hands.refused_by.clear();
         }
     }
 
@@ -179,6 +182,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         while let Some(told) = self.hands.as_mut().and_then(|hands| hands.told.try_recv().ok()) {
             self.worker_told(told);
         }
+        self.tell_of_strange();
     }
 
     fn worker_told(&mut self, told: Told) {
@@ -204,6 +208,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     format!("the workers could be told that run {} may {not}send", run.0),
                 );
             }
+            Told::Silence(level, text) => self.say(level, text),
             Told::Idle => self.say(
                 Level::Warning,
                 "no worker has taken anything of the run yet: is `stripe-propagate worker` running somewhere, with this \
@@ -243,14 +248,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                         state.take_standing(standing);
                     });
                 }
-                self.hear_worker(site, &outcome, now);
+                self.hear_worker(site, &outcome, news.by, now);
                 self.sound(site);
             }
         }
     }
 
     /// What a worker's answer says of the master key.
-    fn hear_worker(&mut self, site: SiteId, outcome: &Outcome, now: Moment) {
+    fn hear_worker(&mut self, site: SiteId, outcome: &Outcome, by: CleanText, now: Moment) {
         if outcome.request != Request::Put {
             return;
         }
@@ -259,7 +264,49 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             (None | Some(Cause::RefusedFormat), _) => Word::Accepted,
             _ => Word::Nothing,
         };
+        let key = self.sites[site.index()].master_key;
+        if let Some(hands) = self.hands.as_mut().filter(|_| word == Word::Refused) {
+            hands.refused_by.entry(key).or_default().insert(by);
+        }
         self.hear_of_key(site, word, now);
+    }
+
+    /// Whose master key it was that sites have refused, behind a sentence that says so: each worker has its own.
+    pub(super) fn refused_by_in_words(&self, key: MasterKeyId) -> String {
+        let hosts = self.hands.as_ref().and_then(|hands| hands.refused_by.get(&key));
+        let hosts: Vec<&str> = hosts.into_iter().flatten().map(CleanText::as_str).collect();
+        match hosts.len() {
+            0 => String::new(),
+            1 => format!(" (asked by the worker on {})", hosts[0]),
+            _ => format!(" (asked by the workers on {})", some_names(&hosts)),
+        }
+    }
+
+    /// Of sites that a worker does not know, a line for each worker: a note at each site says so, too.
+    fn tell_of_strange(&mut self) {
+        let Some(hands) = &mut self.hands else { return };
+        let mut of_workers: BTreeMap<(RunId, CleanText), Vec<CleanText>> = BTreeMap::new();
+        for (site, worker) in std::mem::take(&mut hands.came_back_strange) {
+            let Some(run) = self.slots[site.index()].state.run else {
+                continue;
+            };
+            let name = self.sites[site.index()].name.clone();
+            of_workers.entry((run, worker)).or_default().push(name);
+        }
+        let mut lines = Vec::new();
+        for ((run, worker), names) in of_workers {
+            let strange = hands.strange.entry((run, worker.clone())).or_default();
+            lines.extend(strange.add(names).map(|sites| {
+                format!(
+                    "run {}: {worker} does not know {sites}: bring its config together with this one, start it anew, \
+                     and retry them",
+                    run.0
+                )
+            }));
+        }
+        for line in lines {
+            self.say(Level::Warning, line);
+        }
     }
 
     /// A worker has given the site back. What is to come of it is like what the dead have left.
@@ -268,6 +315,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let Some(site) = self.handed(run, url) else {
             return;
         };
+        let told = &newest.state;
+        // What was not sent may tell of the run before.
+        let is_strange = told.problem == Some(Problem::UnknownToWorker) && told.push != Push::NotStarted;
+        if is_strange
+            && told.run == Some(run)
+            && let Some(hands) = &mut self.hands
+        {
+            hands.came_back_strange.push((site, told.detail.clone()));
+        }
         let not_asked = self.slots[site.index()].was_not_asked(run, &newest.state);
         let mut next = self.take_from_worker(site, newest);
         if self.slots[site.index()].state.awaits_put() {

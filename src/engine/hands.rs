@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,14 +6,18 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
-use super::{Clock, Settings};
+use super::{Clock, Level, Settings};
 use crate::rules::moment::Moment;
-use crate::site::{Site, SiteId, SiteUrl};
+use crate::rules::strange::Strange;
+use crate::site::{MasterKeyId, Site, SiteId, SiteUrl};
 use crate::store::workers::News;
 use crate::store::{Newest, RunId, Store, StoreError};
+use crate::text::CleanText;
 
 /// Speaks to the workers, so that the engine waits for none of it.
 mod carrier;
+/// Workers of which nothing is heard. Pure.
+mod silence;
 pub(super) use carrier::Part;
 use carrier::carry;
 /// Says whether runs may send.
@@ -87,6 +91,8 @@ pub(super) enum Told {
     HeardAtLast(RunId, bool),
     /// None takes anything.
     Idle,
+    /// A worker was lost, or is back: the sentence for it.
+    Silence(Level, String),
 }
 
 /// The workers, as who coordinates their runs knows them.
@@ -110,6 +116,11 @@ pub(super) struct Hands {
     pub(super) may_send: bool,
     /// Whether all is to come back before anything else is handed over.
     pub(super) recalled: bool,
+    /// On which machines the workers are whose master key a site has refused.
+    pub(super) refused_by: BTreeMap<MasterKeyId, BTreeSet<CleanText>>,
+    /// Sites that came back since a worker does not know them, with which worker; and all of them.
+    pub(super) came_back_strange: Vec<(SiteId, CleanText)>,
+    pub(super) strange: BTreeMap<(RunId, CleanText), Strange>,
 }
 
 impl Hands {
@@ -152,6 +163,9 @@ impl Hands {
             out: Out::default(),
             may_send: true,
             recalled: false,
+            refused_by: BTreeMap::new(),
+            came_back_strange: Vec::new(),
+            strange: BTreeMap::new(),
         })
     }
 

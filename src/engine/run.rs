@@ -244,6 +244,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 .filter(|_| slot.state.in_run || slot.state.is_settling()),
             site,
             number,
+            as_worker: slot.chunk.map(|part| (part.chunk, self.settings.host.clone())),
         };
         let task = match call {
             Call::Put => match slot.state.run.zip(slot.state.expected.clone()) {

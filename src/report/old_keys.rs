@@ -2,11 +2,11 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{Results, UNSEEN, some_names};
+use super::{Results, UNSEEN};
 use crate::config::FailedSource;
 use crate::rules::expiry::{KeyAtSites, May, SitesOfOldKeys};
 use crate::rules::moment::Moment;
-use crate::text::Count;
+use crate::text::{Count, some_names};
 
 /// So many old keys are told of one by one.
 const NAMED: usize = 10;

@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::{ServedKeys, aligned, json, some_names};
+use super::{ServedKeys, aligned, json};
 use crate::key::PublishableKey;
+use crate::rules::crew::Crew;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::plan::{
     Again, Aside, Confirm, Danger, Outlook, Plan, PlanAction, PlanRow, TRIED_ALL_THE_SAME,
@@ -13,7 +14,7 @@ use crate::rules::run::{Kind, RunId};
 use crate::rules::state::{Served, SiteState};
 use crate::rules::status::SkipReason;
 use crate::site::{Site, SiteId};
-use crate::text::Count;
+use crate::text::{Count, some_names};
 
 /// What a command without a screen would do.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Told<'a> {
     pub aside: &'a [(SiteId, Aside)],
     /// What is to be said of the key.
     pub hint: Option<&'a str>,
+    /// The workers that are there, where they make the calls.
+    pub crew: Option<&'a Crew>,
     /// The run that goes on, where it is none of its own.
     pub resumes: Option<RunId>,
     /// All sites.
@@ -86,6 +89,7 @@ impl Told<'_> {
         }
         lines.extend(self.of_aside());
         lines.extend(self.hint.map(str::to_owned));
+        lines.extend(self.crew.map(Crew::sentence));
         let dangers = self.plan.iter().flat_map(|plan| &plan.dangers);
         lines.extend(dangers.map(|danger| format!("! {} ({})", danger.sentence(), danger.flag())));
         lines

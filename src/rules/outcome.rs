@@ -31,6 +31,8 @@ pub enum Cause {
     BadAnswer,
     /// The site's own rule refuses the key's form.
     RefusedFormat,
+    /// The worker that was to ask the site does not know it.
+    UnknownSite,
 }
 
 impl Cause {
@@ -61,6 +63,7 @@ impl Cause {
             Self::ServerError => "server_error",
             Self::BadAnswer => "bad_answer",
             Self::RefusedFormat => "refused_format",
+            Self::UnknownSite => "unknown_site",
         }
     }
 }
@@ -121,6 +124,8 @@ pub enum Problem {
     ConnectionLost,
     /// What came back is no HTTP.
     NotHttp,
+    /// The config of the worker that was to ask the site does not know it: nothing was sent.
+    UnknownToWorker,
 }
 
 /// What one problem means.
@@ -172,7 +177,7 @@ impl ProblemRow {
 }
 
 /// Every problem (contract.md has the answers, design.md what is retried).
-pub static PROBLEMS: [ProblemRow; 26] = [
+pub static PROBLEMS: [ProblemRow; 27] = [
     row(
         Problem::NoMasterKey,
         &[],
@@ -341,6 +346,12 @@ pub static PROBLEMS: [ProblemRow; 26] = [
         "answers something that is no HTTP",
     )
     .doubtful(),
+    row(
+        Problem::UnknownToWorker,
+        &[],
+        Cause::UnknownSite,
+        "was not asked: it is not in the config of the worker that was to do so",
+    ),
 ];
 
 impl Problem {
@@ -369,6 +380,15 @@ impl Problem {
     /// Its word.
     pub fn cause(self) -> Cause {
         self.row().cause
+    }
+
+    /// Whether another machine may meet something else: it has its own master keys, names, ways and trust.
+    pub fn depends_on_who_asks(self) -> bool {
+        let has_own_way = matches!(
+            self,
+            Self::Certificate | Self::Dns | Self::Connect | Self::ConnectTimeout
+        );
+        has_own_way || matches!(self, Self::NoMasterKey | Self::RefusedKey)
     }
 
     /// Whether a PUT that came to this may have been stored: what passed on its answer, or broke behind it, is

@@ -101,7 +101,7 @@ mod jobs;
 
 #[cfg(feature = "cluster")]
 pub use jobs::{Queue, Work};
-pub use opening::{About, about, newest_version};
+pub use opening::{About, about, living, newest_version};
 pub(super) use target::Target;
 
 /// Connections besides the one that writes: questions that are asked at once, and one that hears of others.

@@ -21,6 +21,7 @@ use super::theme::Theme;
 use crate::engine::{Attempt, Level, Message, RunInfo, Shown};
 use crate::key::PublishableKey;
 use crate::rules::acknowledgement::Acknowledged;
+use crate::rules::crew::Crew;
 use crate::rules::expiry::Expiry;
 use crate::rules::moment::{Moment, clock};
 use crate::rules::rollout;
@@ -174,6 +175,8 @@ pub struct Model {
     pub(super) attached: Option<Holder>,
     /// What others do beside that.
     pub(super) others: Others,
+    /// The workers that are there, where they make the calls of runs, once that is known.
+    pub(super) crew: Option<Crew>,
     /// Runs that a process before has left, newest first.
     pub(super) left: Vec<RunRecord>,
     /// Sites for which a retry does something.
@@ -235,6 +238,7 @@ impl Model {
             refused_order: None,
             attached: None,
             others: Others::default(),
+            crew: None,
             left: Vec::new(),
             failed: 0,
             held_back: 0,

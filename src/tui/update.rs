@@ -112,6 +112,7 @@ fn take(screen: &mut Screen, message: Message) -> Vec<Effect> {
         Message::Engine(event) => return take_told(screen, event),
         Message::Attached(to) => take_attached(model, to),
         Message::Others(runs) => model.take_others(runs),
+        Message::Crew(crew) => model.crew = Some(crew),
         Message::Left(run) => return take_left(screen, *run),
         Message::Setup(news) => return first::take(screen, news),
         Message::Read(reading) => return take_reading(screen, reading),
@@ -175,7 +176,11 @@ fn take_event(model: &mut Model, event: Event) {
             model.backends.insert(backend, shown);
         }
         // A message has told it, and the run says why it holds.
-        Event::Halted(..) | Event::Alarm(..) | Event::Refreshed { .. } | Event::ChunkOver(_) => {}
+        Event::Halted(..)
+        | Event::Alarm(..)
+        | Event::Refreshed { .. }
+        | Event::ChunkOver(_)
+        | Event::KeyRefused(..) => {}
         Event::Acknowledged {
             sites,
             acknowledgement,

@@ -68,13 +68,18 @@ impl Ground {
     }
 
     pub(crate) fn start(&self, home: &str, arguments: &[&str]) -> Running {
+        let program = Command::new(env!("CARGO_BIN_EXE_stripe-propagate"));
+        self.start_as(program, home, "config.toml", arguments)
+    }
+
+    fn start_as(&self, mut program: Command, home: &str, config: &str, arguments: &[&str]) -> Running {
         let home = self.stage.path(home);
         std::fs::create_dir_all(&home).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_stripe-propagate"))
+        let child = program
             .env_clear()
             .env("HOME", &home)
             .arg("--config")
-            .arg(self.stage.path("config.toml"))
+            .arg(self.stage.path(config))
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -94,6 +99,25 @@ impl Ground {
         let worker = self.start(name, &["worker"]);
         worker.says("takes work on");
         worker
+    }
+
+    /// One with a config of its own, on a machine of this name where the test may give it one; and its machine.
+    pub(crate) fn worker_elsewhere(&self, host: &str, config: &str) -> (Running, String) {
+        let program = env!("CARGO_BIN_EXE_stripe-propagate");
+        let (program, host) = if rustix::process::getuid().is_root() {
+            let named = format!("echo {host} > /proc/sys/kernel/hostname && exec \"$@\"");
+            let mut unshare = Command::new("/usr/bin/unshare");
+            unshare.args(["--uts", "sh", "-c", &named, "sh", program]);
+            (unshare, host.to_owned())
+        } else {
+            let system = rustix::system::uname();
+            let name = system.nodename().to_string_lossy();
+            let host = name.split('.').next().unwrap().to_owned();
+            (Command::new(program), host)
+        };
+        let worker = self.start_as(program, "elsewhere", config, &["worker"]);
+        worker.says(&format!("on {host} takes work on"));
+        (worker, host)
     }
 
     /// Until the fleet has taken so many PUTs.

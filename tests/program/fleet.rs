@@ -130,6 +130,7 @@ impl Trial {
                 | Event::Store { .. }
                 | Event::Refreshed { .. }
                 | Event::ChunkOver(_)
+                | Event::KeyRefused(..)
                 | Event::Taken => {}
             }
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pty::{Pty, Run};
 use stage::Stage;
 
-use super::sql::servers::{Kind, PASSWORD, PASSWORD_IN_URL, new_database, run};
+use super::sql::servers::{Kind, PASSWORD, PASSWORD_IN_URL, new_database, own_postgres, run};
 
 #[path = "../pty/mod.rs"]
 mod pty;
@@ -150,6 +150,29 @@ fn a_screen_in_which_nothing_goes_on_says_that_its_store_is_away_and_reads_on_wh
     lets_in(true);
     pty.sees("the store is back").sees_no("NO STORE");
     leaves(pty);
+}
+
+#[test]
+fn a_screen_that_looks_on_while_others_send_says_soon_that_its_store_is_away() {
+    let Some(server) = own_postgres() else { return };
+    let stage = stage(200, &Kind::Postgres.url(server.port, "postgres"));
+    let config = std::fs::read_to_string(stage.path("config.toml")).unwrap();
+    let config = config.replace("[push]\n", "[push]\nconcurrency = 1\n");
+    std::fs::write(stage.path("config.toml"), config).unwrap();
+    let (mut pty, _) = screen(&stage, "ops-2");
+    let key = stage.path("key.txt").display().to_string();
+    let (push, _) = starts(&stage, "ops-1");
+    let push = ["push", "--yes", "--key-file", &key]
+        .into_iter()
+        .fold(push, Run::arg);
+    let mut push = push.start();
+    push.sees("run 1:");
+    // Something is written all the time.
+    pty.sees("run 1 of ").sees("\u{2713} stored");
+    drop(server);
+    // Whether others have written may take ten seconds to ask.
+    let late = until_seen(&mut pty, "NO STORE");
+    assert!(late < Duration::from_secs(7), "{late:?}");
 }
 
 /// Pushes to the sites with this in their name alone.

@@ -303,6 +303,7 @@ impl Play {
             | Event::Refreshed { .. }
             | Event::Store { .. }
             | Event::ChunkOver(_)
+            | Event::KeyRefused(..)
             | Event::Taken => {}
         }
     }

@@ -7,11 +7,12 @@ use crossterm::event::KeyCode;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::Color;
 use stripe_propagate::engine::Event;
-use stripe_propagate::rules::run::RunPhase;
+use stripe_propagate::rules::crew::Crew;
+use stripe_propagate::rules::run::{RunId, RunPhase};
 use stripe_propagate::text;
-use stripe_propagate::tui::Message;
 use stripe_propagate::tui::dialogs::Dialog;
 use stripe_propagate::tui::theme::Theme;
+use stripe_propagate::tui::{Message, OthersRun};
 
 use super::stories::{amid_a_run, holder, many, others, run, with_latencies};
 use super::trial::{Display, NAMES, SIZES, Trial, key, new_key, style_name};
@@ -28,6 +29,10 @@ type Story = fn(Display) -> Trial;
 fn after(mut screen: Trial, keys: &str) -> Trial {
     screen.types(keys);
     screen
+}
+
+fn crew(machines: &[&str]) -> Crew {
+    Crew::of(machines.iter().map(|machine| text::CleanText::note(machine)))
 }
 
 fn fresh(display: Display) -> Trial {
@@ -56,6 +61,31 @@ const SCREENS: &[(&str, Story)] = &[
             reached: false,
             note: "waits for the store: nothing is sent until it is back (it does not answer)".to_owned(),
         }));
+        screen
+    }),
+    ("others_two", |display| {
+        let mut screen = fresh(display);
+        let waits = OthersRun {
+            run: RunId(6),
+            sends: false,
+            ..others()
+        };
+        screen.tell(Message::Others(vec![waits, others()]));
+        screen
+    }),
+    ("workers", |display| {
+        let mut screen = amid_a_run(display);
+        screen.tell(Message::Crew(crew(&["shops-a", "shops-b", "shops-c"])));
+        screen
+    }),
+    ("plan_workers", |display| {
+        let mut screen = dialogs::plan(display);
+        screen.tell(Message::Crew(crew(&["shops-a", "shops-b", "shops-b"])));
+        screen
+    }),
+    ("plan_no_worker", |display| {
+        let mut screen = dialogs::plan(display);
+        screen.tell(Message::Crew(crew(&[])));
         screen
     }),
     ("others_detail", |display| {

@@ -80,6 +80,13 @@ impl MasterKeys {
         Ok(())
     }
 
+    /// Where it is read.
+    #[cfg(feature = "cluster")]
+    pub(in crate::cli) fn place(&self, id: MasterKeyId) -> String {
+        let source = self.sources.get(id.0 as usize);
+        source.map(SecretSource::place).unwrap_or_default()
+    }
+
     /// The sites whose master key was refused by one of them since it was read.
     pub(in crate::cli) fn sites_of_refused(&self) -> Vec<SiteId> {
         let Some(api) = self.api.made() else {

@@ -2,12 +2,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 
+use super::runs::Runs;
 use crate::cli::gate::Refused;
+use crate::cli::sending::say;
 use crate::cli::session::{Db, Local, Session};
 use crate::cli::who;
 use crate::engine::{Chunk, Clock, Command};
@@ -15,8 +17,9 @@ use crate::policy::Denied;
 use crate::rules::note::note;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::retry::Policy;
+use crate::rules::run::RunId;
 use crate::rules::state::{Call, SiteState};
-use crate::site::{SiteId, SiteUrl};
+use crate::site::{MasterKeyId, SiteId, SiteUrl};
 use crate::store::any::AnyStore;
 use crate::store::postgres::{PostgresStore, Work};
 use crate::store::workers::{ChunkId, Take, TakenChunk};
@@ -35,6 +38,8 @@ pub(super) struct Desk {
     places: HashMap<SiteUrl, SiteId>,
     /// The chunks that this process works on, and who waits for each.
     open: Mutex<HashMap<ChunkId, Option<oneshot::Sender<()>>>>,
+    /// What was told of the runs that it works on.
+    runs: Mutex<Runs>,
     /// Whether nothing more is begun.
     stops: AtomicBool,
     /// Whether the engine has ended.
@@ -57,6 +62,7 @@ impl Desk {
             clock: session.clock,
             places: places.map(|(id, site)| (site.url.clone(), id)).collect(),
             open: Mutex::default(),
+            runs: Mutex::default(),
             stops: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             denied: Mutex::default(),
@@ -93,6 +99,35 @@ impl Desk {
         if let Some(waits) = waits {
             // Where nobody waits, it was given back.
             let _nobody = waits.send(());
+        }
+    }
+
+    /// What has become of a site.
+    pub(super) fn sees(&self, site: SiteId, state: &SiteState) {
+        lock(&self.runs).sees(site, state);
+    }
+
+    /// Two sites have refused a master key of this worker.
+    pub(super) fn key_refused(&self, run: RunId, key: MasterKeyId) {
+        let place = CleanText::note(&self.local.master_keys.place(key));
+        tracing::error!(run = run.0, %place, "two sites refuse a master key");
+        say(&format!(
+            "run {}: two sites refused a master key that this worker has, and it asks no other with that: mend it \
+             ({place}), start the worker anew, and have them retried",
+            run.0
+        ));
+    }
+
+    /// Tells of which runs nothing is here any more; `ends`, that nothing more comes.
+    pub(super) fn tell_of_runs(&self, ends: bool) {
+        let mut runs = lock(&self.runs);
+        let lines = if ends {
+            runs.all_ended()
+        } else {
+            runs.ended(Instant::now())
+        };
+        for line in lines {
+            say(&line);
         }
     }
 
@@ -224,15 +259,45 @@ impl Desk {
         chunk: TakenChunk,
         over: oneshot::Receiver<()>,
     ) -> Result<(), String> {
+        let (run, sites) = (id.run, chunk.sites.len());
+        tracing::info!(
+            run = run.0,
+            chunk = id.number,
+            wave = chunk.wave,
+            sites,
+            "a chunk is taken"
+        );
+        if let Some(line) = lock(&self.runs).takes(run, chunk.kind, &chunk.key) {
+            say(&line);
+        }
+        let worked = self.work_through(id, chunk, over).await;
+        lock(&self.runs).lets_go(run, Instant::now());
+        tracing::info!(run = run.0, chunk = id.number, "a chunk is done with");
+        worked
+    }
+
+    async fn work_through(
+        &self,
+        id: ChunkId,
+        chunk: TakenChunk,
+        over: oneshot::Receiver<()>,
+    ) -> Result<(), String> {
         let urls: Vec<SiteUrl> = chunk.sites.iter().map(|(site, _)| site.clone()).collect();
         let newest = self.known(&urls).await?;
         let mut sites = Vec::with_capacity(urls.len());
         let mut strange = Vec::new();
-        for (url, newest) in urls.into_iter().zip(newest) {
-            match self.places.get(&url) {
-                Some(site) => sites.push((*site, newest)),
-                None => strange.push((url, newest)),
+        let mut names = Vec::new();
+        for ((url, name), newest) in chunk.sites.into_iter().zip(newest) {
+            if let Some(site) = self.places.get(&url) {
+                sites.push((*site, newest));
+            } else {
+                strange.push((url, newest));
+                names.push(name);
             }
+        }
+        if let Some(line) = lock(&self.runs).does_not_know(id.run, names) {
+            tracing::warn!(chunk = id.number, "{line}");
+            say(&line);
         }
         self.fail(strange).await;
         if sites.is_empty() {
@@ -281,7 +346,7 @@ impl Desk {
         }
     }
 
-    /// Sites that this worker's config does not know: it has no master key for them.
+    /// Sites that this worker's config does not know: they are not asked.
     async fn fail(&self, sites: Vec<(SiteUrl, Newest)>) {
         for (url, newest) in sites {
             let now = self.clock.now();
@@ -307,17 +372,16 @@ impl Desk {
 
 fn fail(state: &mut SiteState, policy: &Policy, now: crate::rules::moment::Moment) {
     let host = who::operator().host;
-    let detail = CleanText::note(&format!(
-        "the config of the worker on {host} does not know this site"
-    ));
+    // Who coordinates the run says so of all such sites in one line.
+    let detail = CleanText::note(&format!("the worker on {host}"));
     let dice = 0.0;
     if state.is_left_over() {
         let _not_sent = state.order_rest(now);
-        let answer = Answer::none(PutVerdict::Problem(Problem::NoMasterKey), detail);
+        let answer = Answer::none(PutVerdict::Problem(Problem::UnknownToWorker), detail);
         let _none = state.put_answered(&answer, policy, now, dice);
     } else if state.awaits_look() {
         state.calling(Call::Look, policy, now);
-        let answer = Answer::none(LookVerdict::Problem(Problem::NoMasterKey), detail);
+        let answer = Answer::none(LookVerdict::Problem(Problem::UnknownToWorker), detail);
         let _later = state.looked(&answer, policy, now, dice);
     }
 }

@@ -8,10 +8,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Told;
-use crate::engine::Clock;
+use super::silence::{Change, SILENCE, Silent};
+use crate::engine::{Clock, Level};
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
-use crate::store::workers::{ChunkId, Heard, NewChunk, Workers};
+use crate::store::workers::{BusyWorker, ChunkId, Heard, NewChunk, Workers};
 use crate::store::{RunId, StoreError};
 
 /// How often what workers did is asked for, should nobody have told that something is there.
@@ -23,6 +24,8 @@ pub(super) const BETWEEN: Duration = Duration::from_secs(1);
 pub(super) const FAILURES: usize = 5;
 /// So many chunks are handed over at once.
 const AT_ONCE: usize = 100;
+/// Between two answers that are longer apart the store was away.
+const GAP: Duration = Duration::from_secs(5);
 /// So long nobody may have taken anything before that is told.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -61,6 +64,10 @@ pub(super) struct Carrier {
     known: Vec<ChunkId>,
     /// Since when nobody has taken anything.
     idle_since: Option<Instant>,
+    /// Workers that have sites and of which nothing is heard.
+    silent: Silent,
+    /// Since when the store answers without a gap, and when it did last: while it is away, nobody is heard of.
+    answers: Option<(Instant, Instant)>,
 }
 
 /// Until the engine ends.
@@ -130,6 +137,8 @@ impl Carrier {
             out: BTreeMap::new(),
             known: Vec::new(),
             idle_since: None,
+            silent: Silent::default(),
+            answers: None,
         }
     }
 
@@ -227,6 +236,7 @@ impl Carrier {
             Err(error) => {
                 // It is asked again: what was lost with it is seen when its chunk is given back.
                 tracing::debug!(%error, "what workers did is not heard of");
+                self.answers = None;
                 return sleep(BETWEEN).await;
             }
         };
@@ -241,6 +251,7 @@ impl Carrier {
                 self.tell(Told::Back(id.run, sites));
             }
         }
+        self.watch_for_silence(heard.workers).await;
         for run in self.runs() {
             if !heard.own.contains(&run) {
                 self.leave(run).await;
@@ -282,6 +293,27 @@ impl Carrier {
             // Once: an hour from now again.
             self.idle_since = Some(Instant::now() + Duration::from_hours(1));
             self.tell(Told::Idle);
+        }
+    }
+
+    /// Tells of workers that are lost, and of those that are back.
+    async fn watch_for_silence(&mut self, workers: Vec<BusyWorker>) {
+        let now = Instant::now();
+        let goes_on = self.answers.filter(|(_, last)| now - *last < GAP);
+        let since = goes_on.map_or(now, |(since, _)| since);
+        self.answers = Some((since, now));
+        if now - since < SILENCE {
+            // The store, or the way to it, was away: then the workers could not be heard of either.
+            return;
+        }
+        for change in self.silent.take(workers) {
+            let level = match change {
+                Change::Lost(_) => Level::Warning,
+                Change::Back(_) => Level::Info,
+            };
+            // Where it is not told how many others there are, there may be some.
+            let others = self.workers.living().await.map_or(1, |living| living.len());
+            self.tell(Told::Silence(level, change.sentence(others)));
         }
     }
 }

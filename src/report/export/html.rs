@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 use super::bars::{Bar, draw};
 use super::old_keys::OldKeyState;
 use super::{BASIS, Told, clock_set, reason};
-use crate::report::{UNSEEN, some_names};
+use crate::report::UNSEEN;
 use crate::rules::status::Role;
 use crate::store::{Request, RunSite, StoredAttempt};
-use crate::text::Count;
+use crate::text::{Count, some_names};
 
 /// One page that needs nothing else: no script, no font, no image from anywhere. Its policy takes its own style,
 /// known by its hash, and nothing more, so that not even an escape that was forgotten could load or run

@@ -3,9 +3,9 @@ use std::fmt::Write;
 use super::old_keys::OldKeyState;
 use super::site_of_run::columns;
 use super::{BASIS, Told, clock_set};
+use crate::report::UNSEEN;
 use crate::report::rows::{self, Layout, markdown_cell as cell};
-use crate::report::{UNSEEN, some_names};
-use crate::text::Count;
+use crate::text::{Count, some_names};
 
 /// A heading, the answer, the facts and a table of the sites, what needs a look first. GitHub's Markdown.
 pub(super) fn render(told: &Told<'_>) -> String {

@@ -11,11 +11,12 @@ use super::columns::Result as Asked;
 use super::fault::{STORE, fault};
 use super::patience::Patience;
 use super::writer::{Job, Session, Writer};
-use super::{ASK_LIMIT, GOODBYE, Place, READERS, Shared, notice, schema, session};
+use super::{ASK_LIMIT, GOODBYE, Place, READERS, Shared, crew, notice, schema, session};
 use crate::database::address::Address;
 use crate::secret::Secret;
 use crate::store::moments::boot_id;
 use crate::store::{Operator, StoreError};
+use crate::text::CleanText;
 
 /// What the thread of a store hands out when it has begun.
 pub(super) struct Begun {
@@ -69,6 +70,24 @@ pub async fn about(url: &Secret) -> Result<Option<About>, StoreError> {
         bytes: u64::try_from(bytes).unwrap_or_default(),
         version: u32::try_from(version).unwrap_or(u32::MAX),
     }))
+}
+
+/// The machines of the workers that are there, one for each; none where there is no store yet.
+///
+/// # Errors
+/// When the server is not reached, or its store is not of this version: why.
+pub async fn living(url: &Secret) -> Result<Vec<CleanText>, StoreError> {
+    let (options, _) = address(url)?;
+    let asking = async {
+        let mut conn = session::connect(&options).await?;
+        let living = match schema::about(&mut conn).await? {
+            Some(_) => crew::living(&mut conn).await?,
+            None => Vec::new(),
+        };
+        let _ended = tokio::time::timeout(GOODBYE, sqlx::Connection::close(conn)).await;
+        Ok(living)
+    };
+    asking.await.map_err(|error: sqlx::Error| fault(&error))
 }
 
 /// The thread of a store.

@@ -92,6 +92,7 @@ impl Detail {
             | Event::Refreshed { .. }
             | Event::Store { .. }
             | Event::ChunkOver(_)
+            | Event::KeyRefused(..)
             | Event::Taken => false,
         };
         if concerns { self.read() } else { Vec::new() }

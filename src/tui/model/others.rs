@@ -95,16 +95,22 @@ impl Model {
         !self.others.runs.is_empty()
     }
 
-    /// The runs of others, for the header: with their names where there is one, and `room` for it.
+    /// The runs of others, for the header: the name of one, which sends if any does, where there is `room` for it, and how
+    /// many more there are.
     pub(in crate::tui) fn others_in_words(&self, room: usize) -> Option<String> {
         let runs = &self.others.runs;
-        let [one] = &runs[..] else {
-            return (!runs.is_empty()).then(|| format!("{} of others", Count(runs.len(), "run")));
+        let one = runs.iter().find(|run| run.sends).or(runs.first())?;
+        let more = match runs.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {}", Count(more, "more run")),
         };
-        let words = format!("{} {}", one.name(), one.does());
-        if crate::text::width(&words) <= room {
-            return Some(words);
-        }
-        Some(format!("run {} of others", one.run.0))
+        let words = format!("{} {}{more}", one.name(), one.does());
+        Some(if crate::text::width(&words) <= room {
+            words
+        } else if more.is_empty() {
+            format!("run {} of others", one.run.0)
+        } else {
+            format!("{} of others", Count(runs.len(), "run"))
+        })
     }
 }

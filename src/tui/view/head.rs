@@ -3,6 +3,7 @@ use ratatui::layout::{Position, Rect};
 
 use super::Strip;
 use crate::key::{KeyMode, PublishableKey};
+use crate::rules::crew::Crew;
 use crate::rules::expiry::Expiry;
 use crate::rules::status::Role;
 use crate::text::{Count, width};
@@ -51,9 +52,15 @@ fn left_words(model: &Model, room: usize) -> (String, String) {
         marks => format!(", {marks} marked"),
     };
     let (operator, config) = (&model.operator, &model.config);
+    // That there is none stands at the right.
+    let crew = model.crew.as_ref().filter(|crew| !crew.is_empty());
+    let crew = crew
+        .map(|crew| format!("  {}", crew.in_short()))
+        .unwrap_or_default();
     let ways = [
-        (name, format!("  {operator}  {config}  {sites}{marked}")),
-        (name, format!("  {config}  {sites}{marked}")),
+        (name, format!("  {operator}  {config}  {sites}{marked}{crew}")),
+        (name, format!("  {config}  {sites}{marked}{crew}")),
+        (name, format!("  {sites}{marked}{crew}")),
         (name, format!("  {sites}{marked}")),
         (name, format!("  {sites}{few}")),
         (name, format!("  {shown}{few}")),
@@ -78,6 +85,9 @@ fn right_words(model: &Model) -> Vec<(String, Part)> {
     let mut words = Vec::new();
     if model.others.store_is_away {
         words.push(("NO STORE  ".to_owned(), Part::Status(Role::Bad)));
+    }
+    if model.crew.as_ref().is_some_and(Crew::is_empty) {
+        words.push(("NO WORKER  ".to_owned(), Part::Status(Role::Warning)));
     }
     let room = usize::from(model.size.0).saturating_sub(BESIDE);
     if let Some(others) = model.others_in_words(room) {

@@ -1,10 +1,12 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::super::{inside, open_box, wrapped};
 use super::{Asks, Phrase, PlanDialog, Plans};
+use crate::rules::crew::Crew;
 use crate::rules::plan::{Confirm, OTHER_ACCOUNT, Outlook, Plan, PlanAction, TRIED_ALL_THE_SAME};
 use crate::rules::run::Kind;
 use crate::rules::state::Allow;
@@ -256,6 +258,7 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
     if is_run && plan.kind == Kind::Push && model.may_be_of_other_account(&plan.key) {
         lines.push(Line::styled(model.text(OTHER_ACCOUNT), warning));
     }
+    lines.extend(model.crew.as_ref().map(|crew| who_calls(crew, model, warning)));
     if let Some(why) = dialog.keys().iter().find_map(|key| model.stripe.in_vain(key)) {
         lines.push(Line::styled(model.text(&why.to_string()), warning));
     }
@@ -274,6 +277,16 @@ fn remarks(dialog: &PlanDialog, model: &Model) -> Vec<Line<'static>> {
         lines.push(Line::styled(model.text(&text), warning));
     }
     lines
+}
+
+/// The workers that make the calls, or that there is none.
+fn who_calls(crew: &Crew, model: &Model, warning: Style) -> Line<'static> {
+    let style = if crew.is_empty() {
+        warning
+    } else {
+        Style::default()
+    };
+    Line::styled(model.text(&crew.sentence()), style)
 }
 
 /// What is said of sites of which the same is to be expected; nothing where a danger or a line of its own says it.
