@@ -520,6 +520,10 @@ impl Store for PostgresStore {
     }
 
     fn workers(&self) -> Option<Arc<dyn Workers>> {
+        // A build without them has none of what speaks to them either.
+        if cfg!(not(feature = "cluster")) {
+            return None;
+        }
         let workers = self.workers.clone()?;
         Some(workers)
     }

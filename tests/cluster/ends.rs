@@ -146,7 +146,7 @@ fn a_site_that_a_worker_does_not_know_fails_and_says_why() {
         failed[0]["note"]
             .as_str()
             .unwrap()
-            .contains("it is not in the config of the worker"),
+            .contains("not in the config of the worker"),
         "{failed:?}"
     );
     assert_eq!(failed[0]["cause"], "unknown_site");
