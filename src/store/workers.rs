@@ -138,6 +138,10 @@ pub trait Workers: Send + Sync {
     /// again.
     fn heard<'a>(&'a self, known: &'a [ChunkId], policy: &'a Policy, now: Moment) -> ToCome<'a, Heard>;
 
+    /// Puts into the queue what it has lost of chunks that are not done. Returns which of `chunks` are not on record at all:
+    /// a server that came back with an earlier state has lost them.
+    fn mend<'a>(&'a self, chunks: &'a [ChunkId]) -> ToCome<'a, Vec<ChunkId>>;
+
     /// The machines of workers that were heard of lately, one for each worker.
     fn living(&self) -> ToCome<'_, Vec<CleanText>>;
 

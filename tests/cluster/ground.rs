@@ -139,7 +139,7 @@ impl Ground {
         push.ends()
     }
 
-    fn state(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         let tables = [
             "stripe_propagate.chunks",
             "stripe_propagate.processes",

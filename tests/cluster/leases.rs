@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use stripe_propagate::engine::Clock;
 use stripe_propagate::key::PublishableKey;
-use stripe_propagate::rules::retry::Policy;
 use stripe_propagate::rules::run::Kind;
 use stripe_propagate::rules::state::{Allow, Served};
 use stripe_propagate::secret::Secret;
@@ -225,15 +224,15 @@ async fn a_halt_is_before_every_put_that_asks_behind_it() {
 #[tokio::test]
 async fn what_the_queue_has_lost_is_put_into_it_again_and_its_locks_are_freed() {
     let Some(ground) = Ground::new().await else { return };
-    ground.hands_over(1, "shop").await;
+    let id = ground.hands_over(1, "shop").await;
     ground
         .does(
             "DELETE FROM stripe_propagate_jobs._private_jobs; UPDATE stripe_propagate_jobs._private_job_queues \
              SET locked_by = 'lost', locked_at = now() - interval '1 min'",
         )
         .await;
-    let (policy, now) = (Policy::default(), Clock::start().now());
-    ground.workers().heard(&[], &policy, now).await.unwrap();
+    let lost = ChunkId { number: 2, ..id };
+    assert_eq!(ground.workers().mend(&[id, lost]).await.unwrap(), [lost]);
     assert_eq!(ground.jobs().await, 1);
     let locked = "SELECT count(*) FROM stripe_propagate_jobs._private_job_queues WHERE locked_by IS NOT NULL";
     assert_eq!(ground.asked(locked).await, 0);

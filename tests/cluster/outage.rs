@@ -105,3 +105,30 @@ fn a_worker_that_hung_and_comes_back_ends_its_chunk_and_nobody_waits_for_it_behi
     ground.stage.fleet.let_go(0);
     ends_well(&ground, push);
 }
+
+#[test]
+fn a_run_whose_chunks_the_database_has_lost_makes_them_anew() {
+    let Some((_, url)) = new_database(Kind::Postgres) else {
+        return;
+    };
+    let ground = Ground::of(sharing(12, 4), url, AT_ONCE);
+    let push = ground.push();
+    let made = "SELECT CASE WHEN to_regclass('stripe_propagate.chunks') IS NULL THEN 0 ELSE \
+                (xpath('/row/n/text()', query_to_xml('SELECT count(*) AS n FROM stripe_propagate.chunks', \
+                false, true, '')))[1]::text::bigint END";
+    let wait_for_chunks = || {
+        let begin = Instant::now();
+        while ground.asked(made) == 0 {
+            assert!(begin.elapsed() < LIMIT, "no chunk is there\n{}", ground.state());
+            sleep(Duration::from_millis(100));
+        }
+    };
+    wait_for_chunks();
+    // As a standby that was promoted too early.
+    let loses = "DELETE FROM stripe_propagate_jobs._private_jobs; DELETE FROM stripe_propagate.chunks";
+    run(Kind::Postgres, &ground.url, loses).unwrap();
+    wait_for_chunks();
+    let _worker = ground.worker("one");
+    ground.follows(push).verified(12);
+    assert_eq!(ground.is_true(), 12);
+}

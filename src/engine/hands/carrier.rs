@@ -22,6 +22,8 @@ const REST: Duration = Duration::from_millis(100);
 /// How long is waited behind a failure, and how many are borne of a store that is reached.
 pub(super) const BETWEEN: Duration = Duration::from_secs(1);
 pub(super) const FAILURES: usize = 5;
+/// How often it is seen whether all chunks are on record, and in the queue.
+const MENDS: Duration = Duration::from_secs(10);
 /// So many chunks are handed over at once.
 const AT_ONCE: usize = 100;
 /// Between two answers that are longer apart the store was away.
@@ -62,6 +64,8 @@ pub(super) struct Carrier {
     out: BTreeMap<ChunkId, Part>,
     /// Chunks that were given back, until the store knows that this is known.
     known: Vec<ChunkId>,
+    /// When it was seen last whether all chunks are on record and in the queue.
+    mended_at: Instant,
     /// Since when nobody has taken anything.
     idle_since: Option<Instant>,
     /// Workers that have sites and of which nothing is heard.
@@ -136,6 +140,7 @@ impl Carrier {
             heard_at: Instant::now(),
             out: BTreeMap::new(),
             known: Vec::new(),
+            mended_at: Instant::now(),
             idle_since: None,
             silent: Silent::default(),
             answers: None,
@@ -260,6 +265,30 @@ impl Carrier {
         // Who has nothing out of a run does not notice that another process has made chunks of it.
         let runs = self.runs();
         self.last.retain(|run, _| runs.contains(run));
+        if self.mended_at.elapsed() > MENDS {
+            self.mended_at = Instant::now();
+            self.mend().await;
+        }
+    }
+
+    /// Takes back what the store has lost: with what it knows of the sites, which may be of some time ago.
+    async fn mend(&mut self) {
+        let out: Vec<ChunkId> = self.out.keys().copied().collect();
+        let lost = self.workers.mend(&out).await.unwrap_or_default();
+        for id in lost {
+            let Some(part) = self.out.get(&id) else { continue };
+            let known = self.workers.known(&part.sites, &self.policy, self.clock.now());
+            // Where it is not told, it is asked again.
+            let Ok(newest) = known.await else { return };
+            tracing::warn!(
+                run = id.run.0,
+                chunk = id.number,
+                "the store has lost a chunk: its sites are planned anew"
+            );
+            if let Some(part) = self.out.remove(&id) {
+                self.tell(Told::Back(id.run, part.sites.into_iter().zip(newest).collect()));
+            }
+        }
     }
 
     /// The runs of which workers have something, or are to get it.

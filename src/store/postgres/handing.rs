@@ -1,16 +1,15 @@
 use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use sqlx::{Connection, Error, PgConnection, PgPool, Row};
+use sqlx::{Connection, Error, PgConnection, PgPool, Postgres, Row, Transaction};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::asking::{Asking, READ_LIMIT, ask};
-use super::columns::{Result as Asked, number, numbers, run, urls};
-use super::hands::ChunkTurn;
+use super::columns::{Result as Asked, number, numbers, urls};
+use super::hands::{ChunkTurn, chunk_id};
 use super::schema::TABLES;
 use super::session::{Failure, Lives, are_ours, enter, halts};
 use super::writer::{Job, PATIENCE, Turn, Writer};
@@ -19,13 +18,9 @@ use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
 use crate::store::left::no_right;
-use crate::store::shared::lock;
 use crate::store::workers::{ChunkId, Heard, NewChunk, ToCome, Workers};
 use crate::store::{Newest, RunId, StoreError};
 use crate::text::CleanText;
-
-/// How often it is seen whether the queue has a job for each open chunk.
-const MENDS: Duration = Duration::from_secs(10);
 
 impl Writer {
     /// All of it in one transaction, with its jobs; what was handed over already is passed over.
@@ -100,7 +95,6 @@ pub(super) struct PgWorkers {
     runtime: Handle,
     pool: PgPool,
     shared: Arc<Shared>,
-    mended: Mutex<Option<Instant>>,
 }
 
 impl fmt::Debug for PgWorkers {
@@ -121,19 +115,7 @@ impl PgWorkers {
             runtime,
             pool,
             shared,
-            mended: Mutex::default(),
         }
-    }
-
-    /// Whether it is time to see whether the queue has all jobs.
-    fn mends(&self) -> bool {
-        let now = Instant::now();
-        let mut mended = lock(&self.mended);
-        let is_time = mended.is_none_or(|at| now.duration_since(at) >= MENDS);
-        if is_time {
-            *mended = Some(now);
-        }
-        is_time
     }
 
     async fn turn<T>(
@@ -182,9 +164,13 @@ impl Workers for PgWorkers {
             own: self.shared.own(),
             known: known.to_vec(),
             policy: policy.clone(),
-            mends: self.mends(),
         };
         Box::pin(self.ask(move |conn, shared| Box::pin(heard(conn, shared, question, now))))
+    }
+
+    fn mend<'a>(&'a self, chunks: &'a [ChunkId]) -> ToCome<'a, Vec<ChunkId>> {
+        let (chunks, own) = (chunks.to_vec(), self.shared.own());
+        Box::pin(self.ask(move |conn, _| Box::pin(mend(conn, own, chunks))))
     }
 
     fn living(&self) -> ToCome<'_, Vec<CleanText>> {
@@ -208,7 +194,6 @@ struct Question {
     own: Vec<RunId>,
     known: Vec<ChunkId>,
     policy: Policy,
-    mends: bool,
 }
 
 async fn heard(
@@ -217,26 +202,13 @@ async fn heard(
     question: Question,
     now: Moment,
 ) -> Result<Heard, Failure> {
-    let Question {
-        own,
-        known,
-        policy,
-        mends,
-    } = question;
+    let Question { own, known, policy } = question;
     if own.is_empty() {
         return Ok(Heard::default());
     }
-    let mut change = conn.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock_shared($1)")
-        .bind(TABLES)
-        .execute(&mut *change)
-        .await?;
-    are_ours(&mut change).await?;
+    let mut change = shares_tables(conn).await?;
     is_known(&mut change, &known).await?;
     take_back(&mut change, &own).await?;
-    if mends {
-        queued::mend(&mut change, &own).await?;
-    }
     // Before what they have told: what a worker did with a chunk is on record when it gives that back.
     let back = given_back(&mut change, &own).await?;
     let news = news::take(&mut change, shared.boot, &policy, &own).await?;
@@ -256,17 +228,54 @@ async fn heard(
     })
 }
 
+async fn mend(
+    conn: &mut PgConnection,
+    own: Vec<RunId>,
+    chunks: Vec<ChunkId>,
+) -> Result<Vec<ChunkId>, Failure> {
+    let mut change = shares_tables(conn).await?;
+    queued::mend(&mut change, &own).await?;
+    let (runs, numbers) = columns_of(&chunks);
+    let lost = sqlx::query(
+        "SELECT asked.run, asked.chunk FROM unnest($1::bigint[], $2::bigint[]) asked (run, chunk) \
+         WHERE NOT EXISTS (SELECT 1 FROM chunks c WHERE c.run = asked.run AND c.chunk = asked.chunk)",
+    )
+    .bind(runs)
+    .bind(numbers)
+    .fetch_all(&mut *change)
+    .await?;
+    change.commit().await?;
+    lost.iter().map(|row| Ok(chunk_id(row)?)).collect()
+}
+
+/// Begins a transaction in which the tables are of this program's version.
+async fn shares_tables(conn: &mut PgConnection) -> Result<Transaction<'_, Postgres>, Failure> {
+    let mut change = conn.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock_shared($1)")
+        .bind(TABLES)
+        .execute(&mut *change)
+        .await?;
+    are_ours(&mut change).await?;
+    Ok(change)
+}
+
+/// As arrays, for `unnest`.
+fn columns_of(chunks: &[ChunkId]) -> (Vec<i64>, Vec<i64>) {
+    let column = |id: &ChunkId| (number(id.run), id.number.cast_signed());
+    chunks.iter().map(column).unzip()
+}
+
 async fn is_known(conn: &mut PgConnection, known: &[ChunkId]) -> Asked<()> {
     if known.is_empty() {
         return Ok(());
     }
-    let numbers = known.iter().map(|id| id.number.cast_signed());
+    let (runs, numbers) = columns_of(known);
     sqlx::query(
         "UPDATE chunks c SET told = true FROM unnest($1::bigint[], $2::bigint[]) known (run, chunk) \
          WHERE c.run = known.run AND c.chunk = known.chunk",
     )
-    .bind(known.iter().map(|id| number(id.run)).collect::<Vec<_>>())
-    .bind(numbers.collect::<Vec<_>>())
+    .bind(runs)
+    .bind(numbers)
     .execute(conn)
     .await
     .map(drop)
@@ -297,10 +306,7 @@ async fn given_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<Vec<(ChunkI
     .await?;
     let mut back = Vec::with_capacity(rows.len());
     for row in &rows {
-        let id = ChunkId {
-            run: run(row, "run")?,
-            number: row.try_get::<i64, _>("chunk")?.cast_unsigned(),
-        };
+        let id = chunk_id(row)?;
         let urls: Vec<String> = row.try_get("urls")?;
         back.push((
             id,

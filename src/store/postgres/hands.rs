@@ -83,7 +83,7 @@ impl Hands {
     }
 }
 
-fn chunk_id(row: &sqlx::postgres::PgRow) -> Asked<ChunkId> {
+pub(super) fn chunk_id(row: &sqlx::postgres::PgRow) -> Asked<ChunkId> {
     Ok(ChunkId {
         run: run(row, "run")?,
         number: row.try_get::<i64, _>("chunk")?.cast_unsigned(),
