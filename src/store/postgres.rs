@@ -57,6 +57,8 @@ mod chunks;
 mod handing;
 /// What workers tell who coordinates their run.
 mod news;
+/// What is written to the server goes out at once.
+mod no_delay;
 /// What others have written is noticed.
 mod notice;
 /// Runs that begin, and which sites they take.

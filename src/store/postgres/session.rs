@@ -6,6 +6,7 @@ use sqlx::{Connection, Error, PgConnection, Postgres, Row, Transaction};
 
 use super::columns::{Result, maybe_small, number, numbers};
 use super::fault::fault;
+use super::no_delay::send_at_once;
 use super::schema::{TABLES, must_be_ours};
 use crate::rules::retry::Policy;
 use crate::store::{RunId, StoreError};
@@ -46,6 +47,7 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection> 
 
 /// What a connection begins with.
 pub(super) async fn set_up(conn: &mut PgConnection) -> Result<()> {
+    send_at_once();
     sqlx::raw_sql(SETUP).execute(conn).await.map(drop)
 }
 
