@@ -22,7 +22,7 @@ pub(super) use carrier::Part;
 use carrier::carry;
 /// Says whether runs may send.
 mod words;
-use words::{Words, say};
+use words::{Held, Words, say};
 
 /// So long a look that is due waits for others of its backend.
 pub(super) const GATHER: Duration = Duration::from_secs(1);
@@ -130,11 +130,11 @@ impl Hands {
         let (parts, to_hand_over) = unbounded_channel();
         let (lets, to_let) = unbounded_channel();
         let (tell, told) = unbounded_channel();
-        let (unheard, known_unheard) = watch::channel(BTreeSet::new());
+        let (held, known_held) = watch::channel(Held::default());
         let carrier = carrier::Carrier::new(
             Arc::clone(&workers),
             (store.others(), store.trouble()),
-            known_unheard,
+            known_held,
             (settings.policy.clone(), clock),
             tell.clone(),
         );
@@ -142,7 +142,7 @@ impl Hands {
             workers,
             trouble: store.trouble(),
             tell,
-            unheard,
+            held,
         };
         tokio::spawn(carry(carrier, to_hand_over));
         tokio::spawn(say(words, to_let));

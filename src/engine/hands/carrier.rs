@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Told;
 use super::silence::{Change, SILENCE, Silent};
+use super::words::Held;
 use crate::engine::{Clock, Level};
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
@@ -24,6 +25,9 @@ pub(super) const BETWEEN: Duration = Duration::from_secs(1);
 pub(super) const FAILURES: usize = 5;
 /// How often it is seen whether all chunks are on record, and in the queue.
 const MENDS: Duration = Duration::from_secs(10);
+/// So many chunks are in the queue for each worker that has some, and for one more: what the queue takes to find the next
+/// job grows with them.
+const BEFOREHAND: usize = 128;
 /// So many chunks are handed over at once.
 const AT_ONCE: usize = 100;
 /// Between two answers that are longer apart the store was away.
@@ -46,8 +50,7 @@ pub(super) struct Carrier {
     workers: Arc<dyn Workers>,
     others: Option<watch::Receiver<u64>>,
     trouble: Option<watch::Receiver<Option<StoreError>>>,
-    /// The runs that may not send, and workers do not know it yet: nothing of them is handed over.
-    unheard: watch::Receiver<BTreeSet<RunId>>,
+    held: watch::Receiver<Held>,
     policy: Policy,
     clock: Clock,
     tell: UnboundedSender<Told>,
@@ -66,6 +69,8 @@ pub(super) struct Carrier {
     known: Vec<ChunkId>,
     /// When it was seen last whether all chunks are on record and in the queue.
     mended_at: Instant,
+    /// How many workers have chunks.
+    busy: usize,
     /// Since when nobody has taken anything.
     idle_since: Option<Instant>,
     /// Workers that have sites and of which nothing is heard.
@@ -121,7 +126,7 @@ impl Carrier {
             Option<watch::Receiver<u64>>,
             Option<watch::Receiver<Option<StoreError>>>,
         ),
-        unheard: watch::Receiver<BTreeSet<RunId>>,
+        held: watch::Receiver<Held>,
         (policy, clock): (Policy, Clock),
         tell: UnboundedSender<Told>,
     ) -> Self {
@@ -129,7 +134,7 @@ impl Carrier {
             workers,
             others,
             trouble,
-            unheard,
+            held,
             policy,
             clock,
             tell,
@@ -140,6 +145,7 @@ impl Carrier {
             heard_at: Instant::now(),
             out: BTreeMap::new(),
             known: Vec::new(),
+            busy: 0,
             mended_at: Instant::now(),
             idle_since: None,
             silent: Silent::default(),
@@ -161,12 +167,15 @@ impl Carrier {
     /// again.
     async fn hand_over(&mut self) {
         self.next_try = Instant::now();
-        let goes: Vec<usize> = {
-            let unheard = self.unheard.borrow();
-            let may_go = |(_, (_, part)): &(usize, &(Option<ChunkId>, Part))| !unheard.contains(&part.run);
-            let waiting = self.waiting.iter().enumerate().filter(may_go);
-            waiting.map(|(place, _)| place).take(AT_ONCE).collect()
-        };
+        let held = self.held.borrow().clone();
+        if !self.keep_back(&held).await {
+            self.next_try += BETWEEN;
+            return;
+        }
+        let room = (BEFOREHAND * (self.busy + 1)).saturating_sub(self.out.len());
+        let waiting = self.waiting.iter().enumerate();
+        let may_go = waiting.filter(|(_, (_, part))| !held.unheard.contains(&part.run));
+        let goes: Vec<usize> = may_go.map(|(place, _)| place).take(room.min(AT_ONCE)).collect();
         if goes.is_empty() {
             self.next_try += REST;
             return;
@@ -189,6 +198,34 @@ impl Carrier {
                 }
             }
         }
+    }
+
+    /// What waits of runs that may not send goes back without having been handed over, but for what may be on record. False
+    /// where the store does not tell what is known of its sites.
+    async fn keep_back(&mut self, held: &Held) -> bool {
+        let goes_back =
+            |(id, part): &(Option<ChunkId>, Part)| id.is_none() && part.puts && held.all.contains(&part.run);
+        let (back, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(goes_back);
+        self.waiting = waiting;
+        let mut back: Vec<Part> = back.into_iter().map(|(_, part)| part).collect();
+        while !back.is_empty() {
+            let rest = back.split_off(back.len().min(AT_ONCE));
+            let sites: Vec<SiteUrl> = back.iter().flat_map(|part| &part.sites).cloned().collect();
+            let known = self.workers.known(&sites, &self.policy, self.clock.now());
+            let Ok(newest) = known.await else {
+                back.extend(rest);
+                self.waiting.extend(back.into_iter().map(|part| (None, part)));
+                return false;
+            };
+            let mut newest = newest.into_iter();
+            for part in back {
+                let known = part.sites.into_iter().zip(newest.by_ref()).collect();
+                self.tell(Told::Back(part.run, known));
+            }
+            back = rest;
+        }
+        true
     }
 
     /// Those at these places, in one transaction. What was tried before keeps its number: it may be on record.
@@ -247,6 +284,7 @@ impl Carrier {
         };
         self.known.clear();
         self.watch_for_the_first(&heard);
+        self.busy = heard.workers.len();
         for news in heard.news {
             self.tell(Told::News(news));
         }

@@ -18,13 +18,20 @@ struct Word {
     failures: usize,
 }
 
+/// The runs that may not send.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held {
+    pub(super) all: BTreeSet<RunId>,
+    /// Of which the workers do not know it yet.
+    pub(super) unheard: BTreeSet<RunId>,
+}
+
 /// Says whether runs may send, beside all else: what is handed over meanwhile holds up no halt.
 pub(super) struct Words {
     pub(super) workers: Arc<dyn Workers>,
     pub(super) trouble: Option<watch::Receiver<Option<StoreError>>>,
     pub(super) tell: UnboundedSender<Told>,
-    /// The runs that may not send, and workers do not know it yet.
-    pub(super) unheard: watch::Sender<BTreeSet<RunId>>,
+    pub(super) held: watch::Sender<Held>,
 }
 
 /// Until the engine ends: each word again and again until it is on record, or a newer one of the run replaces it.
@@ -39,6 +46,7 @@ pub(super) async fn say(words: Words, mut lets: UnboundedReceiver<(RunId, bool)>
                 let failures = said.get(&run).map_or(0, |before| before.failures);
                 said.insert(run, Word { may, failures });
                 next = Instant::now();
+                words.holds(run, may);
                 words.tells_of(&said);
             }
             () = sleep_until(next), if !said.is_empty() => {
@@ -52,8 +60,19 @@ pub(super) async fn say(words: Words, mut lets: UnboundedReceiver<(RunId, bool)>
 
 impl Words {
     fn tells_of(&self, said: &BTreeMap<RunId, Word>) {
-        let held = said.iter().filter(|(_, word)| !word.may);
-        self.unheard.send_replace(held.map(|(run, _)| *run).collect());
+        let unheard = said.iter().filter(|(_, word)| !word.may);
+        let unheard = unheard.map(|(run, _)| *run).collect();
+        self.held.send_modify(|held| held.unheard = unheard);
+    }
+
+    fn holds(&self, run: RunId, may: bool) {
+        self.held.send_modify(|held| {
+            if may {
+                held.all.remove(&run);
+            } else {
+                held.all.insert(run);
+            }
+        });
     }
 
     async fn try_all(&self, said: &mut BTreeMap<RunId, Word>) {

@@ -28,6 +28,7 @@ impl Writer {
         let mut session = self.ready().await?;
         let handing = async {
             let (mut change, _) = enter(&mut session.conn, &self.entry()).await?;
+            queued::keep_queues(&mut change).await?;
             for chunk in chunks {
                 let Some(work) = self.works.get(&chunk.id.run) else {
                     return Err(Failure::Refused(no_right(chunk.id.run)));

@@ -19,7 +19,39 @@ const NAME: &str =
 const FREE: &str = "UPDATE stripe_propagate_jobs._private_job_queues q SET locked_by = NULL, locked_at = NULL \
                     FROM ended WHERE q.id = ended.job_queue_id AND q.locked_by = ended.locked_by";
 
-/// The job of a chunk, whose row is there: numbers only.
+/// "stprjobs": who puts jobs into the queue shares this advisory lock, who drops its queues holds it.
+const QUEUES: i64 = 0x7374_7072_6a6f_6273;
+
+/// Until the end of the transaction no queue is dropped: a job could be put into it.
+pub(super) async fn keep_queues(conn: &mut PgConnection) -> Asked<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock_shared($1)")
+        .bind(QUEUES)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// Drops the queues that have no job, unless jobs are put into the queue just now: each question for a job looks at all
+/// queues that nobody has.
+async fn drop_empty(conn: &mut PgConnection) -> Asked<()> {
+    let alone: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
+        .bind(QUEUES)
+        .fetch_one(&mut *conn)
+        .await?;
+    if !alone {
+        return Ok(());
+    }
+    // In a statement of its own, which sees the jobs that were put in before that lock was free.
+    sqlx::query(AssertSqlSafe(format!(
+        "DELETE FROM {QUEUE}._private_job_queues q WHERE q.locked_by IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.job_queue_id = q.id)"
+    )))
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// The job of a chunk, whose row is there: numbers only. Behind [`keep_queues`].
 pub(super) async fn enqueue(conn: &mut PgConnection, id: ChunkId) -> Asked<()> {
     sqlx::query(AssertSqlSafe(format!(
         "{} WHERE c.run = $2 AND c.chunk = $3",
@@ -49,9 +81,9 @@ pub(super) async fn end(conn: &mut PgConnection, id: ChunkId) -> Asked<()> {
     )))
     .bind(number(id.run))
     .bind(id.number.cast_signed())
-    .execute(conn)
-    .await
-    .map(drop)
+    .execute(&mut *conn)
+    .await?;
+    drop_empty(conn).await
 }
 
 /// As [`end`], of all chunks of these runs that are done and not told of.
@@ -70,6 +102,7 @@ pub(super) async fn end_all(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()
 /// What must never be: an open chunk of these runs without a job, which nobody would take, and a queue that is locked
 /// for a job that is not there, of which nobody would take any. Both are mended, and told in the log.
 pub(super) async fn mend(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
+    keep_queues(conn).await?;
     let again = sqlx::query(AssertSqlSafe(format!(
         "{} WHERE c.run = ANY($2) AND NOT c.done \
          AND NOT EXISTS (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.key = {KEY})",
