@@ -108,8 +108,10 @@ impl Gate {
                 None => return Ok(()),
             },
             // Who coordinates its run was judged by how much goes out at once.
+            // A rollback may send another key than its run's to single sites.
             Command::TakeChunk(chunk) => Sending {
-                is_live: chunk.key.mode() == KeyMode::Live,
+                is_live: chunk.key.mode() == KeyMode::Live
+                    || is_live(chunk.sites.iter().map(|(_, newest)| &newest.state)),
                 ..Sending::of(Deed::Resume)
             },
             _ => return Ok(()),

@@ -99,6 +99,14 @@ async fn work(
         tokio::select! {
             event = session.events.recv() => match event {
                 Some(event) => take(&desk, &event),
+                // Without the engine nothing that is taken goes on.
+                None if !stop.is_cancelled() => {
+                    desk.stop();
+                    stop.cancel();
+                    desk.give_all_back();
+                    let _ended = serving.await;
+                    bail!("the engine has ended: please report this");
+                }
                 None => break Ok(Status::Good),
             },
             _ = recalls.tick() => {

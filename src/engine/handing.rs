@@ -326,6 +326,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         let not_asked = self.slots[site.index()].was_not_asked(run, &newest.state);
         let mut next = self.take_from_worker(site, newest);
+        if let Push::Unknown(cause) = newest.state.push
+            && is_strange
+        {
+            return self.leave_unknown(site, cause, &newest.state.detail, now);
+        }
         if self.slots[site.index()].state.awaits_put() {
             if not_asked {
                 self.hear_of_key(site, Word::NotAsked, now);
@@ -342,6 +347,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
         self.follow(site, next, now);
         self.hold_too(site, now);
+    }
+
+    /// The worker that was to find out what became of the site's PUT does not know it: that is for a retry, once one does.
+    fn leave_unknown(&mut self, site: SiteId, cause: Cause, worker: &CleanText, now: Moment) {
+        let (policy, worker) = (self.settings.policy.clone(), worker.clone());
+        let next = self.change(site, |state| state.stays_unknown(cause, worker, &policy, now));
+        self.schedule.forget(site);
+        self.follow(site, next, now);
+        self.record(site, None);
     }
 
     /// No worker has the site any more, and this is on record of it.

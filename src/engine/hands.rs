@@ -24,6 +24,10 @@ use carrier::carry;
 mod words;
 use words::{Held, Words, say};
 
+/// How long is waited behind a failure of the store, and how many are borne of one that is reached.
+const BETWEEN: Duration = Duration::from_secs(1);
+const FAILURES: usize = 5;
+
 /// So long a look that is due waits for others of its backend.
 pub(super) const GATHER: Duration = Duration::from_secs(1);
 

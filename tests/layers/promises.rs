@@ -151,3 +151,21 @@ fn each_crate_comes_from_crates_io_with_its_hash() {
         }
     }
 }
+
+/// Whatever the program asks the kernel for beside what services do: what is not let through must not end it.
+#[test]
+fn units_let_the_programs_own_system_calls_through() {
+    let units = std::fs::read_dir(root().join("packaging/systemd")).unwrap();
+    let services = units
+        .map(|unit| unit.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "service"));
+    let mut seen = 0;
+    for path in services {
+        let unit = std::fs::read_to_string(&path).unwrap();
+        let has = |line: &str| unit.lines().any(|unit| unit == line);
+        let lets = has("SystemCallFilter=@system-service pidfd_getfd") && has("SystemCallErrorNumber=EPERM");
+        assert!(lets, "{}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 3, "{seen}");
+}

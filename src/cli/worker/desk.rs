@@ -19,6 +19,7 @@ use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::retry::Policy;
 use crate::rules::run::RunId;
 use crate::rules::state::{Call, SiteState};
+use crate::rules::status::Push;
 use crate::site::{MasterKeyId, SiteId, SiteUrl};
 use crate::store::any::AnyStore;
 use crate::store::postgres::{PostgresStore, Work};
@@ -375,7 +376,11 @@ fn fail(state: &mut SiteState, policy: &Policy, now: crate::rules::moment::Momen
     // Who coordinates the run says so of all such sites in one line.
     let detail = CleanText::note(&format!("the worker on {host}"));
     let dice = 0.0;
-    if state.is_left_over() {
+    if let Push::Unknown(cause) = state.push {
+        // A look would tell, and only who knows the site can make it.
+        let _not_sent = state.order_rest(now);
+        let _rests = state.stays_unknown(cause, detail, policy, now);
+    } else if state.is_left_over() {
         let _not_sent = state.order_rest(now);
         let answer = Answer::none(PutVerdict::Problem(Problem::UnknownToWorker), detail);
         let _none = state.put_answered(&answer, policy, now, dice);

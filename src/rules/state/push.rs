@@ -203,14 +203,38 @@ impl Facts {
     ///
     /// Returns what the site needs now, as [`Facts::cancel`] does.
     pub fn refused_elsewhere(&mut self, unknown: Option<Cause>, policy: &Policy, now: Moment) -> Next {
+        self.is_left(
+            Problem::RefusedElsewhere,
+            CleanText::default(),
+            unknown,
+            policy,
+            now,
+        )
+    }
+
+    /// Nobody who knows the site was to find out what became of its PUT: that is `unknown` still.
+    ///
+    /// Returns what the site needs now, as [`Facts::cancel`] does.
+    pub fn stays_unknown(&mut self, cause: Cause, worker: CleanText, policy: &Policy, now: Moment) -> Next {
+        self.is_left(Problem::UnknownToWorker, worker, Some(cause), policy, now)
+    }
+
+    fn is_left(
+        &mut self,
+        why: Problem,
+        detail: CleanText,
+        unknown: Option<Cause>,
+        policy: &Policy,
+        now: Moment,
+    ) -> Next {
         self.before_retry = None;
         let next = self.cancel(policy, now);
         if self.push == Push::Cancelled {
             self.push = unknown.map_or(Push::NotStarted, Push::Unknown);
-            self.problem = Some(Problem::RefusedElsewhere);
+            self.problem = Some(why);
             // What its look before was answered has nothing to do with it.
             self.http = None;
-            self.detail = CleanText::default();
+            self.detail = detail;
         }
         next
     }

@@ -4,7 +4,7 @@ use sqlx::{Connection, Error, PgConnection};
 use tokio::time::Instant;
 
 use super::fault::fault;
-use super::session::{Entry, Failure, Fence, MARGIN, connect, enter, renew, try_work};
+use super::session::{Entry, Failure, Fence, MARGIN, connect, enter, renew, since_boot, try_work};
 use super::writer::{BACKOFF, PATIENCE, Session, Work, Writer};
 use super::{Shared, runs};
 use crate::rules::moment::Moment;
@@ -151,7 +151,7 @@ impl Writer {
         let doubted = self.turn_in_doubt.as_ref().map(|doubt| doubt.outcome.run);
         let own: Vec<RunId> = self.own().into_iter().chain(doubted).collect();
         let heeds = self.hands.heeds();
-        let asked = Instant::now();
+        let asked = since_boot();
         let entry = Entry {
             process: self.shared.place.process,
             batch: None,
@@ -179,7 +179,7 @@ impl Writer {
             kept.insert(*run, work);
         }
         change.commit().await?;
-        if asked.elapsed() > MARGIN {
+        if since_boot().saturating_sub(asked) > MARGIN {
             return Err(Failure::Sql(Error::PoolTimedOut));
         }
         for run in self.works.keys().filter(|run| !kept.contains_key(run)) {

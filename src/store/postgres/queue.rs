@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::fault::{Way, fault, way};
-use super::session::{Failure, MARGIN, ends};
+use super::session::{Failure, MARGIN, ends, since_boot};
 use super::writer::{Job, PATIENCE, Turn, Writer};
 use crate::store::StoreError;
 use crate::store::pending::{Answer, Change, Done, Pending, Reply, Waiting};
@@ -184,13 +184,13 @@ impl Writer {
             };
             self.batch += 1;
             let mut committing = None;
-            let asked = Instant::now();
+            let asked = since_boot();
             let patience = self.patience.clone();
             let trying = self.commit(&mut session.conn, segment, &mut committing);
             let done = patience.within(PATIENCE, trying).await;
             let error = match done {
                 // The right to send was seen too long ago for a PUT: it is seen anew.
-                Ok(()) if asked.elapsed() > MARGIN => Error::PoolTimedOut,
+                Ok(()) if since_boot().saturating_sub(asked) > MARGIN => Error::PoolTimedOut,
                 Ok(()) => {
                     self.session = Some(session);
                     let doubt = committing.take();

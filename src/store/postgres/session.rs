@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Error, PgConnection, Postgres, Row, Transaction};
 
@@ -176,6 +177,11 @@ pub(super) async fn halts(conn: &mut PgConnection, run: RunId) -> Result<()> {
         .execute(conn)
         .await
         .map(drop)
+}
+
+/// For how long the machine runs, also while it is suspended: the server counts that, too.
+pub(super) fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
 /// How long the intent of a PUT may take to be committed, from the moment at which the right to send was seen, until it
