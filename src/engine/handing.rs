@@ -55,6 +55,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             hands.aside.push(site);
             return;
         }
+        let is_unknown_there = puts && std::mem::take(&mut slot.ordered_again);
         let is_sent = false;
         let handed = Handed { run, puts, is_sent };
         let _before = slot.set_handed(Some(handed), &mut hands.out);
@@ -63,6 +64,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         } else {
             hands.looks.push(site);
             hands.looks_since.get_or_insert(now);
+        }
+        if is_unknown_there {
+            // Before the chunk: the store takes both in their order.
+            self.record(site, None);
         }
     }
 
@@ -111,23 +116,24 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if may_send != std::mem::replace(&mut hands.may_send, may_send)
             && let Some(run) = run.filter(|run| hands.runs.contains(run))
         {
-            // Who carries it ends with the engine.
-            let _ended = hands.lets.send((run, may_send));
+            hands.say(run, may_send);
         }
         let aside = if may_send {
             std::mem::take(&mut hands.aside)
         } else {
             Vec::new()
         };
+        // They have had their turn.
+        for site in aside {
+            if self.slots[site.index()].state.awaits_put() && self.slots[site.index()].handed().is_none() {
+                self.hand(site, Call::Put);
+            }
+        }
+        let Some(hands) = &mut self.hands else { return };
         let mut due = std::mem::take(&mut hands.puts);
         if hands.looks_since.is_some_and(|since| since + GATHER <= now) {
             hands.looks_since = None;
             due.append(&mut hands.looks);
-        }
-        for site in aside {
-            if self.slots[site.index()].state.awaits_put() {
-                self.follow(site, Next::At(now, Call::Put), now);
-            }
         }
         self.hand_over(&due);
     }

@@ -102,8 +102,11 @@ pub(super) enum Told {
 /// The workers, as who coordinates their runs knows them.
 pub(super) struct Hands {
     pub(super) parts: UnboundedSender<Part>,
-    /// Whether a run may send: it goes beside what is to be handed over.
-    pub(super) lets: UnboundedSender<(RunId, bool)>,
+    /// Whether a run may send, with the number of the word: it goes beside what is to be handed over.
+    lets: UnboundedSender<(RunId, bool, u64)>,
+    held: Arc<watch::Sender<Held>>,
+    /// How many words were said.
+    words: u64,
     pub(super) told: UnboundedReceiver<Told>,
     pub(super) places: HashMap<SiteUrl, SiteId>,
     /// The runs that this engine has begun or taken up.
@@ -135,6 +138,7 @@ impl Hands {
         let (lets, to_let) = unbounded_channel();
         let (tell, told) = unbounded_channel();
         let (held, known_held) = watch::channel(Held::default());
+        let held = Arc::new(held);
         let carrier = carrier::Carrier::new(
             Arc::clone(&workers),
             (store.others(), store.trouble()),
@@ -146,13 +150,15 @@ impl Hands {
             workers,
             trouble: store.trouble(),
             tell,
-            held,
+            held: Arc::clone(&held),
         };
         tokio::spawn(carry(carrier, to_hand_over));
         tokio::spawn(say(words, to_let));
         Some(Self {
             parts,
             lets,
+            held,
+            words: 0,
             told,
             places: (0..)
                 .map(SiteId)
@@ -171,6 +177,15 @@ impl Hands {
             came_back_strange: Vec::new(),
             strange: BTreeMap::new(),
         })
+    }
+
+    /// The workers are to know whether the run may send; until then nothing more of it is handed over.
+    pub(super) fn say(&mut self, run: RunId, may: bool) {
+        self.words += 1;
+        let number = self.words;
+        self.held.send_modify(|held| held.is_said(run, may, number));
+        // Who carries it ends with the engine.
+        let _ended = self.lets.send((run, may, number));
     }
 
     /// What they tell next; never, where there are none.

@@ -177,6 +177,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let is_calling = self.let_go_of(site).is_none() && self.slots[site.index()].state.is_calling();
         let slot = &mut self.slots[site.index()];
         slot.background = false;
+        slot.ordered_again = again;
         slot.was_unknown = unknown_of(slot.state.push);
         slot.forgets_not_asked();
         if is_calling {

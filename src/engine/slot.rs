@@ -34,6 +34,8 @@ pub(super) struct Slot {
     pub(super) was_unknown: Option<Cause>,
     /// When it was not asked last, since others refuse its master key, as far as that was known when it was ordered.
     not_asked_at: Option<Moment>,
+    /// Whether it was ordered anew, and that is not on record: a worker would take it for done with.
+    pub(super) ordered_again: bool,
     /// Set while a worker has it: nothing is ordered or recorded of it here.
     handed: Option<Handed>,
     /// The chunk of another process's run that it is in, for a worker.
@@ -56,6 +58,7 @@ impl Slot {
             unrecorded: false,
             was_unknown: None,
             not_asked_at: None,
+            ordered_again: false,
             handed: None,
             chunk: None,
         }

@@ -171,7 +171,7 @@ impl Carrier {
         }
         let room = (BEFOREHAND * (self.busy + 1)).saturating_sub(self.out.len());
         let waiting = self.waiting.iter().enumerate();
-        let may_go = waiting.filter(|(_, (_, part))| !held.unheard.contains(&part.run));
+        let may_go = waiting.filter(|(_, (_, part))| !held.unheard.contains_key(&part.run));
         let goes: Vec<usize> = may_go.map(|(place, _)| place).take(room.min(AT_ONCE)).collect();
         if goes.is_empty() {
             self.next_try += REST;

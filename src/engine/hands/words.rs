@@ -13,16 +13,35 @@ use crate::store::{RunId, StoreError};
 #[derive(Debug)]
 struct Word {
     may: bool,
+    number: u64,
     /// How often that was in vain, though the store was reached.
     failures: usize,
 }
 
-/// The runs that may not send.
+/// What was said of runs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held {
+    /// Those that may not send.
     pub(super) all: BTreeSet<RunId>,
-    /// Of which the workers do not know it yet.
-    pub(super) unheard: BTreeSet<RunId>,
+    /// Those of which the workers do not know the newest word yet, by its number.
+    pub(super) unheard: BTreeMap<RunId, u64>,
+}
+
+impl Held {
+    pub(super) fn is_said(&mut self, run: RunId, may: bool, number: u64) {
+        if may {
+            self.all.remove(&run);
+        } else {
+            self.all.insert(run);
+        }
+        self.unheard.insert(run, number);
+    }
+
+    fn is_heard(&mut self, run: RunId, number: u64) {
+        if self.unheard.get(&run) == Some(&number) {
+            self.unheard.remove(&run);
+        }
+    }
 }
 
 /// Says whether runs may send, beside all else: what is handed over meanwhile holds up no halt.
@@ -30,27 +49,24 @@ pub(super) struct Words {
     pub(super) workers: Arc<dyn Workers>,
     pub(super) trouble: Option<watch::Receiver<Option<StoreError>>>,
     pub(super) tell: UnboundedSender<Told>,
-    pub(super) held: watch::Sender<Held>,
+    pub(super) held: Arc<watch::Sender<Held>>,
 }
 
 /// Until the engine ends: each word again and again until it is on record, or a newer one of the run replaces it.
-pub(super) async fn say(words: Words, mut lets: UnboundedReceiver<(RunId, bool)>) {
+pub(super) async fn say(words: Words, mut lets: UnboundedReceiver<(RunId, bool, u64)>) {
     let mut said: BTreeMap<RunId, Word> = BTreeMap::new();
     let mut next = Instant::now();
     loop {
         tokio::select! {
             biased;
             told = lets.recv() => {
-                let Some((run, may)) = told else { return };
+                let Some((run, may, number)) = told else { return };
                 let failures = said.get(&run).map_or(0, |before| before.failures);
-                said.insert(run, Word { may, failures });
+                said.insert(run, Word { may, number, failures });
                 next = Instant::now();
-                words.holds(run, may);
-                words.tells_of(&said);
             }
             () = sleep_until(next), if !said.is_empty() => {
                 words.try_all(&mut said).await;
-                words.tells_of(&said);
                 next = Instant::now() + BETWEEN;
             }
         }
@@ -58,26 +74,11 @@ pub(super) async fn say(words: Words, mut lets: UnboundedReceiver<(RunId, bool)>
 }
 
 impl Words {
-    fn tells_of(&self, said: &BTreeMap<RunId, Word>) {
-        let unheard = said.iter().filter(|(_, word)| !word.may);
-        let unheard = unheard.map(|(run, _)| *run).collect();
-        self.held.send_modify(|held| held.unheard = unheard);
-    }
-
-    fn holds(&self, run: RunId, may: bool) {
-        self.held.send_modify(|held| {
-            if may {
-                held.all.remove(&run);
-            } else {
-                held.all.insert(run);
-            }
-        });
-    }
-
     async fn try_all(&self, said: &mut BTreeMap<RunId, Word>) {
         let mut left = BTreeMap::new();
         for (run, mut word) in std::mem::take(said) {
             let Err(error) = self.workers.let_send(run, word.may).await else {
+                self.held.send_modify(|held| held.is_heard(run, word.number));
                 if word.failures >= FAILURES {
                     self.tell(Told::HeardAtLast(run, word.may));
                 }
