@@ -51,24 +51,25 @@ async fn drop_empty(conn: &mut PgConnection) -> Asked<()> {
     .map(drop)
 }
 
-/// The job of a chunk, whose row is there: numbers only. Behind [`keep_queues`].
-pub(super) async fn enqueue(conn: &mut PgConnection, id: ChunkId) -> Asked<()> {
-    sqlx::query(AssertSqlSafe(format!(
-        "{} WHERE c.run = $2 AND c.chunk = $3",
-        add()
+/// The jobs of chunks, whose rows are there: numbers only. Behind [`keep_queues`].
+pub(super) async fn enqueue(conn: &mut PgConnection, (runs, chunks): (Vec<i64>, Vec<i64>)) -> Asked<()> {
+    sqlx::query(AssertSqlSafe(add(
+        "(c.run, c.chunk) IN (SELECT * FROM unnest($2::bigint[], $3::bigint[]))",
     )))
     .bind(CHUNK)
-    .bind(number(id.run))
-    .bind(id.number.cast_signed())
+    .bind(runs)
+    .bind(chunks)
     .execute(conn)
     .await
     .map(drop)
 }
 
-fn add() -> String {
+/// All who put jobs into the queue do so in the order of its queues: no two of them wait for each other.
+fn add(which: &str) -> String {
     format!(
         "SELECT c.run, c.chunk, {QUEUE}.add_job($1, json_build_object('run', c.run, 'wave', c.wave, 'chunk', c.chunk), \
-         queue_name => {NAME}, job_key => {KEY}, max_attempts => 1000)::text FROM chunks c"
+         queue_name => {NAME}, job_key => {KEY}, max_attempts => 1000)::text FROM chunks c WHERE {which} \
+         ORDER BY c.backend, c.run, c.chunk"
     )
 }
 
@@ -103,15 +104,15 @@ pub(super) async fn end_all(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()
 /// for a job that is not there, of which nobody would take any. Both are mended, and told in the log.
 pub(super) async fn mend(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
     keep_queues(conn).await?;
-    let again = sqlx::query(AssertSqlSafe(format!(
-        "{} WHERE c.run = ANY($2) AND NOT c.done \
-         AND NOT EXISTS (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.key = {KEY})",
-        add()
-    )))
-    .bind(CHUNK)
-    .bind(numbers(runs))
-    .fetch_all(&mut *conn)
-    .await?;
+    let lost = format!(
+        "c.run = ANY($2) AND NOT c.done \
+         AND NOT EXISTS (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.key = {KEY})"
+    );
+    let again = sqlx::query(AssertSqlSafe(add(&lost)))
+        .bind(CHUNK)
+        .bind(numbers(runs))
+        .fetch_all(&mut *conn)
+        .await?;
     for row in &again {
         let (run, chunk): (i64, i64) = (row.try_get("run")?, row.try_get("chunk")?);
         tracing::warn!(
