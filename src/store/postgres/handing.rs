@@ -182,7 +182,26 @@ impl Workers for PgWorkers {
             known: known.to_vec(),
             policy: policy.clone(),
         };
-        Box::pin(self.ask(move |conn, shared| Box::pin(heard(conn, shared, question, now))))
+        let (own, policy) = (question.own.clone(), policy.clone());
+        Box::pin(async move {
+            let hearing = self.ask(move |conn, shared| Box::pin(heard(conn, shared, question)));
+            let (mut heard, back) = hearing.await?;
+            if back.is_empty() {
+                return Ok(heard);
+            }
+            let reading = self.ask(move |conn, shared| {
+                Box::pin(async move { Ok(with_what_is_known(conn, shared, &own, back, &policy, now).await?) })
+            });
+            match reading.await {
+                Ok(back) => heard.back = back,
+                // The news are told once: they must not go with it. What was given back is told of again.
+                Err(error) if !heard.news.is_empty() => {
+                    tracing::warn!(%error, "what is on record of sites that workers gave back is not read");
+                }
+                Err(error) => return Err(error),
+            }
+            Ok(heard)
+        })
     }
 
     fn mend<'a>(&'a self, chunks: &'a [ChunkId]) -> ToCome<'a, Vec<ChunkId>> {
@@ -213,15 +232,18 @@ struct Question {
     policy: Policy,
 }
 
+/// A chunk that was given back, with its sites.
+type GivenBack = (ChunkId, Vec<SiteUrl>);
+
+/// What was heard, but for what is on record of the chunks that were given back.
 async fn heard(
     conn: &mut PgConnection,
     shared: &Shared,
     question: Question,
-    now: Moment,
-) -> Result<Heard, Failure> {
+) -> Result<(Heard, Vec<GivenBack>), Failure> {
     let Question { own, known, policy } = question;
     if own.is_empty() {
-        return Ok(Heard::default());
+        return Ok((Heard::default(), Vec::new()));
     }
     let mut change = shares_tables(conn).await?;
     is_known(&mut change, &known).await?;
@@ -235,14 +257,14 @@ async fn heard(
         .fetch_one(&mut *change)
         .await?;
     change.commit().await?;
-    let back = with_what_is_known(conn, shared, &own, back, &policy, now).await?;
-    Ok(Heard {
+    let heard = Heard {
         news,
-        back,
+        back: Vec::new(),
         taken,
         workers,
         own,
-    })
+    };
+    Ok((heard, back))
 }
 
 async fn mend(
@@ -312,8 +334,8 @@ async fn take_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<()> {
     queued::end_all(conn, own).await
 }
 
-/// The chunks that were given back, with their sites.
-async fn given_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<Vec<(ChunkId, Vec<SiteUrl>)>> {
+/// The chunks that were given back and nobody knows of.
+async fn given_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<Vec<GivenBack>> {
     let rows = sqlx::query(
         "SELECT c.run, c.chunk, array_agg(s.url ORDER BY s.id) AS urls FROM chunks c JOIN sites s ON s.id = ANY(c.sites) \
          WHERE c.run = ANY($1) AND c.done AND NOT c.told GROUP BY c.run, c.chunk ORDER BY c.run, c.chunk",
@@ -360,18 +382,15 @@ async fn with_what_is_known(
     conn: &mut PgConnection,
     shared: &Shared,
     own: &[RunId],
-    back: Vec<(ChunkId, Vec<SiteUrl>)>,
+    back: Vec<GivenBack>,
     policy: &Policy,
     now: Moment,
 ) -> Asked<Vec<(ChunkId, Vec<(SiteUrl, Newest)>)>> {
-    if back.is_empty() {
-        return Ok(Vec::new());
-    }
     let lives = Lives::read(conn, shared.place.class).await?.without(own);
     let all: Vec<SiteUrl> = back.iter().flat_map(|(_, sites)| sites).cloned().collect();
     let newest = known_of(conn, shared, &lives, &all, policy, now).await?;
     let mut newest = newest.into_iter();
-    let with = |(id, sites): (ChunkId, Vec<SiteUrl>)| {
+    let with = |(id, sites): GivenBack| {
         let known = sites.into_iter().zip(newest.by_ref()).collect();
         (id, known)
     };
