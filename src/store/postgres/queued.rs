@@ -15,6 +15,8 @@ const KEY: &str = "c.run || '/' || c.wave || '/' || c.chunk";
 /// The name of a chunk's queue, which may be 128 characters long: the backend, so that its limit holds over all machines.
 const NAME: &str =
     "CASE WHEN length(c.backend) > 100 THEN left(c.backend, 60) || md5(c.backend) ELSE c.backend END";
+/// So long after its job was taken somebody has its chunk, or tries again and again to take it.
+const LOST: &str = "interval '15 s'";
 /// In a statement that takes rows of jobs away, as `ended`: the queues that those held are free.
 const FREE: &str = "UPDATE stripe_propagate_jobs._private_job_queues q SET locked_by = NULL, locked_at = NULL \
                     FROM ended WHERE q.id = ended.job_queue_id AND q.locked_by = ended.locked_by";
@@ -100,8 +102,9 @@ pub(super) async fn end_all(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()
     .map(drop)
 }
 
-/// What must never be: an open chunk of these runs without a job, which nobody would take, and a queue that is locked
-/// for a job that is not there, of which nobody would take any. Both are mended, and told in the log.
+/// What must never be: an open chunk of these runs without a job, which nobody would take; a job that its worker of the
+/// queue does not know of; and a queue that is locked for a job that is not there, of which nobody would take any. All of it
+/// is mended, and told in the log.
 pub(super) async fn mend(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
     keep_queues(conn).await?;
     let lost = format!(
@@ -121,6 +124,7 @@ pub(super) async fn mend(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
             "the queue had lost the job of a chunk: it is in it again"
         );
     }
+    put_back(conn, runs).await?;
     // By `locked_at` a queue that somebody has taken since it was looked at is left alone.
     let free = sqlx::query(AssertSqlSafe(format!(
         "UPDATE {QUEUE}._private_job_queues q SET locked_by = NULL, locked_at = NULL \
@@ -135,6 +139,30 @@ pub(super) async fn mend(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
         tracing::warn!(
             queue = queue?,
             "a queue was locked for a job that is gone: it is free again"
+        );
+    }
+    Ok(())
+}
+
+/// Puts jobs of these runs back into the queue that were taken long ago, while no process that may have a PUT out has their
+/// chunk or another one of its backend: the answer to who took them was lost. It lives, and so the queue waits for it.
+async fn put_back(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
+    let back = sqlx::query(AssertSqlSafe(format!(
+        "SELECT c.run, c.chunk, {QUEUE}._private_return_jobs(j.locked_by, ARRAY[j.id])::text \
+         FROM chunks c JOIN {QUEUE}._private_jobs j ON j.key = {KEY} \
+         WHERE c.run = ANY($1) AND NOT c.done AND j.locked_at < now() - {LOST} AND NOT EXISTS \
+         (SELECT 1 FROM chunks o JOIN processes p ON p.id = o.works_process AND p.until > clock_timestamp() \
+         WHERE NOT o.done AND (o.backend = c.backend OR (o.run, o.chunk) = (c.run, c.chunk)))"
+    )))
+    .bind(numbers(runs))
+    .fetch_all(conn)
+    .await?;
+    for row in &back {
+        let (run, chunk): (i64, i64) = (row.try_get("run")?, row.try_get("chunk")?);
+        tracing::warn!(
+            run,
+            chunk,
+            "nobody began with a job that was taken: it is in the queue again"
         );
     }
     Ok(())
