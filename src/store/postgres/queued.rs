@@ -34,19 +34,14 @@ pub(super) async fn keep_queues(conn: &mut PgConnection) -> Asked<()> {
 }
 
 /// Drops the queues that have no job, unless jobs are put into the queue just now: each question for a job looks at all
-/// queues that nobody has.
-async fn drop_empty(conn: &mut PgConnection) -> Asked<()> {
-    let alone: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
-        .bind(QUEUES)
-        .fetch_one(&mut *conn)
-        .await?;
-    if !alone {
-        return Ok(());
-    }
-    // In a statement of its own, which sees the jobs that were put in before that lock was free.
-    sqlx::query(AssertSqlSafe(format!(
-        "DELETE FROM {QUEUE}._private_job_queues q WHERE q.locked_by IS NULL \
-         AND NOT EXISTS (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.job_queue_id = q.id)"
+/// queues that nobody has. The server does it by itself: of a process that hangs in the middle of it nobody waits for
+/// the lock. Not in a transaction, for that reason.
+pub(super) async fn drop_empty(conn: &mut PgConnection) -> Asked<()> {
+    // The second statement sees the jobs that were put in before that lock was free.
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "DO $$ BEGIN IF pg_try_advisory_xact_lock({QUEUES}) THEN \
+         DELETE FROM {QUEUE}._private_job_queues q WHERE q.locked_by IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.job_queue_id = q.id); END IF; END $$"
     )))
     .execute(conn)
     .await
@@ -84,9 +79,9 @@ pub(super) async fn end(conn: &mut PgConnection, id: ChunkId) -> Asked<()> {
     )))
     .bind(number(id.run))
     .bind(id.number.cast_signed())
-    .execute(&mut *conn)
-    .await?;
-    drop_empty(conn).await
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// As [`end`], of all chunks of these runs that are done and not told of.
