@@ -21,13 +21,15 @@ use crate::rules::run::RunId;
 use crate::rules::state::{Call, SiteState};
 use crate::site::{MasterKeyId, SiteId, SiteUrl};
 use crate::store::any::AnyStore;
-use crate::store::postgres::{PostgresStore, Work};
+use crate::store::postgres::{NotDone, PostgresStore, Work};
 use crate::store::workers::{ChunkId, Take, TakenChunk};
 use crate::store::{Newest, Record, Store, StoreError};
 use crate::text::CleanText;
 
-/// How long is waited before the store is asked again for a chunk that another worker may have.
+/// How long is waited before the store is asked again.
 const BETWEEN: Duration = Duration::from_secs(1);
+/// How long the job of a chunk that another worker may have rests at most: what ends sooner is seen as soon as this.
+const RESTS: Duration = Duration::from_secs(5);
 
 /// Brings what the queue hands out to the engine, and back.
 pub(super) struct Desk {
@@ -187,7 +189,7 @@ impl Desk {
     }
 
     /// From the job to its end. An error gives the job to the next that asks.
-    async fn work_on(&self, id: ChunkId) -> Result<(), String> {
+    async fn work_on(&self, id: ChunkId) -> Result<(), NotDone> {
         let (tell, over) = oneshot::channel();
         while !self.begins_with(id) {
             // The queue took this process for dead while it was not.
@@ -203,7 +205,7 @@ impl Desk {
         id: ChunkId,
         tell: oneshot::Sender<()>,
         over: oneshot::Receiver<()>,
-    ) -> Result<(), String> {
+    ) -> Result<(), NotDone> {
         let Some(chunk) = self.take(id).await? else {
             return Ok(());
         };
@@ -215,22 +217,28 @@ impl Desk {
             self.work_with(id, *chunk, over).await
         };
         if !self.give_back(id).await? {
-            return Err("another worker has this chunk".to_owned());
+            return Err("another worker has this chunk".to_owned().into());
         }
-        worked
+        Ok(worked?)
     }
 
-    /// Takes the chunk, once nobody else may have a PUT of it out; none where nothing of it is left to do.
-    async fn take(&self, id: ChunkId) -> Result<Option<Box<TakenChunk>>, String> {
+    /// Takes the chunk, unless somebody else may have a PUT of it out; none where nothing of it is left to do.
+    async fn take(&self, id: ChunkId) -> Result<Option<Box<TakenChunk>>, NotDone> {
         let store = self.database()?;
         loop {
             if self.stops() {
-                return Err("this worker stops".to_owned());
+                return Err("this worker stops".to_owned().into());
             }
             match store.take_chunk(id).await {
                 Ok(Take::Taken(chunk)) => return Ok(Some(chunk)),
                 Ok(Take::Over) => return Ok(None),
-                Ok(Take::Held(_)) => {}
+                // The jobs of a worker that died would keep all hands from what others wait for.
+                Ok(Take::Held(seconds)) => {
+                    return Err(NotDone {
+                        why: "another worker may have this chunk".to_owned(),
+                        rests: RESTS.min(Duration::from_secs(seconds)),
+                    });
+                }
                 Err(error) => {
                     tracing::warn!(%error, run = id.run.0, chunk = id.number, "a chunk cannot be taken");
                 }
