@@ -46,6 +46,8 @@ pub(super) struct Desk {
     stops: AtomicBool,
     /// Whether the engine has ended.
     has_ended: AtomicBool,
+    /// Who asks what is recalled has it.
+    recalls: Arc<tokio::sync::Mutex<()>>,
     denied: Mutex<Option<Refused>>,
     is_denied: Notify,
 }
@@ -67,6 +69,7 @@ impl Desk {
             runs: Mutex::default(),
             stops: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
+            recalls: Arc::default(),
             denied: Mutex::default(),
             is_denied: Notify::new(),
         }
@@ -148,7 +151,7 @@ impl Desk {
         }
     }
 
-    /// Asks which chunks may send no more, and has the engine give them back.
+    /// Asks which chunks may send no more, and has the engine give them back; unless that is asked yet.
     pub(super) fn take_recalls(self: &Arc<Self>) {
         // What is not taken yet is not this process's to send, and would seem to be recalled.
         let taken = |(id, waits): (&ChunkId, &Option<_>)| waits.is_some().then_some(*id);
@@ -156,8 +159,12 @@ impl Desk {
         if open.is_empty() {
             return;
         }
+        let Ok(alone) = Arc::clone(&self.recalls).try_lock_owned() else {
+            return;
+        };
         let desk = Arc::clone(self);
         tokio::spawn(async move {
+            let _alone = alone;
             let Ok(store) = desk.database() else { return };
             // Where the store is away, no PUT has its intent on record either.
             for id in store.recalled(open).await.unwrap_or_default() {

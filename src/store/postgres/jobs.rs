@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -193,12 +193,12 @@ impl Queue {
                 () = sleep(BETWEEN) => {}
                 () = stop.cancelled() => {}
             }
-            while hands.try_join_next().is_some() {}
+            while let Some(ended) = hands.try_join_next() {
+                tell_of(&ended);
+            }
         }
         while let Some(ended) = hands.join_next().await {
-            if let Ok(Err(error)) = ended {
-                tracing::warn!(%error, "the queue of jobs failed");
-            }
+            tell_of(&ended);
         }
     }
 
@@ -232,6 +232,17 @@ impl Queue {
         let opened = worker.init().await;
         opened.map_err(|error| failed("its queue cannot be opened", &error))
     }
+}
+
+/// Why a worker of the queue has ended, if that is not because it was to.
+fn tell_of<E: fmt::Display>(ended: &Result<Result<(), E>, JoinError>) {
+    let error: &dyn fmt::Display = match ended {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(error) => error,
+    };
+    let error = CleanText::note(&error.to_string());
+    tracing::warn!(%error, "the queue of jobs failed");
 }
 
 impl fmt::Debug for Queue {
