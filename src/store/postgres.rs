@@ -102,7 +102,7 @@ mod queued;
 mod jobs;
 
 #[cfg(feature = "cluster")]
-pub use jobs::{Queue, Work};
+pub use jobs::{NotDone, Queue, Work};
 pub use opening::{About, about, living, newest_version};
 pub(super) use target::Target;
 

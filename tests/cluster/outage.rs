@@ -30,26 +30,32 @@ fn in_the_middle(url: &str) -> (Ground, [Running; 3], Running) {
     (ground, [first, second, third], push)
 }
 
-/// Which worker of the queue has the job of the chunk whose PUT is on its way.
-fn has_the_job(ground: &Ground) -> String {
+/// What the queue says of the job of the chunk whose PUT is on its way.
+fn of_the_job(ground: &Ground, what: &str) -> String {
     let url = &ground.stage.fleet.sites()[0].url;
     let job = format!(
-        "SELECT max(j.locked_by) FROM stripe_propagate_jobs._private_jobs j \
+        "SELECT {what} FROM stripe_propagate_jobs._private_jobs j \
          JOIN stripe_propagate.chunks c ON j.key = c.run || '/' || c.wave || '/' || c.chunk \
          JOIN stripe_propagate.sites s ON s.id = ANY(c.sites) WHERE s.url = '{url}' AND NOT c.done"
     );
     text(&ground.url, &job)
 }
 
-/// Until another one than before has it, though the one that had it lives.
+/// Which worker of the queue has it.
+fn has_the_job(ground: &Ground) -> String {
+    of_the_job(ground, "max(j.locked_by)")
+}
+
+/// Until another one than before has it, or has put it back to rest, though the one that had it lives.
 fn is_given_to_another(ground: &Ground, before: &str) {
     assert!(!before.is_empty());
+    let given = format!(
+        "(count(*) FILTER (WHERE j.locked_by <> '{before}' OR j.locked_by IS NULL AND j.run_at > j.updated_at))::text"
+    );
     let begin = Instant::now();
-    let mut has = String::new();
-    while has.is_empty() || has == before {
+    while of_the_job(ground, &given) != "1" {
         assert!(begin.elapsed() < LIMIT, "nobody else took the job");
         sleep(Duration::from_millis(100));
-        has = has_the_job(ground);
     }
 }
 

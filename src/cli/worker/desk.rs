@@ -22,13 +22,15 @@ use crate::rules::state::{Call, SiteState};
 use crate::rules::status::Push;
 use crate::site::{MasterKeyId, SiteId, SiteUrl};
 use crate::store::any::AnyStore;
-use crate::store::postgres::{PostgresStore, Work};
+use crate::store::postgres::{NotDone, PostgresStore, Work};
 use crate::store::workers::{ChunkId, Take, TakenChunk};
 use crate::store::{Newest, Record, Store, StoreError};
 use crate::text::CleanText;
 
-/// How long is waited before the store is asked again for a chunk that another worker may have.
+/// How long is waited before the store is asked again.
 const BETWEEN: Duration = Duration::from_secs(1);
+/// How long the job of a chunk that another worker may have rests at most: what ends sooner is seen as soon as this.
+const RESTS: Duration = Duration::from_secs(5);
 
 /// Brings what the queue hands out to the engine, and back.
 pub(super) struct Desk {
@@ -45,6 +47,8 @@ pub(super) struct Desk {
     stops: AtomicBool,
     /// Whether the engine has ended.
     has_ended: AtomicBool,
+    /// Who asks what is recalled has it.
+    recalls: Arc<tokio::sync::Mutex<()>>,
     denied: Mutex<Option<Refused>>,
     is_denied: Notify,
 }
@@ -66,6 +70,7 @@ impl Desk {
             runs: Mutex::default(),
             stops: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
+            recalls: Arc::default(),
             denied: Mutex::default(),
             is_denied: Notify::new(),
         }
@@ -147,7 +152,7 @@ impl Desk {
         }
     }
 
-    /// Asks which chunks may send no more, and has the engine give them back.
+    /// Asks which chunks may send no more, and has the engine give them back; unless that is asked yet.
     pub(super) fn take_recalls(self: &Arc<Self>) {
         // What is not taken yet is not this process's to send, and would seem to be recalled.
         let taken = |(id, waits): (&ChunkId, &Option<_>)| waits.is_some().then_some(*id);
@@ -155,8 +160,12 @@ impl Desk {
         if open.is_empty() {
             return;
         }
+        let Ok(alone) = Arc::clone(&self.recalls).try_lock_owned() else {
+            return;
+        };
         let desk = Arc::clone(self);
         tokio::spawn(async move {
+            let _alone = alone;
             let Ok(store) = desk.database() else { return };
             // Where the store is away, no PUT has its intent on record either.
             for id in store.recalled(open).await.unwrap_or_default() {
@@ -188,7 +197,7 @@ impl Desk {
     }
 
     /// From the job to its end. An error gives the job to the next that asks.
-    async fn work_on(&self, id: ChunkId) -> Result<(), String> {
+    async fn work_on(&self, id: ChunkId) -> Result<(), NotDone> {
         let (tell, over) = oneshot::channel();
         while !self.begins_with(id) {
             // The queue took this process for dead while it was not.
@@ -204,7 +213,7 @@ impl Desk {
         id: ChunkId,
         tell: oneshot::Sender<()>,
         over: oneshot::Receiver<()>,
-    ) -> Result<(), String> {
+    ) -> Result<(), NotDone> {
         let Some(chunk) = self.take(id).await? else {
             return Ok(());
         };
@@ -216,22 +225,28 @@ impl Desk {
             self.work_with(id, *chunk, over).await
         };
         if !self.give_back(id).await? {
-            return Err("another worker has this chunk".to_owned());
+            return Err("another worker has this chunk".to_owned().into());
         }
-        worked
+        Ok(worked?)
     }
 
-    /// Takes the chunk, once nobody else may have a PUT of it out; none where nothing of it is left to do.
-    async fn take(&self, id: ChunkId) -> Result<Option<Box<TakenChunk>>, String> {
+    /// Takes the chunk, unless somebody else may have a PUT of it out; none where nothing of it is left to do.
+    async fn take(&self, id: ChunkId) -> Result<Option<Box<TakenChunk>>, NotDone> {
         let store = self.database()?;
         loop {
             if self.stops() {
-                return Err("this worker stops".to_owned());
+                return Err("this worker stops".to_owned().into());
             }
             match store.take_chunk(id).await {
                 Ok(Take::Taken(chunk)) => return Ok(Some(chunk)),
                 Ok(Take::Over) => return Ok(None),
-                Ok(Take::Held(_)) => {}
+                // The jobs of a worker that died would keep all hands from what others wait for.
+                Ok(Take::Held(seconds)) => {
+                    return Err(NotDone {
+                        why: "another worker may have this chunk".to_owned(),
+                        rests: RESTS.min(Duration::from_secs(seconds)),
+                    });
+                }
                 Err(error) => {
                     tracing::warn!(%error, run = id.run.0, chunk = id.number, "a chunk cannot be taken");
                 }

@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use super::batch::Batch;
 use super::columns::{Result as Asked, key, moment, number, numbers, text, url, value};
+use super::fault::fault;
 use super::hands::{ChunkTurn, Hand, Hands};
 use super::queued;
 use super::session::{Failure, enter};
@@ -127,6 +128,7 @@ impl Writer {
         if row.try_get("over")? {
             is_done(&mut change, id).await?;
             change.commit().await?;
+            drop_empty(conn, id).await;
             return Ok((Take::Over, 0));
         }
         let held = free_in(&mut change, shared.place.process, id).await?;
@@ -172,6 +174,7 @@ impl Writer {
                 is_done(&mut change, id).await?;
             }
             change.commit().await?;
+            drop_empty(&mut session.conn, id).await;
             Ok(ends)
         };
         let given = timeout(PATIENCE, giving).await;
@@ -242,6 +245,14 @@ async fn is_done(conn: &mut PgConnection, id: ChunkId) -> Asked<()> {
         .execute(&mut *conn)
         .await?;
     queued::end(conn, id).await
+}
+
+/// Behind the end of a chunk, which does not depend on it.
+async fn drop_empty(conn: &mut PgConnection, id: ChunkId) {
+    if let Err(error) = queued::drop_empty(conn).await {
+        let error = fault(&error);
+        tracing::info!(%error, run = id.run.0, chunk = id.number, "queues without a job are dropped later");
+    }
 }
 
 /// The sites of a chunk, by their numbers, with their names.

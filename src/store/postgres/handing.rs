@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::asking::{Asking, READ_LIMIT, ask};
-use super::columns::{Result as Asked, number, numbers, urls};
+use super::columns::{Result as Asked, number, numbers};
 use super::hands::{ChunkTurn, chunk_id};
 use super::schema::TABLES;
 use super::session::{Failure, Lives, are_ours, enter, halts};
@@ -23,20 +23,22 @@ use crate::store::{Newest, RunId, StoreError};
 use crate::text::CleanText;
 
 impl Writer {
-    /// All of it in one transaction, with its jobs; what was handed over already is passed over.
+    /// All of it in one transaction, with its jobs; what was handed over already is passed over. However many they are, the
+    /// server is asked as often: its way may be long, and meanwhile nothing else is written.
     pub(super) async fn hand_over(&mut self, chunks: &[NewChunk]) -> Result<(), StoreError> {
         let mut session = self.ready().await?;
+        let epoch = |chunk: &NewChunk| {
+            let run = chunk.id.run;
+            let work = self.works.get(&run);
+            work.map(|work| work.epoch)
+                .ok_or_else(|| Failure::Refused(no_right(run)))
+        };
+        let epochs: Result<Vec<i64>, Failure> = chunks.iter().map(epoch).collect();
         let handing = async {
             let (mut change, _) = enter(&mut session.conn, &self.entry()).await?;
             queued::keep_queues(&mut change).await?;
-            for chunk in chunks {
-                let Some(work) = self.works.get(&chunk.id.run) else {
-                    return Err(Failure::Refused(no_right(chunk.id.run)));
-                };
-                if insert(&mut change, chunk, work.epoch).await? {
-                    queued::enqueue(&mut change, chunk.id).await?;
-                }
-            }
+            let new = insert(&mut change, chunks, epochs?).await?;
+            queued::enqueue(&mut change, columns_of(&new)).await?;
             change.commit().await?;
             Ok(())
         };
@@ -69,24 +71,38 @@ impl Writer {
     }
 }
 
-/// Whether it is new.
-async fn insert(conn: &mut PgConnection, chunk: &NewChunk, run_epoch: i64) -> Asked<bool> {
-    let done = sqlx::query(
-        "INSERT INTO chunks (run, chunk, wave, puts, run_epoch, backend, sites) \
-         SELECT $1, $2, $3, $4, $5, $7, array_agg(s.id ORDER BY of_chunk.place) \
-         FROM unnest($6::text[]) WITH ORDINALITY of_chunk (url, place) JOIN sites s ON s.url = of_chunk.url \
-         ON CONFLICT DO NOTHING",
+/// Those of them that are new. `epochs` are those of their runs.
+async fn insert(conn: &mut PgConnection, chunks: &[NewChunk], epochs: Vec<i64>) -> Asked<Vec<ChunkId>> {
+    let (runs, numbers) = columns_of(chunks.iter().map(|chunk| &chunk.id));
+    let waves = chunks
+        .iter()
+        .map(|chunk| i64::try_from(chunk.wave).unwrap_or_default());
+    let sites = (1_i64..).zip(chunks);
+    let sites =
+        sites.flat_map(|(place, chunk)| chunk.sites.iter().map(move |site| (place, site.to_string())));
+    let (places, urls): (Vec<i64>, Vec<String>) = sites.unzip();
+    let rows = sqlx::query(
+        "WITH of_chunk AS (SELECT o.chunk, array_agg(s.id ORDER BY o.place) AS sites \
+         FROM unnest($7::bigint[], $8::text[]) WITH ORDINALITY o (chunk, url, place) JOIN sites s ON s.url = o.url \
+         GROUP BY o.chunk) \
+         INSERT INTO chunks (run, chunk, wave, puts, run_epoch, backend, sites) \
+         SELECT n.run, n.chunk, n.wave, n.puts, n.run_epoch, n.backend, of_chunk.sites \
+         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bool[], $5::bigint[], $6::text[]) \
+         WITH ORDINALITY n (run, chunk, wave, puts, run_epoch, backend, place) \
+         LEFT JOIN of_chunk ON of_chunk.chunk = n.place ORDER BY n.place \
+         ON CONFLICT DO NOTHING RETURNING run, chunk",
     )
-    .bind(number(chunk.id.run))
-    .bind(chunk.id.number.cast_signed())
-    .bind(i64::try_from(chunk.wave).unwrap_or_default())
-    .bind(chunk.puts)
-    .bind(run_epoch)
-    .bind(urls(&chunk.sites))
-    .bind(&*chunk.backend)
-    .execute(conn)
+    .bind(runs)
+    .bind(numbers)
+    .bind(waves.collect::<Vec<_>>())
+    .bind(chunks.iter().map(|chunk| chunk.puts).collect::<Vec<_>>())
+    .bind(epochs)
+    .bind(chunks.iter().map(|chunk| chunk.backend.to_string()).collect::<Vec<_>>())
+    .bind(places)
+    .bind(urls)
+    .fetch_all(conn)
     .await?;
-    Ok(done.rows_affected() > 0)
+    rows.iter().map(chunk_id).collect()
 }
 
 /// The workers of a store in `PostgreSQL`, for who coordinates runs there.
@@ -166,7 +182,26 @@ impl Workers for PgWorkers {
             known: known.to_vec(),
             policy: policy.clone(),
         };
-        Box::pin(self.ask(move |conn, shared| Box::pin(heard(conn, shared, question, now))))
+        let (own, policy) = (question.own.clone(), policy.clone());
+        Box::pin(async move {
+            let hearing = self.ask(move |conn, shared| Box::pin(heard(conn, shared, question)));
+            let (mut heard, back) = hearing.await?;
+            if back.is_empty() {
+                return Ok(heard);
+            }
+            let reading = self.ask(move |conn, shared| {
+                Box::pin(async move { Ok(with_what_is_known(conn, shared, &own, back, &policy, now).await?) })
+            });
+            match reading.await {
+                Ok(back) => heard.back = back,
+                // The news are told once: they must not go with it. What was given back is told of again.
+                Err(error) if !heard.news.is_empty() => {
+                    tracing::warn!(%error, "what is on record of sites that workers gave back is not read");
+                }
+                Err(error) => return Err(error),
+            }
+            Ok(heard)
+        })
     }
 
     fn mend<'a>(&'a self, chunks: &'a [ChunkId]) -> ToCome<'a, Vec<ChunkId>> {
@@ -197,15 +232,18 @@ struct Question {
     policy: Policy,
 }
 
+/// A chunk that was given back, with its sites.
+type GivenBack = (ChunkId, Vec<SiteUrl>);
+
+/// What was heard, but for what is on record of the chunks that were given back.
 async fn heard(
     conn: &mut PgConnection,
     shared: &Shared,
     question: Question,
-    now: Moment,
-) -> Result<Heard, Failure> {
+) -> Result<(Heard, Vec<GivenBack>), Failure> {
     let Question { own, known, policy } = question;
     if own.is_empty() {
-        return Ok(Heard::default());
+        return Ok((Heard::default(), Vec::new()));
     }
     let mut change = shares_tables(conn).await?;
     is_known(&mut change, &known).await?;
@@ -219,14 +257,14 @@ async fn heard(
         .fetch_one(&mut *change)
         .await?;
     change.commit().await?;
-    let back = with_what_is_known(conn, shared, &own, back, &policy, now).await?;
-    Ok(Heard {
+    let heard = Heard {
         news,
-        back,
+        back: Vec::new(),
         taken,
         workers,
         own,
-    })
+    };
+    Ok((heard, back))
 }
 
 async fn mend(
@@ -261,9 +299,9 @@ async fn shares_tables(conn: &mut PgConnection) -> Result<Transaction<'_, Postgr
 }
 
 /// As arrays, for `unnest`.
-fn columns_of(chunks: &[ChunkId]) -> (Vec<i64>, Vec<i64>) {
+fn columns_of<'a>(chunks: impl IntoIterator<Item = &'a ChunkId>) -> (Vec<i64>, Vec<i64>) {
     let column = |id: &ChunkId| (number(id.run), id.number.cast_signed());
-    chunks.iter().map(column).unzip()
+    chunks.into_iter().map(column).unzip()
 }
 
 async fn is_known(conn: &mut PgConnection, known: &[ChunkId]) -> Asked<()> {
@@ -296,8 +334,8 @@ async fn take_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<()> {
     queued::end_all(conn, own).await
 }
 
-/// The chunks that were given back, with their sites.
-async fn given_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<Vec<(ChunkId, Vec<SiteUrl>)>> {
+/// The chunks that were given back and nobody knows of.
+async fn given_back(conn: &mut PgConnection, own: &[RunId]) -> Asked<Vec<GivenBack>> {
     let rows = sqlx::query(
         "SELECT c.run, c.chunk, array_agg(s.url ORDER BY s.id) AS urls FROM chunks c JOIN sites s ON s.id = ANY(c.sites) \
          WHERE c.run = ANY($1) AND c.done AND NOT c.told GROUP BY c.run, c.chunk ORDER BY c.run, c.chunk",
@@ -344,18 +382,15 @@ async fn with_what_is_known(
     conn: &mut PgConnection,
     shared: &Shared,
     own: &[RunId],
-    back: Vec<(ChunkId, Vec<SiteUrl>)>,
+    back: Vec<GivenBack>,
     policy: &Policy,
     now: Moment,
 ) -> Asked<Vec<(ChunkId, Vec<(SiteUrl, Newest)>)>> {
-    if back.is_empty() {
-        return Ok(Vec::new());
-    }
     let lives = Lives::read(conn, shared.place.class).await?.without(own);
     let all: Vec<SiteUrl> = back.iter().flat_map(|(_, sites)| sites).cloned().collect();
     let newest = known_of(conn, shared, &lives, &all, policy, now).await?;
     let mut newest = newest.into_iter();
-    let with = |(id, sites): (ChunkId, Vec<SiteUrl>)| {
+    let with = |(id, sites): GivenBack| {
         let known = sites.into_iter().zip(newest.by_ref()).collect();
         (id, known)
     };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -78,9 +78,25 @@ fn failed(what: &str, error: &dyn fmt::Display) -> StoreError {
     ))
 }
 
+/// Why a job goes back into the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotDone {
+    /// In words.
+    pub why: String,
+    /// For so long nobody takes it again.
+    pub rests: Duration,
+}
+
+impl From<String> for NotDone {
+    fn from(why: String) -> Self {
+        let rests = Duration::ZERO;
+        Self { why, rests }
+    }
+}
+
 /// What is done with a chunk whose job was taken. An error gives the job to whoever takes it next.
 pub type Work =
-    Arc<dyn Fn(ChunkId) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+    Arc<dyn Fn(ChunkId) -> Pin<Box<dyn Future<Output = Result<(), NotDone>> + Send>> + Send + Sync>;
 
 /// The payload of a job.
 #[derive(Debug, Serialize, Deserialize)]
@@ -111,21 +127,23 @@ impl TaskHandler for Job {
             number: self.chunk,
         };
         let worked = work(id).await;
-        if worked.is_err() {
-            // At once, and not behind a pause that grows: nothing is wrong with the job.
-            give_back(context.pg_pool(), context.worker_id(), *context.job().id()).await;
+        if let Err(not_done) = &worked {
+            // Not behind a pause that grows: nothing is wrong with the job.
+            let job = *context.job().id();
+            give_back(context.pg_pool(), context.worker_id(), job, not_done.rests).await;
         }
-        worked
+        worked.map_err(|not_done| not_done.why)
     }
 }
 
 /// Puts a job that this worker has back into the queue; where it cannot, the queue does it later by itself.
-async fn give_back(pool: &PgPool, worker: &str, job: i64) {
+async fn give_back(pool: &PgPool, worker: &str, job: i64, rests: Duration) {
     let given = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "SELECT {QUEUE}._private_return_jobs($1, ARRAY[$2::bigint])"
+        "SELECT {QUEUE}._private_return_jobs($1, ARRAY[$2::bigint], $3, NULL, true)"
     )))
     .bind(worker)
     .bind(job)
+    .bind(i64::try_from(rests.as_millis()).unwrap_or(i64::MAX))
     .execute(pool)
     .await;
     if let Err(error) = given {
@@ -175,12 +193,12 @@ impl Queue {
                 () = sleep(BETWEEN) => {}
                 () = stop.cancelled() => {}
             }
-            while hands.try_join_next().is_some() {}
+            while let Some(ended) = hands.try_join_next() {
+                tell_of(&ended);
+            }
         }
         while let Some(ended) = hands.join_next().await {
-            if let Ok(Err(error)) = ended {
-                tracing::warn!(%error, "the queue of jobs failed");
-            }
+            tell_of(&ended);
         }
     }
 
@@ -214,6 +232,17 @@ impl Queue {
         let opened = worker.init().await;
         opened.map_err(|error| failed("its queue cannot be opened", &error))
     }
+}
+
+/// Why a worker of the queue has ended, if that is not because it was to.
+fn tell_of<E: fmt::Display>(ended: &Result<Result<(), E>, JoinError>) {
+    let error: &dyn fmt::Display = match ended {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(error) => error,
+    };
+    let error = CleanText::note(&error.to_string());
+    tracing::warn!(%error, "the queue of jobs failed");
 }
 
 impl fmt::Debug for Queue {

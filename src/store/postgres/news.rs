@@ -3,6 +3,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
 use super::columns::{Result, at, json, maybe, now, numbers, run, state, text, url};
+use super::fault::fault;
 use crate::rules::moment::Moment;
 use crate::rules::outcome::Cause;
 use crate::rules::retry::Policy;
@@ -40,7 +41,8 @@ pub(super) fn written(outcome: &Outcome) -> Result<String> {
 }
 
 /// What the workers of these runs have told since that was asked last, in the order in which each told it: it is told
-/// once. With it what is known of each site now.
+/// once. With it what is known of each site now. One that a worker of another build has put in other words is passed over:
+/// it would keep all others from being heard.
 pub(super) async fn take(
     conn: &mut PgConnection,
     boot: i64,
@@ -56,7 +58,15 @@ pub(super) async fn take(
     .fetch_all(conn)
     .await?;
     let now = now();
-    rows.iter().map(|row| of_row(row, boot, policy, now)).collect()
+    let read = |row: &PgRow| {
+        of_row(row, boot, policy, now)
+            .inspect_err(|error| {
+                let error = fault(error);
+                tracing::warn!(%error, "what a worker did cannot be read: it is seen when its chunk is given back");
+            })
+            .ok()
+    };
+    Ok(rows.iter().filter_map(read).collect())
 }
 
 fn of_row(row: &PgRow, boot: i64, policy: &Policy, now: Moment) -> Result<News> {

@@ -41,7 +41,6 @@ fn is_socket(path: &Path) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::net::{TcpListener, TcpStream};
 

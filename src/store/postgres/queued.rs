@@ -15,6 +15,8 @@ const KEY: &str = "c.run || '/' || c.wave || '/' || c.chunk";
 /// The name of a chunk's queue, which may be 128 characters long: the backend, so that its limit holds over all machines.
 const NAME: &str =
     "CASE WHEN length(c.backend) > 100 THEN left(c.backend, 60) || md5(c.backend) ELSE c.backend END";
+/// So long after its job was taken somebody has its chunk, or tries again and again to take it.
+const LOST: &str = "interval '15 s'";
 /// In a statement that takes rows of jobs away, as `ended`: the queues that those held are free.
 const FREE: &str = "UPDATE stripe_propagate_jobs._private_job_queues q SET locked_by = NULL, locked_at = NULL \
                     FROM ended WHERE q.id = ended.job_queue_id AND q.locked_by = ended.locked_by";
@@ -32,43 +34,39 @@ pub(super) async fn keep_queues(conn: &mut PgConnection) -> Asked<()> {
 }
 
 /// Drops the queues that have no job, unless jobs are put into the queue just now: each question for a job looks at all
-/// queues that nobody has.
-async fn drop_empty(conn: &mut PgConnection) -> Asked<()> {
-    let alone: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
-        .bind(QUEUES)
-        .fetch_one(&mut *conn)
-        .await?;
-    if !alone {
-        return Ok(());
-    }
-    // In a statement of its own, which sees the jobs that were put in before that lock was free.
-    sqlx::query(AssertSqlSafe(format!(
-        "DELETE FROM {QUEUE}._private_job_queues q WHERE q.locked_by IS NULL \
-         AND NOT EXISTS (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.job_queue_id = q.id)"
+/// queues that nobody has. The server does it by itself: of a process that hangs in the middle of it nobody waits for
+/// the lock. Not in a transaction, for that reason.
+pub(super) async fn drop_empty(conn: &mut PgConnection) -> Asked<()> {
+    // The second statement sees the jobs that were put in before that lock was free.
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "DO $$ BEGIN IF pg_try_advisory_xact_lock({QUEUES}) THEN \
+         DELETE FROM {QUEUE}._private_job_queues q WHERE q.locked_by IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.job_queue_id = q.id); END IF; END $$"
     )))
     .execute(conn)
     .await
     .map(drop)
 }
 
-/// The job of a chunk, whose row is there: numbers only. Behind [`keep_queues`].
-pub(super) async fn enqueue(conn: &mut PgConnection, id: ChunkId) -> Asked<()> {
-    sqlx::query(AssertSqlSafe(format!(
-        "{} WHERE c.run = $2 AND c.chunk = $3",
-        add()
+/// The jobs of chunks, whose rows are there: numbers only. Behind [`keep_queues`].
+pub(super) async fn enqueue(conn: &mut PgConnection, (runs, chunks): (Vec<i64>, Vec<i64>)) -> Asked<()> {
+    sqlx::query(AssertSqlSafe(add(
+        "(c.run, c.chunk) IN (SELECT * FROM unnest($2::bigint[], $3::bigint[]))",
     )))
     .bind(CHUNK)
-    .bind(number(id.run))
-    .bind(id.number.cast_signed())
+    .bind(runs)
+    .bind(chunks)
     .execute(conn)
     .await
     .map(drop)
 }
 
-fn add() -> String {
+/// All who put jobs into the queue do so in the order of its queues: no two of them wait for each other.
+fn add(which: &str) -> String {
     format!(
         "SELECT c.run, c.chunk, {QUEUE}.add_job($1, json_build_object('run', c.run, 'wave', c.wave, 'chunk', c.chunk), \
-         queue_name => {NAME}, job_key => {KEY}, max_attempts => 1000)::text FROM chunks c"
+         queue_name => {NAME}, job_key => {KEY}, max_attempts => 1000)::text FROM chunks c WHERE {which} \
+         ORDER BY c.backend, c.run, c.chunk"
     )
 }
 
@@ -81,9 +79,9 @@ pub(super) async fn end(conn: &mut PgConnection, id: ChunkId) -> Asked<()> {
     )))
     .bind(number(id.run))
     .bind(id.number.cast_signed())
-    .execute(&mut *conn)
-    .await?;
-    drop_empty(conn).await
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// As [`end`], of all chunks of these runs that are done and not told of.
@@ -99,19 +97,20 @@ pub(super) async fn end_all(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()
     .map(drop)
 }
 
-/// What must never be: an open chunk of these runs without a job, which nobody would take, and a queue that is locked
-/// for a job that is not there, of which nobody would take any. Both are mended, and told in the log.
+/// What must never be: an open chunk of these runs without a job, which nobody would take; a job that its worker of the
+/// queue does not know of; and a queue that is locked for a job that is not there, of which nobody would take any. All of it
+/// is mended, and told in the log.
 pub(super) async fn mend(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
     keep_queues(conn).await?;
-    let again = sqlx::query(AssertSqlSafe(format!(
-        "{} WHERE c.run = ANY($2) AND NOT c.done \
-         AND NOT EXISTS (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.key = {KEY})",
-        add()
-    )))
-    .bind(CHUNK)
-    .bind(numbers(runs))
-    .fetch_all(&mut *conn)
-    .await?;
+    let lost = format!(
+        "c.run = ANY($2) AND NOT c.done \
+         AND NOT EXISTS (SELECT 1 FROM {QUEUE}._private_jobs j WHERE j.key = {KEY})"
+    );
+    let again = sqlx::query(AssertSqlSafe(add(&lost)))
+        .bind(CHUNK)
+        .bind(numbers(runs))
+        .fetch_all(&mut *conn)
+        .await?;
     for row in &again {
         let (run, chunk): (i64, i64) = (row.try_get("run")?, row.try_get("chunk")?);
         tracing::warn!(
@@ -120,6 +119,7 @@ pub(super) async fn mend(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
             "the queue had lost the job of a chunk: it is in it again"
         );
     }
+    put_back(conn, runs).await?;
     // By `locked_at` a queue that somebody has taken since it was looked at is left alone.
     let free = sqlx::query(AssertSqlSafe(format!(
         "UPDATE {QUEUE}._private_job_queues q SET locked_by = NULL, locked_at = NULL \
@@ -134,6 +134,30 @@ pub(super) async fn mend(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
         tracing::warn!(
             queue = queue?,
             "a queue was locked for a job that is gone: it is free again"
+        );
+    }
+    Ok(())
+}
+
+/// Puts jobs of these runs back into the queue that were taken long ago, while no process that may have a PUT out has their
+/// chunk or another one of its backend: the answer to who took them was lost. It lives, and so the queue waits for it.
+async fn put_back(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
+    let back = sqlx::query(AssertSqlSafe(format!(
+        "SELECT c.run, c.chunk, {QUEUE}._private_return_jobs(j.locked_by, ARRAY[j.id])::text \
+         FROM chunks c JOIN {QUEUE}._private_jobs j ON j.key = {KEY} \
+         WHERE c.run = ANY($1) AND NOT c.done AND j.locked_at < now() - {LOST} AND NOT EXISTS \
+         (SELECT 1 FROM chunks o JOIN processes p ON p.id = o.works_process AND p.until > clock_timestamp() \
+         WHERE NOT o.done AND (o.backend = c.backend OR (o.run, o.chunk) = (c.run, c.chunk)))"
+    )))
+    .bind(numbers(runs))
+    .fetch_all(conn)
+    .await?;
+    for row in &back {
+        let (run, chunk): (i64, i64) = (row.try_get("run")?, row.try_get("chunk")?);
+        tracing::warn!(
+            run,
+            chunk,
+            "nobody began with a job that was taken: it is in the queue again"
         );
     }
     Ok(())
