@@ -55,7 +55,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             hands.aside.push(site);
             return;
         }
-        let is_unknown_there = puts && std::mem::take(&mut slot.ordered_again);
+        if puts && std::mem::take(&mut slot.ordered_again) {
+            // Before the chunk: the store takes both in their order.
+            self.record(site, None);
+        }
+        let (Some(hands), slot) = (&mut self.hands, &mut self.slots[site.index()]) else {
+            return;
+        };
         let is_sent = false;
         let handed = Handed { run, puts, is_sent };
         let _before = slot.set_handed(Some(handed), &mut hands.out);
@@ -64,10 +70,6 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         } else {
             hands.looks.push(site);
             hands.looks_since.get_or_insert(now);
-        }
-        if is_unknown_there {
-            // Before the chunk: the store takes both in their order.
-            self.record(site, None);
         }
     }
 

@@ -9,7 +9,7 @@ use stripe_propagate::key::PublishableKey;
 use stripe_propagate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use stripe_propagate::rules::plan::Plan;
 use stripe_propagate::rules::retry::Policy;
-use stripe_propagate::rules::run::{Halt, RunId};
+use stripe_propagate::rules::run::{Halt, RunId, RunPhase};
 use stripe_propagate::rules::state::{Allow, SiteState};
 use stripe_propagate::rules::status::Push;
 use stripe_propagate::secret::Secret;
@@ -270,6 +270,65 @@ async fn a_run_over_a_site_that_a_worker_has_of_an_earlier_one_ends() {
     for run in works.store.runs(2).await.unwrap() {
         assert!(run.ended.is_some(), "{run:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_in_its_run_reaches_the_workers() {
+    let Some((_, url)) = new_database_beside() else {
+        return;
+    };
+    let (mut coordinates, mut works) = (Process::of(&url, true).await, Process::of(&url, false).await);
+    coordinates.pushes(key("New"));
+    works.works_on(1, 1).await;
+    works.gives_back(1, 1).await;
+    coordinates.until(has_failed).await;
+    let over = |process: &Process| {
+        process
+            .run
+            .as_ref()
+            .is_some_and(|run| run.phase != RunPhase::Sending)
+    };
+    coordinates.until(over).await;
+    // By now the shop takes the key.
+    let shop = Shop {
+        stores: true,
+        ..Shop::default()
+    };
+    let mut other = Process::at(&url, false, Arc::new(shop)).await;
+    coordinates.order(Command::Retry {
+        sites: vec![SiteId(0)],
+        allow: Allow::default(),
+    });
+    other.works_on(1, 2).await;
+    other.gives_back(1, 2).await;
+    coordinates
+        .until(|process| process.state.push == Push::Stored)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_back_in_a_pause_goes_out_as_soon_as_the_run_goes_on() {
+    let Some((_, url)) = new_database_beside() else {
+        return;
+    };
+    let (mut coordinates, mut works) = (Process::of(&url, true).await, Process::of(&url, false).await);
+    coordinates.pushes(key("New"));
+    coordinates.has_begun(1).await;
+    coordinates.order(Command::Pause);
+    while !is_held(&url, 1).await {
+        sleep(Duration::from_millis(20)).await;
+    }
+    // Nothing else happens behind that.
+    sleep(Duration::from_secs(2)).await;
+    let before = number(
+        &url,
+        "SELECT coalesce(max(chunk), 0) FROM stripe_propagate.chunks",
+    )
+    .await;
+    coordinates.order(Command::GoOn);
+    works.works_on(1, before.unsigned_abs() + 1).await;
+    works.gives_back(1, before.unsigned_abs() + 1).await;
+    coordinates.until(has_failed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -242,7 +242,9 @@ async fn give_back(conn: &mut PgConnection, boot: i64, policy: &Policy, id: RunI
 async fn over(conn: &mut PgConnection, boot: i64, id: RunId, at: Moment, closed: bool) -> Result<()> {
     let counts = json(&count(conn, id, true).await?)?;
     for statement in [
-        "DELETE FROM chunks WHERE run = $1",
+        // The last one stays: a run that is retried counts on.
+        "DELETE FROM chunks WHERE run = $1 AND chunk < (SELECT max(chunk) FROM chunks WHERE run = $1)",
+        "UPDATE chunks SET done = true, told = true WHERE run = $1",
         "DELETE FROM chunk_news WHERE run = $1",
     ] {
         sqlx::query(statement)
