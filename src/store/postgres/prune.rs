@@ -83,6 +83,9 @@ pub(super) async fn prune(conn: &mut PgConnection, pruned: Pruned) -> Result<Sli
     .bind(before)
     .execute(&mut *conn)
     .await?;
+    sqlx::query("DELETE FROM chunks c WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = c.run)")
+        .execute(&mut *conn)
+        .await?;
     sqlx::query(
         "INSERT INTO meta (name, value) VALUES ('pruned_at', $1), ('pruned_before', $2) \
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
