@@ -290,7 +290,7 @@ impl Carrier {
         }
         for (id, sites) in heard.back {
             self.known.push(id);
-            if self.out.remove(&id).is_some() {
+            if self.is_back(id) {
                 self.tell(Told::Back(id.run, sites));
             }
         }
@@ -307,6 +307,14 @@ impl Carrier {
             self.mended_at = Instant::now();
             self.mend().await;
         }
+    }
+
+    /// No worker has the chunk any more. Whether it was to come back here: also where it was handed over, and no answer came
+    /// to that.
+    fn is_back(&mut self, id: ChunkId) -> bool {
+        let waited = self.waiting.len();
+        self.waiting.retain(|(numbered, _)| *numbered != Some(id));
+        self.out.remove(&id).is_some() || self.waiting.len() < waited
     }
 
     /// Takes back what the store has lost: with what it knows of the sites, which may be of some time ago.
@@ -384,3 +392,6 @@ impl Carrier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
