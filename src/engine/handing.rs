@@ -30,6 +30,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if let Some(hands) = &mut self.hands {
             hands.runs.insert(run);
             (hands.may_send, hands.recalled) = (true, false);
+            // It may have been held when another process took it up, and nobody here has said anything of it since.
+            hands.says(run, true);
             hands.refused_by.clear();
         }
     }
@@ -111,8 +113,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if may_send != std::mem::replace(&mut hands.may_send, may_send)
             && let Some(run) = run.filter(|run| hands.runs.contains(run))
         {
-            // Who carries it ends with the engine.
-            let _ended = hands.lets.send((run, may_send));
+            hands.says(run, may_send);
         }
         let aside = if may_send {
             std::mem::take(&mut hands.aside)

@@ -99,7 +99,7 @@ pub(super) enum Told {
 pub(super) struct Hands {
     pub(super) parts: UnboundedSender<Part>,
     /// Whether a run may send: it goes beside what is to be handed over.
-    pub(super) lets: UnboundedSender<(RunId, bool)>,
+    lets: UnboundedSender<(RunId, bool)>,
     pub(super) told: UnboundedReceiver<Told>,
     pub(super) places: HashMap<SiteUrl, SiteId>,
     /// The runs that this engine has begun or taken up.
@@ -167,6 +167,12 @@ impl Hands {
             came_back_strange: Vec::new(),
             strange: BTreeMap::new(),
         })
+    }
+
+    /// The workers are told whether the run may send.
+    pub(super) fn says(&self, run: RunId, may_send: bool) {
+        // Who carries it ends with the engine.
+        let _ended = self.lets.send((run, may_send));
     }
 
     /// What they tell next; never, where there are none.
