@@ -28,6 +28,9 @@ const MENDS: Duration = Duration::from_secs(10);
 /// So many chunks are in the queue for each worker that has some, and for one more: what the queue takes to find the next
 /// job grows with them.
 const BEFOREHAND: usize = 128;
+/// So many of them are of one backend at most: one is worked on at a time, and the next is there when that is done. More
+/// would take the room of others, whose workers would have nothing to do.
+const OF_BACKEND: usize = 2;
 /// So many chunks are handed over at once.
 const AT_ONCE: usize = 100;
 /// Between two answers that are longer apart the store was away.
@@ -172,10 +175,7 @@ impl Carrier {
             self.next_try += BETWEEN;
             return;
         }
-        let room = (BEFOREHAND * (self.busy + 1)).saturating_sub(self.out.len());
-        let waiting = self.waiting.iter().enumerate();
-        let may_go = waiting.filter(|(_, (_, part))| !held.unheard.contains(&part.run));
-        let goes: Vec<usize> = may_go.map(|(place, _)| place).take(room.min(AT_ONCE)).collect();
+        let goes = self.next(&held);
         if goes.is_empty() {
             self.next_try += REST;
             return;
@@ -198,6 +198,30 @@ impl Carrier {
                 }
             }
         }
+    }
+
+    /// The places of what is handed over next: backend by backend in turn, so that a large one keeps no other waiting.
+    fn next(&self, held: &Held) -> Vec<usize> {
+        let room = (BEFOREHAND * (self.busy + 1)).saturating_sub(self.out.len());
+        if room == 0 {
+            return Vec::new();
+        }
+        let mut of_backend: HashMap<&str, usize> = HashMap::new();
+        for part in self.out.values() {
+            *of_backend.entry(&part.backend).or_default() += 1;
+        }
+        let mut turns: [Vec<usize>; OF_BACKEND] = Default::default();
+        for (place, (_, part)) in self.waiting.iter().enumerate() {
+            if held.unheard.contains(&part.run) {
+                continue;
+            }
+            let before = of_backend.entry(&part.backend).or_default();
+            if let Some(turn) = turns.get_mut(*before) {
+                turn.push(place);
+                *before += 1;
+            }
+        }
+        turns.into_iter().flatten().take(room.min(AT_ONCE)).collect()
     }
 
     /// What waits of runs that may not send goes back without having been handed over, but for what may be on record. False

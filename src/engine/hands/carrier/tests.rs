@@ -128,3 +128,25 @@ async fn a_chunk_that_was_handed_over_without_an_answer_and_is_done_at_once_come
     assert!(carrier.has_nothing(), "it is out for ever");
     assert!(told_back(&mut told).is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_large_backend_keeps_no_other_waiting_and_has_its_next_chunk_when_one_is_back() {
+    let tables = Arc::new(Tables::default());
+    let (mut carrier, _told) = carrier(&tables);
+    carrier.waiting = (0..500).map(|number| part("large", number)).collect();
+    carrier
+        .waiting
+        .extend(["one", "two", "three"].map(|name| part(name, 1)));
+    carrier.hand_over().await;
+    for small in ["one", "two", "three"] {
+        assert_eq!(tables.chunks_of(small).len(), 1, "{small}");
+    }
+    let large = tables.chunks_of("large");
+    assert_eq!(large.len(), 2);
+    carrier.hand_over().await;
+    assert_eq!(tables.chunks_of("large"), large);
+    *locked(&tables.back) = vec![large[0]];
+    carrier.hear().await;
+    carrier.hand_over().await;
+    assert_eq!(tables.chunks_of("large").len(), 3);
+}
