@@ -212,8 +212,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             Told::Silence(level, text) => self.say(level, text),
             Told::Idle => self.say(
                 Level::Warning,
-                "no worker has taken anything of the run yet: is `stripe-propagate worker` running somewhere, with this \
-                 store?"
+                "no worker is there, so nothing of the run goes on: is `stripe-propagate worker` running somewhere, with \
+                 this store?"
                     .to_owned(),
             ),
         }

@@ -89,7 +89,7 @@ pub(super) enum Told {
     Unheard(StoreError),
     /// Now they could, after all: whether it may.
     HeardAtLast(RunId, bool),
-    /// None takes anything.
+    /// Something waits for a worker, and none is there.
     Idle,
     /// A worker was lost, or is back: the sentence for it.
     Silence(Level, String),

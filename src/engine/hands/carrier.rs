@@ -35,7 +35,7 @@ const OF_BACKEND: usize = 2;
 const AT_ONCE: usize = 100;
 /// Between two answers that are longer apart the store was away.
 const GAP: Duration = Duration::from_secs(5);
-/// So long nobody may have taken anything before that is told.
+/// So long no worker may be there before that is told.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Sites of a chunk that is to be.
@@ -74,8 +74,9 @@ pub(super) struct Carrier {
     mended_at: Instant,
     /// How many workers have chunks.
     busy: usize,
-    /// Since when nobody has taken anything.
+    /// Since when something waits and no worker is there, and whether that was told since one was.
     idle_since: Option<Instant>,
+    is_idle_told: bool,
     /// Workers that have sites and of which nothing is heard.
     silent: Silent,
     /// Since when the store answers without a gap, and when it did last: while it is away, nobody is heard of.
@@ -151,6 +152,7 @@ impl Carrier {
             busy: 0,
             mended_at: Instant::now(),
             idle_since: None,
+            is_idle_told: false,
             silent: Silent::default(),
             answers: None,
         }
@@ -181,10 +183,7 @@ impl Carrier {
             return;
         }
         match self.try_to_hand_over(&goes).await {
-            Ok(()) => {
-                self.failures = 0;
-                self.idle_since.get_or_insert_with(Instant::now);
-            }
+            Ok(()) => self.failures = 0,
             Err(error) => {
                 let trouble = self.trouble.as_ref();
                 let is_away = trouble.is_some_and(|trouble| trouble.borrow().is_some());
@@ -302,12 +301,11 @@ impl Carrier {
             Err(error) => {
                 // It is asked again: what was lost with it is seen when its chunk is given back.
                 tracing::debug!(%error, "what workers did is not heard of");
-                self.answers = None;
+                (self.answers, self.idle_since) = (None, None);
                 return sleep(BETWEEN).await;
             }
         };
         self.known.clear();
-        self.watch_for_the_first(&heard);
         self.busy = heard.workers.len();
         for news in heard.news {
             self.tell(Told::News(news));
@@ -318,6 +316,7 @@ impl Carrier {
                 self.tell(Told::Back(id.run, sites));
             }
         }
+        self.watch_for_any().await;
         self.watch_for_silence(heard.workers).await;
         for run in self.runs() {
             if !heard.own.contains(&run) {
@@ -384,13 +383,25 @@ impl Carrier {
         }
     }
 
-    fn watch_for_the_first(&mut self, heard: &Heard) {
-        let Some(since) = self.idle_since else { return };
-        if heard.taken {
+    /// Tells when something waits for a worker and none is there: also where the last has ended in the midst of a run.
+    async fn watch_for_any(&mut self) {
+        if self.out.is_empty() {
             self.idle_since = None;
-        } else if since.elapsed() > PATIENCE {
-            // Once: an hour from now again.
-            self.idle_since = Some(Instant::now() + Duration::from_hours(1));
+            return;
+        }
+        // Where it is not told who is there, somebody may be.
+        let is_there = self.busy > 0
+            || self
+                .workers
+                .living()
+                .await
+                .map_or(true, |living| !living.is_empty());
+        if is_there {
+            (self.idle_since, self.is_idle_told) = (None, false);
+            return;
+        }
+        let since = *self.idle_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= PATIENCE && !std::mem::replace(&mut self.is_idle_told, true) {
             self.tell(Told::Idle);
         }
     }

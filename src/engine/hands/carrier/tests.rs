@@ -16,6 +16,7 @@ struct Tables {
     back: Mutex<Vec<ChunkId>>,
     /// Whether what is handed over is kept, but the answer to that is lost.
     loses_answers: Mutex<bool>,
+    living: Mutex<Vec<CleanText>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,6 +65,7 @@ impl Workers for Tables {
         let heard = Heard {
             back: locked(&self.back).iter().map(with_sites).collect(),
             own: vec![RunId(1)],
+            taken: true,
             ..Heard::default()
         };
         Box::pin(async { Ok(heard) })
@@ -74,7 +76,8 @@ impl Workers for Tables {
     }
 
     fn living(&self) -> ToCome<'_, Vec<CleanText>> {
-        Box::pin(async { Ok(Vec::new()) })
+        let living = locked(&self.living).clone();
+        Box::pin(async { Ok(living) })
     }
 
     fn known<'a>(&'a self, sites: &'a [SiteUrl], _: &'a Policy, _: Moment) -> ToCome<'a, Vec<Newest>> {
@@ -149,4 +152,26 @@ async fn a_large_backend_keeps_no_other_waiting_and_has_its_next_chunk_when_one_
     carrier.hear().await;
     carrier.hand_over().await;
     assert_eq!(tables.chunks_of("large").len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_no_worker_is_there_is_told_each_time_that_the_last_is_gone() {
+    let tables = Arc::new(Tables::default());
+    let (mut carrier, mut told) = carrier(&tables);
+    carrier.waiting.push(part("one", 1));
+    carrier.hand_over().await;
+    for _ in 0..2 {
+        for (there, lines) in [(1, 0), (0, 1)] {
+            *locked(&tables.living) = vec![CleanText::note("shops-a"); there];
+            for _ in 0..40 {
+                carrier.hear().await;
+                sleep(POLL).await;
+            }
+            let mut idle = 0;
+            while let Ok(told) = told.try_recv() {
+                idle += usize::from(matches!(told, Told::Idle));
+            }
+            assert_eq!(idle, lines, "with {there} there");
+        }
+    }
 }
