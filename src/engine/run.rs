@@ -37,7 +37,7 @@ pub(super) struct Engine<Api, Db> {
     pub(super) clock: Clock,
     events: mpsc::UnboundedSender<Event>,
     calls: JoinSet<Finished>,
-    out: HashMap<Id, (SiteId, Call, Lane)>,
+    pub(super) out: HashMap<Id, (SiteId, Call, Lane)>,
     pub(super) run: Option<RunInfo>,
     /// The workers that make the calls of its runs, where it does not make them itself.
     pub(super) hands: Option<Hands>,

@@ -13,7 +13,7 @@ use super::words::Held;
 use crate::engine::{Clock, Level};
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
-use crate::store::workers::{BusyWorker, ChunkId, Heard, NewChunk, Workers};
+use crate::store::workers::{BusyWorker, ChunkId, NewChunk, Workers};
 use crate::store::{RunId, StoreError};
 
 /// How often what workers did is asked for, should nobody have told that something is there.

@@ -5,7 +5,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::*;
 use crate::rules::moment::Moment;
 use crate::store::Newest;
-use crate::store::workers::ToCome;
+use crate::store::workers::{Heard, ToCome};
 use crate::text::CleanText;
 
 /// What a database has of the workers, for who asks it.
