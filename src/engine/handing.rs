@@ -6,6 +6,7 @@ use super::call::describe_outcome;
 use super::hands::{GATHER, Handed, Hands, Part, Told};
 use super::run::Engine;
 use super::slot::Slot;
+use super::unasked::{Unasked, wait};
 use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Cause, Problem};
@@ -19,8 +20,6 @@ use crate::store::workers::{Did, News};
 use crate::store::{Newest, Outcome, Request, RunId, Store, StoreError};
 use crate::text::{CleanText, some_names};
 
-/// So long a site waits for another worker whose own master key was refused by others.
-const ELSEWHERE: Duration = Duration::from_secs(5);
 /// So many sites are in a chunk at most.
 const CHUNK: usize = 32;
 
@@ -33,6 +32,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             // It may have been held when another process took it up, and nobody here has said anything of it since.
             hands.says(run, true);
             hands.refused_by.clear();
+            hands.unasked = Unasked::default();
         }
     }
 
@@ -184,6 +184,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.worker_told(told);
         }
         self.tell_of_strange();
+        self.tell_of_unasked();
     }
 
     fn worker_told(&mut self, told: Told) {
@@ -338,7 +339,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 && not_asked
             {
                 // Others take the key: another worker may have it.
-                next = Next::At(now + ELSEWHERE, call);
+                next = Next::At(now + wait(self.slots[site.index()].unasked), call);
+                if let Some(hands) = &mut self.hands {
+                    hands.unasked.add(site);
+                }
             }
         }
         self.follow(site, next, now);

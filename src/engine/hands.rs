@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
+use super::unasked::Unasked;
 use super::{Clock, Level, Settings};
 use crate::rules::moment::Moment;
 use crate::rules::strange::Strange;
@@ -121,6 +122,7 @@ pub(super) struct Hands {
     /// Sites that came back since a worker does not know them, with which worker; and all of them.
     pub(super) came_back_strange: Vec<(SiteId, CleanText)>,
     pub(super) strange: BTreeMap<(RunId, CleanText), Strange>,
+    pub(super) unasked: Unasked,
 }
 
 impl Hands {
@@ -166,6 +168,7 @@ impl Hands {
             refused_by: BTreeMap::new(),
             came_back_strange: Vec::new(),
             strange: BTreeMap::new(),
+            unasked: Unasked::default(),
         })
     }
 
