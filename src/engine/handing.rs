@@ -20,6 +20,8 @@ use crate::store::workers::{Did, News};
 use crate::store::{Newest, Outcome, Request, RunId, Store, StoreError};
 use crate::text::{CleanText, some_names};
 
+/// Behind so long without a word of who coordinates a run no worker begins a PUT of it.
+const UNTOLD: Duration = Duration::from_secs(15);
 /// So many sites are in a chunk at most.
 const CHUNK: usize = 32;
 
@@ -68,10 +70,17 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
-    /// When looks that were gathered are handed over, as time since the start of the process.
+    /// When looks that were gathered are handed over, or an end that the workers cannot be told of is not waited for any
+    /// more; as time since the start of the process.
     pub(super) fn hands_timer(&self) -> Option<Duration> {
-        let since = self.hands.as_ref()?.looks_since?;
-        Some((since + GATHER).since_start)
+        let hands = self.hands.as_ref()?;
+        let gathered = hands.looks_since.map(|since| since + GATHER);
+        let now = self.clock.now();
+        let untold = hands
+            .stopping_since
+            .map(|since| since + UNTOLD)
+            .filter(|at| *at > now);
+        Some(gathered.into_iter().chain(untold).min()?.since_start)
     }
 
     /// No worker has the site any more, as far as is known here; what one had.
@@ -86,8 +95,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     /// Whether something is to be heard of workers before the engine ends: in any case of PUTs that may be out. Where
-    /// the store is away, nothing is heard, and an operator who ends all waits for nothing.
+    /// the store is away, nothing is heard, and they are not told that it ends: that is waited for until they know by
+    /// themselves.
     pub(super) fn awaits_workers(&self) -> bool {
+        let now = self.clock.now();
         let is_away = || {
             self.store
                 .trouble()
@@ -95,7 +106,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         };
         let waits = |hands: &Hands| {
             if self.stopping {
-                hands.out.puts() && !is_away()
+                let since = hands.stopping_since.map(|since| now.since(since));
+                hands.out.puts() && (!is_away() || since.is_none_or(|since| since < UNTOLD))
             } else {
                 !hands.out.is_empty()
             }
@@ -108,6 +120,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let now = self.clock.now();
         let Some(hands) = &mut self.hands else { return };
         hands.recalled &= hands.out.puts();
+        if self.stopping {
+            hands.stopping_since.get_or_insert(now);
+        }
         let may_send = !self.schedule.paused && !self.stopping && !hands.recalled;
         let run = self.run.as_ref().map(|run| run.id);
         if may_send != std::mem::replace(&mut hands.may_send, may_send)

@@ -115,6 +115,8 @@ pub(super) struct Hands {
     pub(super) out: Out,
     /// Whether the workers were told that they may send.
     pub(super) may_send: bool,
+    /// Since when the engine ends, if it does.
+    pub(super) stopping_since: Option<Moment>,
     /// Whether all is to come back before anything else is handed over.
     pub(super) recalled: bool,
     /// On which machines the workers are whose master key a site has refused.
@@ -164,6 +166,7 @@ impl Hands {
             aside: Vec::new(),
             out: Out::default(),
             may_send: true,
+            stopping_since: None,
             recalled: false,
             refused_by: BTreeMap::new(),
             came_back_strange: Vec::new(),
