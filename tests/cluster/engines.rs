@@ -244,7 +244,9 @@ async fn a_run_waits_until_its_chunks_are_back_though_all_is_heard_of_their_site
     works.works_on(1, 1).await;
     coordinates.until(has_failed).await;
     let ends = tokio::spawn(coordinates.ends());
+    // All is heard of it by now: the news have come before the chunk.
     sleep(Duration::from_millis(500)).await;
+    assert!(!ends.is_finished(), "it has not waited for its chunk");
     works.gives_back(1, 1).await;
     ends.await.unwrap();
     let run = works.store.runs(1).await.unwrap().remove(0);
