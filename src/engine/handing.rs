@@ -225,6 +225,14 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     format!("the workers could be told that run {} may {not}send", run.0),
                 );
             }
+            Told::Deaf(error) => self.say(
+                Level::Error,
+                format!("what the workers did is not heard of, and is asked for again and again ({error})"),
+            ),
+            Told::HearsAgain => self.say(
+                Level::Info,
+                "what the workers did is heard of again".to_owned(),
+            ),
             Told::Silence(level, text) => self.say(level, text),
             Told::Idle => self.say(
                 Level::Warning,
@@ -258,6 +266,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 let attempt = describe_outcome(site, &outcome);
                 self.tell(Event::Attempt(attempt));
                 let standing = self.standing_of(site, &outcome.served, now);
+                let problem = news.state.as_ref().and_then(|told| told.problem);
                 // What a worker does not ask is to be sent yet: so it stays until that has given it back.
                 if let Some(told) = news.state.filter(|told| !told.is_not_asked()) {
                     self.change(site, |state| {
@@ -265,20 +274,27 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                         state.take_standing(standing);
                     });
                 }
-                self.hear_worker(site, &outcome, news.by, now);
+                self.hear_worker(site, (&outcome, problem), news.by, now);
                 self.sound(site);
             }
         }
     }
 
     /// What a worker's answer says of the master key.
-    fn hear_worker(&mut self, site: SiteId, outcome: &Outcome, by: CleanText, now: Moment) {
+    fn hear_worker(
+        &mut self,
+        site: SiteId,
+        (outcome, problem): (&Outcome, Option<Problem>),
+        by: CleanText,
+        now: Moment,
+    ) {
         if outcome.request != Request::Put {
             return;
         }
         let word = match (outcome.cause, outcome.http) {
             (Some(Cause::RefusedKey), Some(_)) => Word::Refused,
             (None | Some(Cause::RefusedFormat), _) => Word::Accepted,
+            (Some(Cause::BadAnswer), _) if problem == Some(Problem::SaysNotStored) => Word::Accepted,
             _ => Word::Nothing,
         };
         let key = self.sites[site.index()].master_key;

@@ -90,6 +90,10 @@ pub(super) enum Told {
     Unheard(StoreError),
     /// Now they could, after all: whether it may.
     HeardAtLast(RunId, bool),
+    /// What they did could not be heard of, again and again.
+    Deaf(StoreError),
+    /// Now it could, after all.
+    HearsAgain,
     /// Something waits for a worker, and none is there.
     Idle,
     /// A worker was lost, or is back: the sentence for it.

@@ -64,8 +64,9 @@ pub(super) struct Carrier {
     /// When that is tried next, and how often it was in vain though the store was reached.
     next_try: Instant,
     failures: usize,
-    /// When it was heard of workers last.
+    /// When it was asked last what workers did, and how often that was in vain since, though the store was reached.
     heard_at: Instant,
+    unheard: usize,
     /// Chunks that are not given back, with their sites for who gets them back in vain.
     out: BTreeMap<ChunkId, Part>,
     /// Chunks that were given back, until the store knows that this is known.
@@ -147,6 +148,7 @@ impl Carrier {
             next_try: Instant::now(),
             failures: 0,
             heard_at: Instant::now(),
+            unheard: 0,
             out: BTreeMap::new(),
             known: Vec::new(),
             busy: 0,
@@ -161,6 +163,12 @@ impl Carrier {
     fn tell(&self, told: Told) {
         // The engine has ended.
         let _gone = self.tell.send(told);
+    }
+
+    /// Whether the store is not reached: another line tells of that.
+    fn is_away(&self) -> bool {
+        let trouble = self.trouble.as_ref();
+        trouble.is_some_and(|trouble| trouble.borrow().is_some())
     }
 
     /// Whether workers have nothing, and are to get nothing.
@@ -185,9 +193,7 @@ impl Carrier {
         match self.try_to_hand_over(&goes).await {
             Ok(()) => self.failures = 0,
             Err(error) => {
-                let trouble = self.trouble.as_ref();
-                let is_away = trouble.is_some_and(|trouble| trouble.borrow().is_some());
-                self.failures += usize::from(!is_away);
+                self.failures += usize::from(!self.is_away());
                 self.next_try += BETWEEN;
                 if self.failures >= FAILURES {
                     self.failures = 0;
@@ -302,9 +308,18 @@ impl Carrier {
                 // It is asked again: what was lost with it is seen when its chunk is given back.
                 tracing::debug!(%error, "what workers did is not heard of");
                 (self.answers, self.idle_since) = (None, None);
+                if !self.is_away() {
+                    self.unheard += 1;
+                    if self.unheard == FAILURES {
+                        self.tell(Told::Deaf(error));
+                    }
+                }
                 return sleep(BETWEEN).await;
             }
         };
+        if std::mem::take(&mut self.unheard) >= FAILURES {
+            self.tell(Told::HearsAgain);
+        }
         self.known.clear();
         self.busy = heard.workers.len();
         for news in heard.news {

@@ -17,6 +17,8 @@ struct Tables {
     /// Whether what is handed over is kept, but the answer to that is lost.
     loses_answers: Mutex<bool>,
     living: Mutex<Vec<CleanText>>,
+    /// Whether it cannot be told what workers did.
+    is_mute: Mutex<bool>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -56,6 +58,9 @@ impl Workers for Tables {
     }
 
     fn heard<'a>(&'a self, known: &'a [ChunkId], _: &'a Policy, _: Moment) -> ToCome<'a, Heard> {
+        if *locked(&self.is_mute) {
+            return Box::pin(async { Err(StoreError::Failed("a row cannot be read".to_owned())) });
+        }
         locked(&self.back).retain(|id| !known.contains(id));
         let chunks = locked(&self.chunks);
         let with_sites = |id: &ChunkId| {
@@ -174,4 +179,21 @@ async fn that_no_worker_is_there_is_told_each_time_that_the_last_is_gone() {
             assert_eq!(idle, lines, "with {there} there");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_nothing_can_be_heard_of_workers_is_told_once_and_that_it_can_again_once() {
+    let tables = Arc::new(Tables::default());
+    let (mut carrier, mut told) = carrier(&tables);
+    carrier.waiting.push(part("one", 1));
+    carrier.hand_over().await;
+    for (is_mute, times) in [(true, FAILURES - 1), (false, 3), (true, FAILURES * 3), (false, 3)] {
+        *locked(&tables.is_mute) = is_mute;
+        for _ in 0..times {
+            carrier.hear().await;
+        }
+    }
+    assert!(matches!(told.try_recv(), Ok(Told::Deaf(_))));
+    assert!(matches!(told.try_recv(), Ok(Told::HearsAgain)));
+    assert!(told.try_recv().is_err());
 }
