@@ -60,7 +60,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return;
         }
         let is_sent = false;
-        let handed = Handed { run, puts, is_sent };
+        let handed = Handed {
+            run,
+            puts,
+            is_sent,
+            words: hands.words,
+        };
         let _before = slot.set_handed(Some(handed), &mut hands.out);
         if puts {
             hands.puts.push(site);
@@ -258,6 +263,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let policy = self.settings.policy.clone();
         match news.did {
             Did::Intends => {
+                self.slots[site.index()].unsent = 0;
                 if !self.slots[site.index()].state.is_put_out() {
                     self.change(site, |state| state.calling(Call::Put, &policy, now));
                 }
@@ -358,6 +364,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             hands.came_back_strange.push((site, told.detail.clone()));
         }
         let not_asked = self.slots[site.index()].was_not_asked(run, &newest.state);
+        let may_be_unsent = self.may_be_unsent(site) && !not_asked;
         let mut next = self.take_from_worker(site, newest);
         if self.slots[site.index()].state.awaits_put() {
             if not_asked {
@@ -374,6 +381,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 if let Some(hands) = &mut self.hands {
                     hands.unasked.add(site);
                 }
+            }
+            if may_be_unsent {
+                next = self.back_unsent(site, next, now);
             }
         }
         self.follow(site, next, now);

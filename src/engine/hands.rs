@@ -37,6 +37,8 @@ pub(super) struct Handed {
     pub(super) puts: bool,
     /// Whether that is on its way to them: until then it is gathered.
     pub(super) is_sent: bool,
+    /// How many words the workers had by then.
+    pub(super) words: u32,
 }
 
 /// How many sites workers have, run by run: those with a PUT to come, and all.
@@ -117,8 +119,9 @@ pub(super) struct Hands {
     pub(super) aside: Vec<SiteId>,
     /// What workers have: [`Slot::set_handed`](super::slot::Slot::set_handed) counts it.
     pub(super) out: Out,
-    /// Whether the workers were told that they may send.
+    /// Whether the workers were told that they may send, and how often they were told something.
     pub(super) may_send: bool,
+    pub(super) words: u32,
     /// Since when the engine ends, if it does.
     pub(super) stopping_since: Option<Moment>,
     /// Whether all is to come back before anything else is handed over.
@@ -170,6 +173,7 @@ impl Hands {
             aside: Vec::new(),
             out: Out::default(),
             may_send: true,
+            words: 0,
             stopping_since: None,
             recalled: false,
             refused_by: BTreeMap::new(),
@@ -180,7 +184,8 @@ impl Hands {
     }
 
     /// The workers are told whether the run may send.
-    pub(super) fn says(&self, run: RunId, may_send: bool) {
+    pub(super) fn says(&mut self, run: RunId, may_send: bool) {
+        self.words = self.words.wrapping_add(1);
         // Who carries it ends with the engine.
         let _ended = self.lets.send((run, may_send));
     }

@@ -36,6 +36,8 @@ pub(super) struct Slot {
     not_asked_at: Option<Moment>,
     /// How often in a row workers have given it back for that since it was ordered.
     pub(super) unasked: u32,
+    /// How often in a row workers have given it back unsent, though they might have sent it.
+    pub(super) unsent: u32,
     /// Set while a worker has it: nothing is ordered or recorded of it here.
     handed: Option<Handed>,
     /// The chunk of another process's run that it is in, for a worker.
@@ -59,6 +61,7 @@ impl Slot {
             was_unknown: None,
             not_asked_at: None,
             unasked: 0,
+            unsent: 0,
             handed: None,
             chunk: None,
         }
@@ -83,7 +86,7 @@ impl Slot {
     /// It is ordered anew: that it was not asked before is no news any more.
     pub(super) fn forgets_not_asked(&mut self) {
         self.not_asked_at = self.state.at.filter(|_| self.state.is_not_asked());
-        self.unasked = 0;
+        (self.unasked, self.unsent) = (0, 0);
     }
 
     /// Whether `newest`, which is on record of it, tells that somebody has not asked it in `run` since it was ordered.

@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use super::run::Engine;
 use super::{Event, Level};
+use crate::rules::moment::Moment;
 use crate::rules::run::{Halt, RunId};
+use crate::rules::state::Next;
 use crate::site::{MasterKeyId, SiteId};
 use crate::site_api::SiteApi;
 use crate::store::Store;
@@ -21,12 +23,19 @@ pub(super) fn wait(times: u32) -> Duration {
     ELSEWHERE.saturating_mul(doubled).min(LONGEST)
 }
 
-/// Sites that workers have given back since their own master key was refused, while that of another was taken.
+/// So often a site comes back unsent before that is told: a worker that ends gives back what it has.
+const ODD: u32 = 3;
+
+/// Sites that workers have given back since their own master key was refused, while that of another was taken, or
+/// unsent for reasons of their own.
 #[derive(Debug, Default)]
 pub(super) struct Unasked {
     came_back: Vec<SiteId>,
     /// Of which master keys that was told.
     told: BTreeSet<MasterKeyId>,
+    /// Those that came back unsent again and again, and whether that was told.
+    unsent: Vec<SiteId>,
+    is_unsent_told: bool,
 }
 
 impl Unasked {
@@ -42,8 +51,53 @@ impl Unasked {
 }
 
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
+    /// Whether a worker that gives the site back might have sent it all the time that it had it.
+    pub(super) fn may_be_unsent(&self, site: SiteId) -> bool {
+        let handed = self.slots[site.index()].handed();
+        let hands = self.hands.as_ref();
+        hands.zip(handed).is_some_and(|(hands, handed)| {
+            handed.puts && hands.may_send && !hands.recalled && handed.words == hands.words
+        })
+    }
+
+    /// A worker gave it back unsent. The first time it goes to the next at once; from then on it waits, lest it goes round
+    /// and round between workers that put nothing on record.
+    pub(super) fn back_unsent(&mut self, site: SiteId, next: Next, now: Moment) -> Next {
+        let slot = &mut self.slots[site.index()];
+        slot.unsent = slot.unsent.saturating_add(1);
+        let times = slot.unsent;
+        if times >= ODD
+            && let Some(hands) = &mut self.hands
+        {
+            hands.unasked.unsent.push(site);
+        }
+        match next {
+            Next::Now(call) if times > 1 => Next::At(now + wait(times - 1), call),
+            Next::At(at, call) if times > 1 => Next::At(at.max(now + wait(times - 1)), call),
+            next => next,
+        }
+    }
+
+    /// Tells once in a run that workers send nothing of what they get.
+    fn tell_of_unsent(&mut self) {
+        let Some(hands) = &mut self.hands else { return };
+        let unsent = std::mem::take(&mut hands.unasked.unsent);
+        if unsent.is_empty() || std::mem::replace(&mut hands.unasked.is_unsent_told, true) {
+            return;
+        }
+        let sites = Count(unsent.len(), "site");
+        self.say(
+            Level::Warning,
+            format!(
+                "workers have given {sites} back {ODD} times without having sent anything, and get them less often from \
+                 now on: the logs of the workers say why"
+            ),
+        );
+    }
+
     /// Tells once of each master key that a worker has wrong, and ends the wait for a better one where none comes.
     pub(super) fn tell_of_unasked(&mut self) {
+        self.tell_of_unsent();
         let Some(hands) = &mut self.hands else { return };
         let mut of_key: BTreeMap<(RunId, MasterKeyId), Vec<SiteId>> = BTreeMap::new();
         for site in std::mem::take(&mut hands.unasked.came_back) {
