@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::describe_outcome;
-use super::hands::{GATHER, Handed, Hands, Part, Told};
+use super::hands::{GATHER, Handed, Hands, Part, Told, Unasked};
 use super::run::Engine;
 use super::slot::Slot;
-use super::unasked::{Unasked, wait};
+use super::unasked::wait;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Cause, Problem};

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
-use super::unasked::Unasked;
 use super::{Clock, Level, Settings};
 use crate::rules::moment::Moment;
 use crate::rules::strange::Strange;
@@ -25,6 +24,9 @@ use carrier::carry;
 mod words;
 use words::{Held, Words, say};
 
+/// How long is waited behind a failure, and how many are borne of a store that is reached.
+const BETWEEN: Duration = Duration::from_secs(1);
+const FAILURES: usize = 5;
 /// So long a look that is due waits for others of its backend.
 pub(super) const GATHER: Duration = Duration::from_secs(1);
 
@@ -100,6 +102,30 @@ pub(super) enum Told {
     Idle,
     /// A worker was lost, or is back: the sentence for it.
     Silence(Level, String),
+}
+
+/// Sites that workers have given back since their own master key was refused, while that of another was taken, or
+/// unsent for reasons of their own.
+#[derive(Debug, Default)]
+pub(super) struct Unasked {
+    pub(super) came_back: Vec<SiteId>,
+    /// Of which master keys that was told.
+    pub(super) told: BTreeSet<MasterKeyId>,
+    /// Those that came back unsent again and again, and whether that was told.
+    pub(super) unsent: Vec<SiteId>,
+    pub(super) is_unsent_told: bool,
+}
+
+impl Unasked {
+    /// A worker has not asked it.
+    pub(super) fn add(&mut self, site: SiteId) {
+        self.came_back.push(site);
+    }
+
+    /// Somebody has decided what becomes of sites with this key.
+    pub(super) fn forget(&mut self, key: MasterKeyId) {
+        self.told.remove(&key);
+    }
 }
 
 /// The workers, as who coordinates their runs knows them.

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::run::Engine;
@@ -25,30 +25,6 @@ pub(super) fn wait(times: u32) -> Duration {
 
 /// So often a site comes back unsent before that is told: a worker that ends gives back what it has.
 const ODD: u32 = 3;
-
-/// Sites that workers have given back since their own master key was refused, while that of another was taken, or
-/// unsent for reasons of their own.
-#[derive(Debug, Default)]
-pub(super) struct Unasked {
-    came_back: Vec<SiteId>,
-    /// Of which master keys that was told.
-    told: BTreeSet<MasterKeyId>,
-    /// Those that came back unsent again and again, and whether that was told.
-    unsent: Vec<SiteId>,
-    is_unsent_told: bool,
-}
-
-impl Unasked {
-    /// A worker has not asked it.
-    pub(super) fn add(&mut self, site: SiteId) {
-        self.came_back.push(site);
-    }
-
-    /// Somebody has decided what becomes of sites with this key.
-    pub(super) fn forget(&mut self, key: MasterKeyId) {
-        self.told.remove(&key);
-    }
-}
 
 impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// Whether a worker that gives the site back might have sent it all the time that it had it.

@@ -7,9 +7,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::Told;
 use super::silence::{Change, SILENCE, Silent};
 use super::words::Held;
+use super::{BETWEEN, FAILURES, Told};
 use crate::engine::{Clock, Level};
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
@@ -20,9 +20,6 @@ use crate::store::{RunId, StoreError};
 const POLL: Duration = Duration::from_secs(1);
 /// Between two questions.
 const REST: Duration = Duration::from_millis(100);
-/// How long is waited behind a failure, and how many are borne of a store that is reached.
-pub(super) const BETWEEN: Duration = Duration::from_secs(1);
-pub(super) const FAILURES: usize = 5;
 /// How often it is seen whether all chunks are on record, and in the queue.
 const MENDS: Duration = Duration::from_secs(10);
 /// So many chunks are in the queue for each worker that has some, and for one more: what the queue takes to find the next

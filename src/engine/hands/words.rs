@@ -5,8 +5,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::Told;
-use super::carrier::{BETWEEN, FAILURES};
+use super::{BETWEEN, FAILURES, Told};
 use crate::store::workers::Workers;
 use crate::store::{RunId, StoreError};
 
