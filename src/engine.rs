@@ -41,6 +41,8 @@ mod slot;
 mod hands;
 /// What is handed over to workers, and what comes back.
 mod handing;
+/// What comes back since a worker's own master key is refused.
+mod unasked;
 /// What a worker has taken.
 mod chunks;
 /// What a worker does with that.

@@ -392,6 +392,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         self.trial_of(site).try_again(site, key);
         if let Some(hands) = &mut self.hands {
             hands.refused_by.remove(&key);
+            hands.unasked.forget(key);
         }
     }
 }

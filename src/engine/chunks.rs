@@ -1,5 +1,6 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use super::Chunk;
 use crate::site::SiteId;
 use crate::store::workers::ChunkId;
 
@@ -16,6 +17,8 @@ pub(super) struct Part {
 pub(super) struct Chunks {
     /// The sites of each that are not done with.
     pub(super) open: HashMap<ChunkId, HashSet<SiteId>>,
+    /// Those that begin when no call is out any more that was made of their sites for another one.
+    pub(super) waiting: Vec<Chunk>,
     /// Those of which nothing more is sent.
     pub(super) given_back: HashSet<ChunkId>,
     /// Those that are done with, once so many records are answered.

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::describe_outcome;
-use super::hands::{GATHER, Handed, Hands, Part, Told};
+use super::hands::{GATHER, Handed, Hands, Part, Told, Unasked};
 use super::run::Engine;
 use super::slot::Slot;
+use super::unasked::wait;
 use super::{Event, Level};
 use crate::rules::moment::Moment;
 use crate::rules::outcome::{Cause, Problem};
@@ -19,8 +20,8 @@ use crate::store::workers::{Did, News};
 use crate::store::{Newest, Outcome, Request, RunId, Store, StoreError};
 use crate::text::{CleanText, some_names};
 
-/// So long a site waits for another worker whose own master key was refused by others.
-const ELSEWHERE: Duration = Duration::from_secs(5);
+/// Behind so long without a word of who coordinates a run no worker begins a PUT of it.
+const UNTOLD: Duration = Duration::from_secs(15);
 /// So many sites are in a chunk at most.
 const CHUNK: usize = 32;
 
@@ -30,7 +31,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if let Some(hands) = &mut self.hands {
             hands.runs.insert(run);
             (hands.may_send, hands.recalled) = (true, false);
+            // It may have been held when another process took it up, and nobody here has said anything of it since.
+            hands.says(run, true);
             hands.refused_by.clear();
+            hands.unasked = Unasked::default();
         }
     }
 
@@ -63,7 +67,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             return;
         };
         let is_sent = false;
-        let handed = Handed { run, puts, is_sent };
+        let handed = Handed {
+            run,
+            puts,
+            is_sent,
+            words: hands.words,
+        };
         let _before = slot.set_handed(Some(handed), &mut hands.out);
         if puts {
             hands.puts.push(site);
@@ -73,10 +82,17 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
-    /// When looks that were gathered are handed over, as time since the start of the process.
+    /// When looks that were gathered are handed over, or an end that the workers cannot be told of is not waited for any
+    /// more; as time since the start of the process.
     pub(super) fn hands_timer(&self) -> Option<Duration> {
-        let since = self.hands.as_ref()?.looks_since?;
-        Some((since + GATHER).since_start)
+        let hands = self.hands.as_ref()?;
+        let gathered = hands.looks_since.map(|since| since + GATHER);
+        let now = self.clock.now();
+        let untold = hands
+            .stopping_since
+            .map(|since| since + UNTOLD)
+            .filter(|at| *at > now);
+        Some(gathered.into_iter().chain(untold).min()?.since_start)
     }
 
     /// No worker has the site any more, as far as is known here; what one had.
@@ -91,8 +107,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     }
 
     /// Whether something is to be heard of workers before the engine ends: in any case of PUTs that may be out. Where
-    /// the store is away, nothing is heard, and an operator who ends all waits for nothing.
+    /// the store is away, nothing is heard, and they are not told that it ends: that is waited for until they know by
+    /// themselves.
     pub(super) fn awaits_workers(&self) -> bool {
+        let now = self.clock.now();
         let is_away = || {
             self.store
                 .trouble()
@@ -100,7 +118,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         };
         let waits = |hands: &Hands| {
             if self.stopping {
-                hands.out.puts() && !is_away()
+                let since = hands.stopping_since.map(|since| now.since(since));
+                hands.out.puts() && (!is_away() || since.is_none_or(|since| since < UNTOLD))
             } else {
                 !hands.out.is_empty()
             }
@@ -113,12 +132,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let now = self.clock.now();
         let Some(hands) = &mut self.hands else { return };
         hands.recalled &= hands.out.puts();
+        if self.stopping {
+            hands.stopping_since.get_or_insert(now);
+        }
         let may_send = !self.schedule.paused && !self.stopping && !hands.recalled;
         let run = self.run.as_ref().map(|run| run.id);
         if may_send != std::mem::replace(&mut hands.may_send, may_send)
             && let Some(run) = run.filter(|run| hands.runs.contains(run))
         {
-            hands.say(run, may_send);
+            hands.says(run, may_send);
         }
         let aside = if may_send {
             std::mem::take(&mut hands.aside)
@@ -191,6 +213,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             self.worker_told(told);
         }
         self.tell_of_strange();
+        self.tell_of_unasked();
     }
 
     fn worker_told(&mut self, told: Told) {
@@ -216,11 +239,19 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                     format!("the workers could be told that run {} may {not}send", run.0),
                 );
             }
+            Told::Deaf(error) => self.say(
+                Level::Error,
+                format!("what the workers did is not heard of, and is asked for again and again ({error})"),
+            ),
+            Told::HearsAgain => self.say(
+                Level::Info,
+                "what the workers did is heard of again".to_owned(),
+            ),
             Told::Silence(level, text) => self.say(level, text),
             Told::Idle => self.say(
                 Level::Warning,
-                "no worker has taken anything of the run yet: is `stripe-propagate worker` running somewhere, with this \
-                 store?"
+                "no worker is there, so nothing of the run goes on: is `stripe-propagate worker` running somewhere, with \
+                 this store?"
                     .to_owned(),
             ),
         }
@@ -241,6 +272,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let policy = self.settings.policy.clone();
         match news.did {
             Did::Intends => {
+                self.slots[site.index()].unsent = 0;
                 if !self.slots[site.index()].state.is_put_out() {
                     self.change(site, |state| state.calling(Call::Put, &policy, now));
                 }
@@ -249,6 +281,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 let attempt = describe_outcome(site, &outcome);
                 self.tell(Event::Attempt(attempt));
                 let standing = self.standing_of(site, &outcome.served, now);
+                let problem = news.state.as_ref().and_then(|told| told.problem);
                 // What a worker does not ask is to be sent yet: so it stays until that has given it back.
                 if let Some(told) = news.state.filter(|told| !told.is_not_asked()) {
                     self.change(site, |state| {
@@ -256,20 +289,27 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                         state.take_standing(standing);
                     });
                 }
-                self.hear_worker(site, &outcome, news.by, now);
+                self.hear_worker(site, (&outcome, problem), news.by, now);
                 self.sound(site);
             }
         }
     }
 
     /// What a worker's answer says of the master key.
-    fn hear_worker(&mut self, site: SiteId, outcome: &Outcome, by: CleanText, now: Moment) {
+    fn hear_worker(
+        &mut self,
+        site: SiteId,
+        (outcome, problem): (&Outcome, Option<Problem>),
+        by: CleanText,
+        now: Moment,
+    ) {
         if outcome.request != Request::Put {
             return;
         }
         let word = match (outcome.cause, outcome.http) {
             (Some(Cause::RefusedKey), Some(_)) => Word::Refused,
             (None | Some(Cause::RefusedFormat), _) => Word::Accepted,
+            (Some(Cause::BadAnswer), _) if problem == Some(Problem::SaysNotStored) => Word::Accepted,
             _ => Word::Nothing,
         };
         let key = self.sites[site.index()].master_key;
@@ -333,6 +373,7 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             hands.came_back_strange.push((site, told.detail.clone()));
         }
         let not_asked = self.slots[site.index()].was_not_asked(run, &newest.state);
+        let may_be_unsent = self.may_be_unsent(site) && !not_asked;
         let mut next = self.take_from_worker(site, newest);
         if let Push::Unknown(cause) = newest.state.push
             && is_strange
@@ -350,7 +391,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 && not_asked
             {
                 // Others take the key: another worker may have it.
-                next = Next::At(now + ELSEWHERE, call);
+                next = Next::At(now + wait(self.slots[site.index()].unasked), call);
+                if let Some(hands) = &mut self.hands {
+                    hands.unasked.add(site);
+                }
+            }
+            if may_be_unsent {
+                next = self.back_unsent(site, next, now);
             }
         }
         self.follow(site, next, now);

@@ -24,10 +24,9 @@ use carrier::carry;
 mod words;
 use words::{Held, Words, say};
 
-/// How long is waited behind a failure of the store, and how many are borne of one that is reached.
+/// How long is waited behind a failure, and how many are borne of a store that is reached.
 const BETWEEN: Duration = Duration::from_secs(1);
 const FAILURES: usize = 5;
-
 /// So long a look that is due waits for others of its backend.
 pub(super) const GATHER: Duration = Duration::from_secs(1);
 
@@ -40,6 +39,8 @@ pub(super) struct Handed {
     pub(super) puts: bool,
     /// Whether that is on its way to them: until then it is gathered.
     pub(super) is_sent: bool,
+    /// How many words the workers had by then.
+    pub(super) words: u32,
 }
 
 /// How many sites workers have, run by run: those with a PUT to come, and all.
@@ -93,20 +94,46 @@ pub(super) enum Told {
     Unheard(StoreError),
     /// Now they could, after all: whether it may.
     HeardAtLast(RunId, bool),
-    /// None takes anything.
+    /// What they did could not be heard of, again and again.
+    Deaf(StoreError),
+    /// Now it could, after all.
+    HearsAgain,
+    /// Something waits for a worker, and none is there.
     Idle,
     /// A worker was lost, or is back: the sentence for it.
     Silence(Level, String),
+}
+
+/// Sites that workers have given back since their own master key was refused, while that of another was taken, or
+/// unsent for reasons of their own.
+#[derive(Debug, Default)]
+pub(super) struct Unasked {
+    pub(super) came_back: Vec<SiteId>,
+    /// Of which master keys that was told.
+    pub(super) told: BTreeSet<MasterKeyId>,
+    /// Those that came back unsent again and again, and whether that was told.
+    pub(super) unsent: Vec<SiteId>,
+    pub(super) is_unsent_told: bool,
+}
+
+impl Unasked {
+    /// A worker has not asked it.
+    pub(super) fn add(&mut self, site: SiteId) {
+        self.came_back.push(site);
+    }
+
+    /// Somebody has decided what becomes of sites with this key.
+    pub(super) fn forget(&mut self, key: MasterKeyId) {
+        self.told.remove(&key);
+    }
 }
 
 /// The workers, as who coordinates their runs knows them.
 pub(super) struct Hands {
     pub(super) parts: UnboundedSender<Part>,
     /// Whether a run may send, with the number of the word: it goes beside what is to be handed over.
-    lets: UnboundedSender<(RunId, bool, u64)>,
+    lets: UnboundedSender<(RunId, bool, u32)>,
     held: Arc<watch::Sender<Held>>,
-    /// How many words were said.
-    words: u64,
     pub(super) told: UnboundedReceiver<Told>,
     pub(super) places: HashMap<SiteUrl, SiteId>,
     /// The runs that this engine has begun or taken up.
@@ -119,8 +146,11 @@ pub(super) struct Hands {
     pub(super) aside: Vec<SiteId>,
     /// What workers have: [`Slot::set_handed`](super::slot::Slot::set_handed) counts it.
     pub(super) out: Out,
-    /// Whether the workers were told that they may send.
+    /// Whether the workers were told that they may send, and how often they were told something.
     pub(super) may_send: bool,
+    pub(super) words: u32,
+    /// Since when the engine ends, if it does.
+    pub(super) stopping_since: Option<Moment>,
     /// Whether all is to come back before anything else is handed over.
     pub(super) recalled: bool,
     /// On which machines the workers are whose master key a site has refused.
@@ -128,6 +158,7 @@ pub(super) struct Hands {
     /// Sites that came back since a worker does not know them, with which worker; and all of them.
     pub(super) came_back_strange: Vec<(SiteId, CleanText)>,
     pub(super) strange: BTreeMap<(RunId, CleanText), Strange>,
+    pub(super) unasked: Unasked,
 }
 
 impl Hands {
@@ -158,7 +189,6 @@ impl Hands {
             parts,
             lets,
             held,
-            words: 0,
             told,
             places: (0..)
                 .map(SiteId)
@@ -172,16 +202,19 @@ impl Hands {
             aside: Vec::new(),
             out: Out::default(),
             may_send: true,
+            words: 0,
+            stopping_since: None,
             recalled: false,
             refused_by: BTreeMap::new(),
             came_back_strange: Vec::new(),
             strange: BTreeMap::new(),
+            unasked: Unasked::default(),
         })
     }
 
     /// The workers are to know whether the run may send; until then nothing more of it is handed over.
-    pub(super) fn say(&mut self, run: RunId, may: bool) {
-        self.words += 1;
+    pub(super) fn says(&mut self, run: RunId, may: bool) {
+        self.words = self.words.wrapping_add(1);
         let number = self.words;
         self.held.send_modify(|held| held.is_said(run, may, number));
         // Who carries it ends with the engine.

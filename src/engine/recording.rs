@@ -104,8 +104,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         match self.store.resume_run(run, now).await {
             Ok(()) => {
                 self.records.holds_store = true;
-                if let Some(hands) = &mut self.hands {
-                    hands.runs.insert(run);
+                if let Some(hands) = &mut self.hands
+                    && hands.runs.insert(run)
+                {
+                    // What was said of it before another process took it up is no word of now.
+                    hands.says(run, hands.may_send);
                 }
                 true
             }

@@ -37,7 +37,7 @@ pub(super) struct Engine<Api, Db> {
     pub(super) clock: Clock,
     events: mpsc::UnboundedSender<Event>,
     calls: JoinSet<Finished>,
-    out: HashMap<Id, (SiteId, Call, Lane)>,
+    pub(super) out: HashMap<Id, (SiteId, Call, Lane)>,
     pub(super) run: Option<RunInfo>,
     /// The workers that make the calls of its runs, where it does not make them itself.
     pub(super) hands: Option<Hands>,
@@ -365,7 +365,8 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 })
             }
             Finished::TakenOver(newest) => self.taken_over(site, &newest),
-            Finished::NotRecorded(_) if self.chunks.is_worker => {
+            Finished::NotRecorded(error) if self.chunks.is_worker => {
+                tracing::warn!(%error, "a PUT is not put on record, so it is not sent: its chunk is given back");
                 // Its run is held, or another worker has it: that is for who coordinates it.
                 self.change(site, |state| state.put_unsent(now));
                 self.give_back_chunk_of(site);

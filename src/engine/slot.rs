@@ -36,6 +36,10 @@ pub(super) struct Slot {
     not_asked_at: Option<Moment>,
     /// Whether it was ordered anew, and that is not on record: a worker would take it for done with.
     pub(super) ordered_again: bool,
+    /// How often in a row workers have given it back for that since it was ordered.
+    pub(super) unasked: u32,
+    /// How often in a row workers have given it back unsent, though they might have sent it.
+    pub(super) unsent: u32,
     /// Set while a worker has it: nothing is ordered or recorded of it here.
     handed: Option<Handed>,
     /// The chunk of another process's run that it is in, for a worker.
@@ -59,6 +63,8 @@ impl Slot {
             was_unknown: None,
             not_asked_at: None,
             ordered_again: false,
+            unasked: 0,
+            unsent: 0,
             handed: None,
             chunk: None,
         }
@@ -83,6 +89,7 @@ impl Slot {
     /// It is ordered anew: that it was not asked before is no news any more.
     pub(super) fn forgets_not_asked(&mut self) {
         self.not_asked_at = self.state.at.filter(|_| self.state.is_not_asked());
+        (self.unasked, self.unsent) = (0, 0);
     }
 
     /// Whether `newest`, which is on record of it, tells that somebody has not asked it in `run` since it was ordered.
@@ -91,7 +98,9 @@ impl Slot {
         let before = std::mem::replace(&mut self.not_asked_at, at);
         // The same moment may be told in several ways, but for the wall clock.
         let wall = |at: Option<Moment>| at.map(|at| at.wall);
-        at.is_some() && newest.run == Some(run) && wall(at) != wall(before)
+        let is_so = at.is_some() && newest.run == Some(run) && wall(at) != wall(before);
+        self.unasked += u32::from(is_so);
+        is_so
     }
 
     /// What goes on record.

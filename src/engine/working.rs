@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::chunks::Part;
 use super::run::Engine;
 use super::{Chunk, Event};
@@ -12,8 +14,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
     /// of waves and halts; here each site goes when it can.
     pub(super) fn take_chunk(&mut self, chunk: Chunk) {
         let now = self.clock.now();
-        let Chunk { id, wave, sites, .. } = chunk;
         self.chunks.is_worker = true;
+        if self.calls_any(&chunk) {
+            // What comes of that call is of the run that it was made for.
+            return self.chunks.waiting.push(chunk);
+        }
+        let Chunk { id, wave, sites, .. } = chunk;
         let open = &self.chunks.open;
         let is_open = |run| open.keys().any(|id| id.run == run);
         self.trials.take_chunk(id.run, is_open);
@@ -22,6 +28,10 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let of_chunk = sites.iter().map(|(site, _)| *site).collect();
         self.chunks.open.insert(id, of_chunk);
         for (site, newest) in sites {
+            if let Some(part) = self.slots[site.index()].chunk.filter(|part| part.chunk != id) {
+                // A later run has the site: in this process it may come from another queue.
+                self.leave_chunk(site, part);
+            }
             self.adopt(site, &newest);
             let slot = &mut self.slots[site.index()];
             (slot.pending, slot.on_record) = (None, None);
@@ -40,6 +50,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 self.follow(site, Next::At(now, Call::Look), now);
             }
         }
+    }
+
+    /// Whether a call to a site of the chunk is out.
+    fn calls_any(&self, chunk: &Chunk) -> bool {
+        let out: HashSet<SiteId> = self.out.values().map(|(site, ..)| *site).collect();
+        chunk.sites.iter().any(|(site, _)| out.contains(site))
     }
 
     /// Whether the site's next look is not this worker's: its PUT was looked at once, and the rest is for later.
@@ -68,6 +84,9 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
 
     /// Lets go of sites that are done with, and tells of chunks that are.
     pub(super) fn end_chunks(&mut self) {
+        for chunk in std::mem::take(&mut self.chunks.waiting) {
+            self.take_chunk(chunk);
+        }
         for site in std::mem::take(&mut self.chunks.touched) {
             self.let_go_if_done(site);
         }
@@ -91,6 +110,11 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         if looks || sends {
             return;
         }
+        self.leave_chunk(site, part);
+    }
+
+    /// The site is in its chunk no more, which is over with its last.
+    fn leave_chunk(&mut self, site: SiteId, part: Part) {
         self.schedule.forget(site);
         self.change(site, |state| state.is_elsewhere());
         self.slots[site.index()].chunk = None;

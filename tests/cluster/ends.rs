@@ -45,7 +45,7 @@ fn without_any_worker_a_push_waits_and_can_be_ended() {
     let Some(ground) = ground(4, AT_ONCE) else { return };
     let key = ground.stage.path("key.txt").display().to_string();
     let push = ground.start("pushes", &["push", "--key-file", &key, "--yes"]);
-    push.says("no worker has taken anything");
+    push.says("no worker is there, so nothing of the run goes on");
     push.signal(Signal::INT);
     let ended = ground.follows(push);
     assert!(ended.has(130).out.contains(": 4 cancelled"), "{}", ended.out);

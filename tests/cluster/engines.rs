@@ -16,7 +16,7 @@ use stripe_propagate::secret::Secret;
 use stripe_propagate::site::{MasterKeyId, Site, SiteId, SiteMode, SiteUrl};
 use stripe_propagate::site_api::SiteApi;
 use stripe_propagate::store::postgres::PostgresStore;
-use stripe_propagate::store::workers::{ChunkId, Take};
+use stripe_propagate::store::workers::{ChunkId, Take, TakenChunk};
 use stripe_propagate::store::{Operator, Store};
 use stripe_propagate::text::CleanText;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -172,20 +172,25 @@ impl Process {
         }
     }
 
+    /// As a worker, the chunk, once it is there.
+    async fn takes(&self, id: ChunkId) -> Box<TakenChunk> {
+        let begin = Instant::now();
+        loop {
+            if let Take::Taken(chunk) = self.store.take_chunk(id).await.unwrap() {
+                return chunk;
+            }
+            assert!(begin.elapsed() < SOON, "{id:?} never came");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// As a worker, the chunk, until nothing of it is left to do; it is not given back yet.
     async fn works_on(&mut self, run: u64, number: u64) {
         let id = ChunkId {
             run: RunId(run),
             number,
         };
-        let begin = Instant::now();
-        let chunk = loop {
-            if let Take::Taken(chunk) = self.store.take_chunk(id).await.unwrap() {
-                break chunk;
-            }
-            assert!(begin.elapsed() < SOON, "{id:?} never came");
-            sleep(Duration::from_millis(20)).await;
-        };
+        let chunk = self.takes(id).await;
         let urls: Vec<SiteUrl> = chunk.sites.into_iter().map(|(url, _)| url).collect();
         let policy = policy();
         let known = self
@@ -244,7 +249,9 @@ async fn a_run_waits_until_its_chunks_are_back_though_all_is_heard_of_their_site
     works.works_on(1, 1).await;
     coordinates.until(has_failed).await;
     let ends = tokio::spawn(coordinates.ends());
+    // All is heard of it by now: the news have come before the chunk.
     sleep(Duration::from_millis(500)).await;
+    assert!(!ends.is_finished(), "it has not waited for its chunk");
     works.gives_back(1, 1).await;
     ends.await.unwrap();
     let run = works.store.runs(1).await.unwrap().remove(0);
@@ -426,5 +433,29 @@ async fn a_settle_time_that_another_process_has_taken_up_comes_to_its_end_here_t
         sleep(Duration::from_millis(20)).await;
     }
     is_taken_up_elsewhere(&url, 1).await;
+    coordinates.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sites_that_workers_give_back_unsent_again_and_again_wait_and_that_is_told_once() {
+    let Some((_, url)) = new_database_beside() else {
+        return;
+    };
+    let (mut coordinates, works) = (Process::of(&url, true).await, Process::of(&url, false).await);
+    coordinates.pushes(key("New"));
+    coordinates.has_begun(1).await;
+    let mut taken_at = Vec::new();
+    for number in 1..=3 {
+        let run = RunId(1);
+        works.takes(ChunkId { run, number }).await;
+        taken_at.push(Instant::now());
+        works.gives_back(1, number).await;
+    }
+    assert!(taken_at[2] - taken_at[1] > Duration::from_secs(4), "{taken_at:?}");
+    let tells = |said: &&String| said.contains("without having sent anything");
+    coordinates
+        .until(|process| process.said.iter().filter(tells).count() == 1)
+        .await;
+    coordinates.order(Command::Stop);
     coordinates.ends().await;
 }

@@ -182,3 +182,27 @@ async fn a_worker_tries_a_wrong_key_on_two_sites_of_each_run_however_their_chunk
     };
     assert_eq!(with_chunks_of_two_runs(refuses).await, (2, 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_site_of_which_a_later_run_comes_while_a_look_of_the_first_is_out_leaves_no_chunk_open() {
+    let looks_slowly = |asked: Asked| {
+        if asked.is_put || asked.number == 1 {
+            well(asked)
+        } else {
+            (Reply::Well, SLOW)
+        }
+    };
+    let mut worker = Worker::of(1, looks_slowly);
+    let first = worker.begins(0..1).await;
+    worker.takes(first, 1, 0..1).await;
+    worker.for_millis(300).await;
+    assert_eq!(worker.puts(&(0..1)), 1);
+    let now = worker.world.clock.now();
+    worker.store.run_sent(first, now).await.unwrap();
+    let second = worker.begins(0..1).await;
+    worker.takes(second, 1, 0..1).await;
+    worker.has_done_all().await;
+    assert_eq!(worker.puts(&(0..1)), 2);
+    let record = worker.world.record.lock().unwrap();
+    assert_eq!(record.most_of_backend.values().max(), Some(&1));
+}

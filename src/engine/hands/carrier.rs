@@ -13,7 +13,7 @@ use super::{BETWEEN, FAILURES, Told};
 use crate::engine::{Clock, Level};
 use crate::rules::retry::Policy;
 use crate::site::SiteUrl;
-use crate::store::workers::{BusyWorker, ChunkId, Heard, NewChunk, Workers};
+use crate::store::workers::{BusyWorker, ChunkId, NewChunk, Workers};
 use crate::store::{RunId, StoreError};
 
 /// How often what workers did is asked for, should nobody have told that something is there.
@@ -25,11 +25,14 @@ const MENDS: Duration = Duration::from_secs(10);
 /// So many chunks are in the queue for each worker that has some, and for one more: what the queue takes to find the next
 /// job grows with them.
 const BEFOREHAND: usize = 128;
+/// So many of them are of one backend at most: one is worked on at a time, and the next is there when that is done. More
+/// would take the room of others, whose workers would have nothing to do.
+const OF_BACKEND: usize = 2;
 /// So many chunks are handed over at once.
 const AT_ONCE: usize = 100;
 /// Between two answers that are longer apart the store was away.
 const GAP: Duration = Duration::from_secs(5);
-/// So long nobody may have taken anything before that is told.
+/// So long no worker may be there before that is told.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Sites of a chunk that is to be.
@@ -58,8 +61,9 @@ pub(super) struct Carrier {
     /// When that is tried next, and how often it was in vain though the store was reached.
     next_try: Instant,
     failures: usize,
-    /// When it was heard of workers last.
+    /// When it was asked last what workers did, and how often that was in vain since, though the store was reached.
     heard_at: Instant,
+    unheard: usize,
     /// Chunks that are not given back, with their sites for who gets them back in vain.
     out: BTreeMap<ChunkId, Part>,
     /// Chunks that were given back, until the store knows that this is known.
@@ -68,8 +72,9 @@ pub(super) struct Carrier {
     mended_at: Instant,
     /// How many workers have chunks.
     busy: usize,
-    /// Since when nobody has taken anything.
+    /// Since when something waits and no worker is there, and whether that was told since one was.
     idle_since: Option<Instant>,
+    is_idle_told: bool,
     /// Workers that have sites and of which nothing is heard.
     silent: Silent,
     /// Since when the store answers without a gap, and when it did last: while it is away, nobody is heard of.
@@ -140,11 +145,13 @@ impl Carrier {
             next_try: Instant::now(),
             failures: 0,
             heard_at: Instant::now(),
+            unheard: 0,
             out: BTreeMap::new(),
             known: Vec::new(),
             busy: 0,
             mended_at: Instant::now(),
             idle_since: None,
+            is_idle_told: false,
             silent: Silent::default(),
             answers: None,
         }
@@ -153,6 +160,12 @@ impl Carrier {
     fn tell(&self, told: Told) {
         // The engine has ended.
         let _gone = self.tell.send(told);
+    }
+
+    /// Whether the store is not reached: another line tells of that.
+    fn is_away(&self) -> bool {
+        let trouble = self.trouble.as_ref();
+        trouble.is_some_and(|trouble| trouble.borrow().is_some())
     }
 
     /// Whether workers have nothing, and are to get nothing.
@@ -169,23 +182,15 @@ impl Carrier {
             self.next_try += BETWEEN;
             return;
         }
-        let room = (BEFOREHAND * (self.busy + 1)).saturating_sub(self.out.len());
-        let waiting = self.waiting.iter().enumerate();
-        let may_go = waiting.filter(|(_, (_, part))| !held.unheard.contains_key(&part.run));
-        let goes: Vec<usize> = may_go.map(|(place, _)| place).take(room.min(AT_ONCE)).collect();
+        let goes = self.next(&held);
         if goes.is_empty() {
             self.next_try += REST;
             return;
         }
         match self.try_to_hand_over(&goes).await {
-            Ok(()) => {
-                self.failures = 0;
-                self.idle_since.get_or_insert_with(Instant::now);
-            }
+            Ok(()) => self.failures = 0,
             Err(error) => {
-                let trouble = self.trouble.as_ref();
-                let is_away = trouble.is_some_and(|trouble| trouble.borrow().is_some());
-                self.failures += usize::from(!is_away);
+                self.failures += usize::from(!self.is_away());
                 self.next_try += BETWEEN;
                 if self.failures >= FAILURES {
                     self.failures = 0;
@@ -195,6 +200,30 @@ impl Carrier {
                 }
             }
         }
+    }
+
+    /// The places of what is handed over next: backend by backend in turn, so that a large one keeps no other waiting.
+    fn next(&self, held: &Held) -> Vec<usize> {
+        let room = (BEFOREHAND * (self.busy + 1)).saturating_sub(self.out.len());
+        if room == 0 {
+            return Vec::new();
+        }
+        let mut of_backend: HashMap<&str, usize> = HashMap::new();
+        for part in self.out.values() {
+            *of_backend.entry(&part.backend).or_default() += 1;
+        }
+        let mut turns: [Vec<usize>; OF_BACKEND] = Default::default();
+        for (place, (_, part)) in self.waiting.iter().enumerate() {
+            if held.unheard.contains_key(&part.run) {
+                continue;
+            }
+            let before = of_backend.entry(&part.backend).or_default();
+            if let Some(turn) = turns.get_mut(*before) {
+                turn.push(place);
+                *before += 1;
+            }
+        }
+        turns.into_iter().flatten().take(room.min(AT_ONCE)).collect()
     }
 
     /// What waits of runs that may not send goes back without having been handed over, but for what may be on record. False
@@ -275,22 +304,31 @@ impl Carrier {
             Err(error) => {
                 // It is asked again: what was lost with it is seen when its chunk is given back.
                 tracing::debug!(%error, "what workers did is not heard of");
-                self.answers = None;
+                (self.answers, self.idle_since) = (None, None);
+                if !self.is_away() {
+                    self.unheard += 1;
+                    if self.unheard == FAILURES {
+                        self.tell(Told::Deaf(error));
+                    }
+                }
                 return sleep(BETWEEN).await;
             }
         };
+        if std::mem::take(&mut self.unheard) >= FAILURES {
+            self.tell(Told::HearsAgain);
+        }
         self.known.clear();
-        self.watch_for_the_first(&heard);
         self.busy = heard.workers.len();
         for news in heard.news {
             self.tell(Told::News(news));
         }
         for (id, sites) in heard.back {
             self.known.push(id);
-            if self.out.remove(&id).is_some() {
+            if self.is_back(id) {
                 self.tell(Told::Back(id.run, sites));
             }
         }
+        self.watch_for_any().await;
         self.watch_for_silence(heard.workers).await;
         for run in self.runs() {
             if !heard.own.contains(&run) {
@@ -304,6 +342,14 @@ impl Carrier {
             self.mended_at = Instant::now();
             self.mend().await;
         }
+    }
+
+    /// No worker has the chunk any more. Whether it was to come back here: also where it was handed over, and no answer came
+    /// to that.
+    fn is_back(&mut self, id: ChunkId) -> bool {
+        let waited = self.waiting.len();
+        self.waiting.retain(|(numbered, _)| *numbered != Some(id));
+        self.out.remove(&id).is_some() || self.waiting.len() < waited
     }
 
     /// Takes back what the store has lost: with what it knows of the sites, which may be of some time ago.
@@ -349,13 +395,25 @@ impl Carrier {
         }
     }
 
-    fn watch_for_the_first(&mut self, heard: &Heard) {
-        let Some(since) = self.idle_since else { return };
-        if heard.taken {
+    /// Tells when something waits for a worker and none is there: also where the last has ended in the midst of a run.
+    async fn watch_for_any(&mut self) {
+        if self.out.is_empty() {
             self.idle_since = None;
-        } else if since.elapsed() > PATIENCE {
-            // Once: an hour from now again.
-            self.idle_since = Some(Instant::now() + Duration::from_hours(1));
+            return;
+        }
+        // Where it is not told who is there, somebody may be.
+        let is_there = self.busy > 0
+            || self
+                .workers
+                .living()
+                .await
+                .map_or(true, |living| !living.is_empty());
+        if is_there {
+            (self.idle_since, self.is_idle_told) = (None, false);
+            return;
+        }
+        let since = *self.idle_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= PATIENCE && !std::mem::replace(&mut self.is_idle_told, true) {
             self.tell(Told::Idle);
         }
     }
@@ -381,3 +439,6 @@ impl Carrier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

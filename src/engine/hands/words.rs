@@ -13,7 +13,7 @@ use crate::store::{RunId, StoreError};
 #[derive(Debug)]
 struct Word {
     may: bool,
-    number: u64,
+    number: u32,
     /// How often that was in vain, though the store was reached.
     failures: usize,
 }
@@ -24,11 +24,11 @@ pub(super) struct Held {
     /// Those that may not send.
     pub(super) all: BTreeSet<RunId>,
     /// Those of which the workers do not know the newest word yet, by its number.
-    pub(super) unheard: BTreeMap<RunId, u64>,
+    pub(super) unheard: BTreeMap<RunId, u32>,
 }
 
 impl Held {
-    pub(super) fn is_said(&mut self, run: RunId, may: bool, number: u64) {
+    pub(super) fn is_said(&mut self, run: RunId, may: bool, number: u32) {
         if may {
             self.all.remove(&run);
         } else {
@@ -37,7 +37,7 @@ impl Held {
         self.unheard.insert(run, number);
     }
 
-    fn is_heard(&mut self, run: RunId, number: u64) {
+    fn is_heard(&mut self, run: RunId, number: u32) {
         if self.unheard.get(&run) == Some(&number) {
             self.unheard.remove(&run);
         }
@@ -53,7 +53,7 @@ pub(super) struct Words {
 }
 
 /// Until the engine ends: each word again and again until it is on record, or a newer one of the run replaces it.
-pub(super) async fn say(words: Words, mut lets: UnboundedReceiver<(RunId, bool, u64)>) {
+pub(super) async fn say(words: Words, mut lets: UnboundedReceiver<(RunId, bool, u32)>) {
     let mut said: BTreeMap<RunId, Word> = BTreeMap::new();
     let mut next = Instant::now();
     loop {
