@@ -64,6 +64,7 @@ pub(super) async fn run(globals: &Globals) -> anyhow::Result<Status> {
         .unless_stopped(session.local.master_keys.load(&enabled))
         .await;
     loaded.context("no work taken")?;
+    tracing::info!(pid = operator().pid, host = %operator().host, "a worker begins");
     say(&format!(
         "worker: PID {} on {} takes work on {}, of {at_once} backends at once, until SIGTERM",
         operator().pid,

@@ -247,14 +247,24 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 Level::Info,
                 "what the workers did is heard of again".to_owned(),
             ),
-            Told::Silence(level, text) => self.say(level, text),
-            Told::Idle => self.say(
+            Told::Silence(level, text) => self.say_in_the_log_too(level, text),
+            Told::Idle => self.say_in_the_log_too(
                 Level::Warning,
                 "no worker is there, so nothing of the run goes on: is `stripe-propagate worker` running somewhere, with \
                  this store?"
                     .to_owned(),
             ),
         }
+    }
+
+    /// Who reads the log of a run by cron learns why it waited.
+    fn say_in_the_log_too(&mut self, level: Level, text: String) {
+        if level == Level::Info {
+            tracing::info!("{text}");
+        } else {
+            tracing::warn!("{text}");
+        }
+        self.say(level, text);
     }
 
     /// The site, if a worker has it for this run.

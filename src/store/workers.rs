@@ -111,8 +111,6 @@ pub struct Heard {
     /// Chunks that were given back, and what is on record of their sites by now. What of them is to be sent yet is like
     /// what the dead have left. They are told of until the next question names them.
     pub back: Vec<(ChunkId, Vec<(SiteUrl, Newest)>)>,
-    /// Whether any chunk of these runs was ever taken.
-    pub taken: bool,
     /// Who has chunks of these runs now.
     pub workers: Vec<BusyWorker>,
     /// The runs that this process works on yet: others it had may have been taken up elsewhere.

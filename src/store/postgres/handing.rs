@@ -252,15 +252,10 @@ async fn heard(
     let back = given_back(&mut change, &own).await?;
     let news = news::take(&mut change, shared.boot, &policy, &own).await?;
     let workers = crew::busy(&mut change, &own).await?;
-    let taken = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM chunks WHERE run = ANY($1) AND epoch > 0)")
-        .bind(numbers(&own))
-        .fetch_one(&mut *change)
-        .await?;
     change.commit().await?;
     let heard = Heard {
         news,
         back: Vec::new(),
-        taken,
         workers,
         own,
     };

@@ -36,6 +36,14 @@ pub(super) async fn pruned(conn: &mut PgConnection) -> Result<Option<Pruned>> {
     }))
 }
 
+/// Chunks go with their runs.
+async fn drop_chunks(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("DELETE FROM chunks c WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = c.run)")
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
 /// Drops some of what is old; with the last of it, remembers that. Where another process does so, nothing is left to do.
 pub(super) async fn prune(conn: &mut PgConnection, pruned: Pruned) -> Result<Slice> {
     let alone = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)").bind(PRUNES);
@@ -83,9 +91,7 @@ pub(super) async fn prune(conn: &mut PgConnection, pruned: Pruned) -> Result<Sli
     .bind(before)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("DELETE FROM chunks c WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = c.run)")
-        .execute(&mut *conn)
-        .await?;
+    drop_chunks(conn).await?;
     sqlx::query(
         "INSERT INTO meta (name, value) VALUES ('pruned_at', $1), ('pruned_before', $2) \
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
