@@ -82,16 +82,15 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         }
     }
 
-    /// When looks that were gathered are handed over, or an end that the workers cannot be told of is not waited for any
-    /// more; as time since the start of the process.
+    /// When looks that were gathered are handed over, or it is seen whether an end is waited for of which the workers cannot be
+    /// told; as time since the start of the process.
     pub(super) fn hands_timer(&self) -> Option<Duration> {
         let hands = self.hands.as_ref()?;
         let gathered = hands.looks_since.map(|since| since + GATHER);
         let now = self.clock.now();
-        let untold = hands
-            .stopping_since
-            .map(|since| since + UNTOLD)
-            .filter(|at| *at > now);
+        // Whether the store is away is seen only when that is asked.
+        let waits = hands.stopping_since.filter(|_| hands.out.puts());
+        let untold = waits.map(|_| now + Duration::from_secs(1));
         Some(gathered.into_iter().chain(untold).min()?.since_start)
     }
 
@@ -373,14 +372,16 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
         let Some(site) = self.handed(run, url) else {
             return;
         };
-        let told = &newest.state;
-        // What was not sent may tell of the run before.
-        let is_strange = told.problem == Some(Problem::UnknownToWorker) && told.push != Push::NotStarted;
-        if is_strange
-            && told.run == Some(run)
-            && let Some(hands) = &mut self.hands
-        {
-            hands.came_back_strange.push((site, told.detail.clone()));
+        let is_strange = self.slots[site.index()].is_strange_to_worker(run, &newest.state);
+        if is_strange && let Some(hands) = &mut self.hands {
+            hands.came_back_strange.push((site, newest.state.detail.clone()));
+        }
+        if !is_strange && self.slots[site.index()].has_ended_unknown(run) {
+            // Its tries are over: to order it anew would be to begin with them again.
+            self.let_go_of(site);
+            self.adopt(site, newest);
+            let next = self.slots[site.index()].state.wait_left(now);
+            return self.follow(site, next, now);
         }
         let not_asked = self.slots[site.index()].was_not_asked(run, &newest.state);
         let may_be_unsent = self.may_be_unsent(site) && !not_asked;

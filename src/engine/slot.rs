@@ -2,7 +2,7 @@ use super::chunks::Part;
 use super::hands::{Handed, Out};
 use crate::key::PublishableKey;
 use crate::rules::moment::Moment;
-use crate::rules::outcome::Cause;
+use crate::rules::outcome::{Cause, Problem};
 use crate::rules::rollout::Member;
 use crate::rules::run::RunId;
 use crate::rules::state::{Allow, SiteState};
@@ -34,6 +34,8 @@ pub(super) struct Slot {
     pub(super) was_unknown: Option<Cause>,
     /// When it was not asked last, since others refuse its master key, as far as that was known when it was ordered.
     not_asked_at: Option<Moment>,
+    /// When a worker did not know it last, as far as that was known when it was ordered.
+    strange_at: Option<Moment>,
     /// Whether it was ordered anew, and that is not on record: a worker would take it for done with.
     pub(super) ordered_again: bool,
     /// How often in a row workers have given it back for that since it was ordered.
@@ -62,6 +64,7 @@ impl Slot {
             unrecorded: false,
             was_unknown: None,
             not_asked_at: None,
+            strange_at: None,
             ordered_again: false,
             unasked: 0,
             unsent: 0,
@@ -90,6 +93,18 @@ impl Slot {
     pub(super) fn forgets_not_asked(&mut self) {
         self.not_asked_at = self.state.at.filter(|_| self.state.is_not_asked());
         (self.unasked, self.unsent) = (0, 0);
+        self.strange_at = self.state.at.filter(|_| is_strange(&self.state));
+    }
+
+    /// Whether `newest`, which is on record of it, tells that a worker of `run` does not know it, since it was ordered.
+    pub(super) fn is_strange_to_worker(&self, run: RunId, newest: &SiteState) -> bool {
+        let wall = |at: Option<Moment>| at.map(|at| at.wall);
+        is_strange(newest) && newest.run == Some(run) && wall(newest.at) != wall(self.strange_at)
+    }
+
+    /// Whether its worker has told that it gave up its PUT, of which nobody knows what became: looks decide.
+    pub(super) fn has_ended_unknown(&self, run: RunId) -> bool {
+        self.state.run == Some(run) && matches!(self.state.push, Push::Unknown(_))
     }
 
     /// Whether `newest`, which is on record of it, tells that somebody has not asked it in `run` since it was ordered.
@@ -107,6 +122,11 @@ impl Slot {
     pub(super) fn to_record(&self) -> &SiteState {
         self.on_record.as_ref().unwrap_or(&self.state)
     }
+}
+
+/// Whether a worker did not know it: what was not sent may tell of the run before.
+fn is_strange(state: &SiteState) -> bool {
+    state.problem == Some(Problem::UnknownToWorker) && state.push != Push::NotStarted
 }
 
 /// Why it is unknown what became of a PUT, if it is.

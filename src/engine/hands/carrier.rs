@@ -235,6 +235,11 @@ impl Carrier {
             std::mem::take(&mut self.waiting).into_iter().partition(goes_back);
         self.waiting = waiting;
         let mut back: Vec<Part> = back.into_iter().map(|(_, part)| part).collect();
+        // What was recorded of their sites before goes before, as with what is handed over.
+        if !back.is_empty() && self.workers.hand_over(&[]).await.is_err() {
+            self.waiting.extend(back.into_iter().map(|part| (None, part)));
+            return false;
+        }
         while !back.is_empty() {
             let rest = back.split_off(back.len().min(AT_ONCE));
             let sites: Vec<SiteUrl> = back.iter().flat_map(|part| &part.sites).cloned().collect();

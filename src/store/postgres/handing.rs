@@ -55,7 +55,9 @@ impl Writer {
         };
         let telling = async {
             let (mut change, _) = enter(&mut session.conn, &self.entry()).await?;
-            halts(&mut change, run).await?;
+            if !may {
+                halts(&mut change, run).await?;
+            }
             sqlx::query("UPDATE runs SET held = NOT $2 WHERE id = $1 AND epoch = $3")
                 .bind(number(run))
                 .bind(may)

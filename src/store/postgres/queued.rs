@@ -120,6 +120,7 @@ pub(super) async fn mend(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
         );
     }
     put_back(conn, runs).await?;
+    end_lost(conn).await?;
     // By `locked_at` a queue that somebody has taken since it was looked at is left alone.
     let free = sqlx::query(AssertSqlSafe(format!(
         "UPDATE {QUEUE}._private_job_queues q SET locked_by = NULL, locked_at = NULL \
@@ -137,6 +138,19 @@ pub(super) async fn mend(conn: &mut PgConnection, runs: &[RunId]) -> Asked<()> {
         );
     }
     Ok(())
+}
+
+/// Ends jobs that were taken long ago and whose chunk is done, or forgotten with its run: the answer to who took them was
+/// lost, and so nobody ends them, and their backend waits.
+async fn end_lost(conn: &mut PgConnection) -> Asked<()> {
+    sqlx::query(AssertSqlSafe(format!(
+        "WITH ended AS (DELETE FROM {QUEUE}._private_jobs j WHERE j.locked_at < now() - {LOST} \
+         AND NOT EXISTS (SELECT 1 FROM chunks c WHERE NOT c.done AND j.key = {KEY}) \
+         RETURNING j.job_queue_id, j.locked_by) {FREE}"
+    )))
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Puts jobs of these runs back into the queue that were taken long ago, while no process that may have a PUT out has their
