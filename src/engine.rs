@@ -270,6 +270,8 @@ pub struct Chunk {
     pub id: ChunkId,
     /// The wave of its sites.
     pub wave: usize,
+    /// Whether PUTs are to come: else nothing but looks, whatever is on record.
+    pub puts: bool,
     /// The key of its run.
     pub key: PublishableKey,
     /// Its sites, and what is on record of them: of this run it is like what the dead have left.

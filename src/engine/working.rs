@@ -19,7 +19,13 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
             // What comes of that call is of the run that it was made for.
             return self.chunks.waiting.push(chunk);
         }
-        let Chunk { id, wave, sites, .. } = chunk;
+        let Chunk {
+            id,
+            wave,
+            puts,
+            sites,
+            ..
+        } = chunk;
         let open = &self.chunks.open;
         let is_open = |run| open.keys().any(|id| id.run == run);
         self.trials.take_chunk(id.run, is_open);
@@ -44,7 +50,12 @@ impl<Api: SiteApi, Db: Store> Engine<Api, Db> {
                 *state = newest.state;
                 state.wave = Some(wave);
             });
-            self.take_up(site);
+            if puts {
+                self.take_up(site);
+            } else {
+                // Also of one whose tries are over, and of whose PUT nobody knows what became.
+                self.change(site, |state| state.in_run = true);
+            }
             if self.slots[site.index()].state.awaits_look() {
                 // It is due where the run is coordinated: by the clock of that.
                 self.follow(site, Next::At(now, Call::Look), now);

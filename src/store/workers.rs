@@ -41,6 +41,8 @@ pub struct NewChunk {
 /// A chunk that a worker has taken: nobody else works on its sites until it gives them back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenChunk {
+    /// Whether PUTs are to come: else nothing but looks.
+    pub puts: bool,
     /// What its run is for.
     pub kind: Kind,
     /// The key of its run.

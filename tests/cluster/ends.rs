@@ -153,6 +153,36 @@ fn a_site_that_a_worker_does_not_know_fails_and_says_why() {
     ground.is_true();
 }
 
+/// Its looks are chunks, too: no worker may take them for an order to begin anew with its PUTs.
+#[test]
+fn a_shop_that_never_answers_is_sent_to_as_often_as_without_workers() {
+    use stripe_propagate::demo::FleetOptions;
+    use stripe_propagate::demo::asked::{AskedFault, Share};
+    use stripe_propagate::demo::faults::Fault;
+
+    let Some((_, url)) = new_database(Kind::Postgres) else {
+        return;
+    };
+    let options = FleetOptions {
+        sites: 6,
+        faults: vec![AskedFault {
+            fault: Fault::NeverAnswers,
+            share: Share::Sites(2),
+        }],
+        ..FleetOptions::default()
+    };
+    let ground = Ground::of(options, url, AT_ONCE);
+    let _workers = ["one", "two"].map(|name| ground.worker(name));
+    let ended = ground.follows(ground.push());
+    let results = ended.has(1).events("result");
+    let unknown = results.iter().filter(|line| line["push"] == "unknown");
+    assert_eq!(unknown.count(), 2, "{}", ended.out);
+    let attempts = ground.attempts();
+    let puts = attempts.iter().filter(|attempt| attempt.request == Request::Put);
+    // Each of the two as often as a site is tried.
+    assert_eq!(puts.count(), 4 + 2 * 3);
+}
+
 #[test]
 fn workers_without_a_database_are_refused() {
     let Some(ground) = ground(2, AT_ONCE) else { return };

@@ -201,6 +201,7 @@ impl Process {
         self.order(Command::TakeChunk(Box::new(Chunk {
             id,
             wave: chunk.wave,
+            puts: chunk.puts,
             key: chunk.key,
             sites: [SiteId(0)].into_iter().zip(known).collect(),
         })));

@@ -97,6 +97,7 @@ impl Worker {
         self.handle.send(Command::TakeChunk(Box::new(Chunk {
             id,
             wave: 0,
+            puts: true,
             key: key("New"),
             sites: of.map(SiteId::at).zip(known).collect(),
         })));

@@ -14,6 +14,7 @@ use crate::cli::session::{Db, Local, Session};
 use crate::cli::who;
 use crate::engine::{Chunk, Clock, Command};
 use crate::policy::Denied;
+use crate::rules::moment::Moment;
 use crate::rules::note::note;
 use crate::rules::outcome::{Answer, LookVerdict, Problem, PutVerdict};
 use crate::rules::retry::Policy;
@@ -315,13 +316,14 @@ impl Desk {
             tracing::warn!(chunk = id.number, "{line}");
             say(&line);
         }
-        self.fail(strange).await;
+        self.fail(strange, chunk.puts).await;
         if sites.is_empty() {
             return Ok(());
         }
         let order = Command::TakeChunk(Box::new(Chunk {
             id,
             wave: chunk.wave,
+            puts: chunk.puts,
             key: chunk.key,
             sites,
         }));
@@ -363,12 +365,12 @@ impl Desk {
     }
 
     /// Sites that this worker's config does not know: they are not asked.
-    async fn fail(&self, sites: Vec<(SiteUrl, Newest)>) {
+    async fn fail(&self, sites: Vec<(SiteUrl, Newest)>, puts: bool) {
         for (url, newest) in sites {
             let now = self.clock.now();
             self.store.adopt([(&url, &newest)]);
             let mut state = newest.state;
-            fail(&mut state, &self.policy, now);
+            fail(&mut state, puts, &self.policy, now);
             let words = note(&state, &|moment| format!("{:.0}", moment.wall));
             let record = Record {
                 site: url,
@@ -386,16 +388,16 @@ impl Desk {
     }
 }
 
-fn fail(state: &mut SiteState, policy: &Policy, now: crate::rules::moment::Moment) {
+fn fail(state: &mut SiteState, puts: bool, policy: &Policy, now: Moment) {
     let host = who::operator().host;
     // Who coordinates the run says so of all such sites in one line.
     let detail = CleanText::note(&format!("the worker on {host}"));
     let dice = 0.0;
-    if let Push::Unknown(cause) = state.push {
+    if let (Push::Unknown(cause), true) = (state.push, puts) {
         // A look would tell, and only who knows the site can make it.
         let _not_sent = state.order_rest(now);
         let _rests = state.stays_unknown(cause, detail, policy, now);
-    } else if state.is_left_over() {
+    } else if puts && state.is_left_over() {
         let _not_sent = state.order_rest(now);
         let answer = Answer::none(PutVerdict::Problem(Problem::UnknownToWorker), detail);
         let _none = state.put_answered(&answer, policy, now, dice);

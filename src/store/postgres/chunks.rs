@@ -114,7 +114,7 @@ impl Writer {
         let (mut change, _) = enter(conn, &self.entry()).await?;
         alone_at_the_backend(&mut change, id).await?;
         let row = sqlx::query(
-            "SELECT c.done OR c.run_epoch <> r.epoch OR r.ended_wall IS NOT NULL AS over, c.wave, c.sites, \
+            "SELECT c.done OR c.run_epoch <> r.epoch OR r.ended_wall IS NOT NULL AS over, c.wave, c.puts, c.sites, \
              r.kind, r.key, r.began_ns, r.began_wall, r.began_boot \
              FROM chunks c JOIN runs r ON r.id = c.run WHERE c.run = $1 AND c.chunk = $2 FOR NO KEY UPDATE OF c",
         )
@@ -139,6 +139,7 @@ impl Writer {
         let epoch = take(&mut change, shared.place.process, id).await?;
         let began = moment(&row, "began")?.map(|began| began.here(shared.boot));
         let chunk = TakenChunk {
+            puts: row.try_get("puts")?,
             kind: value(&row, "kind")?,
             key: key(&row, "key")?,
             began: began.unwrap_or_else(super::columns::now),
