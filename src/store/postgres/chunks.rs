@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
-use sqlx::{Error, PgConnection, Row};
-use tokio::time::timeout;
+use sqlx::{PgConnection, Row};
 
 use super::batch::Batch;
 use super::columns::{Result as Asked, key, moment, number, numbers, text, url, value};
@@ -9,7 +8,7 @@ use super::fault::fault;
 use super::hands::{ChunkTurn, Hand, Hands};
 use super::queued;
 use super::session::{Failure, enter};
-use super::writer::{PATIENCE, Writer};
+use super::writer::{Writer, in_time};
 use crate::site::SiteUrl;
 use crate::store::workers::{ChunkId, Take, TakenChunk};
 use crate::store::{RunId, StoreError};
@@ -86,15 +85,13 @@ impl Writer {
             change.commit().await?;
             Ok(())
         };
-        let told = timeout(PATIENCE, telling).await;
-        let told = told.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
+        let told = in_time(telling).await;
         self.done(session, told)
     }
 
     async fn take_chunk(&mut self, id: ChunkId) -> Result<Take, StoreError> {
         let mut session = self.ready().await?;
-        let taking = timeout(PATIENCE, self.try_take(&mut session.conn, id)).await;
-        let taken = taking.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
+        let taken = in_time(self.try_take(&mut session.conn, id)).await;
         let (take, epoch) = self.done(session, taken)?;
         if let Take::Taken(chunk) = &take {
             let sites = chunk.sites.iter().map(|(site, _)| site.clone()).collect();
@@ -178,8 +175,7 @@ impl Writer {
             drop_empty(&mut session.conn, id).await;
             Ok(ends)
         };
-        let given = timeout(PATIENCE, giving).await;
-        let given = given.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
+        let given = in_time(giving).await;
         let given = self.done(session, given)?;
         self.hands.0.remove(&id);
         self.shared.works_on(self.own());

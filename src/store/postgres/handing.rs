@@ -1,18 +1,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sqlx::{Connection, Error, PgConnection, PgPool, Postgres, Row, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Row, Transaction};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::asking::{Asking, READ_LIMIT, ask};
 use super::columns::{Result as Asked, number, numbers};
 use super::hands::{ChunkTurn, chunk_id};
 use super::schema::TABLES;
 use super::session::{Failure, Lives, are_ours, enter, halts};
-use super::writer::{Job, PATIENCE, Turn, Writer};
+use super::writer::{Job, Turn, Writer, in_time};
 use super::{Shared, crew, gone, known, news, queued};
 use crate::rules::moment::Moment;
 use crate::rules::retry::Policy;
@@ -42,8 +41,7 @@ impl Writer {
             change.commit().await?;
             Ok(())
         };
-        let handed = timeout(PATIENCE, handing).await;
-        let handed = handed.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
+        let handed = in_time(handing).await;
         self.done(session, handed)
     }
 
@@ -67,8 +65,7 @@ impl Writer {
             change.commit().await?;
             Ok(())
         };
-        let told = timeout(PATIENCE, telling).await;
-        let told = told.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)));
+        let told = in_time(telling).await;
         self.done(session, told)
     }
 }

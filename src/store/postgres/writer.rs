@@ -2,13 +2,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Error, PgConnection};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::hands::{ChunkTurn, Hands};
 use super::patience::Patience;
-use super::session::{lease, leave_work};
+use super::session::{Failure, lease, leave_work};
 use super::{Place, Shared};
 use crate::rules::moment::Moment;
 use crate::store::left::Raised;
@@ -20,6 +20,12 @@ use crate::store::{NewRun, RunId, StoreError};
 pub(super) const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// How long a transaction may take before its connection counts as lost.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a turn that is done alone comes to, if the server answers in time.
+pub(super) async fn in_time<T>(turn: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let ended = timeout(PATIENCE, turn).await;
+    ended.unwrap_or(Err(Failure::Sql(Error::PoolTimedOut)))
+}
 
 /// What the writer is asked for.
 pub(super) enum Job {
